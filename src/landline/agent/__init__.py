@@ -1,0 +1,1 @@
+"""A small agent with local tools that speaks to any Responses server."""

@@ -1,0 +1,1 @@
+"""How each kind of upstream speaks: Responses items in, request bytes out; bytes in, model events out. Pure."""

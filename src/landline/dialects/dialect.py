@@ -1,0 +1,68 @@
+"""The contract of a dialect: hub and spoke, Responses items in and model events out, never a pair of protocols."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from landline.session.lineage import Link
+from landline.wire.errors import ApiError
+from landline.wire.items import Item
+from landline.wire.model_events import ModelEvent
+from landline.wire.requests import CreateRequest
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """What a turn asks of a model: the whole history (its newest link holds this turn's input) and the settings."""
+
+    history: Link | None
+    """None when there is no item at all, as in a warm-up that only carries tools."""
+    request: CreateRequest
+    """Settings: instructions, tools, sampling, formats. Its `input` is already in `history`."""
+    model: str
+    """The model's name at the upstream."""
+    response_id: str = ""
+    """Our id of the response that the turn makes."""
+    affinity_key: str | None = None
+    """Names the lane or conversation to routers behind the target."""
+
+    @property
+    def tool_items(self) -> Sequence[Item]:
+        return self.history.tool_items if self.history is not None else ()
+
+
+class UpstreamRequest(msgspec.Struct, frozen=True):
+    """One HTTP request, relative to the target's base URL."""
+
+    path: str
+    body: bytes
+    headers: dict[str, str]
+    method: str = "POST"
+
+
+class StreamDecoder(Protocol):
+    """Reads one response of the upstream. Fed any split of the body; holds the state of one turn."""
+
+    def feed(self, chunk: bytes) -> list[ModelEvent]:
+        """The model events that the chunk completes, in order."""
+        ...
+
+    def end(self) -> list[ModelEvent]:
+        """Called once when the body ended: the closing event, or `Failed` if the stream was cut short."""
+        ...
+
+
+class Dialect(Protocol):
+    """How one kind of upstream is asked and understood."""
+
+    def build_request(self, prompt: Prompt) -> UpstreamRequest | ApiError:
+        """The upstream request, or the error that says what this upstream cannot do."""
+        ...
+
+    def open_decoder(self, prompt: Prompt) -> StreamDecoder:
+        """A decoder for the answer to that prompt's request."""
+        ...
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+        """The meaning of a non-2xx answer, kept: rate limit with its wait, context overflow, authentication …"""
+        ...

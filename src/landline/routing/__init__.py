@@ -1,0 +1,1 @@
+"""Which target serves a turn; changes with the rules of choice."""

@@ -1,0 +1,1 @@
+"""The ASGI edge: HTTP and sockets in and out; changes with transports towards clients."""

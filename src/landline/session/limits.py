@@ -1,0 +1,26 @@
+"""The limits of one connection and where their numbers come from."""
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one socket may use. Defaults are OpenAI's published or measured ones unless a line says otherwise."""
+
+    max_in_flight: int = 16
+    """Responses that run at once over all lanes; more are queued."""
+    max_named_lanes: int = 32
+    """Distinct `stream_id`s for the connection's life; the default lane is not counted."""
+    max_queued_turns: int = 64
+    """Creates waiting on one connection, then 429. Our number: OpenAI names none."""
+    max_queued_bytes: int = 64 * 1024 * 1024
+    """Frame bytes of the creates that wait. Our number."""
+    memory_bytes: int = 64 * 1024 * 1024
+    """JSON bytes of history that one connection may hold; the least recently used responses are forgotten first."""
+    max_age_s: float = 3600.0
+    """New creates are refused after this age."""
+    age_grace_s: float = 300.0
+    """How long turns in flight may go on past the age limit before the socket is closed."""
+    keepalive_s: float = 25.0
+    """Silence of a running turn after which a text keepalive is sent; 0 switches it off."""
+    max_frame_bytes: int = 128 * 1024 * 1024
+    """Inflated size of one frame. Far above OpenAI's 16 MiB, because inline images and full histories come this way."""

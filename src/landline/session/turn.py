@@ -1,0 +1,82 @@
+"""A turn and what is said about it: the values that cross between session, runner and edges."""
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from landline.session.lineage import Link
+from landline.wire.errors import ApiError
+from landline.wire.events import ErrorFrame, ServerEvent
+from landline.wire.requests import CreateRequest
+from landline.wire.responses import Response
+
+
+class Turn(msgspec.Struct, frozen=True, eq=False):
+    """One response to produce."""
+
+    response_id: str
+    request: CreateRequest
+    history: Link | None
+    """Everything the model must see, this turn's input included; None when there is no item at all."""
+    created_at: float
+    """Unix seconds."""
+    stream_id: str | UnsetType = UNSET
+    """The named lane; UNSET on the default lane and over HTTP."""
+    tenant: str = ""
+    """Whose turn it is; nothing crosses from one tenant to another."""
+    affinity_key: str | None = None
+    """Names the conversation to routers behind the target."""
+
+
+class TurnProgressed(msgspec.Struct, frozen=True):
+    """More events of a running turn; never a terminal one."""
+
+    events: list[ServerEvent]
+
+
+class TurnRefused(msgspec.Struct, frozen=True):
+    """The turn ended before its response was created: nothing was announced, the error is all there is."""
+
+    error: ApiError
+
+
+class TurnEnded(msgspec.Struct, frozen=True):
+    """The turn ended after its response was created. The last event is the terminal one."""
+
+    events: list[ServerEvent]
+    response: Response
+    history: Link | None
+    """The lineage that a continuation follows: the turn's history and its output."""
+    error: ApiError | None = None
+    """Set when the response failed: the events end in `response.failed`."""
+
+
+TurnUpdate = TurnProgressed | TurnRefused | TurnEnded
+"""A turn is any number of `TurnProgressed`, then exactly one `TurnRefused` (nothing progressed) or `TurnEnded`."""
+
+
+class SendFrames(msgspec.Struct, frozen=True):
+    """Write these to the client, in order, in one go."""
+
+    frames: list[ServerEvent | ErrorFrame]
+
+
+class StartTurn(msgspec.Struct, frozen=True):
+    """Run the turn and report its updates to `Session.update_turn`."""
+
+    turn: Turn
+
+
+class CancelTurn(msgspec.Struct, frozen=True):
+    """Abort the turn; the session has already said its end, later updates of it are ignored."""
+
+    response_id: str
+
+
+class CloseSocket(msgspec.Struct, frozen=True):
+    """Close the connection after what was sent before."""
+
+    code: int
+    reason: str
+
+
+Command = SendFrames | StartTurn | CancelTurn | CloseSocket

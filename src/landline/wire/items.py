@@ -1,0 +1,240 @@
+"""Items, parts and tools of a conversation.
+
+An item is kept as the bytes that came in, beside the few fields the line itself reads; dialects decode the rest when
+they need it. Nothing unknown is lost, because nothing is re-encoded.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One item of the conversation: its JSON and the fields that sessions and lineages look at."""
+
+    raw: bytes
+    """One JSON object, UTF-8, exactly as received or authored."""
+    type: str
+    """`message` when the client left it out, as most do."""
+    id: str | None = None
+    role: str | None = None
+    call_id: str | None = None
+
+
+class InputText(msgspec.Struct, frozen=True, tag="input_text"):
+    text: str
+
+
+class InputImage(msgspec.Struct, frozen=True, tag="input_image"):
+    image_url: str | None = None
+    """A `data:` URL or an address."""
+    file_id: str | None = None
+    detail: str | None = None
+
+
+class InputFile(msgspec.Struct, frozen=True, tag="input_file"):
+    file_data: str | None = None
+    file_id: str | None = None
+    file_url: str | None = None
+    filename: str | None = None
+
+
+class OutputText(msgspec.Struct, frozen=True, tag="output_text"):
+    text: str
+    annotations: list[Raw] = msgspec.field(default_factory=list[Raw])
+
+
+class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
+    refusal: str
+
+
+class SummaryText(msgspec.Struct, frozen=True, tag="summary_text"):
+    text: str
+
+
+class ReasoningText(msgspec.Struct, frozen=True, tag="reasoning_text"):
+    text: str
+
+
+class PlainText(msgspec.Struct, frozen=True, tag="text"):
+    """The bare `text` part that some clients play back."""
+
+    text: str
+
+
+class OpaquePart(msgspec.Struct, frozen=True):
+    """A content part of a kind this version does not know."""
+
+    type: str
+    raw: bytes
+
+
+KnownPart = InputText | InputImage | InputFile | OutputText | Refusal | SummaryText | ReasoningText | PlainText
+Part = KnownPart | OpaquePart
+
+
+class Message(msgspec.Struct, frozen=True, tag="message"):
+    role: str
+    content: str | list[Raw]
+    phase: str | None = None
+
+
+class FunctionCall(msgspec.Struct, frozen=True, tag="function_call"):
+    call_id: str
+    name: str
+    arguments: str
+    namespace: str | None = None
+
+
+class FunctionCallOutput(msgspec.Struct, frozen=True, tag="function_call_output"):
+    call_id: str
+    output: str | list[Raw]
+
+
+class CustomToolCall(msgspec.Struct, frozen=True, tag="custom_tool_call"):
+    call_id: str
+    name: str
+    input: str
+    namespace: str | None = None
+
+
+class CustomToolCallOutput(msgspec.Struct, frozen=True, tag="custom_tool_call_output"):
+    call_id: str
+    output: str | list[Raw]
+
+
+class Reasoning(msgspec.Struct, frozen=True, tag="reasoning"):
+    summary: list[Raw] = msgspec.field(default_factory=list[Raw])
+    content: list[Raw] | None = None
+    encrypted_content: str | None = None
+
+
+class Compaction(msgspec.Struct, frozen=True, tag="compaction"):
+    encrypted_content: str
+
+
+class CompactionTrigger(msgspec.Struct, frozen=True, tag="compaction_trigger"):
+    pass
+
+
+class ItemReference(msgspec.Struct, frozen=True, tag="item_reference"):
+    id: str
+
+
+class AdditionalTools(msgspec.Struct, frozen=True, tag="additional_tools"):
+    """Tools added in mid-conversation; they stay in force for every later turn of the lineage."""
+
+    tools: list[Raw] = msgspec.field(default_factory=list[Raw])
+
+
+class OpaqueItem(msgspec.Struct, frozen=True):
+    """An item of a kind this version does not know, or a hosted tool's."""
+
+    type: str
+    raw: bytes
+
+
+KnownItem = (
+    Message
+    | FunctionCall
+    | FunctionCallOutput
+    | CustomToolCall
+    | CustomToolCallOutput
+    | Reasoning
+    | Compaction
+    | CompactionTrigger
+    | ItemReference
+    | AdditionalTools
+)
+AnyItem = KnownItem | OpaqueItem
+
+_KNOWN_ITEMS: dict[str, type[KnownItem]] = {
+    "message": Message,
+    "function_call": FunctionCall,
+    "function_call_output": FunctionCallOutput,
+    "custom_tool_call": CustomToolCall,
+    "custom_tool_call_output": CustomToolCallOutput,
+    "reasoning": Reasoning,
+    "compaction": Compaction,
+    "compaction_trigger": CompactionTrigger,
+    "item_reference": ItemReference,
+    "additional_tools": AdditionalTools,
+}
+
+
+class _ItemHead(msgspec.Struct):
+    type: str | None = None
+    id: str | None = None
+    role: str | None = None
+    call_id: str | None = None
+
+
+class _PartHead(msgspec.Struct):
+    type: str
+
+
+_HEAD_DECODER: msgspec.json.Decoder[_ItemHead] = msgspec.json.Decoder(_ItemHead)
+_PART_HEAD_DECODER: msgspec.json.Decoder[_PartHead] = msgspec.json.Decoder(_PartHead)
+_PART_DECODER: msgspec.json.Decoder[KnownPart] = msgspec.json.Decoder(KnownPart)
+_PART_TYPES = frozenset(
+    ("input_text", "input_image", "input_file", "output_text", "refusal", "summary_text", "reasoning_text", "text")
+)
+
+
+_ITEM_DECODERS: dict[str, Callable[[bytes], KnownItem]] = {
+    name: msgspec.json.Decoder(kind).decode for name, kind in _KNOWN_ITEMS.items()
+}
+
+
+def decode_item(raw: bytes | Raw) -> Item:
+    """Reads an item's head and checks the whole item if its kind is known.
+
+    Raises msgspec.ValidationError with the path of the wrong field.
+    """
+    raw = bytes(raw)
+    head = _HEAD_DECODER.decode(raw)
+    kind = head.type if head.type is not None else "message" if head.role is not None else None
+    if kind is None:
+        raise msgspec.ValidationError("Object missing required field `type`")
+    item = Item(raw=raw, type=kind, id=head.id, role=head.role, call_id=head.call_id)
+    typed_item(item)
+    return item
+
+
+def typed_item(item: Item) -> AnyItem:
+    """The item's typed view; kinds this version does not know come as `OpaqueItem`."""
+    decode = _ITEM_DECODERS.get(item.type)
+    if decode is None:
+        return OpaqueItem(item.type, item.raw)
+    return decode(item.raw)
+
+
+def decode_part(raw: Raw | bytes) -> Part:
+    """Decodes one content part; raises msgspec.ValidationError when a known kind is malformed."""
+    head = _PART_HEAD_DECODER.decode(raw)
+    if head.type not in _PART_TYPES:
+        return OpaquePart(head.type, bytes(raw))
+    return _PART_DECODER.decode(raw)
+
+
+def text_of(content: str | list[Raw]) -> str:
+    """All plain text of a content value, parts joined without separator; other kinds of part are left out."""
+    if isinstance(content, str):
+        return content
+    texts: list[str] = []
+    for raw in content:
+        match decode_part(raw):
+            case InputText(text) | OutputText(text) | PlainText(text) | SummaryText(text) | ReasoningText(text):
+                texts.append(text)
+            case _:
+                pass
+    return "".join(texts)
+
+
+def encode_item(value: KnownItem | dict[str, Any], *, id: str | None = None) -> Item:
+    """Makes an `Item` out of a typed value or a plain object that Landline authored."""
+    raw = msgspec.json.encode(value)
+    head = _HEAD_DECODER.decode(raw)
+    return Item(raw=raw, type=head.type or "message", id=id or head.id, role=head.role, call_id=head.call_id)

@@ -1,0 +1,115 @@
+"""What any model says while it answers, whatever the upstream speaks: dialects produce these, the composer reads them."""
+
+from typing import Literal
+
+import msgspec
+
+from landline.wire.errors import ApiError
+
+
+class TokenLogprob(msgspec.Struct, frozen=True):
+    """One token's log-probability (natural log) with its UTF-8 bytes."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class LogprobEntry(msgspec.Struct, frozen=True):
+    """The chosen token and the most likely ones at its position."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+    top_logprobs: list[TokenLogprob]
+
+
+class Accepted(msgspec.Struct, frozen=True, tag=True):
+    """The upstream took the request; nothing is generated yet. Comes first, at most once."""
+
+
+class TextDelta(msgspec.Struct, frozen=True, tag=True):
+    """More text of the answer."""
+
+    text: str
+    logprobs: list[LogprobEntry] | None = None
+
+
+class RefusalDelta(msgspec.Struct, frozen=True, tag=True):
+    """More text of a refusal."""
+
+    text: str
+
+
+class ReasoningDelta(msgspec.Struct, frozen=True, tag=True):
+    """More raw reasoning text."""
+
+    text: str
+
+
+class ReasoningSummaryDelta(msgspec.Struct, frozen=True, tag=True):
+    """More of the readable summary of the reasoning."""
+
+    text: str
+
+
+class ToolCallStarted(msgspec.Struct, frozen=True, tag=True):
+    """The model began a tool call; `index` tells parallel calls apart, in order of appearance."""
+
+    index: int
+    call_id: str
+    name: str
+    kind: Literal["function", "custom"] = "function"
+    namespace: str | None = None
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, tag=True):
+    """More of a call's arguments (JSON text) or, for a custom tool, of its input (free text)."""
+
+    index: int
+    text: str
+
+
+class ToolCallEnded(msgspec.Struct, frozen=True, tag=True):
+    """A call is complete. Optional: calls that are still open end with the turn."""
+
+    index: int
+
+
+class UsageReported(msgspec.Struct, frozen=True, tag=True):
+    """Token counts as the upstream reports them; the last report counts. `cached_tokens` is part of `input_tokens`."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """The turn ended. `incomplete_reason` None means completed (a turn that ends in tool calls is completed too)."""
+
+    incomplete_reason: Literal["max_output_tokens", "content_filter"] | None = None
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The turn broke, before or after output. Nothing comes after it."""
+
+    error: ApiError
+
+
+ModelEvent = (
+    Accepted
+    | TextDelta
+    | RefusalDelta
+    | ReasoningDelta
+    | ReasoningSummaryDelta
+    | ToolCallStarted
+    | ToolCallDelta
+    | ToolCallEnded
+    | UsageReported
+    | Finished
+    | Failed
+)
+"""A turn is: `Accepted`, any number of deltas and calls, one `UsageReported` if the upstream counts, then exactly one
+`Finished` or `Failed`. A refused request is a lone `Failed`."""

@@ -1,0 +1,172 @@
+"""What clients send: the create body (the same over HTTP and the socket) and the socket's other events.
+
+Lenient where real clients are (unknown keys, private keys, `stream` on the socket), exact about types and limits.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from landline.wire.errors import ApiError, api_error
+from landline.wire.items import Item, decode_item
+
+STREAM_ID_PATTERN = r"^[A-Za-z0-9_.\-]{1,256}$"
+
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Verbosity = Literal["low", "medium", "high"]
+
+
+class ReasoningSettings(msgspec.Struct, frozen=True):
+    effort: ReasoningEffort | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    context: str | None = None
+    generate_summary: str | None = None
+    """Deprecated spelling of `summary`."""
+
+
+class TextFormat(msgspec.Struct, frozen=True, omit_defaults=True):
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    name: str | None = None
+    description: str | None = None
+    schema: Raw | UnsetType = UNSET
+    strict: bool | None = None
+
+
+class TextSettings(msgspec.Struct, frozen=True):
+    format: TextFormat | None = None
+    verbosity: Verbosity | None = None
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    include_obfuscation: bool | None = None
+
+
+class CacheOptions(msgspec.Struct, frozen=True):
+    mode: str | None = None
+    ttl: str | None = None
+    prewarm: bool | None = None
+    """True is the published spelling of `generate: false`."""
+
+
+class ToolChoiceObject(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A `tool_choice` that is not a word: one tool, or a subset with a mode."""
+
+    type: str
+    name: str | None = None
+    namespace: str | None = None
+    mode: Literal["none", "auto", "required"] | None = None
+    tools: list["ToolChoiceObject"] | None = None
+
+
+ToolChoice = Literal["none", "auto", "required"] | ToolChoiceObject
+
+
+class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The create body. Absent and null mean the same except where noted; `input` and `tools` stay as bytes."""
+
+    model: str | None = None
+    input: Raw | None = None
+    instructions: str | None = None
+    previous_response_id: str | None = None
+    conversation: Raw | None = None
+    tools: list[Raw] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    max_output_tokens: Annotated[int, Meta(ge=16)] | None = None
+    max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    text: TextSettings | None = None
+    reasoning: ReasoningSettings | None = None
+    include: list[str] | None = None
+    store: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    background: bool | None = None
+    context_management: list[Raw] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    metadata: dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]] | None = None
+    prompt: Raw | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    prompt_cache_options: CacheOptions | None = None
+    safety_identifier: Annotated[str, Meta(max_length=128)] | None = None
+    service_tier: str | None = None
+    user: str | None = None
+    multi_agent: Raw | None = None
+    generate: bool | None = None
+    """Socket only: false makes the request a warm-up."""
+    stream_id: Raw | UnsetType = UNSET
+    """Socket only; checked apart, because its error has a code of its own."""
+
+    @property
+    def is_warm_up(self) -> bool:
+        prewarm = self.prompt_cache_options is not None and self.prompt_cache_options.prewarm is True
+        return prewarm or self.generate is False
+
+    @property
+    def wants_logprobs(self) -> bool:
+        return self.include is not None and "message.output_text.logprobs" in self.include
+
+
+class CancelRequest(msgspec.Struct, frozen=True):
+    """`response.cancel`: not in the published API, sent by real clients; aborts the named response."""
+
+    response_id: str
+
+
+class SteerRequest(msgspec.Struct, frozen=True):
+    """`response.steer`: user messages for a response that is running."""
+
+    previous_response_id: str
+    input: Raw
+    stream_id: Raw | UnsetType = UNSET
+
+
+_CREATE_DECODER: msgspec.json.Decoder[CreateRequest] = msgspec.json.Decoder(CreateRequest)
+_ITEMS_DECODER: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
+_STRING_DECODER: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
+
+
+def decode_create(body: bytes | str) -> CreateRequest | ApiError:
+    """Decodes a create body; a wrong one comes back as the error that names the field and what was expected."""
+    try:
+        return _CREATE_DECODER.decode(body)
+    except msgspec.ValidationError as error:
+        return validation_error(error)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return api_error("invalid_json", f"Expected a JSON object; the body could not be read: {error}.")
+
+
+def decode_input(raw: Raw | None) -> tuple[Item, ...] | ApiError:
+    """The items of `input`: a string is one user message, null or absent is no item."""
+    if raw is None:
+        return ()
+    data = bytes(raw)
+    if data[:1] == b'"':
+        text = msgspec.json.encode(_STRING_DECODER.decode(data)) if b"\\" in data else data
+        message = b'{"type":"message","role":"user","content":[{"type":"input_text","text":' + text + b"}]}"
+        return (Item(raw=message, type="message", role="user"),)
+    if data[:1] != b"[":
+        return api_error("invalid_value", "Expected `input` to be a string or an array of items.", param="input")
+    items: list[Item] = []
+    for index, item in enumerate(_ITEMS_DECODER.decode(data)):
+        try:
+            items.append(decode_item(item))
+        except msgspec.ValidationError as error:
+            return validation_error(error, prefix=f"input[{index}]")
+    return tuple(items)
+
+
+def validation_error(error: msgspec.ValidationError, *, prefix: str = "") -> ApiError:
+    """Turns msgspec's message (`Expected … - at `$.path``) into an error with the field's path as `param`."""
+    text, _, path = str(error).partition(" - at `")
+    param = path.rstrip("`").removeprefix("$").removeprefix(".")
+    if prefix:
+        param = prefix if not param else f"{prefix}{param}" if param.startswith("[") else f"{prefix}.{param}"
+    where = f" at `{param}`" if param else ""
+    return api_error("invalid_value", f"{text}{where}.", param=param or None)

@@ -1,0 +1,181 @@
+"""The response object, as the schema wants it: every key present, null where nothing applies."""
+
+from typing import Literal
+
+import msgspec
+from msgspec import Raw
+
+from landline.wire.items import Item
+from landline.wire.requests import CreateRequest, ToolChoice, ToolChoiceObject
+
+ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+
+
+class InputTokensDetails(msgspec.Struct, frozen=True):
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class OutputTokensDetails(msgspec.Struct, frozen=True):
+    reasoning_tokens: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens the model read and wrote; `cached_tokens` were reused, not read again."""
+
+    input_tokens: int
+    input_tokens_details: InputTokensDetails
+    output_tokens: int
+    output_tokens_details: OutputTokensDetails
+    total_tokens: int
+
+
+class ResponseError(msgspec.Struct, frozen=True):
+    code: str
+    message: str
+
+
+class IncompleteDetails(msgspec.Struct, frozen=True):
+    reason: str
+
+
+class ReasoningEcho(msgspec.Struct, frozen=True):
+    effort: str | None
+    summary: str | None
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """The response object (Open Responses `ResponseResource`): all keys required."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    """Unix seconds."""
+    completed_at: int | None = None
+    status: ResponseStatus
+    background: bool = False
+    error: ResponseError | None = None
+    incomplete_details: IncompleteDetails | None = None
+    instructions: str | None = None
+    max_output_tokens: int | None = None
+    max_tool_calls: int | None = None
+    model: str
+    output: list[Raw]
+    parallel_tool_calls: bool = True
+    previous_response_id: str | None = None
+    prompt_cache_key: str | None = None
+    reasoning: ReasoningEcho | None = None
+    safety_identifier: str | None = None
+    service_tier: str = "default"
+    store: bool = True
+    temperature: float = 1.0
+    top_p: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    top_logprobs: int = 0
+    text: Raw
+    tool_choice: ToolChoice = "auto"
+    tools: list[Raw]
+    truncation: Literal["auto", "disabled"] = "disabled"
+    usage: Usage | None = None
+    user: str | None = None
+    metadata: dict[str, str]
+
+
+def new_response(request: CreateRequest, *, id: str, created_at: int, model: str) -> Response:
+    """The response as it stands before the model said anything: settings echoed with their defaults, no output."""
+    reasoning = request.reasoning
+    return Response(
+        id=id,
+        created_at=created_at,
+        status="in_progress",
+        background=request.background is True,
+        instructions=request.instructions,
+        max_output_tokens=request.max_output_tokens,
+        max_tool_calls=request.max_tool_calls,
+        model=model,
+        output=[],
+        parallel_tool_calls=request.parallel_tool_calls is not False,
+        previous_response_id=request.previous_response_id,
+        prompt_cache_key=request.prompt_cache_key,
+        reasoning=None
+        if reasoning is None
+        else ReasoningEcho(effort=reasoning.effort, summary=reasoning.summary or reasoning.generate_summary),
+        safety_identifier=request.safety_identifier,
+        service_tier=_echo_service_tier(request.service_tier),
+        store=request.store is not False,
+        temperature=1.0 if request.temperature is None else request.temperature,
+        top_p=1.0 if request.top_p is None else request.top_p,
+        presence_penalty=request.presence_penalty or 0.0,
+        frequency_penalty=request.frequency_penalty or 0.0,
+        top_logprobs=request.top_logprobs or 0,
+        text=_echo_text(request),
+        tool_choice=_echo_tool_choice(request.tool_choice),
+        tools=[_echo_tool(tool) for tool in request.tools or ()],
+        truncation=request.truncation or "disabled",
+        user=request.user,
+        metadata=request.metadata or {},
+    )
+
+
+class _FunctionToolHead(msgspec.Struct):
+    type: str
+    name: str | None = None
+
+
+class _FunctionToolEcho(msgspec.Struct):
+    """The keys that the schema requires of an echoed function tool, null where the client sent none."""
+
+    type: str
+    name: str
+    description: str | None = None
+    parameters: Raw | None = None
+    strict: bool | None = None
+
+
+class _FormatEcho(msgspec.Struct):
+    type: str
+    name: str | None
+    description: str | None
+    schema: Raw | None
+    strict: bool
+
+
+_TOOL_HEAD_DECODER: msgspec.json.Decoder[_FunctionToolHead] = msgspec.json.Decoder(_FunctionToolHead)
+_FUNCTION_TOOL_DECODER: msgspec.json.Decoder[_FunctionToolEcho] = msgspec.json.Decoder(_FunctionToolEcho)
+_FUNCTION_TOOL_KEYS = (b'"name"', b'"description"', b'"parameters"', b'"strict"')
+
+
+def _echo_tool(tool: Raw) -> Raw:
+    data = bytes(tool)
+    if _TOOL_HEAD_DECODER.decode(data).type != "function" or all(key in data for key in _FUNCTION_TOOL_KEYS):
+        return tool
+    return Raw(msgspec.json.encode(_FUNCTION_TOOL_DECODER.decode(data)))
+
+
+def _echo_text(request: CreateRequest) -> Raw:
+    text = request.text
+    chosen = text.format if text is not None else None
+    echo: dict[str, object] = {"format": {"type": chosen.type if chosen is not None else "text"}}
+    if chosen is not None and chosen.type == "json_schema":
+        schema = chosen.schema if isinstance(chosen.schema, Raw) else None
+        echo["format"] = _FormatEcho("json_schema", chosen.name, chosen.description, schema, chosen.strict is True)
+    echo["verbosity"] = (text.verbosity if text is not None else None) or "medium"
+    return Raw(msgspec.json.encode(echo))
+
+
+def _echo_service_tier(tier: str | None) -> str:
+    return "default" if tier is None or tier == "auto" else tier
+
+
+def _echo_tool_choice(choice: ToolChoice | None) -> ToolChoice:
+    if choice is None:
+        return "auto"
+    if isinstance(choice, ToolChoiceObject) and choice.type == "allowed_tools" and choice.mode is None:
+        return msgspec.structs.replace(choice, mode="auto")
+    return choice
+
+
+def with_output(response: Response, output: list[Item], **changes: object) -> Response:
+    """The same response with its output items and any other fields replaced."""
+    return msgspec.structs.replace(response, output=[Raw(item.raw) for item in output], **changes)

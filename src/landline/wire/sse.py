@@ -1,0 +1,43 @@
+"""Server-sent events: one record per event out, and a decoder that is fed any split of bytes in."""
+
+from collections.abc import Iterator
+
+DONE = b"data: [DONE]\n\n"
+
+
+def encode_sse(event_type: str, data: bytes) -> bytes:
+    """One complete record; it must leave in one write, because some readers reset per network read."""
+    return b"event: " + event_type.encode() + b"\ndata: " + data + b"\n\n"
+
+
+class SseDecoder:
+    """Bytes in, `data` payloads out (WHATWG event stream: LF, CR or CRLF lines, comments, multi-line data)."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+        self._skip_lf = False
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yields the payload of every record that the chunk completes."""
+        if self._skip_lf and chunk[:1] == b"\n":
+            chunk = chunk[1:]
+        self._skip_lf = False
+        buffer = self._rest + chunk
+        if b"\r" in buffer:
+            self._skip_lf = buffer.endswith(b"\r")
+            buffer = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = buffer.split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            if not line:
+                if self._data:
+                    yield b"\n".join(self._data)
+                    self._data = []
+            elif line.startswith(b"data:"):
+                value = line[5:]
+                self._data.append(value[1:] if value[:1] == b" " else value)
+
+    def end(self) -> Iterator[bytes]:
+        """Yields what an unterminated last record holds; some servers close without the blank line."""
+        yield from self.feed(b"\n\n")
