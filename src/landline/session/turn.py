@@ -66,8 +66,14 @@ class StartTurn(msgspec.Struct, frozen=True):
     turn: Turn
 
 
+class StopTurn(msgspec.Struct, frozen=True):
+    """End the turn early but properly: the runner stops the model and reports a `TurnEnded` that is incomplete."""
+
+    response_id: str
+
+
 class CancelTurn(msgspec.Struct, frozen=True):
-    """Abort the turn; the session has already said its end, later updates of it are ignored."""
+    """Abort the turn: nobody waits for its end any more, later updates of it are ignored."""
 
     response_id: str
 
@@ -79,4 +85,4 @@ class CloseSocket(msgspec.Struct, frozen=True):
     reason: str
 
 
-Command = SendFrames | StartTurn | CancelTurn | CloseSocket
+Command = SendFrames | StartTurn | StopTurn | CancelTurn | CloseSocket

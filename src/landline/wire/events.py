@@ -184,6 +184,19 @@ class Keepalive(_Event, frozen=True, kw_only=True, tag="keepalive"):
     """Sent in long silences: Codex CLI's idle timer counts text frames, not pings."""
 
 
+class SteerFailure(msgspec.Struct, frozen=True):
+    code: str
+    message: str
+    type: str = "invalid_request_error"
+
+
+class SteerFailed(_Event, frozen=True, kw_only=True, tag="response.steer.failed"):
+    """The answer to a `response.steer` that cannot be taken; numbered 0 when it has no running target."""
+
+    error: SteerFailure
+    steer: dict[str, Raw | str]
+
+
 class ErrorDetail(msgspec.Struct, frozen=True, omit_defaults=False):
     type: str
     code: str
@@ -238,6 +251,7 @@ ServerEvent = (
     | ReasoningDeltaEvent
     | ReasoningDoneEvent
     | Keepalive
+    | SteerFailed
     | ErrorEvent
     | ErrorFrame
 )

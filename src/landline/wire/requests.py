@@ -13,6 +13,9 @@ from landline.wire.items import Item, decode_item
 
 STREAM_ID_PATTERN = r"^[A-Za-z0-9_.\-]{1,256}$"
 
+NULL = Raw(b"null")
+"""An absent or null field whose bytes are kept."""
+
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Verbosity = Literal["low", "medium", "high"]
 
@@ -65,11 +68,13 @@ ToolChoice = Literal["none", "auto", "required"] | ToolChoiceObject
 class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The create body. Absent and null mean the same except where noted; `input` and `tools` stay as bytes."""
 
+    type: str | None = None
+    """Socket only: `response.create`."""
     model: str | None = None
-    input: Raw | None = None
+    input: Raw = NULL
     instructions: str | None = None
     previous_response_id: str | None = None
-    conversation: Raw | None = None
+    conversation: Raw = NULL
     tools: list[Raw] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -90,14 +95,14 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
     context_management: list[Raw] | None = None
     truncation: Literal["auto", "disabled"] | None = None
     metadata: dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]] | None = None
-    prompt: Raw | None = None
+    prompt: Raw = NULL
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     prompt_cache_options: CacheOptions | None = None
     safety_identifier: Annotated[str, Meta(max_length=128)] | None = None
     service_tier: str | None = None
     user: str | None = None
-    multi_agent: Raw | None = None
+    multi_agent: Raw = NULL
     generate: bool | None = None
     """Socket only: false makes the request a warm-up."""
     stream_id: Raw | UnsetType = UNSET
@@ -142,11 +147,16 @@ def decode_create(body: bytes | str) -> CreateRequest | ApiError:
         return api_error("invalid_json", f"Expected a JSON object; the body could not be read: {error}.")
 
 
-def decode_input(raw: Raw | None) -> tuple[Item, ...] | ApiError:
+def is_null(raw: Raw) -> bool:
+    """Whether the field was absent or null."""
+    return bytes(raw) == b"null"
+
+
+def decode_input(raw: Raw) -> tuple[Item, ...] | ApiError:
     """The items of `input`: a string is one user message, null or absent is no item."""
-    if raw is None:
-        return ()
     data = bytes(raw)
+    if data == b"null":
+        return ()
     if data[:1] == b'"':
         text = msgspec.json.encode(_STRING_DECODER.decode(data)) if b"\\" in data else data
         message = b'{"type":"message","role":"user","content":[{"type":"input_text","text":' + text + b"}]}"

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from landline.wire.items import Item
-from landline.wire.requests import CreateRequest, ToolChoice, ToolChoiceObject
+from landline.wire.requests import NULL, CreateRequest, ToolChoice, ToolChoiceObject
 
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
@@ -129,7 +129,7 @@ class _FunctionToolEcho(msgspec.Struct):
     type: str
     name: str
     description: str | None = None
-    parameters: Raw | None = None
+    parameters: Raw = NULL
     strict: bool | None = None
 
 
@@ -137,7 +137,7 @@ class _FormatEcho(msgspec.Struct):
     type: str
     name: str | None
     description: str | None
-    schema: Raw | None
+    schema: Raw
     strict: bool
 
 
@@ -158,7 +158,7 @@ def _echo_text(request: CreateRequest) -> Raw:
     chosen = text.format if text is not None else None
     echo: dict[str, object] = {"format": {"type": chosen.type if chosen is not None else "text"}}
     if chosen is not None and chosen.type == "json_schema":
-        schema = chosen.schema if isinstance(chosen.schema, Raw) else None
+        schema = chosen.schema if isinstance(chosen.schema, Raw) else NULL
         echo["format"] = _FormatEcho("json_schema", chosen.name, chosen.description, schema, chosen.strict is True)
     echo["verbosity"] = (text.verbosity if text is not None else None) or "medium"
     return Raw(msgspec.json.encode(echo))

@@ -1,0 +1,299 @@
+"""Output items while they grow: each announces itself, takes deltas, and finishes as the item that history keeps."""
+
+from typing import Literal, Protocol, TypedDict
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from landline.wire import events as wire
+from landline.wire.events import ServerEvent
+from landline.wire.items import Item
+from landline.wire.model_events import LogprobEntry, ToolCallStarted
+
+ItemStatus = Literal["in_progress", "completed", "incomplete"]
+
+
+class _Stamped(TypedDict):
+    sequence_number: int
+    stream_id: str | UnsetType
+
+
+class Stamp:
+    """Numbers the events of one response from 0 and names its lane."""
+
+    __slots__ = ("_next", "_stream_id", "event_names")
+
+    def __init__(self, stream_id: str | UnsetType, event_names: Literal["openai", "open_responses"]) -> None:
+        self._next = 0
+        self._stream_id = stream_id
+        self.event_names = event_names
+
+    def next(self) -> _Stamped:
+        """The fields that every event carries."""
+        number = self._next
+        self._next = number + 1
+        return {"sequence_number": number, "stream_id": self._stream_id}
+
+    def take(self) -> tuple[int, str | UnsetType]:
+        """The same as a pair, for the delta path."""
+        number = self._next
+        self._next = number + 1
+        return number, self._stream_id
+
+
+class OpenItem(Protocol):
+    """An item in the making, at its place in the response's output."""
+
+    output_index: int
+
+    def finish(self, events: list[ServerEvent], status: Literal["completed", "incomplete"]) -> Item:
+        """Appends the closing events; returns the finished item."""
+        ...
+
+
+class _TextPart(msgspec.Struct, frozen=True, tag="output_text"):
+    text: str
+    annotations: list[str] = msgspec.field(default_factory=list[str])
+    logprobs: list[LogprobEntry] = msgspec.field(default_factory=list[LogprobEntry])
+
+
+class _RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
+    refusal: str
+
+
+class _ReasoningPart(msgspec.Struct, frozen=True, tag="reasoning_text"):
+    text: str
+
+
+class _SummaryPart(msgspec.Struct, frozen=True, tag="summary_text"):
+    text: str
+
+
+class _MessageItem(msgspec.Struct, frozen=True, tag="message"):
+    id: str
+    status: ItemStatus
+    role: str
+    content: list[Raw]
+
+
+class _ReasoningItem(msgspec.Struct, frozen=True, tag="reasoning"):
+    id: str
+    summary: list[Raw]
+    content: list[Raw]
+
+
+class _FunctionCallItem(msgspec.Struct, frozen=True, tag="function_call"):
+    id: str
+    call_id: str
+    name: str
+    arguments: str
+    status: ItemStatus
+    namespace: str | UnsetType = UNSET
+
+
+class _CustomCallItem(msgspec.Struct, frozen=True, tag="custom_tool_call"):
+    id: str
+    call_id: str
+    name: str
+    input: str
+    status: ItemStatus
+    namespace: str | UnsetType = UNSET
+
+
+def _raw(value: msgspec.Struct) -> Raw:
+    return Raw(msgspec.json.encode(value))
+
+
+_EMPTY_TEXT = _raw(_TextPart(""))
+_EMPTY_REFUSAL = _raw(_RefusalPart(""))
+_EMPTY_REASONING = _raw(_ReasoningPart(""))
+_EMPTY_SUMMARY = _raw(_SummaryPart(""))
+
+
+class OpenMessage:
+    """An assistant message: text and refusal parts, one open at a time."""
+
+    def __init__(self, stamp: Stamp, item_id: str, output_index: int) -> None:
+        self.output_index = output_index
+        self._stamp = stamp
+        self._id = item_id
+        self._parts: list[Raw] = []
+        self._open_part: Literal["text", "refusal"] | None = None
+        self._chunks: list[str] = []
+        self._logprobs: list[LogprobEntry] = []
+
+    def announce(self, events: list[ServerEvent]) -> None:
+        item = _raw(_MessageItem(self._id, "in_progress", "assistant", []))
+        events.append(wire.OutputItemAdded(output_index=self.output_index, item=item, **self._stamp.next()))
+
+    def add_text(self, events: list[ServerEvent], text: str, logprobs: list[LogprobEntry] | None) -> None:
+        if self._open_part != "text":
+            self._start_part(events, "text", _EMPTY_TEXT)
+        self._chunks.append(text)
+        if logprobs:
+            self._logprobs.extend(logprobs)
+        number, stream_id = self._stamp.take()
+        events.append(
+            wire.OutputTextDelta(
+                sequence_number=number,
+                stream_id=stream_id,
+                item_id=self._id,
+                output_index=self.output_index,
+                content_index=len(self._parts),
+                delta=text,
+                logprobs=logprobs or [],
+            )
+        )
+
+    def add_refusal(self, events: list[ServerEvent], text: str) -> None:
+        if self._open_part != "refusal":
+            self._start_part(events, "refusal", _EMPTY_REFUSAL)
+        self._chunks.append(text)
+        events.append(wire.RefusalDeltaEvent(delta=text, **self._place(), **self._stamp.next()))
+
+    def finish(self, events: list[ServerEvent], status: Literal["completed", "incomplete"]) -> Item:
+        self._close_part(events)
+        raw = _raw(_MessageItem(self._id, status, "assistant", self._parts))
+        events.append(wire.OutputItemDone(output_index=self.output_index, item=raw, **self._stamp.next()))
+        return Item(raw=bytes(raw), type="message", id=self._id, role="assistant")
+
+    def _start_part(self, events: list[ServerEvent], kind: Literal["text", "refusal"], empty: Raw) -> None:
+        self._close_part(events)
+        self._open_part = kind
+        events.append(wire.ContentPartAdded(part=empty, **self._place(), **self._stamp.next()))
+
+    def _close_part(self, events: list[ServerEvent]) -> None:
+        text = "".join(self._chunks)
+        if self._open_part is None:
+            return
+        if self._open_part == "text":
+            events.append(
+                wire.OutputTextDone(text=text, logprobs=self._logprobs, **self._place(), **self._stamp.next())
+            )
+            part = _raw(_TextPart(text, [], self._logprobs))
+        else:
+            events.append(wire.RefusalDone(refusal=text, **self._place(), **self._stamp.next()))
+            part = _raw(_RefusalPart(text))
+        events.append(wire.ContentPartDone(part=part, **self._place(), **self._stamp.next()))
+        self._parts.append(part)
+        self._open_part, self._chunks, self._logprobs = None, [], []
+
+    def _place(self) -> "_PartPlace":
+        return {"item_id": self._id, "output_index": self.output_index, "content_index": len(self._parts)}
+
+
+class OpenReasoning:
+    """A reasoning item: summary parts first, then raw reasoning text; one part of either kind is open at a time."""
+
+    def __init__(self, stamp: Stamp, item_id: str, output_index: int) -> None:
+        self.output_index = output_index
+        self._stamp = stamp
+        self._id = item_id
+        self._summary: list[Raw] = []
+        self._content: list[Raw] = []
+        self._open_part: Literal["summary", "text"] | None = None
+        self._chunks: list[str] = []
+
+    def announce(self, events: list[ServerEvent]) -> None:
+        item = _raw(_ReasoningItem(self._id, [], []))
+        events.append(wire.OutputItemAdded(output_index=self.output_index, item=item, **self._stamp.next()))
+
+    def add_text(self, events: list[ServerEvent], text: str) -> None:
+        if self._open_part != "text":
+            self._close_part(events)
+            self._open_part = "text"
+            events.append(wire.ContentPartAdded(part=_EMPTY_REASONING, **self._place(), **self._stamp.next()))
+        self._chunks.append(text)
+        delta = wire.ReasoningTextDelta if self._stamp.event_names == "openai" else wire.ReasoningDeltaEvent
+        events.append(delta(delta=text, **self._place(), **self._stamp.next()))
+
+    def add_summary(self, events: list[ServerEvent], text: str) -> None:
+        if self._open_part != "summary":
+            self._close_part(events)
+            self._open_part = "summary"
+            events.append(
+                wire.ReasoningSummaryPartAdded(part=_EMPTY_SUMMARY, **self._summary_place(), **self._stamp.next())
+            )
+        self._chunks.append(text)
+        events.append(wire.ReasoningSummaryTextDelta(delta=text, **self._summary_place(), **self._stamp.next()))
+
+    def finish(self, events: list[ServerEvent], status: Literal["completed", "incomplete"]) -> Item:
+        self._close_part(events)
+        raw = _raw(_ReasoningItem(self._id, self._summary, self._content))
+        events.append(wire.OutputItemDone(output_index=self.output_index, item=raw, **self._stamp.next()))
+        return Item(raw=bytes(raw), type="reasoning", id=self._id)
+
+    def _close_part(self, events: list[ServerEvent]) -> None:
+        text = "".join(self._chunks)
+        if self._open_part == "text":
+            done = wire.ReasoningTextDone if self._stamp.event_names == "openai" else wire.ReasoningDoneEvent
+            part = _raw(_ReasoningPart(text))
+            events.append(done(text=text, **self._place(), **self._stamp.next()))
+            events.append(wire.ContentPartDone(part=part, **self._place(), **self._stamp.next()))
+            self._content.append(part)
+        elif self._open_part == "summary":
+            part = _raw(_SummaryPart(text))
+            place = self._summary_place()
+            events.append(wire.ReasoningSummaryTextDone(text=text, **place, **self._stamp.next()))
+            events.append(wire.ReasoningSummaryPartDone(part=part, **place, **self._stamp.next()))
+            self._summary.append(part)
+        self._open_part, self._chunks = None, []
+
+    def _place(self) -> "_PartPlace":
+        return {"item_id": self._id, "output_index": self.output_index, "content_index": len(self._content)}
+
+    def _summary_place(self) -> "_SummaryPlace":
+        return {"item_id": self._id, "output_index": self.output_index, "summary_index": len(self._summary)}
+
+
+class OpenCall:
+    """A function call or a custom tool's call; several may be open at once when the model calls in parallel."""
+
+    def __init__(self, stamp: Stamp, item_id: str, output_index: int, started: ToolCallStarted) -> None:
+        self.output_index = output_index
+        self._stamp = stamp
+        self._id = item_id
+        self._started = started
+        self._chunks: list[str] = []
+
+    def announce(self, events: list[ServerEvent]) -> None:
+        item = self._item("", "in_progress")
+        events.append(wire.OutputItemAdded(output_index=self.output_index, item=item, **self._stamp.next()))
+
+    def add(self, events: list[ServerEvent], text: str) -> None:
+        self._chunks.append(text)
+        is_function = self._started.kind == "function"
+        delta = wire.FunctionCallArgumentsDelta if is_function else wire.CustomToolCallInputDelta
+        events.append(delta(delta=text, **self._place(), **self._stamp.next()))
+
+    def finish(self, events: list[ServerEvent], status: Literal["completed", "incomplete"]) -> Item:
+        text = "".join(self._chunks)
+        if self._started.kind == "function":
+            events.append(wire.FunctionCallArgumentsDone(arguments=text, **self._place(), **self._stamp.next()))
+        else:
+            events.append(wire.CustomToolCallInputDone(input=text, **self._place(), **self._stamp.next()))
+        raw = self._item(text, status)
+        events.append(wire.OutputItemDone(output_index=self.output_index, item=raw, **self._stamp.next()))
+        kind = "function_call" if self._started.kind == "function" else "custom_tool_call"
+        return Item(raw=bytes(raw), type=kind, id=self._id, call_id=self._started.call_id)
+
+    def _item(self, text: str, status: ItemStatus) -> Raw:
+        started = self._started
+        kind = _FunctionCallItem if started.kind == "function" else _CustomCallItem
+        return _raw(kind(self._id, started.call_id, started.name, text, status, started.namespace or UNSET))
+
+    def _place(self) -> "_ItemPlace":
+        return {"item_id": self._id, "output_index": self.output_index}
+
+
+class _ItemPlace(TypedDict):
+    item_id: str
+    output_index: int
+
+
+class _PartPlace(_ItemPlace):
+    content_index: int
+
+
+class _SummaryPlace(_ItemPlace):
+    summary_index: int

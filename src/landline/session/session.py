@@ -1,0 +1,299 @@
+"""One WebSocket connection's state: frames in, commands out. No clock, no sockets: `now` and ids come in.
+
+Rules: Responses guide, WebSocket mode (lanes, connection-local state, warm-up, limits); Open Responses 2026-04-24.
+Every `response.create` has exactly one ending: an error frame if nothing was created, else a terminal event.
+"""
+
+import re
+from collections.abc import Callable
+from typing import assert_never
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from landline.session.admission import admit, previous_response_not_found
+from landline.session.lane import Lane, LaneBook, WaitingCreate
+from landline.session.limits import Limits
+from landline.session.memory import Remembered, ResponseMemory
+from landline.session.turn import (
+    CancelTurn,
+    CloseSocket,
+    Command,
+    SendFrames,
+    StartTurn,
+    StopTurn,
+    Turn,
+    TurnEnded,
+    TurnProgressed,
+    TurnRefused,
+    TurnUpdate,
+)
+from landline.wire.errors import ApiError, api_error
+from landline.wire.events import SteerFailed, SteerFailure, error_frame
+from landline.wire.requests import STREAM_ID_PATTERN, CreateRequest, decode_create
+
+CLOSE_GOING_AWAY = 1001
+_STREAM_ID = re.compile(STREAM_ID_PATTERN)
+
+
+class _FrameHead(msgspec.Struct):
+    """What is read of a frame that is not a well-formed create."""
+
+    type: Raw | UnsetType = UNSET
+    stream_id: Raw | UnsetType = UNSET
+    response_id: Raw | UnsetType = UNSET
+    previous_response_id: Raw | UnsetType = UNSET
+    input: Raw | UnsetType = UNSET
+
+
+_HEAD_DECODER: msgspec.json.Decoder[_FrameHead] = msgspec.json.Decoder(_FrameHead)
+
+
+class Session:
+    """The state machine of one connection.
+
+    `receive_frame` takes every text or binary message, `update_turn` every update of a turn that a `StartTurn` asked for,
+    `tick` the passing of time (call it at `deadline`), `close` the loss of the socket. After `close` or a `CloseSocket`
+    command nothing is sent any more.
+    """
+
+    def __init__(self, limits: Limits, *, opened_at: float, new_id: Callable[[str], str], tenant: str = "") -> None:
+        self._limits = limits
+        self._new_id = new_id
+        self._tenant = tenant
+        self._expires_at = opened_at + limits.max_age_s
+        self._affinity_key = new_id("line")
+        self._lanes = LaneBook(max_in_flight=limits.max_in_flight, max_named=limits.max_named_lanes)
+        self._memory = ResponseMemory(limits.memory_bytes)
+        self._parents: dict[str, str] = {}
+        """Response in flight → the id it continues."""
+        self._is_expired = False
+        self._is_closed = False
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` has something to do next, in the unit of `now`."""
+        return self._expires_at + (self._limits.age_grace_s if self._is_expired else 0.0)
+
+    @property
+    def memory_bytes(self) -> int:
+        """JSON bytes of history held for this connection."""
+        return self._memory.size_bytes
+
+    def receive_frame(self, data: str | bytes, now: float) -> list[Command]:
+        """Reads one message of the client; a wrong one is answered, never fatal to the socket."""
+        if self._is_closed:
+            return []
+        request = decode_create(data)
+        if isinstance(request, CreateRequest) and request.type == "response.create":
+            return self._receive_create(request, request.stream_id, request.previous_response_id, len(data), now)
+        try:
+            head = _HEAD_DECODER.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return _send_error(api_error("invalid_json", f"Expected one JSON object a frame: {error}."))
+        match _text(head.type):
+            case "response.create":
+                return self._receive_create(request, head.stream_id, _text(head.previous_response_id), len(data), now)
+            case "response.cancel":
+                return self._receive_cancel(_text(head.response_id))
+            case "response.steer":
+                return self._refuse_steer(head)
+            case "response.processed":
+                return []
+            case kind:
+                return _send_error(_unknown_event(kind), stream_id=_text(head.stream_id) or UNSET)
+
+    def update_turn(self, response_id: str, update: TurnUpdate, now: float) -> list[Command]:
+        """Takes a turn's update; what it ends is remembered before its terminal event is sent."""
+        lane = self._lanes.lane_of(response_id)
+        if self._is_closed or lane is None:
+            return []
+        match update:
+            case TurnProgressed(events):
+                return [SendFrames(list(events))]
+            case TurnRefused(error):
+                self._end_turn(lane, response_id, failed=True)
+                commands = _send_error(error, stream_id=_lane_stamp(lane))
+            case TurnEnded(events):
+                self._end_turn(lane, response_id, failed=update.error is not None)
+                if update.error is None:
+                    self._memory.remember(Remembered(response_id, update.history, lane.lane_id))
+                commands = [SendFrames(list(events))]
+            case _:
+                assert_never(update)
+        return commands + self._start_ready(now) + self._close_if_spent()
+
+    def tick(self, now: float) -> list[Command]:
+        """Age limit: at it new creates are refused and an idle socket is closed; after the grace so is a busy one.
+
+        Clients lose a run when their socket is closed in the middle of a response, so what is in flight may end first.
+        """
+        if self._is_closed or now < self.deadline:
+            return []
+        if not self._is_expired:
+            self._is_expired = True
+            return self._close_if_spent()
+        cancelled: list[Command] = [CancelTurn(response_id) for response_id in self._lanes.running_ids()]
+        return cancelled + self._close_expired()
+
+    def close(self) -> list[Command]:
+        """The socket is gone: everything in flight is aborted, everything remembered forgotten."""
+        self._is_closed = True
+        self._memory.clear()
+        return [CancelTurn(response_id) for response_id in self._lanes.running_ids()]
+
+    def _receive_create(
+        self,
+        request: CreateRequest | ApiError,
+        stream_id: Raw | UnsetType,
+        parent_id: str | None,
+        size_bytes: int,
+        now: float,
+    ) -> list[Command]:
+        lane = self._open_lane(stream_id)
+        if isinstance(lane, ApiError):
+            is_lane_known = lane.code == "websocket_stream_limit_reached"
+            return _send_error(lane, stream_id=(_text(stream_id) or UNSET) if is_lane_known else UNSET)
+        if self._is_expired:
+            return _send_error(self._age_error())
+        if self._is_queue_full(size_bytes):
+            waiting = f"{self._lanes.waiting_count} creates ({self._lanes.waiting_bytes} bytes) are waiting"
+            error = api_error("rate_limit_exceeded", f"Too many queued responses on this connection: {waiting}.")
+            return _send_error(error, stream_id=_lane_stamp(lane))
+        parent = self._memory.find(parent_id) if parent_id is not None else None
+        self._lanes.enqueue(lane, WaitingCreate(request, parent_id, parent, size_bytes))
+        return self._start_ready(now)
+
+    def _open_lane(self, stream_id: Raw | UnsetType) -> Lane | ApiError:
+        lane_id = _text(stream_id)
+        is_named = isinstance(stream_id, Raw) and bytes(stream_id) != b"null"
+        if is_named and (lane_id is None or not _STREAM_ID.match(lane_id)):
+            return _invalid_stream_id()
+        lane = self._lanes.open(lane_id)
+        return lane if lane is not None else self._lane_limit_error()
+
+    def _start_ready(self, now: float) -> list[Command]:
+        """Starts or refuses every create that may start now, in the order in which lanes became ready."""
+        commands: list[Command] = []
+        while (ready := self._lanes.take_ready()) is not None:
+            lane, create = ready
+            turn = self._admit(lane, create, now)
+            if isinstance(turn, ApiError):
+                self._lanes.skip(lane)
+                self._evict_parent(lane, create.parent_id)
+                commands += _send_error(turn, stream_id=_lane_stamp(lane))
+                continue
+            self._lanes.start(lane, turn.response_id)
+            if turn.request.previous_response_id is not None:
+                self._parents[turn.response_id] = turn.request.previous_response_id
+            commands.append(StartTurn(turn))
+        return commands
+
+    def _admit(self, lane: Lane, create: WaitingCreate, now: float) -> Turn | ApiError:
+        request = create.request
+        if isinstance(request, ApiError):
+            return request
+        parent = create.parent
+        if request.previous_response_id is not None and (parent is None or parent.lane_id == lane.lane_id):
+            # Looked up again: the lane's own earlier turn may have made the parent, or evicted it, since.
+            parent = self._memory.find(request.previous_response_id)
+        if request.previous_response_id is not None and parent is None:
+            return previous_response_not_found(request.previous_response_id)
+        return admit(
+            request,
+            response_id=self._new_id("resp"),
+            now=now,
+            parent=parent.history if parent is not None else None,
+            stream_id=_lane_stamp(lane),
+            tenant=self._tenant,
+            affinity_key=f"{self._affinity_key}.{lane.lane_id or ''}",
+        )
+
+    def _end_turn(self, lane: Lane, response_id: str, *, failed: bool) -> None:
+        parent_id = self._parents.pop(response_id, None)
+        self._lanes.finish(response_id)
+        if failed:
+            self._evict_parent(lane, parent_id)
+
+    def _evict_parent(self, lane: Lane, parent_id: str | None) -> None:
+        """A failed continuation evicts its parent if the same lane made it; a failed fork leaves it to its lane."""
+        parent = self._memory.find(parent_id) if parent_id is not None else None
+        if parent is not None and parent.lane_id == lane.lane_id:
+            self._memory.forget(parent.response_id)
+
+    def _receive_cancel(self, response_id: str | None) -> list[Command]:
+        """`response.cancel` is in no published type, but clients send it; an unknown or finished id is ignored."""
+        if response_id is None or self._lanes.lane_of(response_id) is None:
+            return []
+        return [StopTurn(response_id)]
+
+    def _refuse_steer(self, head: _FrameHead) -> list[Command]:
+        target = _text(head.previous_response_id) or ""
+        error = SteerFailure(code="steering_not_supported", message="This server does not take steering.")
+        steer: dict[str, Raw | str] = {"previous_response_id": target}
+        if isinstance(head.input, Raw):
+            steer["input"] = head.input
+        lane = self._lanes.lane_of(target)
+        stamp = _lane_stamp(lane) if lane is not None else UNSET
+        return [SendFrames([SteerFailed(sequence_number=0, stream_id=stamp, error=error, steer=steer)])]
+
+    def _is_queue_full(self, size_bytes: int) -> bool:
+        if not self._lanes.waiting_count:
+            return False
+        is_full = self._lanes.waiting_count >= self._limits.max_queued_turns
+        return is_full or self._lanes.waiting_bytes + size_bytes > self._limits.max_queued_bytes
+
+    def _close_if_spent(self) -> list[Command]:
+        return self._close_expired() if self._is_expired and self._lanes.is_idle() else []
+
+    def _close_expired(self) -> list[Command]:
+        self._is_closed = True
+        self._memory.clear()
+        reason = "connection age limit"
+        return [*_send_error(self._age_error()), CloseSocket(CLOSE_GOING_AWAY, reason)]
+
+    def _age_error(self) -> ApiError:
+        minutes = self._limits.max_age_s / 60
+        return api_error(
+            "websocket_connection_limit_reached",
+            f"Responses websocket connection limit reached ({minutes:g} minutes). "
+            "Create a new websocket connection to continue.",
+        )
+
+    def _lane_limit_error(self) -> ApiError:
+        return api_error(
+            "websocket_stream_limit_reached",
+            "This WebSocket connection has reached its maximum number of distinct stream IDs "
+            f"({self._limits.max_named_lanes}). Reuse an existing stream_id or open a new WebSocket connection.",
+            param="stream_id",
+        )
+
+
+def _send_error(error: ApiError, *, stream_id: str | UnsetType = UNSET) -> list[Command]:
+    return [SendFrames([error_frame(error, stream_id=stream_id)])]
+
+
+def _lane_stamp(lane: Lane) -> str | UnsetType:
+    return UNSET if lane.lane_id is None else lane.lane_id
+
+
+def _text(raw: Raw | UnsetType) -> str | None:
+    """The field if it is a string, else None."""
+    if not isinstance(raw, Raw) or bytes(raw)[:1] != b'"':
+        return None
+    return msgspec.json.decode(raw, type=str)
+
+
+def _invalid_stream_id() -> ApiError:
+    return api_error(
+        "invalid_stream_id",
+        "The 'stream_id' field must be a non-empty string with at most 256 characters and may only contain letters, "
+        "numbers, underscores, hyphens, and periods.",
+        param="stream_id",
+    )
+
+
+def _unknown_event(kind: str | None) -> ApiError:
+    expected = "`response.create`, `response.cancel` or `response.steer`"
+    came = "none" if kind is None else f"{kind!r}"
+    return api_error("invalid_event_type", f"Expected `type` to be {expected}; got {came}.", param="type")
