@@ -55,6 +55,11 @@ class StreamDecoder(Protocol):
 class Dialect(Protocol):
     """How one kind of upstream is asked and understood."""
 
+    @property
+    def prefills_warm_up(self) -> bool:
+        """Whether a warm-up is worth a request to this upstream; if not, it is answered without one."""
+        ...
+
     def build_request(self, prompt: Prompt) -> UpstreamRequest | ApiError:
         """The upstream request, or the error that says what this upstream cannot do."""
         ...

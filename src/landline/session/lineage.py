@@ -6,17 +6,30 @@ Continuing is O(new items), a fork is a second child, forgetting is dropping a p
 
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
+from typing import Any, TypeVar
 
 from landline.wire.canonical import canonical
 from landline.wire.items import Item
 
 DIGEST_BYTES = 16
 
+_State = TypeVar("_State")
+
 
 class Link:
     """Some items and the link they follow. Immutable but for caches of what is derived from its own items."""
 
-    __slots__ = ("_digests", "_renderings", "depth", "item_count", "items", "parent", "size_bytes", "tool_items")
+    __slots__ = (
+        "_digests",
+        "_folds",
+        "_renderings",
+        "depth",
+        "item_count",
+        "items",
+        "parent",
+        "size_bytes",
+        "tool_items",
+    )
 
     def __init__(self, parent: "Link | None", items: Sequence[Item]) -> None:
         self.parent = parent
@@ -35,6 +48,7 @@ class Link:
         """Every `additional_tools` item of the lineage, oldest first: they stay in force."""
         self._digests: tuple[bytes, ...] | None = None
         self._renderings: dict[str, tuple[bytes, ...]] = {}
+        self._folds: dict[str, Any] = {}
 
     @property
     def digests(self) -> tuple[bytes, ...]:
@@ -73,6 +87,21 @@ class Link:
         if made is None:
             made = self._renderings[key] = render(self.items)
         return made
+
+    def folds(self, key: str, step: Callable[[_State | None, Sequence[Item]], _State]) -> list[_State]:
+        """A state carried over the lineage, one a link, root first; each link's is made once per `key`.
+
+        `step` gets the parent's state (None at the root) and the link's items; it must depend on nothing else but `key`.
+        """
+        states: list[_State] = []
+        state: _State | None = None
+        for link in self.chain():
+            made: _State | None = link._folds.get(key)
+            if made is None:
+                made = link._folds[key] = step(state, link.items)
+            state = made
+            states.append(made)
+        return states
 
     def chain(self) -> list["Link"]:
         """The links from the root to here."""
