@@ -1,0 +1,226 @@
+"""The composer: events in the published order, numbered without gaps, ending in exactly one terminal event."""
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.session.composer import Composer
+from landline.session.turn import Turn, TurnEnded
+from landline.wire.errors import api_error
+from landline.wire.events import encode_event
+from landline.wire.model_events import (
+    Accepted,
+    Failed,
+    Finished,
+    LogprobEntry,
+    ModelEvent,
+    ReasoningDelta,
+    ReasoningSummaryDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+    UsageReported,
+)
+from landline.wire.requests import CreateRequest, decode_create
+
+TERMINAL = ("response.completed", "response.incomplete", "response.failed")
+
+
+def composer(event_names: Any = "openai", **fields: object) -> Composer:
+    request = decode_create(json.dumps({"model": "m", "input": "hi"} | fields))
+    assert isinstance(request, CreateRequest)
+    ids = itertools.count()
+    turn = Turn(response_id="resp_1", request=request, history=None, created_at=1.5)
+    return Composer(turn, model="m", new_id=lambda prefix: f"{prefix}_{next(ids)}", event_names=event_names)
+
+
+def compose(made: Composer, *batches: list[ModelEvent]) -> tuple[list[dict[str, Any]], TurnEnded]:
+    events = made.open()
+    for batch in batches:
+        events += made.feed(batch)
+    ended = made.close(2.5)
+    return [json.loads(encode_event(event)) for event in events + ended.events], ended
+
+
+def types(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"].removeprefix("response.") for event in events]
+
+
+def test_text_turn_has_the_published_order() -> None:
+    events, ended = compose(
+        composer(), [Accepted(), TextDelta("He")], [TextDelta("llo"), UsageReported(7, 2, 3), Finished()]
+    )
+    assert types(events) == [
+        "created",
+        "in_progress",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.delta",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "completed",
+    ]
+    response = events[-1]["response"]
+    assert response["output"] == [events[-2]["item"]]
+    assert response["output"][0]["content"][0]["text"] == "Hello"
+    assert response["usage"]["input_tokens_details"]["cached_tokens"] == 3
+    assert response["usage"]["total_tokens"] == 9
+    assert (response["created_at"], response["completed_at"]) == (1, 2)
+    assert ended.history is not None
+    assert ended.history.items[0].role == "assistant"
+
+
+def test_parallel_calls_keep_their_own_arguments_and_places() -> None:
+    batch: list[ModelEvent] = [
+        ToolCallStarted(0, "call_a", "f"),
+        ToolCallDelta(0, '{"x":'),
+        ToolCallStarted(1, "call_b", "exec", "custom", "functions"),
+        ToolCallDelta(1, "ls"),
+        ToolCallDelta(0, "1}"),
+        ToolCallEnded(1),
+        Finished(),
+    ]
+    events, ended = compose(composer(), batch)
+    output = events[-1]["response"]["output"]
+    assert [(item["type"], item.get("arguments") or item.get("input")) for item in output] == [
+        ("function_call", '{"x":1}'),
+        ("custom_tool_call", "ls"),
+    ]
+    assert output[1]["namespace"] == "functions"
+    assert "namespace" not in output[0]
+    assert ended.history is not None
+    assert [item.call_id for item in ended.history.items] == ["call_a", "call_b"]
+
+
+def test_reasoning_comes_as_summary_and_text_parts() -> None:
+    events, _ = compose(composer(), [ReasoningSummaryDelta("s"), ReasoningDelta("r"), TextDelta("t"), Finished()])
+    item = events[-1]["response"]["output"][0]
+    assert item["summary"] == [{"type": "summary_text", "text": "s"}]
+    assert item["content"] == [{"type": "reasoning_text", "text": "r"}]
+    assert "reasoning_text.delta" in types(events)
+
+
+def test_open_responses_names_reasoning_events_its_own_way() -> None:
+    events, _ = compose(composer("open_responses"), [ReasoningDelta("r"), Finished()])
+    assert {"reasoning.delta", "reasoning.done"} <= set(types(events))
+    assert not any(name.startswith("reasoning_text") for name in types(events))
+
+
+def test_refusal_after_text_is_a_second_part() -> None:
+    events, _ = compose(composer(), [TextDelta("a"), RefusalDelta("no"), Finished()])
+    assert [part["type"] for part in events[-1]["response"]["output"][0]["content"]] == ["output_text", "refusal"]
+
+
+def test_logprobs_stand_on_deltas_and_on_the_finished_part() -> None:
+    entry = LogprobEntry("a", -0.5, [97], [])
+    events, _ = compose(composer(), [TextDelta("a", [entry]), Finished()])
+    delta = next(event for event in events if event["type"].endswith("output_text.delta"))
+    assert delta["logprobs"] == events[-1]["response"]["output"][0]["content"][0]["logprobs"]
+
+
+def test_output_limit_makes_the_response_and_its_last_item_incomplete() -> None:
+    events, ended = compose(composer(), [TextDelta("a"), Finished("max_output_tokens")])
+    response = events[-1]["response"]
+    assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
+    assert response["output"][-1]["status"] == "incomplete"
+    assert response["completed_at"] is None
+    assert ended.error is None
+
+
+def test_failure_keeps_its_code_and_tells_the_wait_in_words() -> None:
+    error = api_error("rate_limit_exceeded", "Slow down.", retry_after_s=1.5)
+    events, ended = compose(composer(), [TextDelta("a"), Failed(error), TextDelta("never")])
+    response = events[-1]["response"]
+    assert types(events)[-1] == "failed"
+    assert response["error"]["code"] == "rate_limit_exceeded"
+    assert "try again in 1.5s" in response["error"]["message"]
+    assert ended.error == error
+    assert response["output"][0]["content"][0]["text"] == "a"
+
+
+def test_stream_that_just_ends_is_a_failure() -> None:
+    _, ended = compose(composer(), [TextDelta("a")])
+    assert ended.error is not None
+
+
+def test_warm_up_is_created_and_completed_with_its_usage() -> None:
+    events, ended = compose(composer(generate=False), [Accepted(), UsageReported(18, 0), Finished()])
+    assert types(events) == ["created", "completed"]
+    assert events[-1]["response"]["output"] == []
+    assert events[-1]["response"]["usage"]["input_tokens"] == 18
+    assert ended.history is None
+
+
+def test_unknown_usage_is_null_and_not_zero() -> None:
+    events, _ = compose(composer(), [TextDelta("a"), Finished()])
+    assert events[-1]["response"]["usage"] is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "echo"),
+    [
+        (
+            {"tools": [{"type": "function", "name": "f"}]},
+            {"tools": [{"type": "function", "name": "f", "description": None, "parameters": None, "strict": None}]},
+        ),
+        (
+            {"tools": [{"type": "custom", "name": "x", "format": {"type": "text"}}]},
+            {"tools": [{"type": "custom", "name": "x", "format": {"type": "text"}}]},
+        ),
+        ({"reasoning": {"effort": "low"}}, {"reasoning": {"effort": "low", "summary": None}}),
+        ({"text": {"verbosity": "low"}}, {"text": {"format": {"type": "text"}, "verbosity": "low"}}),
+        ({"temperature": 0, "store": False}, {"temperature": 0.0, "store": False}),
+        ({}, {"temperature": 1.0, "top_p": 1.0, "tools": [], "tool_choice": "auto", "metadata": {}, "store": True}),
+        ({"tool_choice": {"type": "function", "name": "f"}}, {"tool_choice": {"type": "function", "name": "f"}}),
+    ],
+)
+def test_settings_are_echoed_as_the_schema_wants(sent: dict[str, object], echo: dict[str, object]) -> None:
+    events, _ = compose(composer(**sent), [Finished()])
+    for event in (events[0], events[-1]):
+        assert {key: event["response"][key] for key in echo} == echo
+
+
+deltas = st.one_of(
+    st.builds(TextDelta, st.text(max_size=3)),
+    st.builds(RefusalDelta, st.text(max_size=3)),
+    st.builds(ReasoningDelta, st.text(max_size=3)),
+    st.builds(ReasoningSummaryDelta, st.text(max_size=3)),
+    st.sampled_from(["call", "more"]),
+)
+endings = st.sampled_from([Finished(), Finished("max_output_tokens"), Failed(api_error("server_error", "x")), None])
+
+
+@given(st.lists(st.lists(deltas, max_size=4), max_size=8), endings)
+def test_any_model_output_gives_whole_items_and_one_ending(
+    batches: list[list[ModelEvent | str]], ending: ModelEvent | None
+) -> None:
+    calls = 0
+    fed: list[list[ModelEvent]] = []
+    for batch in batches:
+        fed.append([])
+        for each in batch:
+            if each == "call":
+                fed[-1].append(ToolCallStarted(calls, f"call_{calls}", "f"))
+                calls += 1
+            elif each == "more":
+                continue
+            elif not isinstance(each, str):
+                fed[-1].append(each)
+    fed.append([ending] if ending is not None else [])
+    events, _ = compose(composer(), *fed)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert [event["type"] for event in events if event["type"] in TERMINAL] == [events[-1]["type"]]
+    added = [event for event in events if event["type"].endswith("output_item.added")]
+    done = {event["output_index"]: event["item"] for event in events if event["type"].endswith("output_item.done")}
+    assert [event["output_index"] for event in added] == list(range(len(added)))
+    assert [done[index] for index in range(len(added))] == events[-1]["response"]["output"]
+    texts = "".join(each.text for batch in fed for each in batch if isinstance(each, TextDelta))
+    assert texts == "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")

@@ -1,0 +1,86 @@
+"""Lineage: structure is shared, digests name histories, renderings are made once."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.session.lineage import Link, extend
+from landline.wire.items import Item, decode_item
+
+
+def message(text: str, **more: str) -> Item:
+    extra = "".join(f',"{key}":"{value}"' for key, value in more.items())
+    return decode_item(f'{{"role":"user","content":"{text}"{extra}}}'.encode())
+
+
+texts = st.lists(st.text("abc", min_size=1, max_size=3), min_size=1, max_size=12)
+
+
+@given(texts, st.data())
+def test_digest_depends_on_items_and_not_on_how_they_are_split_into_links(
+    words: list[str], data: st.DataObject
+) -> None:
+    whole = Link(None, [message(word) for word in words])
+    split: Link | None = None
+    rest = list(words)
+    while rest:
+        taken = data.draw(st.integers(1, len(rest)))
+        split = Link(split, [message(word) for word in rest[:taken]])
+        rest = rest[taken:]
+    assert split is not None
+    assert split.digest == whole.digest
+    assert list(split.digests_newest_first()) == list(whole.digests_newest_first())
+    assert split.item_count == whole.item_count == len(words)
+    assert split.size_bytes == whole.size_bytes
+    assert [item.raw for item in split.all_items()] == [item.raw for item in whole.all_items()]
+
+
+@given(texts, texts)
+def test_different_histories_have_different_digests(left: list[str], right: list[str]) -> None:
+    digests = [Link(None, [message(word) for word in words]).digest for words in (left, right)]
+    assert (digests[0] == digests[1]) == (left == right)
+
+
+def test_long_lineage_is_digested_without_recursion() -> None:
+    link: Link | None = None
+    for number in range(5000):
+        link = extend(link, [message(str(number))])
+    assert link is not None
+    assert len(link.digest) == 16
+    assert link.depth == 5000
+
+
+def test_a_fork_shares_its_parent() -> None:
+    root = Link(None, [message("root")])
+    left, right = Link(root, [message("left")]), Link(root, [message("right")])
+    assert left.parent is right.parent
+    assert left.digest != right.digest
+    assert next(iter(root.digests_newest_first())) in set(left.digests_newest_first())
+
+
+def test_rendering_is_made_once_per_key() -> None:
+    made: list[str] = []
+
+    def render(items: Sequence[Item]) -> tuple[bytes, ...]:
+        made.append("x")
+        return tuple(item.raw for item in items)
+
+    link = Link(None, [message("a")])
+    assert link.rendering("chat", render) is link.rendering("chat", render)
+    link.rendering("other", render)
+    assert len(made) == 2
+
+
+def test_additional_tools_stay_in_force_down_the_lineage() -> None:
+    tools = decode_item(b'{"type":"additional_tools","role":"developer","tools":[{"type":"function","name":"f"}]}')
+    first = Link(None, [tools])
+    later = Link(Link(first, [message("a")]), [tools])
+    assert first.tool_items == (tools,)
+    assert later.tool_items == (tools, tools)
+
+
+def test_extending_with_nothing_is_the_same_lineage() -> None:
+    link = Link(None, [message("a")])
+    assert extend(link, []) is link
+    assert extend(None, []) is None

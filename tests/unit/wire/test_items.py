@@ -1,0 +1,70 @@
+"""Items: kept as bytes, read leniently where clients are lenient."""
+
+import msgspec
+import pytest
+
+from landline.wire.items import (
+    AdditionalTools,
+    Message,
+    OpaqueItem,
+    OpaquePart,
+    decode_item,
+    decode_part,
+    text_of,
+    typed_item,
+)
+
+
+def test_message_without_type_is_a_message() -> None:
+    item = decode_item(b'{"role":"user","content":"Hi"}')
+    assert (item.type, item.role) == ("message", "user")
+    assert isinstance(typed_item(item), Message)
+
+
+def test_bytes_and_unknown_fields_survive_untouched() -> None:
+    raw = b'{"type":"message","role":"user","content":[],"internal_chat_message_metadata_passthrough":{"a":[1, 2]}}'
+    assert decode_item(raw).raw == raw
+
+
+def test_unknown_item_is_opaque() -> None:
+    item = decode_item(b'{"type":"vendor:thing","id":"x","call_id":"c","payload":{"deep":[1]}}')
+    assert typed_item(item) == OpaqueItem("vendor:thing", item.raw)
+    assert (item.id, item.call_id) == ("x", "c")
+
+
+def test_unknown_part_is_opaque() -> None:
+    part = decode_part(b'{"type":"input_video","video_url":"v"}')
+    assert part == OpaquePart("input_video", b'{"type":"input_video","video_url":"v"}')
+
+
+def test_additional_tools_keep_their_tools() -> None:
+    value = typed_item(
+        decode_item(b'{"type":"additional_tools","role":"developer","tools":[{"type":"custom","name":"x"}]}')
+    )
+    assert isinstance(value, AdditionalTools)
+    assert bytes(value.tools[0]) == b'{"type":"custom","name":"x"}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        (b'{"type":"function_call","call_id":1,"name":"f","arguments":"{}"}', "$.call_id"),
+        (b'{"role":"user","content":7}', "$.content"),
+        (b'{"type":7}', "$.type"),
+        (b'{"id":"x"}', "type"),
+    ],
+)
+def test_malformed_item_is_refused_with_its_path(raw: bytes, path: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=path.replace("$", r"\$")):
+        decode_item(raw)
+
+
+def test_text_of_joins_text_and_leaves_other_parts_out() -> None:
+    message = typed_item(
+        decode_item(
+            b'{"role":"user","content":[{"type":"input_text","text":"a"},{"type":"input_image","image_url":"x"},'
+            b'{"type":"output_text","text":"b"},{"type":"x"}]}'
+        )
+    )
+    assert isinstance(message, Message)
+    assert text_of(message.content) == "ab"
