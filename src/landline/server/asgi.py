@@ -1,0 +1,67 @@
+"""The ASGI application: which path and method leads where."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from landline.server.edge import Edge
+from landline.server.http import CreateEndpoint
+from landline.server.listings import Answer, list_models, read_model, report_health, report_readiness
+from landline.server.replies import reply_error
+from landline.server.request_root import RequestRoot
+from landline.server.websocket import SocketEndpoint
+from landline.wire.errors import api_error
+
+RESPONSES_PATHS = ("/v1/responses", "/responses", "/codex/responses", "/v1/codex/responses")
+"""Clients append `/responses` to a base URL with or without `/v1`; pi appends `/codex/responses`."""
+
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+
+def create_asgi(edge: Edge, *, lifespan: Lifespan | None = None) -> Starlette:
+    """The application over the given parts; it mounts in any ASGI server with the `websocket.http.response` extension."""
+    create = Methods({"POST": CreateEndpoint(edge), "GET": _ask_for_upgrade})
+    socket = SocketEndpoint(edge)
+    routes: list[BaseRoute] = [Route(path, create) for path in RESPONSES_PATHS]
+    routes += [WebSocketRoute(path, socket) for path in RESPONSES_PATHS]
+    for prefix in ("/v1", ""):
+        routes.append(Route(f"{prefix}/models", Methods({"GET": list_models(edge)})))
+        routes.append(Route(f"{prefix}/models/{{model_id:path}}", Methods({"GET": read_model(edge)})))
+    routes.append(Route("/health", Methods({"GET": report_health})))
+    routes.append(Route("/ready", Methods({"GET": report_readiness(edge)})))
+    app = Starlette(routes=routes, middleware=[Middleware(RequestRoot, edge=edge)], lifespan=lifespan)
+    app.router.redirect_slashes = False
+    app.router.default = _not_found
+    return app
+
+
+class Methods:
+    """One path's methods; another one is a 405 that names them."""
+
+    def __init__(self, answers: Mapping[str, Answer]) -> None:
+        self._answers = answers
+        self._allowed = ", ".join(answers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        answer = self._answers.get(method)
+        if answer is not None:
+            return await answer(scope, receive, send)
+        error = api_error(
+            "method_not_allowed", f"Expected {self._allowed} on {scope['path']!r}; got {scope['method']!r}."
+        )
+        return await reply_error(scope, send, error, [(b"allow", self._allowed.encode())])
+
+
+async def _ask_for_upgrade(scope: Scope, receive: Receive, send: Send) -> None:
+    error = api_error("websocket_upgrade_required", "Expected a WebSocket upgrade, or POST; a plain GET has no answer.")
+    await reply_error(scope, send, error, [(b"upgrade", b"websocket")])
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    error = api_error("not_found", f"Nothing is at {scope['path']!r}.")
+    await reply_error(scope, send, error)

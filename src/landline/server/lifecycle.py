@@ -1,0 +1,150 @@
+"""The server process: listens, serves, and drains on SIGTERM or SIGINT."""
+
+import asyncio
+import contextlib
+import math
+import signal
+import socket
+from collections.abc import Callable, Generator
+
+import msgspec
+import structlog
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from landline.server.drain import Drain
+from landline.server.line_protocol import LineProtocol
+
+EXIT_STARTUP_FAILED = 3
+EXIT_FORCED = 130
+_BACKLOG = 2048
+_CLEANUP_S = 5.0
+"""After the grace: the time that aborted turns and closed sockets have to be gone."""
+
+_log = structlog.get_logger(__name__)
+
+
+class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the process listens and leaves."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0 takes any free one; `on_started` tells which."""
+    drain_grace_s: float = 30.0
+    ping_interval_s: float = 25.0
+    ping_timeout_s: float = 120.0
+    """Long, because a client that runs a tool between two events may not read, so not answer, for a while."""
+    max_message_bytes: int = 128 * 1024 * 1024
+    """Inflated size of one WebSocket message; the same number as `Limits.max_frame_bytes`."""
+
+
+OnStarted = Callable[[str, int], None]
+"""Called once with the host and the bound port, when connections are accepted."""
+
+
+def serve(app: ASGIApp, drain: Drain, settings: ServeSettings, *, on_started: OnStarted | None = None) -> int:
+    """Serves until SIGTERM or SIGINT and a drain; returns the exit code. A second signal ends it at once.
+
+    Raises OSError when the address cannot be bound.
+    """
+    server = LineServer(app, drain, settings, on_started=on_started)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve_until_signalled(server))
+
+
+class LineServer:
+    """uvicorn with Landline's socket protocol and drain, for use inside a running event loop."""
+
+    def __init__(
+        self, app: ASGIApp, drain: Drain, settings: ServeSettings, *, on_started: OnStarted | None = None
+    ) -> None:
+        self._settings = settings
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws=LineProtocol,
+            ws_max_size=settings.max_message_bytes,
+            ws_ping_interval=settings.ping_interval_s,
+            ws_ping_timeout=settings.ping_timeout_s,
+            lifespan="on",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=math.ceil(settings.drain_grace_s + _CLEANUP_S),
+        )
+        self._server = _Uvicorn(config, drain, settings.drain_grace_s, on_started)
+
+    async def run(self) -> int:
+        """Serves until `stop`; returns the exit code. Raises OSError when the address cannot be bound."""
+        listener = _listen(self._settings.host, self._settings.port)
+        try:
+            await self._server.serve(sockets=[listener])
+        finally:
+            listener.close()
+        return 0 if self._server.started else EXIT_STARTUP_FAILED
+
+    def stop(self) -> None:
+        """Begins the drain."""
+        self._server.should_exit = True
+
+
+class _Uvicorn(uvicorn.Server):
+    def __init__(
+        self, config: uvicorn.Config, drain: Drain, drain_grace_s: float, on_started: OnStarted | None
+    ) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._drain_grace_s = drain_grace_s
+        self._on_started = on_started
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leaves signals alone: uvicorn would raise them again after the drain, and the exit code would not be 0."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.started or not sockets:
+            return
+        host, port = sockets[0].getsockname()[:2]
+        _log.info("server_started", host=host, port=port)
+        if self._on_started is not None:
+            self._on_started(host, port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        _log.info("drain_begun", grace_s=self._drain_grace_s, connections=len(self.server_state.connections))
+        self._drain.begun.set()
+        expiry = asyncio.get_running_loop().call_later(self._drain_grace_s, self._drain.expired.set)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            expiry.cancel()
+        _log.info("server_stopped")
+
+
+async def _serve_until_signalled(server: LineServer) -> int:
+    loop = asyncio.get_running_loop()
+    serving = asyncio.create_task(server.run())
+    is_stopping = False
+
+    def receive_signal() -> None:
+        nonlocal is_stopping
+        if is_stopping:
+            _log.warning("exit_forced")
+            serving.cancel()
+        else:
+            is_stopping = True
+            server.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, receive_signal)
+    await asyncio.wait({serving})
+    return EXIT_FORCED if serving.cancelled() else serving.result()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)

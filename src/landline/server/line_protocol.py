@@ -1,0 +1,109 @@
+"""uvicorn's WebSocket protocol with what a line needs: wide deflate windows, honest close codes, answers before closing."""
+
+import asyncio
+import logging
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import Frame, Opcode
+from websockets.server import ServerProtocol
+
+from landline.server.compression import LineDeflateFactory
+from landline.wire.errors import api_error
+from landline.wire.events import encode_event, error_frame
+
+CUT_CODE = 1006
+"""RFC 6455 §7.4.1: the connection was lost without a close frame."""
+LINGER_S = 10.0
+"""How long a closed connection may take to read what was sent and to end its side."""
+
+
+class LineProtocol(WebSocketsSansIOProtocol):
+    """One WebSocket connection of the ASGI server.
+
+    Differences from uvicorn 0.54: client and server windows of 15 bits instead of 12; a lost connection is reported as
+    1006, not as the 1005 that an empty close frame means; an oversize message is answered by an error frame before the
+    close frame; a peer that stays silent after the close is cut off; `shutdown` leaves open sockets to the app's drain.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._is_failed = False
+        self._max_bytes = config.ws_max_size
+        self.conn = ServerProtocol(
+            extensions=[LineDeflateFactory()] if config.ws_per_message_deflate else [],
+            max_size=config.ws_max_size,
+            logger=logging.getLogger("uvicorn.error"),
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Reads bytes; what still arrives of a message that was refused is thrown away."""
+        if self._is_failed:
+            return
+        self.conn.receive_data(data)
+        if self.conn.parser_exc is not None:
+            self.handle_parser_exception()
+            return
+        self.handle_events()
+
+    def handle_parser_exception(self) -> None:
+        """Ends the connection after bytes that break the protocol or the size limit."""
+        self._is_failed = True
+        refusal = self._oversize_error() if isinstance(self.conn.parser_exc, PayloadTooBig) else b""
+        farewell = b"".join(self.conn.data_to_send())
+        self.handle_events()
+        closed = self.conn.close_sent
+        code, reason = (closed.code, closed.reason) if closed is not None else (CUT_CODE, "")
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(refusal + farewell)
+        self._stop_sending()
+        self._linger()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Reports a cut. If a close frame came first, its code is already queued before this one."""
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": CUT_CODE})
+        super().connection_lost(exc)
+
+    def keepalive_timeout(self) -> None:
+        """Gives up on a peer that answers no ping: nothing that waits in the buffer will be read any more."""
+        super().keepalive_timeout()
+        self._stop_sending()
+        self.loop.call_later(LINGER_S, self.transport.abort)
+
+    async def run_asgi(self) -> None:
+        """Runs the app, then closes; a peer that does not read its last frames cannot keep the socket."""
+        await super().run_asgi()
+        self.loop.call_later(LINGER_S, self.transport.abort)
+
+    def shutdown(self) -> None:
+        """Called by uvicorn when the server stops: a handshake under way is refused, open sockets are drained by the app."""
+        if not self.handshake_complete:
+            super().shutdown()
+
+    def _oversize_error(self) -> bytes:
+        message = f"Expected messages of at most {self._max_bytes} bytes; this one is larger."
+        payload = encode_event(error_frame(api_error("payload_too_large", message)))
+        return Frame(Opcode.TEXT, payload).serialize(mask=False, extensions=self.conn.extensions)
+
+    def _stop_sending(self) -> None:
+        self.close_sent = True
+        self.disconnected = True
+        self.writable.set()
+        self.stop_keepalive()
+
+    def _linger(self) -> None:
+        """Ends our side only: closing while the peer still sends would reset the line and lose the error frame."""
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.close_timer = self.loop.call_later(LINGER_S, self.transport.abort)
+        else:
+            self.transport.close()

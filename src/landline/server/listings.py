@@ -1,0 +1,57 @@
+"""The small read-only endpoints: models, health, readiness."""
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from landline.server.edge import Edge
+from landline.server.replies import reply_error, reply_json
+from landline.wire.errors import api_error, error_body
+
+Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def list_models(edge: Edge) -> Answer:
+    """`GET /v1/models`."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        listing = {"object": "list", "data": list(edge.list_models())}
+        await reply_json(scope, send, 200, msgspec.json.encode(listing))
+
+    return answer
+
+
+def read_model(edge: Edge) -> Answer:
+    """`GET /v1/models/{id}`; an id may contain slashes."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        model_id = scope["path_params"]["model_id"]
+        for model in edge.list_models():
+            if model.id == model_id:
+                return await reply_json(scope, send, 200, msgspec.json.encode(model))
+        message = f"The model {model_id!r} does not exist on this server."
+        return await reply_error(scope, send, api_error("model_not_found", message, param="model"))
+
+    return answer
+
+
+async def report_health(scope: Scope, receive: Receive, send: Send) -> None:
+    """`GET /health`: the process is up."""
+    await reply_json(scope, send, 200, b'{"status":"ok"}')
+
+
+def report_readiness(edge: Edge) -> Answer:
+    """`GET /ready`: whether a turn can start now, and if not, why."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        reasons = list(edge.list_troubles())
+        if edge.drain.begun.is_set:
+            reasons.append("the server is shutting down")
+        if not reasons:
+            return await reply_json(scope, send, 200, b'{"status":"ready"}')
+        error = api_error("server_is_overloaded", f"Not ready: {'; '.join(reasons)}.")
+        body = msgspec.json.encode({"status": "not_ready", "reasons": reasons, **error_body(error)})
+        return await reply_json(scope, send, error.status, body)
+
+    return answer

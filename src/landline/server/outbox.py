@@ -1,0 +1,98 @@
+"""What leaves a socket: frames in order, in one go, and no more of them waiting than a slow reader may cause."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from starlette.types import Message, Send
+
+HIGH_WATER_BYTES = 256 * 1024
+"""A turn waits while more than this is queued, on top of the transport's own 64 KiB buffer."""
+OVERFLOW_BYTES = 64 * 1024 * 1024
+"""Turns that wait cannot cause so much: the client sends requests and does not read their answers."""
+
+
+class Outbox:
+    """The queue in front of one socket's ASGI `send`. Put frames in, then call `flush` or `flush_later`.
+
+    After `put_close`, or once the connection is lost, everything is dropped silently.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._queue: deque[tuple[Message, int]] = deque()
+        self._queued_bytes = 0
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._is_writing = False
+        self._is_closed = False
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def is_overflowing(self) -> bool:
+        """Whether the client must be given up."""
+        return self._queued_bytes > OVERFLOW_BYTES
+
+    def put(self, frames: Iterable[bytes]) -> None:
+        """Queues text frames (UTF-8)."""
+        if self._is_closed:
+            return
+        for frame in frames:
+            self._queue.append(({"type": "websocket.send", "text": frame.decode()}, len(frame)))
+            self._queued_bytes += len(frame)
+        if self._queued_bytes > HIGH_WATER_BYTES:
+            self._has_room.clear()
+
+    def put_close(self, code: int, reason: str) -> None:
+        """Queues the close frame; nothing can follow it."""
+        if not self._is_closed:
+            self._queue.append(({"type": "websocket.close", "code": code, "reason": reason}, 0))
+            self._is_closed = True
+
+    async def flush(self) -> None:
+        """For turns: writes in the caller's task, and waits as long as the client reads too slowly."""
+        if not self._is_writing:
+            await self._write()
+        elif not self._has_room.is_set():
+            await self._has_room.wait()
+
+    def flush_later(self) -> None:
+        """For whoever must not wait (the reader, timers): writes in a task of the outbox's own."""
+        if self._queue and not self._is_writing and (self._writer is None or self._writer.done()):
+            self._writer = asyncio.create_task(self._write())
+
+    async def drop(self) -> None:
+        """The connection is gone: nothing leaves any more."""
+        self._discard()
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.wait({self._writer})
+
+    async def _write(self) -> None:
+        """Sends what is queued. A message leaves the queue only once it was sent: a cancelled turn must not lose it."""
+        if self._is_writing:
+            return
+        self._is_writing = True
+        queue = self._queue
+        try:
+            while queue:
+                message, size_bytes = queue[0]
+                await self._send(message)
+                if not queue:
+                    return
+                queue.popleft()
+                self._queued_bytes -= size_bytes
+                if self._queued_bytes <= HIGH_WATER_BYTES:
+                    self._has_room.set()
+        except OSError:
+            # ASGI 2.4: `send` raises it once the client is gone; the reader hears of that by itself.
+            self._discard()
+        finally:
+            self._is_writing = False
+            self.flush_later()
+
+    def _discard(self) -> None:
+        self._is_closed = True
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._has_room.set()

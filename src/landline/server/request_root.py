@@ -1,0 +1,44 @@
+"""The root of every request: its id, and the answer when this server is at fault."""
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from landline.server.edge import Edge
+from landline.server.replies import reply_error
+from landline.wire.errors import api_error
+
+CLOSE_SERVER_ERROR = 1011
+_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+
+_log = structlog.get_logger(__name__)
+
+
+class RequestRoot:
+    """ASGI middleware around everything: adds `x-request-id` and turns a fault of ours into `server_error`."""
+
+    def __init__(self, app: ASGIApp, edge: Edge) -> None:
+        self._app = app
+        self._edge = edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        request_id = self._edge.new_id("req")
+        is_started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal is_started
+            if not is_started and message["type"] in _STARTS:
+                is_started = True
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:  # noqa: BLE001  # the root of the connection's task
+            _log.exception("request_broke", request_id=request_id, path=scope["path"])
+            if not is_started:
+                await reply_error(scope, send_with_id, api_error("server_error", "The server failed."))
+            elif scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": CLOSE_SERVER_ERROR, "reason": "server error"})
+        return None

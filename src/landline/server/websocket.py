@@ -1,0 +1,161 @@
+"""WebSocket mode: one open socket is a session, a task for each turn, and an outbox."""
+
+import asyncio
+from contextlib import aclosing
+from typing import assert_never
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from landline.server.edge import Edge
+from landline.server.outbox import Outbox
+from landline.server.replies import reply_error
+from landline.session.session import Session
+from landline.session.turn import (
+    CancelTurn,
+    CloseSocket,
+    Command,
+    SendFrames,
+    StartTurn,
+    StopTurn,
+    Turn,
+    TurnEnded,
+    TurnRefused,
+)
+from landline.wire.errors import api_error
+from landline.wire.events import encode_event
+
+CLOSE_GOING_AWAY = 1001
+CLOSE_TOO_SLOW = 1008
+CLOSE_SERVER_ERROR = 1011
+
+_log = structlog.get_logger(__name__)
+
+
+class SocketEndpoint:
+    """`GET /v1/responses` with an upgrade; 426 when sockets are switched off (Codex CLI then uses HTTP at once)."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        if not self._edge.is_socket_enabled:
+            error = api_error("websocket_upgrade_required", "WebSocket mode is switched off on this server; use HTTP.")
+            await reply_error(scope, send, error, [(b"upgrade", b"websocket")])
+            return
+        await send({"type": "websocket.accept"})
+        await Line(self._edge, receive, send).run()
+
+
+class Line:
+    """One open socket: carries out what its session commands."""
+
+    def __init__(self, edge: Edge, receive: Receive, send: Send) -> None:
+        self._edge = edge
+        self._receive = receive
+        self._session = Session(edge.limits, opened_at=edge.clock(), new_id=edge.new_id)
+        self._outbox = Outbox(send)
+        self._turns: dict[str, asyncio.Task[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._close_code = CLOSE_SERVER_ERROR
+
+    async def run(self) -> None:
+        """Serves the socket until it is closed."""
+        drain = self._edge.drain
+        drain.begun.subscribe(self._close_if_drained)
+        drain.expired.subscribe(self._abort_turns)
+        self._arm_timer()
+        try:
+            self._close_code = await self._read()
+        finally:
+            drain.begun.unsubscribe(self._close_if_drained)
+            drain.expired.unsubscribe(self._abort_turns)
+            await self._end()
+
+    async def _read(self) -> int:
+        """Feeds the session with messages; never waits for the client to read. Returns the close code."""
+        while True:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                return message.get("code", CLOSE_SERVER_ERROR)
+            data = message.get("text")
+            self._carry_out(self._session.receive_frame(message["bytes"] if data is None else data, self._edge.clock()))
+            self._outbox.flush_later()
+            if self._outbox.is_overflowing:
+                return CLOSE_TOO_SLOW
+
+    async def _run_turn(self, turn: Turn) -> None:
+        """The task of one turn: reports each update to the session, then waits until its frames could leave."""
+        is_over = False
+        try:
+            async with aclosing(self._edge.runner.run(turn)) as updates:
+                async for update in updates:
+                    is_over = isinstance(update, TurnEnded | TurnRefused)
+                    self._carry_out(self._session.update_turn(turn.response_id, update, self._edge.clock()))
+                    await self._outbox.flush()
+            if not is_over:
+                raise RuntimeError("the turn ended without a last update")
+        except Exception:  # noqa: BLE001  # the root of the turn's task
+            _log.exception("turn_broke", response_id=turn.response_id)
+            if not is_over:
+                self._outbox.put_close(CLOSE_SERVER_ERROR, "server error")
+                self._outbox.flush_later()
+
+    def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case SendFrames(frames):
+                    self._outbox.put(map(encode_event, frames))
+                case StartTurn(turn):
+                    self._start(turn)
+                case StopTurn(response_id):
+                    self._edge.runner.stop(response_id)
+                case CancelTurn(response_id):
+                    if response_id in self._turns:
+                        self._turns[response_id].cancel()
+                case CloseSocket(code, reason):
+                    self._outbox.put_close(code, reason)
+                case _:
+                    assert_never(command)
+
+    def _start(self, turn: Turn) -> None:
+        """A draining server starts nothing: the client gets close 1001 instead and sends its request elsewhere."""
+        if not self._edge.drain.begun.is_set:
+            task = asyncio.create_task(self._run_turn(turn))
+            self._turns[turn.response_id] = task
+            task.add_done_callback(lambda _: self._forget(turn.response_id))
+
+    def _forget(self, response_id: str) -> None:
+        """Called when a turn's task is done, even if it was cancelled before its first step."""
+        del self._turns[response_id]
+        self._outbox.flush_later()
+        self._close_if_drained()
+
+    def _close_if_drained(self) -> None:
+        if self._edge.drain.begun.is_set and not self._turns:
+            self._outbox.put_close(CLOSE_GOING_AWAY, "server is shutting down")
+            self._outbox.flush_later()
+
+    def _abort_turns(self) -> None:
+        for turn in self._turns.values():
+            turn.cancel()
+
+    def _arm_timer(self) -> None:
+        delay_s = max(0.0, self._session.deadline - self._edge.clock())
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+
+    def _tick(self) -> None:
+        self._carry_out(self._session.tick(self._edge.clock()))
+        self._outbox.flush_later()
+        self._arm_timer()
+
+    async def _end(self) -> None:
+        """Nobody listens any more: aborts what runs and waits until it has put its things away."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._session.close()
+        self._abort_turns()
+        if self._turns:
+            await asyncio.wait(self._turns.values())
+        await self._outbox.drop()

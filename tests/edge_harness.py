@@ -1,0 +1,139 @@
+"""A real server over a fake runner, inside the test's event loop."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from landline.server.asgi import create_asgi
+from landline.server.drain import Drain
+from landline.server.edge import Edge, ModelInfo
+from landline.server.ids import new_id
+from landline.server.lifecycle import LineServer, ServeSettings
+from landline.session.composer import Composer
+from landline.session.limits import Limits
+from landline.session.turn import Turn, TurnProgressed, TurnUpdate
+from landline.wire.model_events import Finished, ModelEvent, TextDelta, UsageReported
+
+Script = Callable[[Turn], AsyncGenerator[TurnUpdate, None]]
+
+
+class FakeRunner:
+    """Plays one script for every turn and keeps what became of it."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.started: list[Turn] = []
+        self.stopped: list[str] = []
+        self.open_count = 0
+        self.ended = asyncio.Event()
+        """Set whenever a turn's generator was closed, by its end or by an abort."""
+
+    async def run(self, turn: Turn) -> AsyncGenerator[TurnUpdate, None]:
+        self.started.append(turn)
+        self.open_count += 1
+        updates = self.script(turn)
+        try:
+            async for update in updates:
+                yield update
+        finally:
+            await updates.aclose()
+            self.open_count -= 1
+            self.ended.set()
+
+    def stop(self, response_id: str) -> None:
+        self.stopped.append(response_id)
+
+
+class RunningEdge(msgspec.Struct):
+    """A server that listens."""
+
+    host: str
+    port: int
+    runner: FakeRunner
+    drain: Drain
+    server: LineServer
+    serving: asyncio.Task[int]
+
+    @property
+    def http_url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def socket_url(self) -> str:
+        return f"ws://{self.host}:{self.port}/v1/responses"
+
+
+@asynccontextmanager
+async def running_edge(
+    script: Script,
+    *,
+    limits: Limits | None = None,
+    models: Sequence[str] = ("demo",),
+    troubles: list[str] | None = None,
+    is_socket_enabled: bool = True,
+    **settings: Any,
+) -> AsyncIterator[RunningEdge]:
+    """Serves the script on a free loopback port; stops with no grace unless `drain_grace_s` says otherwise."""
+    limits = limits or Limits()
+    runner = FakeRunner(script)
+    edge = Edge(
+        runner=runner,
+        list_models=lambda: [ModelInfo(id=name, created=1_700_000_000, owned_by="landline") for name in models],
+        list_troubles=lambda: troubles or [],
+        limits=limits,
+        drain=Drain(),
+        new_id=new_id,
+        clock=time.time,
+        is_socket_enabled=is_socket_enabled,
+    )
+    started: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
+    serve_settings = ServeSettings(
+        port=0, max_message_bytes=limits.max_frame_bytes, **{"drain_grace_s": 0.0, **settings}
+    )
+    server = LineServer(
+        create_asgi(edge), edge.drain, serve_settings, on_started=lambda *bound: started.set_result(bound)
+    )
+    serving = asyncio.create_task(server.run())
+    try:
+        host, port = await started
+        yield RunningEdge(host, port, runner, edge.drain, server, serving)
+    finally:
+        server.stop()
+        await serving
+
+
+def composed(turn: Turn) -> Composer:
+    return Composer(turn, model=turn.request.model or "demo", new_id=new_id)
+
+
+def answering(*batches: Sequence[ModelEvent]) -> Script:
+    """A script that says these model events, one update a batch, and then ends well."""
+
+    async def script(turn: Turn) -> AsyncGenerator[TurnUpdate, None]:
+        composer = composed(turn)
+        yield TurnProgressed(composer.open())
+        for batch in batches:
+            yield TurnProgressed(composer.feed(batch))
+        composer.feed([UsageReported(input_tokens=3, output_tokens=2), Finished()])
+        yield composer.close(time.time())
+
+    return script
+
+
+def saying(*texts: str) -> Script:
+    """A script that answers with a message, one delta a text."""
+    return answering(*([TextDelta(text)] for text in texts))
+
+
+def create(text: str = "hi", **fields: object) -> dict[str, object]:
+    """A create body."""
+    return {"model": "demo", "input": text, **fields}
+
+
+def create_frame(text: str = "hi", **fields: object) -> str:
+    """A `response.create` message."""
+    return msgspec.json.encode({"type": "response.create", **create(text, **fields)}).decode()
