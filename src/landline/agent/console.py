@@ -1,0 +1,134 @@
+"""The run on a terminal or in a pipe: text as it comes, a line a turn, a table at the end."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from landline.agent.answer import TokenCounts
+from landline.agent.report import CallReport, RunResult, TurnReport
+
+_PIPE_WIDTH = 160
+_MAX_ARGUMENTS = 120
+
+
+class ConsoleReporter:
+    """Writes to standard output; what came from the model or from files is stripped of control characters."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or make_console()
+        self._is_in_line = False
+
+    def turn_started(self, number: int) -> None:
+        self._line(Text(f"turn {number}", style="bold"))
+
+    def text(self, delta: str) -> None:
+        shown = printable(delta)
+        if shown:
+            self._console.print(Text(shown), end="", soft_wrap=True)
+            self._is_in_line = not shown.endswith("\n")
+
+    def note(self, text: str) -> None:
+        self._line(Text(f"  note  {printable(text)}", style="yellow"))
+
+    def tool_ran(self, call: CallReport) -> None:
+        arguments = printable(call.arguments)
+        if len(arguments) > _MAX_ARGUMENTS:
+            arguments = arguments[:_MAX_ARGUMENTS] + "…"
+        gave = f"{'error, ' if call.is_error else ''}{call.output_bytes:,} B"
+        self._line(
+            Text(f"  tool  {printable(call.name)} {arguments} → {gave}", style="red" if call.is_error else "cyan")
+        )
+
+    def turn_ended(self, turn: TurnReport) -> None:
+        what = "only what is new" if turn.is_delta else "all of it"
+        wire = "" if turn.wire_sent_bytes is None else f", {turn.wire_sent_bytes:,} B on the wire"
+        self._line(
+            Text(
+                f"  sent  {turn.payload_bytes:,} B ({turn.transport}, {what}{wire}); "
+                f"stateless it would have been {turn.stateless_bytes:,} B",
+                style="dim",
+            )
+        )
+        self._line(Text(f"  took  {_tokens(turn.tokens)}; {_times(turn)}", style="dim"))
+
+    def run_ended(self, result: RunResult) -> None:
+        self._line(Text(""))
+        if result.turns:
+            self._console.print(_totals(result))
+
+    def _line(self, text: Text) -> None:
+        if self._is_in_line:
+            self._console.print()
+            self._is_in_line = False
+        self._console.print(text, soft_wrap=True)
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that does not squeeze its tables into 80 columns when its output is piped."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=_PIPE_WIDTH)
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: control characters go, line breaks and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(each for each in text if each in "\n\t" or (each >= " " and not "\x7f" <= each <= "\x9f"))
+
+
+def _tokens(tokens: TokenCounts | None) -> str:
+    if tokens is None:
+        return "tokens not told"
+    cached = "not told" if tokens.cached is None else f"{tokens.cached:,}"
+    return f"{tokens.input:,} tokens in, {cached} of them cached, {tokens.output:,} out"
+
+
+def _times(turn: TurnReport) -> str:
+    first_event = "no event" if turn.first_event_s is None else f"first event {turn.first_event_s:.3f} s"
+    first_delta = "" if turn.first_delta_s is None else f", first output {turn.first_delta_s:.3f} s"
+    return f"{first_event}{first_delta}, all {turn.total_s:.3f} s"
+
+
+def _totals(result: RunResult) -> Table:
+    table = Table(title="What the line took", title_justify="left")
+    columns = (
+        "turn",
+        "sent",
+        "on the wire",
+        "would have been",
+        "saved",
+        "tokens in",
+        "cached",
+        "out",
+        "first event",
+        "time",
+    )
+    for name in columns:
+        table.add_column(name, justify="right")
+    for turn in result.turns:
+        table.add_row(*_row(str(turn.number), (turn,), result_first=turn.first_event_s))
+    table.add_section()
+    table.add_row(*_row("all", result.turns, result_first=None), style="bold")
+    return table
+
+
+def _row(name: str, turns: tuple[TurnReport, ...], *, result_first: float | None) -> tuple[str, ...]:
+    sent = sum(turn.payload_bytes for turn in turns)
+    stateless = sum(turn.stateless_bytes for turn in turns)
+    return (
+        name,
+        f"{sent:,} B",
+        _sum([turn.wire_sent_bytes for turn in turns], " B"),
+        f"{stateless:,} B",
+        f"{100 * (1 - sent / stateless):.1f} %",
+        _sum([turn.tokens and turn.tokens.input for turn in turns]),
+        _sum([turn.tokens and turn.tokens.cached for turn in turns]),
+        _sum([turn.tokens and turn.tokens.output for turn in turns]),
+        "" if result_first is None else f"{result_first:.3f} s",
+        f"{sum(turn.total_s for turn in turns):.3f} s",
+    )
+
+
+def _sum(numbers: list[int | None], unit: str = "") -> str:
+    known = [number for number in numbers if number is not None]
+    return f"{sum(known):,}{unit}" if len(known) == len(numbers) else "?"

@@ -1,0 +1,83 @@
+"""One folder that tools may read: every path is resolved and kept inside it."""
+
+import os
+import re
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from landline.agent.tools import ToolError
+
+_SEPARATORS = re.compile(r"[/\\]")
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""The path is resolved before it is opened, so a link there now was put there since; a pipe must not block."""
+
+
+class Folder:
+    """A root folder and the only ways to get from a model's path to a file in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.realpath(root))
+
+    def resolve(self, path: str) -> Path:
+        """The real path of what `path` names, which need not exist.
+
+        Raises ToolError for `..`, for an absolute path outside and for a link that leads outside.
+        """
+        if ".." in _SEPARATORS.split(path):
+            raise ToolError(f"`..` is not allowed in {path!r}; give a path inside the folder")
+        try:
+            real = Path(os.path.realpath(self.root / path))
+        except (ValueError, OSError) as error:
+            raise ToolError(f"{path!r} is not a path") from error
+        if real != self.root and self.root not in real.parents:
+            raise ToolError(f"{path!r} is outside the folder; give a path inside it, such as '.'")
+        return real
+
+    def name(self, path: Path) -> str:
+        """How the model knows a resolved path: relative, with `/`, and printable whatever bytes the name has."""
+        return printable_name(path.relative_to(self.root).as_posix())
+
+    @contextmanager
+    def open(self, path: str) -> Generator[tuple[BinaryIO, int]]:
+        """A regular file inside the folder and its size in bytes; raises ToolError for anything else."""
+        real = self.resolve(path)
+        try:
+            descriptor = os.open(real, _OPEN_FLAGS)
+        except (OSError, ValueError) as error:
+            raise ToolError(_reason(path, error)) from error
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                raise ToolError(f"{path!r} is a folder; list it with ls")
+            if not stat.S_ISREG(status.st_mode):
+                raise ToolError(f"{path!r} is not a regular file")
+            yield file, status.st_size
+
+    def scan(self, path: str) -> list[os.DirEntry[str]]:
+        """The entries of a folder inside the folder, by name; raises ToolError if it is none."""
+        real = self.resolve(path)
+        try:
+            with os.scandir(real) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except NotADirectoryError as error:
+            raise ToolError(f"{path!r} is a file; read it with read_file") from error
+        except (OSError, ValueError) as error:
+            raise ToolError(_reason(path, error)) from error
+
+
+def printable_name(name: str) -> str:
+    """A file name as valid text on one line: bytes that are no UTF-8 and control characters are shown as escapes."""
+    text = name.encode("utf-8", "backslashreplace").decode()
+    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def _reason(path: str, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"there is no {path!r}; look with ls"
+    if isinstance(error, IsADirectoryError):
+        return f"{path!r} is a folder; list it with ls"
+    why = error.strerror if isinstance(error, OSError) and error.strerror else "not readable"
+    return f"{path!r}: {why}"

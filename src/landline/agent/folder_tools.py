@@ -1,0 +1,223 @@
+"""The three tools that read a folder: `ls`, `read_file` and `grep`, each with a bounded answer."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import msgspec
+
+from landline.agent.folder import Folder, printable_name
+from landline.agent.tools import Tool, ToolError
+
+DEFAULT_OUTPUT_BYTES = 3000
+"""Some 1,000 tokens of source text: three files and the question still fit a context of 4,096."""
+MAX_SEARCHED_FILES = 2000
+MAX_SEARCHED_BYTES = 1_000_000
+"""A bigger file is passed over by grep, and the answer says so."""
+MAX_LINE_CHARACTERS = 200
+_SNIFFED_BYTES = 8192
+
+_Path = Annotated[str, msgspec.Meta(max_length=4096)]
+
+
+class LsArguments(msgspec.Struct, frozen=True):
+    path: _Path = "."
+
+
+class ReadFileArguments(msgspec.Struct, frozen=True):
+    path: _Path
+    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Bytes to skip."""
+
+
+class GrepArguments(msgspec.Struct, frozen=True):
+    text: Annotated[str, msgspec.Meta(min_length=1)]
+    path: _Path = "."
+
+
+_LS_DECODER: msgspec.json.Decoder[LsArguments] = msgspec.json.Decoder(LsArguments)
+_READ_FILE_DECODER: msgspec.json.Decoder[ReadFileArguments] = msgspec.json.Decoder(ReadFileArguments)
+_GREP_DECODER: msgspec.json.Decoder[GrepArguments] = msgspec.json.Decoder(GrepArguments)
+
+_PATH_SCHEMA = {"type": "string"}
+
+
+def folder_tools(root: Path, *, output_bytes: int = DEFAULT_OUTPUT_BYTES) -> dict[str, Tool]:
+    """The registry of tools over one folder; no answer is much longer than `output_bytes` (a closing note comes on top)."""
+    folder = Folder(root)
+    tools = (
+        Tool(
+            "ls",
+            "List a folder.",
+            {"type": "object", "properties": {"path": _PATH_SCHEMA}, "required": ["path"]},
+            lambda arguments: ls(folder, _LS_DECODER.decode(arguments), output_bytes=output_bytes),
+        ),
+        Tool(
+            "read_file",
+            "Read a file.",
+            {
+                "type": "object",
+                "properties": {"path": _PATH_SCHEMA, "offset": {"type": "integer"}},
+                "required": ["path"],
+            },
+            lambda arguments: read_file(folder, _READ_FILE_DECODER.decode(arguments), output_bytes=output_bytes),
+        ),
+        Tool(
+            "grep",
+            "Find lines that contain a text (no regex).",
+            {
+                "type": "object",
+                "properties": {"text": {"type": "string"}, "path": _PATH_SCHEMA},
+                "required": ["text"],
+            },
+            lambda arguments: grep(folder, _GREP_DECODER.decode(arguments), output_bytes=output_bytes),
+        ),
+    )
+    return {tool.name: tool for tool in tools}
+
+
+def ls(folder: Folder, arguments: LsArguments, *, output_bytes: int) -> str:
+    """One line an entry: `name/` for a folder, `name (size)` for a file, `name -> …` for a link."""
+    entries = folder.scan(arguments.path)
+    if not entries:
+        return "(empty folder)"
+    return _join_bounded((_describe(folder, entry) for entry in entries), output_bytes=output_bytes, count=len(entries))
+
+
+def read_file(folder: Folder, arguments: ReadFileArguments, *, output_bytes: int) -> str:
+    """A text file's content from `offset`, cut with a note that says where to go on; a binary file is only named."""
+    with folder.open(arguments.path) as (file, size):
+        if size == 0:
+            return "(empty file)"
+        if arguments.offset >= size:
+            raise ToolError(f"`offset` {arguments.offset} is past the end: the file has {size} bytes")
+        if _is_binary(file):
+            return f"(binary file, {size} bytes)"
+        file.seek(arguments.offset)
+        chunk = file.read(output_bytes)
+    text, used = _decode_whole_characters(chunk)
+    if text is None:
+        return f"(not UTF-8 text, {size} bytes)"
+    end = arguments.offset + used
+    return text if end >= size else f"{text}\n[cut: {end} of {size} bytes; go on with offset {end}]"
+
+
+def grep(folder: Folder, arguments: GrepArguments, *, output_bytes: int) -> str:
+    """`path:line: text` for every line that contains the text; hidden folders and big or binary files are passed over."""
+    search = _Search(folder, arguments.text)
+    lines = list(_take_bytes(search.matches(arguments.path), output_bytes))
+    notes = search.notes()
+    if search.is_cut:
+        notes.append("more matches were left out; search for something rarer or in one folder")
+    text = "\n".join(lines) if lines else f"no line contains {arguments.text!r}"
+    return text + "".join(f"\n[{note}]" for note in notes)
+
+
+class _Search:
+    """One search through files, remembering what it passed over."""
+
+    def __init__(self, folder: Folder, text: str) -> None:
+        self._folder = folder
+        self._needle = text.encode("utf-8", "surrogatepass")
+        self._big_files = 0
+        self._is_stopped = False
+        self.is_cut = True
+        """True until all matches were taken."""
+
+    def matches(self, path: str) -> Iterator[str]:
+        for searched, name in enumerate(self._file_names(path)):
+            if searched == MAX_SEARCHED_FILES:
+                self._is_stopped = True
+                break
+            yield from self._matches_in(name)
+        self.is_cut = False
+
+    def notes(self) -> list[str]:
+        notes: list[str] = []
+        if self._is_stopped:
+            notes.append(f"stopped after {MAX_SEARCHED_FILES} files")
+        if self._big_files:
+            notes.append(f"{self._big_files} files over {MAX_SEARCHED_BYTES} bytes not searched")
+        return notes
+
+    def _file_names(self, path: str) -> Iterator[str]:
+        """Paths relative to the root; `os.walk` does not follow links to folders."""
+        real = self._folder.resolve(path)
+        if not real.is_dir():
+            with self._folder.open(path):
+                yield real.relative_to(self._folder.root).as_posix()
+            return
+        for parent, folders, files in os.walk(real):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(files):
+                yield (Path(parent) / name).relative_to(self._folder.root).as_posix()
+
+    def _matches_in(self, name: str) -> Iterator[str]:
+        try:
+            with self._folder.open(name) as (file, size):
+                if size > MAX_SEARCHED_BYTES:
+                    self._big_files += 1
+                    return
+                content = file.read()
+        except ToolError:
+            return
+        if self._needle not in content or b"\0" in content[:_SNIFFED_BYTES]:
+            return
+        for number, line in enumerate(content.splitlines(), start=1):
+            if self._needle in line:
+                text = line.decode("utf-8", "replace").strip()[:MAX_LINE_CHARACTERS]
+                yield f"{printable_name(name)}:{number}: {text}"
+
+
+def _describe(folder: Folder, entry: os.DirEntry[str]) -> str:
+    name = printable_name(entry.name)
+    try:
+        if entry.is_symlink():
+            return f"{name} -> {_describe_target(folder, entry)}"
+        if entry.is_dir():
+            return f"{name}/"
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return f"{name} (unreadable)"
+    return f"{name} ({status.st_size} bytes)" if stat.S_ISREG(status.st_mode) else f"{name} (not a regular file)"
+
+
+def _describe_target(folder: Folder, entry: os.DirEntry[str]) -> str:
+    try:
+        return folder.name(folder.resolve(entry.path))
+    except ToolError:
+        return "(outside the folder)"
+
+
+def _join_bounded(lines: Iterator[str], *, output_bytes: int, count: int) -> str:
+    taken = list(_take_bytes(lines, output_bytes))
+    left = count - len(taken)
+    return "\n".join(taken) + (f"\n[{left} more entries]" if left else "")
+
+
+def _take_bytes(lines: Iterator[str], output_bytes: int) -> Iterator[str]:
+    """Lines as long as they fit; the first comes always, so that a small bound still says something."""
+    used = 0
+    for line in lines:
+        size = len(line.encode()) + 1
+        if used and used + size > output_bytes:
+            return
+        used += size
+        yield line
+
+
+def _is_binary(file: BinaryIO) -> bool:
+    return b"\0" in file.read(_SNIFFED_BYTES)
+
+
+def _decode_whole_characters(chunk: bytes) -> tuple[str | None, int]:
+    """The chunk's text without the characters cut at its ends, and how far it got; None if it is not UTF-8."""
+    start = next((index for index, byte in enumerate(chunk[:4]) if byte & 0xC0 != 0x80), 0)
+    for end in range(len(chunk), max(start, len(chunk) - 4), -1):
+        try:
+            return chunk[start:end].decode(), end
+        except UnicodeDecodeError:
+            continue
+    return None, 0

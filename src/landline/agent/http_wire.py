@@ -1,0 +1,86 @@
+"""One stateless request over HTTP, its answer read as server-sent events."""
+
+from collections.abc import Callable
+
+import aiohttp
+import msgspec
+
+from landline.agent.answer import AnswerReader, Ending
+from landline.agent.failures import Cut, decode_failure
+from landline.wire.errors import ApiError
+from landline.wire.sse import SseDecoder
+
+_HEADERS = {"content-type": "application/json", "accept": "text/event-stream"}
+
+
+class HttpWire:
+    """POST with `stream: true`; connections are kept by the client session."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, *, idle_timeout_s: float) -> None:
+        self._http = http
+        self._url = url
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=30.0, sock_read=idle_timeout_s)
+
+    async def exchange(self, body: bytes, on_event: Callable[[str | None], None]) -> Ending:
+        """Sends one request and reads to the end of its response."""
+        try:
+            async with self._http.post(self._url, data=body, headers=_HEADERS, timeout=self._timeout) as response:
+                if response.status >= 400:
+                    return decode_failure(await response.read(), status=response.status, headers=response.headers)
+                if response.content_type == "application/json":
+                    return _whole(await response.read(), on_event)
+                return await _read_events(response.content, on_event)
+        except aiohttp.ClientConnectorError as error:
+            return Cut(f"cannot connect to {self._url}: {error}", is_worth_retrying=False)
+        except TimeoutError:
+            return Cut("nothing came for too long")
+        except (aiohttp.ClientError, OSError) as error:
+            return Cut(str(error) or type(error).__name__)
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+_MODELS: msgspec.json.Decoder[_Models] = msgspec.json.Decoder(_Models)
+
+
+async def fetch_first_model(http: aiohttp.ClientSession, base_url: str) -> str | ApiError | Cut:
+    """The first name the server lists under `/models`: what to ask for when nobody named a model."""
+    try:
+        async with http.get(f"{base_url}/models", timeout=aiohttp.ClientTimeout(total=30.0)) as response:
+            body = await response.read()
+            if response.status >= 400:
+                return decode_failure(body, status=response.status, headers=response.headers)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        return Cut(f"cannot reach {base_url}: {error or type(error).__name__}")
+    try:
+        models = _MODELS.decode(body).data
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Cut(f"{base_url}/models is not a list of models; name one with --model")
+    return models[0].id if models else Cut(f"{base_url} lists no model; name one with --model")
+
+
+async def _read_events(stream: aiohttp.StreamReader, on_event: Callable[[str | None], None]) -> Ending:
+    decoder = SseDecoder()
+    reader = AnswerReader()
+    async for chunk in stream.iter_any():
+        for data in decoder.feed(chunk):
+            if data != b"[DONE]":
+                on_event(reader.feed(data))
+            if reader.ending is not None:
+                return reader.ending
+    for data in decoder.end():
+        if data != b"[DONE]":
+            on_event(reader.feed(data))
+    return reader.ending or Cut("the stream ended before the response did")
+
+
+def _whole(body: bytes, on_event: Callable[[str | None], None]) -> Ending:
+    reader = AnswerReader()
+    on_event(reader.feed_whole(body))
+    return reader.ending or Cut("the response was empty")

@@ -1,0 +1,173 @@
+"""One line to a Responses server: deltas over a socket while that works, full history when it must be.
+
+The rules (Responses guide, WebSocket mode; protocol: client checklist): one request in flight; on
+`previous_response_not_found` the full history; on the age limit or a cut a new socket first; both once a turn; a server
+without sockets gets HTTP from then on; 429 waits as long as it says. A cut response is asked for again even if part of it
+was seen: nothing of a response is acted on before it ended, and a Landline re-attaches to the running one.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Literal, assert_never
+
+import aiohttp
+import msgspec
+
+from landline.agent.answer import Answer, Ending
+from landline.agent.conversation import Anchor, Conversation, ToolChoiceWord
+from landline.agent.exchange import Exchange, Transport, Watch
+from landline.agent.failures import Cut, UpgradeRefused, describe, next_step, wait_s
+from landline.agent.http_wire import HttpWire, fetch_first_model
+from landline.agent.socket_wire import SocketWire
+from landline.agent.wire_count import WireCount
+from landline.wire.errors import ApiError
+
+MAX_WAITS = 5
+MAX_WAIT_S = 120.0
+"""A server that asks for more has no capacity for this run."""
+MAX_REFUSED_DELTAS = 2
+"""After so many in a row, the server is taken as one that cannot continue responses."""
+DEFAULT_IDLE_TIMEOUT_S = 300.0
+"""Without any event; Codex CLI waits as long."""
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the server is and how to speak to it."""
+
+    base_url: str
+    """With the version: `http://127.0.0.1:8080/v1`."""
+    transport: Transport = "ws"
+    api_key: str | None = None
+    idle_timeout_s: float = DEFAULT_IDLE_TIMEOUT_S
+
+
+@asynccontextmanager
+async def open_line(
+    endpoint: Endpoint, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> AsyncGenerator["Line"]:
+    """A line for one conversation; the socket itself opens with the first turn."""
+    count = WireCount()
+    headers = {"authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else None
+    connector = aiohttp.TCPConnector(socket_factory=count.socket_factory)
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
+        line = Line(endpoint, http, count, sleep)
+        try:
+            yield line
+        finally:
+            await line.close()
+
+
+class Line:
+    """Made by `open_line`."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        http: aiohttp.ClientSession,
+        count: WireCount,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._http = http
+        self._count = count
+        self._sleep = sleep
+        self._base_url = endpoint.base_url.rstrip("/")
+        socket_url = "ws" + self._base_url.removeprefix("http") + "/responses"
+        self._socket = SocketWire(http, socket_url, idle_timeout_s=endpoint.idle_timeout_s)
+        self._posts = HttpWire(http, self._base_url + "/responses", idle_timeout_s=endpoint.idle_timeout_s)
+        self._transport: Transport = endpoint.transport
+        self._anchor: Anchor | None = None
+        self._refused_deltas = 0
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+    async def fetch_first_model(self) -> str | ApiError | Cut:
+        return await fetch_first_model(self._http, self._base_url)
+
+    async def ask(
+        self,
+        conversation: Conversation,
+        tool_choice: ToolChoiceWord,
+        *,
+        on_text: Callable[[str], None],
+        on_note: Callable[[str], None],
+    ) -> Exchange:
+        """Gets the response to the conversation as it stands and appends its items to it."""
+        watch = Watch(self._count, on_text, on_note)
+        stateless_bytes = conversation.stateless_bytes(tool_choice)
+        ending = await self._ask_until_settled(conversation, tool_choice, watch)
+        if isinstance(ending, Answer):
+            conversation.append(ending.items)
+            self._anchor = None
+            if ending.response_id is not None and self._refused_deltas < MAX_REFUSED_DELTAS:
+                self._anchor = Anchor(ending.response_id, conversation.item_count)
+        return watch.exchange(ending, self._transport, stateless_bytes)
+
+    async def _ask_until_settled(
+        self, conversation: Conversation, tool_choice: ToolChoiceWord, watch: Watch
+    ) -> Answer | ApiError | Cut:
+        waits, resends = MAX_WAITS, 1
+        while True:
+            ending = await self._attempt(conversation, tool_choice, watch)
+            match ending:
+                case Answer():
+                    self._refused_deltas = 0 if watch.is_delta else self._refused_deltas
+                    return ending
+                case UpgradeRefused(status):
+                    watch.note(f"no WebSocket here (status {status}): going on over HTTP")
+                    self._transport = "http"
+                    continue
+                case Cut():
+                    step = "reconnect" if ending.is_worth_retrying else "give_up"
+                case ApiError():
+                    step = next_step(ending, is_delta=watch.is_delta)
+                case _:
+                    assert_never(ending)
+            self._anchor = None
+            match step:
+                case "give_up":
+                    return ending
+                case "wait":
+                    if waits == 0 or not await self._wait(ending, watch):
+                        return ending
+                    waits -= 1
+                case "resend" | "reconnect":
+                    if resends == 0:
+                        return ending
+                    resends -= 1
+                    await self._prepare_resend(step, ending, watch)
+                case _:
+                    assert_never(step)
+
+    async def _attempt(
+        self, conversation: Conversation, tool_choice: ToolChoiceWord, watch: Watch
+    ) -> Ending | UpgradeRefused:
+        if self._transport == "http":
+            body = conversation.http_body(tool_choice)
+            watch.sent(len(body), is_delta=False)
+            return await self._posts.exchange(body, watch.event)
+        if not self._socket.is_open:
+            self._anchor = None
+            refused = await self._socket.open()
+            if refused is not None:
+                return refused
+        frame = conversation.frame(tool_choice, self._anchor)
+        watch.sent(len(frame), is_delta=self._anchor is not None)
+        return await self._socket.exchange(frame, watch.event)
+
+    async def _wait(self, failure: Ending | UpgradeRefused, watch: Watch) -> bool:
+        assert isinstance(failure, ApiError)
+        seconds = wait_s(failure)
+        if seconds > MAX_WAIT_S:
+            return False
+        watch.note(f"{describe(failure)}; waiting {seconds:g} s")
+        await self._sleep(seconds)
+        return True
+
+    async def _prepare_resend(self, step: Literal["resend", "reconnect"], why: ApiError | Cut, watch: Watch) -> None:
+        watch.note(f"{describe(why)}; sending the full history" + (" on a new line" if step == "reconnect" else ""))
+        if step == "reconnect":
+            await self._socket.close()
+        elif watch.is_delta:
+            self._refused_deltas += 1

@@ -1,0 +1,164 @@
+"""The agent: ask, run the tools the model calls, tell it what they gave, until it answers."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+from msgspec import Raw
+
+from landline.agent.answer import Answer, Call
+from landline.agent.conversation import Conversation, Settings, ToolChoiceWord, call_output, user_message
+from landline.agent.failures import describe
+from landline.agent.line import Endpoint, Line, open_line
+from landline.agent.report import CallReport, Outcome, Reporter, RunResult, SilentReporter, TurnReport, turn_report
+from landline.agent.tools import Tool, encode_tools, run_tool
+
+INSTRUCTIONS = "Use the tools to look into the folder. Then answer the question shortly."
+"""Short, because a small model reads every word and has a small context."""
+
+
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the agent goes."""
+
+    model: str | None = None
+    """None asks for the first one the server lists."""
+    instructions: str | None = INSTRUCTIONS
+    max_turns: int = 12
+    max_output_tokens: int | None = None
+    must_look_first: bool = True
+    """The first turn must call a tool (`tool_choice: "required"`): small models otherwise chat."""
+    must_answer_last: bool = True
+    """In the last turn, and after a repeated call, no tool may be called: the model answers with what it has."""
+    max_same_calls: int | None = 2
+    """How often one call with the same arguments is run; None for tools that mean it."""
+
+
+async def run_agent(
+    question: str,
+    *,
+    endpoint: Endpoint,
+    tools: Mapping[str, Tool],
+    settings: AgentSettings | None = None,
+    reporter: Reporter | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> RunResult:
+    """Runs one question to its end. Whatever the server or the model does is in the result; nothing is raised for it."""
+    settings = settings or AgentSettings()
+    reporter = reporter or SilentReporter()
+    async with open_line(endpoint, sleep=sleep) as line:
+        model = settings.model if settings.model is not None else await line.fetch_first_model()
+        if not isinstance(model, str):
+            result = RunResult(outcome="failed", message=describe(model), answer="", turns=())
+        else:
+            conversation = Conversation(
+                Settings(
+                    model=model,
+                    instructions=settings.instructions,
+                    tools=Raw(encode_tools(tools)),
+                    max_output_tokens=settings.max_output_tokens,
+                )
+            )
+            conversation.append([user_message(question)])
+            result = await _Run(line, conversation, tools, settings, reporter).turns_until_answer()
+    reporter.run_ended(result)
+    return result
+
+
+class _Run:
+    """One question's turns."""
+
+    def __init__(
+        self,
+        line: Line,
+        conversation: Conversation,
+        tools: Mapping[str, Tool],
+        settings: AgentSettings,
+        reporter: Reporter,
+    ) -> None:
+        self._line = line
+        self._conversation = conversation
+        self._tools = tools
+        self._settings = settings
+        self._reporter = reporter
+        self._seen: Counter[tuple[str, bytes]] = Counter()
+        self._turns: list[TurnReport] = []
+        self._answer = ""
+
+    async def turns_until_answer(self) -> RunResult:
+        for number in range(1, self._settings.max_turns + 1):
+            ended = await self._turn(number)
+            if ended is not None:
+                return ended
+        return self._result("gave_up", f"the model gave up: {self._settings.max_turns} turns without an answer")
+
+    async def _turn(self, number: int) -> RunResult | None:
+        """One response and its tool calls; a result when the run is over."""
+        self._reporter.turn_started(number)
+        exchange = await self._line.ask(
+            self._conversation, self._tool_choice(number), on_text=self._reporter.text, on_note=self._reporter.note
+        )
+        ending = exchange.ending
+        answer = ending if isinstance(ending, Answer) else None
+        calls = await self._run_calls(answer.calls) if answer is not None else ()
+        report = turn_report(number, exchange, answer.tokens if answer is not None else None, calls)
+        self._turns.append(report)
+        self._reporter.turn_ended(report)
+        if not isinstance(ending, Answer):
+            return self._result("failed", describe(ending))
+        self._answer = ending.text or ending.refusal or self._answer
+        return self._end_of(ending)
+
+    def _end_of(self, answer: Answer) -> RunResult | None:
+        """The run's result if this answer ends it."""
+        limit = self._settings.max_same_calls
+        if answer.calls:
+            call, times = self._most_repeated(answer.calls)
+            if limit is None or times <= limit:
+                return None
+            return self._result(
+                "gave_up", f"the model gave up: it asked {times} times for {call.name} {call.arguments}"
+            )
+        if answer.refusal is not None:
+            return self._result("gave_up", "the model refused to answer")
+        if answer.incomplete_reason is not None:
+            return self._result("gave_up", f"the model gave up: its answer broke off ({answer.incomplete_reason})")
+        if not answer.text.strip():
+            return self._result("gave_up", "the model gave up: an empty answer")
+        return self._result("answered", "")
+
+    async def _run_calls(self, calls: tuple[Call, ...]) -> tuple[CallReport, ...]:
+        reports: list[CallReport] = []
+        for call in calls:
+            self._seen[_sameness(call)] += 1
+            output = await asyncio.to_thread(run_tool, self._tools, call.name, call.arguments)
+            self._conversation.append([call_output(call.call_id, output.text)])
+            report = CallReport(call.name, call.arguments, len(output.text.encode()), output.is_error)
+            self._reporter.tool_ran(report)
+            reports.append(report)
+        return tuple(reports)
+
+    def _most_repeated(self, calls: tuple[Call, ...]) -> tuple[Call, int]:
+        call = max(calls, key=lambda each: self._seen[_sameness(each)])
+        return call, self._seen[_sameness(call)]
+
+    def _tool_choice(self, number: int) -> ToolChoiceWord:
+        settings = self._settings
+        if number == 1 and settings.must_look_first and self._tools:
+            return "required"
+        is_last = number == settings.max_turns
+        is_stuck = (
+            settings.max_same_calls is not None and max(self._seen.values(), default=0) >= settings.max_same_calls
+        )
+        return "none" if settings.must_answer_last and (is_last or is_stuck) else "auto"
+
+    def _result(self, outcome: Outcome, message: str) -> RunResult:
+        return RunResult(outcome=outcome, message=message, answer=self._answer, turns=tuple(self._turns))
+
+
+def _sameness(call: Call) -> tuple[str, bytes]:
+    """A call's identity: its arguments as JSON values, so that spacing and key order make no difference."""
+    try:
+        return call.name, msgspec.json.encode(msgspec.json.decode(call.arguments), order="sorted")
+    except msgspec.DecodeError:
+        return call.name, call.arguments.encode()
