@@ -1,0 +1,103 @@
+"""The input of a custom tool out of the arguments of the function that stands in for it, as they stream in."""
+
+import re
+from typing import Literal
+
+import msgspec
+
+_HEAD = re.compile(r'\s*\{\s*"input"\s*:\s*"')
+_HEAD_START = re.compile(r'\s*(\{\s*("(i(n(p(u(t("\s*(:\s*)?)?)?)?)?)?)?)?)?\Z')
+"""What may still become a head."""
+_PLAIN = re.compile(r'[^"\\]+')
+_ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_ESCAPE = re.compile(
+    r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))", re.DOTALL
+)
+"""A surrogate pair, one UTF-16 unit, or any other escape."""
+_INCOMPLETE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_LOW_INCOMPLETE = re.compile(r"(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?\Z")
+"""What may still become the second half of a surrogate pair."""
+
+
+class InputDecoder:
+    """Fed the arguments in any split, gives the value of `input` as soon as its characters are certain.
+
+    Arguments of another shape are held until the end: an object of one string gives that string, everything else is
+    given as it came, because text that a model wrote is never dropped.
+    """
+
+    def __init__(self) -> None:
+        self._state: Literal["head", "string", "done", "other"] = "head"
+        self._rest = ""
+
+    def feed(self, text: str) -> str:
+        """More of the input; "" while nothing is certain."""
+        if self._state == "done":
+            return ""
+        self._rest += text
+        if self._state == "head":
+            self._read_head()
+        return self._read_string() if self._state == "string" else ""
+
+    def end(self) -> str:
+        """What is left when the arguments are complete."""
+        rest, self._rest = self._rest, ""
+        if self._state in ("head", "other"):
+            return _input_of(rest)
+        return rest if self._state == "string" else ""
+
+    def _read_head(self) -> None:
+        head = _HEAD.match(self._rest)
+        if head is not None:
+            self._rest = self._rest[head.end() :]
+            self._state = "string"
+        elif _HEAD_START.match(self._rest) is None:
+            self._state = "other"
+
+    def _read_string(self) -> str:
+        """Decodes as far as it is certain; a broken escape is given as it stands."""
+        rest, pieces, position = self._rest, list[str](), 0
+        while position < len(rest):
+            plain = _PLAIN.match(rest, position)
+            if plain is not None:
+                pieces.append(plain.group())
+                position = plain.end()
+            elif rest[position] == '"':
+                self._state, position = "done", len(rest)
+            else:
+                decoded = _read_escape(rest, position)
+                if decoded is None:
+                    break
+                character, position = decoded
+                pieces.append(character)
+        self._rest = rest[position:]
+        return "".join(pieces)
+
+
+def _read_escape(text: str, start: int) -> tuple[str, int] | None:
+    """The character of the escape at `start` and where it ends; None if more text is needed."""
+    match = None if _INCOMPLETE.match(text, start) else _ESCAPE.match(text, start)
+    if match is None:
+        return None
+    high, low, unit, other = match.groups()
+    if other is not None:
+        return _ESCAPES.get(other, "\\" + other), match.end()
+    if unit is None:
+        return chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + (int(low, 16) - 0xDC00)), match.end()
+    code = int(unit, 16)
+    if 0xD800 <= code <= 0xDBFF and _LOW_INCOMPLETE.match(text, match.end()):
+        return None
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF else chr(code), match.end()
+
+
+def _input_of(arguments: str) -> str:
+    """The one string of a complete object, or the arguments as they are."""
+    try:
+        members = msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
+        return arguments
+    value = members.get("input") or (next(iter(members.values())) if len(members) == 1 else None)
+    if value is None:
+        return arguments
+    text = bytes(value)
+    return msgspec.json.decode(text, type=str) if text[:1] == b'"' else text.decode()

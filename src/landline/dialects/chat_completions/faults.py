@@ -1,0 +1,200 @@
+"""What a server's error means: its wording and status as one of our errors, with the text and the wait kept."""
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from landline.dialects.chat_completions.waits import read_wait_s
+from landline.wire.errors import ApiError, api_error
+
+MESSAGE_CHARS = 2000
+"""How much of an upstream's text is passed on; bodies of error pages can be long."""
+
+_OVERFLOW = re.compile(
+    r"context[ _](?:length|window|size)|maximum context|max(?:imum)?[ _]model[ _]len|longer than the model"
+    r"|exceeds? the (?:model'?s )?(?:available )?context|input (?:length|tokens?|is too long)[^.]{0,80}exceed"
+    r"|prompt is too long|too many (?:input )?tokens|token count .{0,40}exceeds|exceed_context_size"
+    r"|reduce the length of the (?:messages|prompt|input)",
+    re.IGNORECASE,
+)
+"""OpenAI and vLLM ("maximum context length is"), SGLang ("longer than the model's context length"), llama-server ("exceeds
+the available context size"), Ollama ("input length exceeds the context length"), DeepSeek, OpenRouter, Gemini, Anthropic."""
+_QUOTA = re.compile(
+    r"insufficient[ _](?:quota|balance|credit|funds)|exceeded your current quota|out of credits", re.IGNORECASE
+)
+_QUOTA_CODES = frozenset(("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"))
+_OVERFLOW_CODES = frozenset(("context_length_exceeded", "exceed_context_size_error", "string_above_max_length"))
+_PROMPT_CODES = frozenset(("content_filter", "content_policy_violation", "invalid_prompt", "data_inspection_failed"))
+_UNSUPPORTED_CODES = frozenset(("unsupported_parameter", "unsupported_value", "unknown_parameter"))
+_NO_IMAGES = re.compile(
+    r"image input is not supported|not a multimodal model|does not support (?:image|vision)", re.IGNORECASE
+)
+_OVERLOADED = re.compile(r"overloaded|at capacity|loading model|slow_down|no available workers", re.IGNORECASE)
+_NO_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
+_SECRET = re.compile(r"\b(?:sk|key|gsk|xai)-[\w*.-]{6,}")
+
+_PARAMS = {
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "messages": "input",
+    "response_format": "text.format",
+    "reasoning_effort": "reasoning.effort",
+    "verbosity": "text.verbosity",
+}
+"""What the chat-completions field is called in the request that our client sent."""
+_STATUS_OF_TYPE = {
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "authentication_error": 401,
+    "overloaded_error": 529,
+    "service_unavailable_error": 503,
+    "server_is_overloaded": 503,
+    "unavailable_error": 503,
+    "invalid_request_error": 400,
+    "badrequesterror": 400,
+    "not_found_error": 404,
+}
+"""The status that an error inside a stream would have had."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """An upstream's error as it spelled it."""
+
+    message: str = ""
+    code: str = ""
+    type: str = ""
+    param: str | None = None
+
+
+class _Body(msgspec.Struct, frozen=True):
+    """`{"error": …}` (OpenAI, vLLM, llama-server), `{"object": "error", …}` (SGLang, older vLLM), `{"detail": …}` (FastAPI)."""
+
+    error: Raw | UnsetType = UNSET
+    message: Raw | UnsetType = UNSET
+    detail: Raw | UnsetType = UNSET
+    code: str | int | float | None = None
+    type: str | None = None
+    param: str | None = None
+
+
+def read_fault(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+    """The meaning of a non-2xx answer."""
+    return _error_of(status, headers, _fault_of(body))
+
+
+def read_stream_fault(record: bytes) -> ApiError:
+    """The meaning of an error that came as a record of a stream that had begun."""
+    fault = _fault_of(record)
+    status = int(fault.code) if re.fullmatch(r"[45]\d\d", fault.code) else _STATUS_OF_TYPE.get(fault.type.lower())
+    return _error_of(status or _STATUS_OF_TYPE.get(fault.code.lower(), 500), {}, fault)
+
+
+def _error_of(status: int, headers: Mapping[str, str], fault: Fault) -> ApiError:
+    message = _SECRET.sub("[key]", fault.message)[:MESSAGE_CHARS]
+    told = message or f"The target answered with status {status}."
+    code = _code_of(status, fault)
+    if code == "upstream_auth_error" and status == 401:
+        told = "The target refused the key that this server is configured with."
+    elif code == "upstream_error":
+        told = f"The target failed with status {status}: {message or 'no reason given'}"
+    waits = code in ("rate_limit_exceeded", "server_is_overloaded", "upstream_error")
+    wait_s = read_wait_s(headers, fault.message) if waits else None
+    return api_error(code, told, param=_param_of(fault.param), retry_after_s=wait_s)
+
+
+def _code_of(status: int, fault: Fault) -> str:
+    """The row of our error table; the fault's own words count before its status."""
+    spelled = {fault.code, fault.type}
+    if status == 402 or spelled & _QUOTA_CODES or (status in (403, 429) and _QUOTA.search(fault.message)):
+        return "insufficient_quota"
+    if spelled & _OVERFLOW_CODES or (status in (400, 413, 422, 500) and _OVERFLOW.search(fault.message)):
+        return "context_length_exceeded"
+    if _NO_IMAGES.search(fault.message):
+        return "unsupported_content"
+    if status in (400, 403, 422) and (spelled & _PROMPT_CODES):
+        return "invalid_prompt"
+    return _code_of_status(status, fault)
+
+
+def _code_of_status(status: int, fault: Fault) -> str:
+    match status:
+        case 400 | 422:
+            is_unsupported = bool({fault.code, fault.type} & _UNSUPPORTED_CODES)
+            return "unsupported_parameter" if is_unsupported else "invalid_value"
+        case 401 | 403:
+            return "upstream_auth_error"
+        case 404 if fault.code == "model_not_found" or _NO_MODEL.search(fault.message):
+            return "model_not_found"
+        case 413:
+            return "rate_limit_exceeded" if "rate_limit" in fault.code else "context_length_exceeded"
+        case 429:
+            return "rate_limit_exceeded"
+        case 503 | 529:
+            return "server_is_overloaded"
+        case _:
+            return "server_is_overloaded" if _OVERLOADED.search(fault.message) else "upstream_error"
+
+
+def _fault_of(body: bytes) -> Fault:
+    text = body.strip()
+    if text[:1] == b"[":
+        text = _first_of(text)
+    try:
+        outer = msgspec.json.decode(text, type=_Body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Fault(message=_plain_text(body))
+    if isinstance(outer.error, UnsetType):
+        return _fault_in(outer)
+    error = bytes(outer.error)
+    if error[:1] != b"{":
+        return Fault(message=_string_of(outer.error), code=_code_text(outer.code))
+    try:
+        return _fault_in(msgspec.json.decode(error, type=_Body))
+    except msgspec.DecodeError:
+        return Fault(message=_plain_text(error))
+
+
+def _fault_in(body: _Body) -> Fault:
+    message = _string_of(body.message) or _string_of(body.detail)
+    return Fault(message, _code_text(body.code), body.type or "", body.param)
+
+
+def _first_of(text: bytes) -> bytes:
+    """The first of a list of errors, as Gemini's chat-completions layer sends them."""
+    try:
+        errors = msgspec.json.decode(text, type=list[Raw])
+    except msgspec.DecodeError:
+        return text
+    return bytes(errors[0]) if errors else b""
+
+
+def _code_text(code: str | float | None) -> str:
+    return "" if code is None else code if isinstance(code, str) else str(int(code))
+
+
+def _string_of(value: Raw | UnsetType) -> str:
+    """A string's value; anything else as its JSON text."""
+    if isinstance(value, UnsetType):
+        return ""
+    text = bytes(value)
+    if text == b"null":
+        return ""
+    return msgspec.json.decode(text, type=str) if text[:1] == b'"' else text.decode()
+
+
+def _plain_text(body: bytes) -> str:
+    """A body that is not JSON; of a page of HTML only its words."""
+    text = body.decode("utf-8", "replace")
+    if "<" in text:
+        text = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
+    return " ".join(text.split())[:MESSAGE_CHARS]
+
+
+def _param_of(param: str | None) -> str | None:
+    """The client's name of a chat-completions field; positions in `messages` mean nothing to it."""
+    if not param:
+        return None
+    head = re.split(r"[.\[]", param, maxsplit=1)[0]
+    return _PARAMS.get(head, param)

@@ -1,0 +1,45 @@
+"""What differs between servers that all say they speak chat completions."""
+
+from typing import Literal
+
+import msgspec
+
+Forwarded = Literal["prompt_cache_key", "user", "service_tier", "safety_identifier", "verbosity"]
+
+
+class ChatCompletionsFlags(msgspec.Struct, frozen=True, kw_only=True):
+    """The defaults suit vLLM, SGLang, llama-server, Ollama and DeepSeek."""
+
+    developer_role: Literal["system", "developer"] = "system"
+    """The role that carries `instructions` and developer messages; open models know only `system`."""
+    system_position: Literal["anywhere", "start"] = "anywhere"
+    """`start` joins all leading system messages into one and says later ones as user messages, for chat templates
+    that allow a single system message and only at the beginning."""
+    custom_tools: Literal["function", "custom"] = "function"
+    """How a custom tool is offered: as a function of one string `input`, or as a chat `custom` tool."""
+    reasoning_field: Literal["reasoning_content", "reasoning", "none"] = "reasoning_content"
+    """The member of assistant messages that carries earlier reasoning back. Both are read, whatever this says."""
+    stream_usage: bool = True
+    """Whether to ask for token counts by `stream_options.include_usage`."""
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    warm_up: Literal["skip", "prefill"] = "skip"
+    """`prefill` sends a warm-up as a request for one token; `skip` answers it without a request."""
+    tool_images: bool = False
+    """Whether tool messages may carry images and files; if not, a user message after them does."""
+    forward: tuple[Forwarded, ...] = ("prompt_cache_key", "user")
+    """Settings passed on under their own names when the client gave them."""
+    extra_body: dict[str, object] = {}
+    """More members of every request body; they replace ours of the same name."""
+    affinity_headers: tuple[str, ...] = ("X-Session-Id",)
+    """Headers that tell a router in front of replicas which conversation this is."""
+
+
+class RequestOverrides(msgspec.Struct, frozen=True, kw_only=True):
+    """What one request says differently, for callers that know more about the server than the dialect does."""
+
+    members: dict[str, object] = {}
+    """Members added to the body or put in place of ours, as in `{"id_slot": 3, "cache_prompt": True}`."""
+    omit: frozenset[str] = frozenset()
+    """Members left out, as in `{"tools", "tool_choice"}`."""
+    system_suffix: str = ""
+    """Text that follows the system message (a tool description of our own, say)."""

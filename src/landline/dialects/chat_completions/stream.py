@@ -1,0 +1,207 @@
+"""The body of a chat-completions answer as model events."""
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec import UnsetType
+
+from landline.dialects.chat_completions.calls import CallAssembler, legacy_delta
+from landline.dialects.chat_completions.chunks import (
+    CHUNK_DECODER,
+    Choice,
+    Chunk,
+    ContentPart,
+    Delta,
+    Timings,
+    TokenInfo,
+    Usage,
+)
+from landline.dialects.chat_completions.faults import read_stream_fault
+from landline.dialects.chat_completions.tools import ToolSet
+from landline.dialects.chat_completions.usage import read_usage
+from landline.wire.errors import ApiError, api_error
+from landline.wire.model_events import (
+    Failed,
+    Finished,
+    LogprobEntry,
+    ModelEvent,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    TokenLogprob,
+    UsageReported,
+)
+from landline.wire.sse import SseDecoder
+
+_INCOMPLETE_REASONS = {
+    "length": "max_output_tokens",
+    "model_length": "max_output_tokens",
+    "content_filter": "content_filter",
+}
+_BROKEN_REASONS = {
+    "error": ("upstream_error", "The model's answer broke off with an error."),
+    "abort": ("upstream_error", "The target aborted the answer."),
+    "insufficient_system_resource": ("server_is_overloaded", "The target ran out of capacity while it answered."),
+}
+"""`finish_reason`s that mean failure: OpenRouter, vLLM and SGLang, DeepSeek."""
+
+
+class ChatStreamDecoder:
+    """One answer, fed in any split.
+
+    Text, reasoning and calls come out with the chunk that completes them. The closing events come with `[DONE]`, or at the
+    end of the body if a `finish_reason` was there before; an end without either is a cut.
+    """
+
+    def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, *, is_warm_up: bool = False) -> None:
+        self._sse = SseDecoder()
+        self._calls = CallAssembler(find_tools, call_id_prefix)
+        self._is_warm_up = is_warm_up
+        self._is_closed = False
+        self._finish_reason: str | None = None
+        self._usage: Usage | None = None
+        self._timings: Timings | None = None
+        self._logprobs: list[LogprobEntry] = []
+        self._body: bytes | None = b""
+        """The start of the body until it is known to be a stream; all of it if it is one JSON object."""
+
+    def feed(self, chunk: bytes) -> list[ModelEvent]:
+        """The model events that the chunk completes."""
+        if self._body is not None:
+            self._body += chunk
+            if not self._body.lstrip() or self._body.lstrip()[:1] == b"{":
+                return []
+            chunk, self._body = self._body, None
+        events: list[ModelEvent] = []
+        for payload in self._sse.feed(chunk):
+            if self._is_closed:
+                break
+            self._read_record(payload, events)
+        return self._filtered(events) if self._is_warm_up else events
+
+    def end(self) -> list[ModelEvent]:
+        """The closing events, if they have not come yet."""
+        events: list[ModelEvent] = []
+        if not self._is_closed:
+            for payload in [self._body] if self._body is not None else list(self._sse.end()):
+                if payload.strip() and not self._is_closed:
+                    self._read_record(payload, events)
+        if not self._is_closed:
+            self._close(events, None if self._finish_reason is not None else _CUT)
+        return self._filtered(events) if self._is_warm_up else events
+
+    def _read_record(self, payload: bytes, events: list[ModelEvent]) -> None:
+        if payload[:6] == b"[DONE]":
+            self._close(events, None)
+            return
+        try:
+            chunk = CHUNK_DECODER.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._close(events, api_error("upstream_error", f"The target sent a chunk that cannot be read: {error}."))
+            return
+        if chunk.choices:
+            for choice in chunk.choices:
+                if not choice.index:
+                    self._read_choice(choice, events)
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if chunk.timings is not None:
+            self._timings = chunk.timings
+        fault = _fault_of(chunk, payload)
+        if fault is not None:
+            self._close(events, fault)
+
+    def _read_choice(self, choice: Choice, events: list[ModelEvent]) -> None:
+        delta = choice.delta or choice.message
+        if choice.logprobs is not None:
+            self._logprobs += [_logprob_entry(token) for token in choice.logprobs.content or ()]
+        if delta is not None:
+            self._read_delta(delta, events)
+        if choice.finish_reason:
+            self._finish_reason = choice.finish_reason
+        if choice.usage is not None:
+            self._usage = choice.usage
+
+    def _read_delta(self, delta: Delta, events: list[ModelEvent]) -> None:
+        thought = delta.reasoning_content or delta.reasoning
+        if thought is None and delta.reasoning_details:
+            thought = "".join(detail.text or detail.summary or "" for detail in delta.reasoning_details)
+        if thought:
+            events.append(ReasoningDelta(thought))
+        if delta.content:
+            self._read_content(delta.content, events)
+        if delta.refusal:
+            events.append(RefusalDelta(delta.refusal))
+        for call in delta.tool_calls or ():
+            events += self._calls.feed(call)
+        if delta.function_call is not None:
+            events += self._calls.feed(legacy_delta(delta.function_call))
+
+    def _read_content(self, content: str | list[ContentPart], events: list[ModelEvent]) -> None:
+        if not isinstance(content, str):
+            thought = "".join(_thinking_text(part.thinking) for part in content)
+            if thought:
+                events.append(ReasoningDelta(thought))
+            content = "".join(part.text or "" for part in content)
+        if content:
+            logprobs, self._logprobs = self._logprobs or None, []
+            events.append(TextDelta(content, logprobs))
+
+    def _close(self, events: list[ModelEvent], fault: ApiError | None) -> None:
+        """Ends the turn: what was held back, the count, the ending."""
+        self._is_closed = True
+        events += self._calls.end()
+        usage = read_usage(self._usage, self._timings)
+        if usage is not None:
+            events.append(usage)
+        fault = fault or self._fault_at_end()
+        if fault is not None:
+            events.append(Failed(fault))
+            return
+        reason = self._finish_reason
+        match _INCOMPLETE_REASONS.get(reason or ""):
+            case "max_output_tokens":
+                events.append(Finished("max_output_tokens"))
+            case "content_filter":
+                events.append(Finished("content_filter"))
+            case _:
+                events.append(Finished())
+
+    def _fault_at_end(self) -> ApiError | None:
+        broken = _BROKEN_REASONS.get(self._finish_reason or "")
+        if broken is not None:
+            return api_error(*broken)
+        if self._calls.has_nameless():
+            return api_error("model_error", "The model made a tool call without a name.")
+        return None
+
+    def _filtered(self, events: list[ModelEvent]) -> list[ModelEvent]:
+        """A warm-up says nothing; only what it cost and how it ended is left."""
+        closing = [event for event in events if isinstance(event, UsageReported | Failed)]
+        return [*closing, *(Finished() for event in events if isinstance(event, Finished))]
+
+
+_CUT = api_error("upstream_error", "The target's answer broke off before it was complete.")
+
+
+def _fault_of(chunk: Chunk, payload: bytes) -> ApiError | None:
+    """The error that a record carries, in any of the known envelopes."""
+    has_error = not isinstance(chunk.error, UnsetType) and bytes(chunk.error) != b"null"
+    if has_error or chunk.object == "error":
+        return read_stream_fault(payload)
+    return None
+
+
+def _thinking_text(thinking: str | list[ContentPart] | None) -> str:
+    if thinking is None or isinstance(thinking, str):
+        return thinking or ""
+    return "".join(part.text or "" for part in thinking)
+
+
+def _logprob_entry(token: TokenInfo) -> LogprobEntry:
+    tops = [TokenLogprob(top.token, top.logprob, _bytes_of(top.token, top.bytes)) for top in token.top_logprobs or ()]
+    return LogprobEntry(token.token, token.logprob, _bytes_of(token.token, token.bytes), tops)
+
+
+def _bytes_of(token: str, given: list[int] | None) -> list[int]:
+    return given if given is not None else list(token.encode())
