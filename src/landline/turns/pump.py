@@ -19,6 +19,8 @@ class Pump:
         self._wake: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._task = asyncio.create_task(self._read())
+        # Not in the task's own `finally`: a task that is cancelled before its first step runs none of its code.
+        self._task.add_done_callback(self._end)
 
     async def next_batch(self, timeout_s: float) -> list[ModelEvent] | None:
         """What has come since the last call, waiting for it if need be.
@@ -55,9 +57,11 @@ class Pump:
                     self._room.clear()
                     await self._room.wait()
         finally:
-            self._is_over = True
-            self._notify()
             await self._stream.aclose()
+
+    def _end(self, _task: asyncio.Task[None]) -> None:
+        self._is_over = True
+        self._notify()
 
     async def _wait(self, timeout_s: float) -> None:
         loop = asyncio.get_running_loop()

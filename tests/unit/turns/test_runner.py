@@ -1,0 +1,212 @@
+"""The runner: when a response is announced, how a turn ends, what stops it."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from landline.dialects.dialect import Prompt
+from landline.routing.router import Route, Router
+from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
+from landline.turns.runner import RunnerSettings, TurnRunner
+from landline.upstream.target import Target
+from landline.wire.errors import api_error
+from landline.wire.events import event_type
+from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, TextDelta
+from landline.wire.requests import CreateRequest, decode_create
+
+Stream = Callable[[Prompt], AsyncGenerator[list[ModelEvent], None]]
+
+
+class FakeTarget:
+    """A target made of one stream function."""
+
+    name = "fake"
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def is_ready(self) -> bool:
+        return True
+
+
+def runner(stream: Stream, **settings: Any) -> TurnRunner:
+    ids = itertools.count()
+    target: Target = FakeTarget(stream)
+    router = Router({"m": [Route(target, "upstream-m")]})
+    return TurnRunner(router, new_id=lambda prefix: f"{prefix}_{next(ids)}", settings=RunnerSettings(**settings))
+
+
+def turn(**fields: object) -> Turn:
+    request = decode_create(json.dumps({"model": "m", "input": "hi"} | fields))
+    assert isinstance(request, CreateRequest)
+    return Turn(response_id="resp_1", request=request, history=None, created_at=1.0)
+
+
+def names(updates: list[TurnUpdate]) -> list[str]:
+    events = [event for update in updates if not isinstance(update, TurnRefused) for event in update.events]
+    return [event_type(event).removeprefix("response.") for event in events]
+
+
+async def test_model_is_asked_for_by_its_upstream_name_and_answers_under_ours() -> None:
+    asked: list[str] = []
+
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        asked.append(prompt.model)
+        yield [Accepted(), TextDelta("a"), Finished()]
+
+    updates = [update async for update in runner(stream).run(turn())]
+    assert asked == ["upstream-m"]
+    assert isinstance(updates[-1], TurnEnded)
+    assert updates[-1].response.model == "m"
+    assert names(updates)[0] == "created"
+    assert names(updates)[-1] == "completed"
+
+
+async def test_upstream_refusal_before_anything_else_is_a_refused_turn() -> None:
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        yield [Failed(api_error("rate_limit_exceeded", "slow", retry_after_s=3))]
+
+    updates = [update async for update in runner(stream).run(turn())]
+    assert [type(update) for update in updates] == [TurnRefused]
+
+
+async def test_response_is_announced_when_the_upstream_accepts() -> None:
+    gate = asyncio.Event()
+
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        yield [Accepted()]
+        await gate.wait()
+        yield [Finished()]
+
+    updates = runner(stream).run(turn())
+    first = await anext(updates)
+    assert names([first]) == ["created", "in_progress"]
+    gate.set()
+    assert names([update async for update in updates]) == ["completed"]
+
+
+async def test_response_is_announced_after_a_wait_and_a_later_refusal_fails_it() -> None:
+    gate = asyncio.Event()
+
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        await gate.wait()
+        yield [Failed(api_error("server_is_overloaded", "busy"))]
+
+    updates = runner(stream, announce_after_s=0.01).run(turn())
+    assert names([await anext(updates)]) == ["created", "in_progress"]
+    gate.set()
+    last = await anext(updates)
+    assert isinstance(last, TurnEnded)
+    assert last.error is not None
+    assert names([last]) == ["failed"]
+
+
+async def test_long_silence_sends_keepalives_that_take_sequence_numbers() -> None:
+    gate = asyncio.Event()
+
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        yield [Accepted()]
+        await gate.wait()
+        yield [Finished()]
+
+    updates = runner(stream, keepalive_s=0.01).run(turn())
+    got = [await anext(updates) for _ in range(3)]
+    gate.set()
+    got += [update async for update in updates]
+    assert names(got)[:4] == ["created", "in_progress", "keepalive", "keepalive"]
+    numbers = [
+        event.sequence_number for update in got if not isinstance(update, TurnRefused) for event in update.events
+    ]
+    assert numbers == list(range(len(numbers)))
+
+
+async def test_stopped_turn_ends_incomplete_with_what_was_said() -> None:
+    released = asyncio.Event()
+
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        try:
+            yield [Accepted(), TextDelta("half")]
+            await asyncio.Event().wait()
+        finally:
+            released.set()
+
+    made = runner(stream)
+    updates = made.run(turn())
+    assert isinstance(await anext(updates), TurnProgressed)
+    made.stop("resp_unknown")
+    made.stop("resp_1")
+    last = await anext(updates)
+    assert isinstance(last, TurnEnded)
+    assert last.response.status == "incomplete"
+    assert last.response.incomplete_details is not None
+    assert last.response.incomplete_details.reason == "cancelled"
+    assert b"half" in bytes(last.response.output[0])
+    assert last.history is not None
+    await released.wait()
+    assert [update async for update in updates] == []
+
+
+async def test_stop_before_anything_came_still_creates_and_ends_the_response() -> None:
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        await asyncio.Event().wait()
+        yield []
+
+    made = runner(stream)
+    updates = made.run(turn())
+    pending = asyncio.ensure_future(anext(updates))
+    await asyncio.sleep(0)
+    made.stop("resp_1")
+    assert names([await pending]) == ["created", "in_progress", "incomplete"]
+
+
+async def test_closing_the_updates_aborts_the_upstream() -> None:
+    released = asyncio.Event()
+
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        try:
+            yield [Accepted()]
+            await asyncio.Event().wait()
+        finally:
+            released.set()
+
+    updates = runner(stream).run(turn())
+    await anext(updates)
+    await updates.aclose()
+    assert released.is_set()
+
+
+async def test_a_targets_bug_ends_the_turn_and_not_the_runner() -> None:
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        yield [Accepted()]
+        raise RuntimeError("bug")
+
+    updates = [update async for update in runner(stream).run(turn())]
+    assert isinstance(updates[-1], TurnEnded)
+    assert updates[-1].error is not None
+    assert updates[-1].error.code == "server_error"
+    assert "bug" not in updates[-1].error.message
+
+
+async def test_stream_without_an_ending_is_an_upstream_error() -> None:
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        yield [Accepted(), TextDelta("a")]
+
+    updates = [update async for update in runner(stream).run(turn())]
+    assert isinstance(updates[-1], TurnEnded)
+    assert updates[-1].error is not None
+    assert updates[-1].error.code == "upstream_error"
+
+
+async def test_unknown_model_is_refused_without_asking_anyone() -> None:
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        raise AssertionError
+        yield []
+
+    updates = [update async for update in runner(stream).run(turn(model="other"))]
+    assert [type(update) for update in updates] == [TurnRefused]
