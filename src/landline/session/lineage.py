@@ -22,7 +22,6 @@ class Link:
     __slots__ = (
         "_digests",
         "_folds",
-        "_renderings",
         "depth",
         "item_count",
         "items",
@@ -47,7 +46,6 @@ class Link:
         self.tool_items: tuple[Item, ...] = inherited + own if own else inherited
         """Every `additional_tools` item of the lineage, oldest first: they stay in force."""
         self._digests: tuple[bytes, ...] | None = None
-        self._renderings: dict[str, tuple[bytes, ...]] = {}
         self._folds: dict[str, Any] = {}
 
     @property
@@ -80,13 +78,6 @@ class Link:
         while link is not None:
             yield from reversed(link.digests)
             link = link.parent
-
-    def rendering(self, key: str, render: Callable[[Sequence[Item]], tuple[bytes, ...]]) -> tuple[bytes, ...]:
-        """This link's items as an upstream's bytes, made once per `key` (dialect and the flags that shape it)."""
-        made = self._renderings.get(key)
-        if made is None:
-            made = self._renderings[key] = render(self.items)
-        return made
 
     def folds(self, key: str, step: Callable[[_State | None, Sequence[Item]], _State]) -> list[_State]:
         """A state carried over the lineage, one a link, root first; each link's is made once per `key`.

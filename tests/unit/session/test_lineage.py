@@ -59,17 +59,20 @@ def test_a_fork_shares_its_parent() -> None:
     assert next(iter(root.digests_newest_first())) in set(left.digests_newest_first())
 
 
-def test_rendering_is_made_once_per_key() -> None:
-    made: list[str] = []
+def test_state_is_carried_along_once_per_link_and_key() -> None:
+    steps: list[int] = []
 
-    def render(items: Sequence[Item]) -> tuple[bytes, ...]:
-        made.append("x")
-        return tuple(item.raw for item in items)
+    def count(before: int | None, items: Sequence[Item]) -> int:
+        steps.append(len(items))
+        return (before or 0) + len(items)
 
-    link = Link(None, [message("a")])
-    assert link.rendering("chat", render) is link.rendering("chat", render)
-    link.rendering("other", render)
-    assert len(made) == 2
+    root = Link(None, [message("a"), message("b")])
+    assert root.folds("count", count) == [2]
+    child = Link(root, [message("c")])
+    assert child.folds("count", count) == [2, 3]
+    assert steps == [2, 1]
+    child.folds("other", count)
+    assert len(steps) == 4
 
 
 def test_additional_tools_stay_in_force_down_the_lineage() -> None:
