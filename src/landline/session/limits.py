@@ -28,4 +28,5 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     keepalive_s: Seconds = 25.0
     """Silence of a running turn after which a text keepalive is sent; 0 switches it off."""
     max_frame_bytes: Count = 128 * 1024 * 1024
-    """Inflated size of one frame or HTTP body. Far above OpenAI's 16 MiB, because inline images and full histories come this way."""
+    """Inflated size of one frame or HTTP body. Far above OpenAI's 16 MiB, because inline images and full
+    histories come this way."""
