@@ -1,0 +1,115 @@
+"""What one setting asks of another: names that must exist, files and keys that must be there, addresses that are safe."""
+
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import assert_never
+from urllib.parse import urlsplit
+
+from landline.config.problems import Problem, did_you_mean, join_path
+from landline.config.settings import (
+    ChatCompletionsTarget,
+    Config,
+    EmbeddedTarget,
+    ScriptedTarget,
+    ServerSettings,
+    TargetSettings,
+    split_upstream,
+)
+from landline.engine.catalog import CATALOGUE
+
+_TARGET_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def check_config(config: Config, environment: Mapping[str, str]) -> list[Problem]:
+    """Every disagreement inside a configuration that is well formed."""
+    problems = list(_check_server(config.server))
+    for name, target in config.targets.items():
+        path = join_path("targets", name)
+        if not _TARGET_NAME.fullmatch(name):
+            problems.append(Problem(path, f"a target's name is letters, digits, `_` and `-`, got {name!r}"))
+        problems.extend(_check_target(path, target, environment))
+    problems.extend(_check_models(config))
+    return problems
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address; a name other than `localhost` is taken as reachable."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_server(server: ServerSettings) -> Iterator[Problem]:
+    if not is_loopback(server.host) and not server.insecure_allow_public:
+        yield Problem(
+            "server.host",
+            f"{server.host!r} can be reached from other machines, and this version has no keys to keep anyone out; "
+            "use `127.0.0.1` behind a proxy of yours that checks callers, or, if everybody who can reach this address "
+            "may use every model, set `insecure_allow_public = true` in `[server]`",
+        )
+
+
+def _check_target(path: str, target: TargetSettings, environment: Mapping[str, str]) -> Iterator[Problem]:
+    match target:
+        case EmbeddedTarget():
+            yield from _check_embedded(path, target)
+        case ChatCompletionsTarget():
+            yield from _check_chat_completions(path, target, environment)
+        case ScriptedTarget():
+            yield from _check_file(join_path(path, "transcript"), target.transcript)
+        case _:
+            assert_never(target)
+
+
+def _check_embedded(path: str, target: EmbeddedTarget) -> Iterator[Problem]:
+    if target.gguf is not None and target.model is not None:
+        yield Problem(path, "expected `model` or `gguf`, got both; keep one")
+    if target.model is not None and target.model not in CATALOGUE:
+        yield Problem(join_path(path, "model"), f"no model {target.model!r}{did_you_mean(target.model, CATALOGUE)}")
+    for name, file in (("gguf", target.gguf), ("mmproj", target.mmproj), ("chat_template", target.chat_template)):
+        if file is not None:
+            yield from _check_file(join_path(path, name), file)
+
+
+def _check_chat_completions(
+    path: str, target: ChatCompletionsTarget, environment: Mapping[str, str]
+) -> Iterator[Problem]:
+    url = urlsplit(target.base_url)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        yield Problem(
+            join_path(path, "base_url"),
+            f"expected a URL such as 'http://127.0.0.1:8000/v1', got {target.base_url!r}",
+        )
+    if target.api_key_env is not None and not environment.get(target.api_key_env):
+        yield Problem(
+            join_path(path, "api_key_env"),
+            f"the environment variable {target.api_key_env!r} is not set; export it before the start, "
+            "or drop the setting if the upstream asks for no key",
+        )
+
+
+def _check_file(path: str, name: str) -> Iterator[Problem]:
+    if not Path(name).is_file():
+        yield Problem(path, f"expected a file, found none at {name!r}")
+
+
+def _check_models(config: Config) -> Iterator[Problem]:
+    if not config.models:
+        yield Problem(
+            "models", 'nothing is served; add `[models."NAME"]` with `targets = ["TARGET"]`, or the name `"*"`'
+        )
+    for name, model in config.models.items():
+        path = join_path(join_path("models", name), "targets")
+        for reference in model.targets:
+            upstream = split_upstream(reference)
+            if upstream.target not in config.targets:
+                yield Problem(path, f"no target {upstream.target!r}{did_you_mean(upstream.target, config.targets)}")
+            if upstream.model == "":
+                yield Problem(path, f"expected 'TARGET' or 'TARGET:MODEL', got {reference!r}")
+        for reference in sorted({reference for reference in model.targets if model.targets.count(reference) > 1}):
+            yield Problem(path, f"{reference!r} is named twice")

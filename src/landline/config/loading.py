@@ -1,0 +1,95 @@
+"""From a file, the environment and the command line to settings that agree with each other."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from landline.config.checks import check_config
+from landline.config.problems import Problem
+from landline.config.reading import read_config
+from landline.config.settings import (
+    ChatCompletionsTarget,
+    Config,
+    EmbeddedTarget,
+    ModelSettings,
+    ScriptedTarget,
+    TargetSettings,
+)
+
+
+class Overrides(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line (or `LANDLINE_HOST`, `LANDLINE_PORT`) puts in place of the file's settings."""
+
+    host: str | None = None
+    port: int | None = None
+
+
+def load_config(
+    path: Path, environment: Mapping[str, str], overrides: Overrides | None = None
+) -> Config | list[Problem]:
+    """The settings of a file, complete and checked, with its paths made absolute; or everything wrong with it.
+
+    `environment` is asked for the keys that targets name by `api_key_env`.
+    """
+    table = _parse(path)
+    if isinstance(table, Problem):
+        return [table]
+    config = read_config(table)
+    if not isinstance(config, Config):
+        return config
+    config = _resolve_paths(_override(config, overrides), path.parent)
+    return check_config(config, environment) or config
+
+
+def default_config(
+    embedded: EmbeddedTarget, model_name: str, overrides: Overrides | None = None
+) -> Config | list[Problem]:
+    """What `landline serve` uses without a file: one embedded model under its own name and every other."""
+    config = Config(
+        targets={"embedded": embedded},
+        models={model_name: ModelSettings(targets=["embedded"]), "*": ModelSettings(targets=["embedded"])},
+    )
+    config = _override(config, overrides)
+    return check_config(config, {}) or config
+
+
+def _parse(path: Path) -> dict[str, object] | Problem:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        return Problem("", f"cannot read {str(path)!r}: {error.strerror}")
+    except UnicodeDecodeError as error:
+        return Problem("", f"not UTF-8 text: {error.reason} at byte {error.start}")
+    except tomllib.TOMLDecodeError as error:
+        return Problem("", f"not TOML: {error}")
+
+
+def _override(config: Config, overrides: Overrides | None) -> Config:
+    if overrides is None:
+        return config
+    changes = {name: value for name, value in msgspec.structs.asdict(overrides).items() if value is not None}
+    return replace(config, server=replace(config.server, **changes)) if changes else config
+
+
+def _resolve_paths(config: Config, folder: Path) -> Config:
+    """The configuration with paths taken relative to the file's folder, so that the working directory does not matter."""
+    return replace(config, targets={name: _resolve(target, folder) for name, target in config.targets.items()})
+
+
+def _resolve(target: TargetSettings, folder: Path) -> TargetSettings:
+    match target:
+        case EmbeddedTarget():
+            names = ("gguf", "mmproj", "chat_template", "park_dir")
+        case ScriptedTarget():
+            names = ("transcript",)
+        case ChatCompletionsTarget():
+            return target
+    given = {name: getattr(target, name) for name in names}
+    return replace(target, **{name: _absolute(folder, path) for name, path in given.items() if path is not None})
+
+
+def _absolute(folder: Path, path: str) -> str:
+    return str((folder / Path(path).expanduser()).resolve())

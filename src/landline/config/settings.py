@@ -1,0 +1,105 @@
+"""Every setting of `landline.toml`; the reference in docs/configuration.md is made from these classes."""
+
+from typing import Annotated
+
+import msgspec
+
+from landline.dialects.chat_completions.flags import ChatCompletionsFlags
+from landline.engine.settings import EngineSettings
+from landline.session.composer import EventNames
+from landline.session.limits import Limits, Seconds
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the server listens and how it speaks."""
+
+    host: Name = "127.0.0.1"
+    """Address to listen on. Anything but loopback is refused, because there are no keys yet."""
+    port: Port = 8080
+    """TCP port; 0 takes a free one."""
+    sockets: bool = True
+    """Whether WebSocket mode is on. Off, an upgrade is answered with 426 and clients go on over HTTP."""
+    event_names: EventNames = "openai"
+    """Whose names streamed events carry where OpenAI and the Open Responses schema differ."""
+    drain_s: Seconds = 30.0
+    """How long turns in flight may go on after SIGTERM."""
+    insecure_allow_public: bool = False
+    """Insecure: listens on a non-loopback address although whoever reaches it may use every model."""
+
+
+class EmbeddedTarget(
+    EngineSettings, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="dialect", tag="embedded"
+):
+    """A model that runs on this machine, in a child process of Landline. Paths are relative to the file."""
+
+    model: Name | None = None
+    """A model of the catalogue, fetched once (`landline models` lists them). Not together with `gguf`."""
+    gguf: Name | None = None
+    """A GGUF file of yours."""
+
+
+class ChatCompletionsTarget(
+    ChatCompletionsFlags,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="dialect",
+    tag="chat_completions",
+):
+    """Any server that speaks chat completions: vLLM, SGLang, llama-server, Ollama, OpenRouter …"""
+
+    base_url: Name
+    """The URL that `/chat/completions` follows, as in `http://127.0.0.1:8000/v1`."""
+    api_key_env: Name | None = None
+    """The environment variable that holds the key. The key itself is never written in the file."""
+    headers: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    """Headers sent along with every request."""
+
+
+class ScriptedTarget(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="dialect", tag="scripted"
+):
+    """Plays a transcript instead of asking a model: for tests, demos and load."""
+
+    transcript: Name
+    """The transcript file, relative to the configuration."""
+
+
+TargetSettings = EmbeddedTarget | ChatCompletionsTarget | ScriptedTarget
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A name that clients ask for. The name `"*"` catches every other one."""
+
+    targets: Annotated[list[Name], msgspec.Meta(min_length=1)]
+    """Targets that serve it: `"NAME"`, or `"NAME:MODEL"` where the upstream calls the model otherwise."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    server: ServerSettings = ServerSettings()
+    """Where the server listens and how it speaks."""
+    limits: Limits = Limits()
+    """What one connection may use."""
+    targets: dict[str, TargetSettings] = {}
+    """Upstreams by a name of your choice (letters, digits, `_` and `-`)."""
+    models: dict[str, ModelSettings] = {}
+    """What clients ask for."""
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """One entry of a model's `targets`, taken apart."""
+
+    target: str
+    model: str | None
+    """The model's name at the upstream; None: the name that the client asked for."""
+
+
+def split_upstream(reference: str) -> Upstream:
+    """Takes `"NAME"` or `"NAME:MODEL"` apart at the first colon (a model's name may hold others)."""
+    target, colon, model = reference.partition(":")
+    return Upstream(target, model if colon else None)

@@ -1,0 +1,243 @@
+"""A configuration is read completely or refused with every reason."""
+
+from pathlib import Path
+
+import pytest
+
+from landline.config import (
+    ChatCompletionsTarget,
+    Config,
+    EmbeddedTarget,
+    ModelSettings,
+    Overrides,
+    Problem,
+    ScriptedTarget,
+    default_config,
+    load_config,
+)
+
+FROM_THE_ISSUE = """
+[server]
+host = "127.0.0.1"
+port = 8080
+[targets.fake]
+dialect = "chat_completions"
+base_url = "http://127.0.0.1:9100/v1"
+api_key_env = "FAKE_KEY"
+[models."demo"]
+targets = ["fake"]
+"""
+
+
+def load(
+    folder: Path,
+    text: str,
+    *,
+    environment: dict[str, str] | None = None,
+    host: str | None = None,
+    port: int | None = None,
+) -> Config | list[Problem]:
+    file = folder / "landline.toml"
+    file.write_text(text, encoding="utf-8")
+    return load_config(file, environment or {}, Overrides(host=host, port=port))
+
+
+def problems(folder: Path, text: str, *, environment: dict[str, str] | None = None) -> list[str]:
+    found = load(folder, text, environment=environment)
+    assert isinstance(found, list), "the file was accepted"
+    return [str(problem) for problem in found]
+
+
+def accepted(found: Config | list[Problem]) -> Config:
+    assert isinstance(found, Config), [str(problem) for problem in found]
+    return found
+
+
+DIALECTS = "one of `chat_completions`, `embedded`, `scripted`"
+MODEL = '[models."m"]\ntargets = ["t"]\n'
+CHAT = '[targets.t]\ndialect = "chat_completions"\nbase_url = "http://127.0.0.1:1/v1"\n' + MODEL
+
+
+def test_the_documented_file_is_read(tmp_path: Path) -> None:
+    config = accepted(load(tmp_path, FROM_THE_ISSUE, environment={"FAKE_KEY": "secret"}))
+    assert (config.server.host, config.server.port) == ("127.0.0.1", 8080)
+    assert config.targets == {
+        "fake": ChatCompletionsTarget(base_url="http://127.0.0.1:9100/v1", api_key_env="FAKE_KEY"),
+    }
+    assert config.models == {"demo": ModelSettings(targets=["fake"])}
+
+
+def test_flags_and_engine_settings_stand_beside_a_targets_own_keys(tmp_path: Path) -> None:
+    config = accepted(
+        load(
+            tmp_path,
+            CHAT
+            + '[targets.e]\ndialect = "embedded"\nslots = 2\nthreads = 1\n'
+            + '[targets.c]\ndialect = "chat_completions"\nbase_url = "https://a.test/v1"\ndeveloper_role = "developer"\n'
+            + 'forward = ["user"]\nextra_body = { top_k = 3 }\n',
+        )
+    )
+    embedded, chat = config.targets["e"], config.targets["c"]
+    assert isinstance(embedded, EmbeddedTarget)
+    assert (embedded.slots, embedded.threads, embedded.model) == (2, 1, None)
+    assert isinstance(chat, ChatCompletionsTarget)
+    assert (chat.developer_role, chat.forward, chat.extra_body) == ("developer", ("user",), {"top_k": 3})
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "play").mkdir()
+    (tmp_path / "play" / "demo.toml").write_text("")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    text = '[targets.t]\ndialect = "scripted"\ntranscript = "play/demo.toml"\n' + MODEL
+    assert accepted(load(tmp_path, text)).targets["t"] == ScriptedTarget(
+        transcript=str((tmp_path / "play" / "demo.toml").resolve())
+    )
+
+
+def test_the_command_line_stands_above_the_file(tmp_path: Path) -> None:
+    config = accepted(load(tmp_path, CHAT + '[server]\nport = 1\nhost = "::1"\n', port=2))
+    assert (config.server.host, config.server.port) == ("::1", 2)
+
+
+def test_without_a_file_the_embedded_model_answers_to_every_name() -> None:
+    config = accepted(default_config(EmbeddedTarget(), "smollm2", Overrides(port=0)))
+    assert list(config.models) == ["smollm2", "*"]
+    assert config.server.port == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[server]\nprot = 1\n", "server.prot: unknown key; did you mean `port`?"),
+        ("[sever]\n", "sever: unknown key; did you mean `server`?"),
+        ("[server]\nzzz = 1\n", "server.zzz: unknown key; known here: `"),
+        ("[server]\nkeepalive_s = 1\n", "server.keepalive_s: unknown key; it belongs in `[limits]`"),
+        ('[server]\nport = "8080"\n', "server.port: expected a whole number from 0 to 65535, got '8080'"),
+        ("[server]\nport = 65536\n", "server.port: expected a whole number from 0 to 65535, got 65536"),
+        ("[server]\nport = true\n", "server.port: expected a whole number from 0 to 65535, got true"),
+        ("[server]\nsockets = 1\n", "server.sockets: expected true or false, got 1"),
+        ('[server]\nevent_names = "x"\n', "server.event_names: expected one of `open_responses`, `openai`, got 'x'"),
+        ("server = 3\n", "server: expected a table, got 3"),
+        ("targets = 3\n", "targets: expected a table, got 3"),
+        ("[targets]\nt = 3\n", "targets.t: expected a table, got 3"),
+        ("[limits]\nmax_in_flight = 0\n", "limits.max_in_flight: expected a whole number, 1 or more, got 0"),
+        ("[targets.u]\n", "targets.u.dialect: missing; expected one of `chat_completions`, `embedded`, `scripted`"),
+        (
+            '[targets.u]\ndialect = "chat_completion"\n',
+            f"targets.u.dialect: expected {DIALECTS}, got 'chat_completion'; did you mean `chat_completions`?",
+        ),
+        (
+            "[targets.u]\ndialect = 1\n",
+            "targets.u.dialect: expected one of `chat_completions`, `embedded`, `scripted`, got 1",
+        ),
+        (
+            '[targets.u]\ndialect = "anthropic"\n',
+            f"targets.u.dialect: 'anthropic' is planned, but this version cannot speak it yet; expected {DIALECTS}",
+        ),
+        ('[targets.u]\ndialect = "chat_completions"\n', "targets.u.base_url: missing; expected a non-empty string"),
+        (
+            '[targets.u]\ndialect = "chat_completions"\nbase_url = "http://x"\nheaders = { a = 1 }\n',
+            "targets.u.headers.a: expected a string, got 1",
+        ),
+        (
+            '[targets.u]\ndialect = "embedded"\nslots = 0\n',
+            "targets.u.slots: expected a whole number, 1 or more, got 0",
+        ),
+        ('[targets.u]\ndialect = "embedded"\nslot = 2\n', "targets.u.slot: unknown key; did you mean `slots`?"),
+        ('[models."gpt-5.1"]\n', 'models."gpt-5.1".targets: missing; expected a list of strings, at least 1'),
+        ("[models.n]\ntargets = []\n", "models.n.targets: expected a list of strings, at least 1, got []"),
+        ('[models.n]\ntargets = "t"\n', "models.n.targets: expected a list of strings, at least 1, got 't'"),
+    ],
+)
+def test_a_malformed_setting_is_named_with_what_was_expected(tmp_path: Path, text: str, expected: str) -> None:
+    (message,) = problems(tmp_path, text)
+    assert message.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[models."n"]\ntargets = ["tt"]\n', "models.n.targets: no target 'tt'; did you mean `t`?"),
+        ('[models."n"]\ntargets = ["t:"]\n', "models.n.targets: expected 'TARGET' or 'TARGET:MODEL', got 't:'"),
+        ('[models."n"]\ntargets = ["t", "t"]\n', "models.n.targets: 't' is named twice"),
+        ('[targets."a b"]\ndialect = "embedded"\n', 'targets."a b": a target\'s name is letters, digits, `_` and `-`'),
+        ('[targets.u]\ndialect = "embedded"\nmodel = "x"\n', "targets.u.model: no model 'x'; known here: `smollm2"),
+        ('[targets.u]\ndialect = "embedded"\ngguf = "no.gguf"\n', "targets.u.gguf: expected a file, found none at '"),
+        (
+            '[targets.u]\ndialect = "scripted"\ntranscript = "no"\n',
+            "targets.u.transcript: expected a file, found none at '",
+        ),
+        (
+            '[targets.u]\ndialect = "chat_completions"\nbase_url = "127.0.0.1:9100/v1"\n',
+            "targets.u.base_url: expected a URL such as 'http://127.0.0.1:8000/v1', got '127.0.0.1:9100/v1'",
+        ),
+        ('[server]\nhost = "0.0.0.0"\n', "server.host: '0.0.0.0' can be reached from other machines, and this version"),
+        ('[server]\nhost = "::"\n', "server.host: '::' can be reached from other machines"),
+        ('[server]\nhost = "example.test"\n', "server.host: 'example.test' can be reached from other machines"),
+    ],
+)
+def test_settings_that_disagree_are_named(tmp_path: Path, text: str, expected: str) -> None:
+    (message,) = problems(tmp_path, CHAT + text)
+    assert message.startswith(expected)
+
+
+def test_a_key_that_is_not_in_the_environment_stops_the_start(tmp_path: Path) -> None:
+    (message,) = problems(tmp_path, FROM_THE_ISSUE)
+    assert message.startswith("targets.fake.api_key_env: the environment variable 'FAKE_KEY' is not set; export it")
+    (message,) = problems(tmp_path, FROM_THE_ISSUE, environment={"FAKE_KEY": ""})
+    assert "'FAKE_KEY' is not set" in message
+
+
+def test_both_a_model_and_a_file_are_one_too_many(tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    text = CHAT + '[targets.u]\ndialect = "embedded"\nmodel = "smollm2-135m-instruct"\ngguf = "a.gguf"\n'
+    assert problems(tmp_path, text) == ["targets.u: expected `model` or `gguf`, got both; keep one"]
+
+
+def test_a_file_that_serves_nothing_is_refused(tmp_path: Path) -> None:
+    (message,) = problems(tmp_path, "")
+    assert message.startswith("models: nothing is served; add")
+
+
+def test_a_public_address_is_served_only_when_told_that_it_is_insecure(tmp_path: Path) -> None:
+    config = accepted(load(tmp_path, CHAT + '[server]\nhost = "0.0.0.0"\ninsecure_allow_public = true\n'))
+    assert config.server.host == "0.0.0.0"
+
+
+def test_an_overriding_public_address_is_refused_too(tmp_path: Path) -> None:
+    found = load(tmp_path, CHAT, host="0.0.0.0")
+    assert isinstance(found, list)
+    assert found[0].path == "server.host"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
+def test_loopback_addresses_are_served(tmp_path: Path, host: str) -> None:
+    assert accepted(load(tmp_path, CHAT, host=host)).server.host == host
+
+
+def test_every_problem_is_found_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = '[server]\nhots = "x"\nport = -1\n[targets.a]\ndialect = "nope"\n[models.m]\ntarget = ["a"]\n'
+    assert [message.partition(":")[0] for message in problems(tmp_path, text)] == [
+        "server.hots",
+        "server.port",
+        "targets.a.dialect",
+        "models.m.target",
+        "models.m.targets",
+    ]
+
+
+def test_a_file_that_is_not_toml_is_refused_with_the_place(tmp_path: Path) -> None:
+    (message,) = problems(tmp_path, "[server\n")
+    assert message.startswith("not TOML: ")
+    assert "line 1" in message
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    found = load_config(tmp_path / "missing.toml", {})
+    assert isinstance(found, list)
+    assert str(found[0]).startswith("cannot read '")
+    (tmp_path / "latin.toml").write_bytes(b'a = "\xe9"')
+    found = load_config(tmp_path / "latin.toml", {})
+    assert isinstance(found, list)
+    assert str(found[0]).startswith("not UTF-8 text")
