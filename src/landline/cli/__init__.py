@@ -1,0 +1,96 @@
+"""The commands that a user types; what they do is imported when they run, so that `--help` is quick."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="landline",
+    help="An Open Responses server that keeps agents on a persistent line.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models = typer.Typer(help="The models that a configuration offers, and the embedded ones on this machine.")
+app.add_typer(models, name="models")
+
+_CONFIG_HELP = "The configuration file (landline.toml)."
+
+
+@app.callback(invoke_without_command=True)
+def landline(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    """An Open Responses server that keeps agents on a persistent line."""
+    if version:
+        from landline import __version__
+
+        typer.echo(f"landline {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    config: Annotated[Path | None, typer.Option(envvar="LANDLINE_CONFIG", help=_CONFIG_HELP)] = None,
+    host: Annotated[str | None, typer.Option(envvar="LANDLINE_HOST", help="Address to listen on.")] = None,
+    port: Annotated[
+        int | None, typer.Option(envvar="LANDLINE_PORT", min=0, max=65535, help="Port to listen on; 0: a free one.")
+    ] = None,
+    gguf: Annotated[Path | None, typer.Option(help="Serve this GGUF file instead of the default model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Serve this embedded model (`landline models`).")] = None,
+) -> None:
+    """Serve models; without a configuration, the embedded one on 127.0.0.1:8080."""
+    from landline.cli.serve import ServeOptions, run_serve
+
+    raise typer.Exit(run_serve(ServeOptions(config=config, host=host, port=port, gguf=gguf, model=model)))
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help=_CONFIG_HELP)]) -> None:
+    """Read a configuration and print everything that is wrong with it, or what it offers."""
+    from landline.cli.check import run_check
+
+    raise typer.Exit(run_check(file))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    short_help="Ask a small agent with local tools about a folder, over any Responses server.",
+)
+def agent(context: typer.Context) -> None:
+    """Hand everything after the name to the agent's own command, whose options are its own."""
+    from landline.cli.agent import make_agent
+
+    make_agent()(args=context.args, prog_name="landline agent")
+
+
+@models.callback(invoke_without_command=True)
+def models_default(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option(envvar="LANDLINE_CONFIG", help=_CONFIG_HELP)] = None,
+) -> None:
+    """List models when no command follows."""
+    if context.invoked_subcommand is None:
+        list_models(config)
+
+
+@models.command("list")
+def list_models(
+    config: Annotated[Path | None, typer.Option(envvar="LANDLINE_CONFIG", help=_CONFIG_HELP)] = None,
+) -> None:
+    """List the models that a configuration offers, and the embedded ones on this machine."""
+    from landline.cli.models import run_list
+
+    raise typer.Exit(run_list(config))
+
+
+@models.command("pull")
+def pull_model(
+    name: Annotated[str | None, typer.Argument(help="A model of the list; the default one if left out.")] = None,
+) -> None:
+    """Fetch an embedded model once; later starts work offline."""
+    from landline.cli.models import run_pull
+
+    raise typer.Exit(run_pull(name))
