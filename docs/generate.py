@@ -1,0 +1,209 @@
+"""Writes the reference pages that are made from the code: settings, errors, commands. Run it by `make docs`.
+
+tests/unit/test_docs.py fails when a page differs from what this makes, so the pages cannot lie.
+"""
+
+import ast
+import inspect
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import typer.main
+
+from landline.cli import app
+from landline.cli.agent import make_agent
+from landline.config.describe import expectation
+from landline.config.settings import (
+    ChatCompletionsTarget,
+    EmbeddedTarget,
+    ModelSettings,
+    ScriptedTarget,
+    ServerSettings,
+)
+from landline.session.limits import Limits
+from landline.wire.errors import ERROR_RULES, ErrorRule
+
+HERE = Path(__file__).resolve().parent
+MADE = "<!-- Made from the code by `make docs`; edits are overwritten. -->\n"
+
+SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
+    ("[server]", ServerSettings),
+    ("[limits]", Limits),
+    ('[targets.NAME] with dialect = "embedded"', EmbeddedTarget),
+    ('[targets.NAME] with dialect = "chat_completions"', ChatCompletionsTarget),
+    ('[targets.NAME] with dialect = "scripted"', ScriptedTarget),
+    ('[models."NAME"]', ModelSettings),
+)
+
+
+def pages() -> dict[str, str]:
+    """Every made page: file name in this folder → text."""
+    return {"configuration.md": configuration_page(), "errors.md": errors_page(), "commands.md": commands_page()}
+
+
+def main() -> None:
+    for name, text in pages().items():
+        (HERE / name).write_text(text, encoding="utf-8")
+        print(f"docs/{name}: {len(text.splitlines())} lines")
+
+
+def configuration_page() -> str:
+    parts = [MADE, CONFIGURATION_INTRODUCTION]
+    for title, cls in SECTIONS:
+        parts.append(f"## `{title}`\n\n{inspect.getdoc(cls)}\n\n{settings_table(cls)}")
+    return "\n".join(parts)
+
+
+def settings_table(cls: type[msgspec.Struct]) -> str:
+    texts = field_texts(cls)
+    rows = ["| key | takes | default | meaning |", "| --- | --- | --- | --- |"]
+    own = cls.__annotations__
+    for field in sorted(msgspec.structs.fields(cls), key=lambda field: field.name not in own):
+        meaning = cell(texts.get(field.name, ""))
+        if not meaning:
+            raise SystemExit(f"{cls.__name__}.{field.name} has no docstring")
+        rows.append(f"| `{field.encode_name}` | {cell(expectation(field.type))} | {default_text(field)} | {meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+def field_texts(cls: type[msgspec.Struct]) -> dict[str, str]:
+    """The string below each field, of the class and of those it extends."""
+    texts: dict[str, str] = {}
+    for owner in reversed(cls.__mro__):
+        if owner in (msgspec.Struct, object) or owner.__module__.startswith("msgspec"):
+            continue
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        assert isinstance(tree, ast.ClassDef)
+        for above, below in zip(tree.body, tree.body[1:], strict=False):
+            if isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name):
+                match below:
+                    case ast.Expr(value=ast.Constant(value=str(text))):
+                        texts[above.target.id] = inspect.cleandoc(text)
+                    case _:
+                        pass
+    return texts
+
+
+def default_text(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    value: Any = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case list() | tuple():
+            return f"`[{', '.join(toml_string(str(entry)) for entry in value)}]`"
+        case str():
+            return f"`{toml_string(value)}`"
+        case _:
+            return f"`{value}`"
+
+
+def toml_string(text: str) -> str:
+    return f'"{text}"'
+
+
+def errors_page() -> str:
+    parts = [
+        MADE,
+        ERRORS_INTRODUCTION,
+        "| code | type | status | close | what to do | meaning |",
+        "| --- |" + " --- |" * 5,
+    ]
+    parts += [error_row(rule) for rule in ERROR_RULES.values()]
+    return "\n".join(parts) + "\n"
+
+
+def error_row(rule: ErrorRule) -> str:
+    close = str(rule.close) if rule.close is not None else "-"
+    cells = (f"`{rule.code}`", f"`{rule.type}`", str(rule.status), close, ADVICE[rule.retry], cell(rule.meaning))
+    return f"| {' | '.join(cells)} |"
+
+
+def commands_page() -> str:
+    parts = [MADE, COMMANDS_INTRODUCTION]
+    add_command(parts, "landline", typer.main.get_command(app))
+    return "\n".join(parts)
+
+
+def add_command(parts: list[str], name: str, command: Any) -> None:
+    """One section for a command, then one for each command below it."""
+    parts.append(f"## `{name}`\n\n{inspect.cleandoc(command.help or '')}\n")
+    rows = [parameter_row(parameter) for parameter in command.params if parameter.name != "help"]
+    if rows:
+        parts.append(
+            "\n".join(["| parameter | default | environment | meaning |", "| --- | --- | --- | --- |", *rows]) + "\n"
+        )
+    for below, sub_command in getattr(command, "commands", {}).items():
+        found = typer.main.get_command(make_agent()) if below == "agent" else sub_command
+        add_command(parts, f"{name} {below}", found)
+
+
+def parameter_row(parameter: Any) -> str:
+    spelled = ", ".join(f"`{option}`" for option in parameter.opts)
+    if parameter.param_type_name == "argument":
+        spelled = f"`{parameter.name.upper()}`"
+    default = (
+        "required" if parameter.required else "-" if parameter.default in (None, False) else f"`{parameter.default}`"
+    )
+    variable = f"`{parameter.envvar}`" if parameter.envvar else "-"
+    return f"| {spelled} | {default} | {variable} | {cell(parameter.help or '')} |"
+
+
+def cell(text: str) -> str:
+    """The text on one line of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+CONFIGURATION_INTRODUCTION = """# Configuration
+
+`landline serve` needs no configuration. With `--config FILE`, or `LANDLINE_CONFIG` in the environment, it reads a TOML
+file like this one; `landline check FILE` prints everything that is wrong with a file.
+
+```toml
+[server]
+host = "127.0.0.1"
+port = 8080
+
+[targets.fake]
+dialect = "chat_completions"            # embedded | chat_completions | scripted
+base_url = "http://127.0.0.1:9100/v1"
+api_key_env = "FAKE_KEY"                # optional
+
+[models."demo"]                         # the name clients ask for; "*" catches the rest
+targets = ["fake"]                      # a target, or "target:name-upstream"
+```
+
+The environment stands above the file, and the command line above both: `LANDLINE_HOST` and `--host` for `server.host`,
+`LANDLINE_PORT` and `--port` for `server.port`. `LANDLINE_CACHE_DIR` says where fetched models are kept. Paths in a file
+are relative to the folder that the file is in.
+
+A wrong setting stops the start; the message names the key's path, what was expected and what came.
+"""
+
+ERRORS_INTRODUCTION = """# Errors
+
+Every error that a client can meet. Over HTTP it is the status with the body
+`{"error": {"message", "type", "param", "code"}}`; over a socket it is a frame
+`{"type": "error", "status", "error": {…}}`, and the socket stays open unless a close code is given. A request whose
+response was already announced ends with `response.failed` instead, which carries `code` and `message`.
+"""
+
+ADVICE = {
+    "never": "retrying does not help",
+    "after": "retry later: after `retry-after` where it is given",
+    "resend": "send the whole history at once",
+    "reconnect": "open a new socket and send the whole history",
+}
+
+COMMANDS_INTRODUCTION = """# Commands
+
+`--help` after any of them says the same.
+"""
+
+if __name__ == "__main__":
+    main()
