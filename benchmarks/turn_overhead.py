@@ -1,0 +1,176 @@
+"""What does Landline add to a turn? 64 text deltas per turn, from an upstream that costs nothing, over one socket.
+
+One chain of unstored turns on one WebSocket, without compression. The first turn brings a history of the given size;
+each later one sends a short message and the id of the response before. Timed is what the client sees: from the write of
+the `response.create` frame to the arrival of the frame `response.completed`, all 64 deltas before it. For comparison the
+same client asks the same upstream directly, over kept-alive HTTP, with the equivalent full history as its body: from the
+write of the request to the end of its body. "Added" is the difference of the two medians.
+
+So the number holds everything between the client's socket and the upstream's: frame in, session, the upstream's request
+with its whole history as the body (a chat-completions server holds no state), the upstream's bytes in, events out. It
+also holds the client's own cost of reading some 70 frames, which is Landline's to answer for only in part. The upstream,
+Landline and the client are three processes on one machine: on two cores they take turns.
+
+    python benchmarks/turn_overhead.py [--turns 200]
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvloop
+
+from setting import REPOSITORY, describe_setting, write_result
+
+sys.path.insert(0, str(REPOSITORY / "tests"))
+from running_server import RunningServer
+
+SIZES = {"10 kB": 10_000, "100 kB": 100_000, "1 MB": 1_000_000}
+MESSAGE_BYTES = 1000
+WARM_UP_TURNS = 10
+NEW_INPUT = "And what comes next?"
+REACH_MS = 3.0
+"""The goal for the median of a turn at every size."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--turns", type=int, default=200, help="timed turns for each size and mode")
+    turns = parser.parse_args().turns
+    rows = [row for mode in ("one", "many") for row in uvloop.run(_measure_mode(mode, turns))]
+    write_result("turn_overhead", _report(rows, turns))
+
+
+async def _measure_mode(mode: str, turns: int) -> list[str]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _upstream(mode) as upstream,
+        RunningServer(_config(upstream), Path(folder)) as landline,
+    ):
+        rows: list[str] = []
+        for name, size in SIZES.items():
+            line = await _time_line(landline.port, size, turns)
+            rows.append(_row(mode, name, line, await _time_direct(upstream, size, turns)))
+        return rows
+
+
+@contextmanager
+def _upstream(mode: str) -> Iterator[int]:
+    """The port of an upstream in a process of its own."""
+    command = [sys.executable, str(Path(__file__).parent / "costless_upstream.py"), mode]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _config(upstream: int) -> str:
+    return f"""
+[targets.costless]
+dialect = "chat_completions"
+base_url = "http://127.0.0.1:{upstream}/v1"
+[models."*"]
+targets = ["costless"]
+"""
+
+
+def _history(size: int) -> list[dict[str, str]]:
+    """Messages of user and assistant in turn, of about so many bytes of JSON together."""
+    messages: list[dict[str, str]] = []
+    while size > 0:
+        role = "assistant" if len(messages) % 2 else "user"
+        messages.append(
+            {"role": role, "content": f"message {len(messages):6d} ".ljust(min(size, MESSAGE_BYTES) - 60, "x")}
+        )
+        size -= MESSAGE_BYTES
+    return messages
+
+
+async def _time_line(port: int, size: int, turns: int) -> list[float]:
+    """Seconds of each turn on the socket, the first (which brings the history) and the warm-up turns left out."""
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"http://127.0.0.1:{port}/v1/responses", max_msg_size=0) as socket,
+    ):
+        response_id, _ = await _turn(socket, {"input": _history(size)})
+        times: list[float] = []
+        for _ in range(WARM_UP_TURNS + turns):
+            response_id, seconds = await _turn(socket, {"input": NEW_INPUT, "previous_response_id": response_id})
+            times.append(seconds)
+    return times[WARM_UP_TURNS:]
+
+
+async def _turn(socket: aiohttp.ClientWebSocketResponse, fields: dict[str, Any]) -> tuple[str, float]:
+    """One turn: its response's id, and the seconds from the frame's write to the terminal frame's arrival."""
+    frame = json.dumps({"type": "response.create", "model": "costless", "store": False, **fields})
+    deltas = 0
+    started = time.perf_counter()
+    await socket.send_str(frame)
+    while True:
+        data = (await socket.receive()).data
+        head = data[:60]
+        if "output_text.delta" in head:
+            deltas += 1
+        elif "response.completed" in head:
+            break
+        elif '"error"' in head or "response.failed" in head:
+            raise RuntimeError(data[:500])
+    seconds = time.perf_counter() - started
+    assert deltas == 64, f"expected 64 deltas, got {deltas}"
+    return json.loads(data)["response"]["id"], seconds
+
+
+async def _time_direct(port: int, size: int, turns: int) -> list[float]:
+    """Seconds of each request to the upstream itself with the equivalent history."""
+    messages = [*_history(size), {"role": "user", "content": NEW_INPUT}]
+    body = json.dumps({"model": "costless", "messages": messages, "stream": True}).encode()
+    times: list[float] = []
+    async with aiohttp.ClientSession() as http:
+        for _ in range(WARM_UP_TURNS + turns):
+            started = time.perf_counter()
+            async with http.post(f"http://127.0.0.1:{port}/v1/chat/completions", data=body) as reply:
+                while await reply.content.readany():
+                    pass
+            times.append(time.perf_counter() - started)
+    return times[WARM_UP_TURNS:]
+
+
+def _row(mode: str, name: str, line: list[float], direct: list[float]) -> str:
+    values = [statistics.median(line), min(line), statistics.quantiles(line, n=100)[98], statistics.median(direct)]
+    added = statistics.median(line) - statistics.median(direct)
+    writes = "one write" if mode == "one" else "65 writes"
+    return f"| {writes} | {name} | " + " | ".join(f"{each * 1000:.2f}" for each in [*values, added]) + " |"
+
+
+def _report(rows: list[str], turns: int) -> list[str]:
+    return [
+        "# What Landline adds to a turn",
+        "",
+        "`python benchmarks/turn_overhead.py`: 64 text deltas a turn from an upstream that costs nothing, one socket, unstored",
+        f"chained turns, n = {turns} for each row, milliseconds. The file's head says exactly what is timed.",
+        f"Reach: a median turn of {REACH_MS:.0f} ms or less at each size.",
+        "",
+        *describe_setting("landline", "uvicorn", "uvloop", "aiohttp", "msgspec"),
+        "",
+        "| upstream | history | turn, median | best | p99 | upstream alone, median | added |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *rows,
+        "",
+        "Not shown: real networks, compression, many sockets at once, models that take time.",
+    ]
+
+
+if __name__ == "__main__":
+    main()
