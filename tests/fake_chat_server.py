@@ -57,9 +57,9 @@ class FakeChatServer:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def scenario(self, steps: Sequence[Step] | Callable[[Received], Step]) -> Scenario:
-        """Opens a scenario under a new model name."""
-        name = f"scripted-{next(self._model_numbers)}"
+    def scenario(self, steps: Sequence[Step] | Callable[[Received], Step], *, model: str | None = None) -> Scenario:
+        """Opens a scenario, under a new model name if none is given."""
+        name = model or f"scripted-{next(self._model_numbers)}"
         made = Scenario(name, steps, loop=self._loop)
         self._scenarios[name] = made
         return made

@@ -12,7 +12,7 @@ from typing import Self
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
-_ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
+_ADDRESS = re.compile(r"listens on http://127\.0\.0\.1:(\d+)")
 
 
 class RunningServer:
@@ -55,7 +55,9 @@ class RunningServer:
         )
         threading.Thread(target=self._read_output, daemon=True).start()
         try:
-            self.port = self._wait_for_address()
+            found = _ADDRESS.search(self.wait_for_line("listens on"))
+            assert found is not None, self.log
+            self.port = int(found[1])
         except TimeoutError:
             self._stop()
             raise
@@ -64,6 +66,21 @@ class RunningServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop()
+
+    def wait_for_line(self, text: str) -> str:
+        """The next line of output that holds the text. Raises TimeoutError with the log when none comes."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise TimeoutError(
+                    f"no line with {text!r} within {START_TIMEOUT_S} s; its output:\n{self.log}"
+                ) from None
+            if line is None:
+                raise TimeoutError(f"the server ended before a line with {text!r}; its output:\n{self.log}")
+            if text in line:
+                return line
 
     @property
     def process_id(self) -> int:
@@ -75,18 +92,6 @@ class RunningServer:
             self._log.append(line)
             self._lines.put(line)
         self._lines.put(None)
-
-    def _wait_for_address(self) -> int:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                raise TimeoutError(f"no address within {START_TIMEOUT_S} s; its output:\n{self.log}") from None
-            if line is None:
-                raise TimeoutError(f"the server ended at its start; its output:\n{self.log}")
-            if found := _ADDRESS.search(line):
-                return int(found[1])
 
     def _stop(self) -> None:
         self._process.terminate()
