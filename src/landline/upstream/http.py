@@ -1,0 +1,261 @@
+"""Targets behind HTTP: one request a turn, its answer read as it comes in."""
+
+import asyncio
+import contextlib
+import io
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Protocol
+
+import aiohttp
+import msgspec
+
+from landline.dialects.dialect import Dialect, Prompt, StreamDecoder, UpstreamRequest
+from landline.wire.errors import ApiError, api_error
+from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, UsageReported
+
+ERROR_BODY_BYTES = 64 * 1024
+"""How much of a refusal is read; only its message matters."""
+LARGE_BODY_BYTES = 1024 * 1024
+"""Bodies over this are written in pieces, so that one upload does not hold up other turns."""
+LINGER_S = 1.0
+"""How long a finished answer may take to end its body before its connection is given up."""
+
+
+class HttpDeadlines(msgspec.Struct, frozen=True):
+    """How long each wait on the network may take; a whole answer may take as long as it likes."""
+
+    connect_s: float = 10.0
+    """Name resolution, TCP and TLS."""
+    read_idle_s: float = 300.0
+    """From one read to the next, the first one included: a long prompt may take minutes until the first byte."""
+    error_body_s: float = 10.0
+    """The body of a refusal."""
+
+
+class ErrorReader(Protocol):
+    """`Dialect.decode_error`."""
+
+    def __call__(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError: ...
+
+
+class HttpTarget:
+    """A target that a dialect describes and HTTP reaches."""
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        dialect: Dialect,
+        *,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadlines: HttpDeadlines | None = None,
+    ) -> None:
+        self.name = name
+        self._base_url = base_url.rstrip("/")
+        self._dialect = dialect
+        self._headers = dict(headers or {})
+        self._secrets = (api_key,) if api_key else ()
+        if api_key:
+            self._headers.setdefault("Authorization", f"Bearer {api_key}")
+        self._deadlines = deadlines or HttpDeadlines()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Makes the pool of connections; none is opened before the first turn."""
+        self._session = open_session(self._deadlines)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def is_ready(self) -> bool:
+        return self._session is not None
+
+    def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        """Runs one turn. Closing the generator closes the upstream connection, which stops the model."""
+        if prompt.request.is_warm_up and not self._dialect.prefills_warm_up:
+            return _say([Accepted(), UsageReported(0, 0), Finished()])
+        request = self._dialect.build_request(prompt)
+        if isinstance(request, ApiError):
+            return _say([Failed(request)])
+        if self._session is None:
+            return _say([Failed(api_error("upstream_unavailable", f"Target {self.name!r} is not open."))])
+        request = msgspec.structs.replace(request, headers={**request.headers, **self._headers})
+        return stream_request(
+            self._session,
+            self._base_url,
+            request,
+            self._dialect.open_decoder(prompt),
+            self._dialect.decode_error,
+            target_name=self.name,
+            secrets=self._secrets,
+            deadlines=self._deadlines,
+        )
+
+
+class _Attempt:
+    """What is known of one try: whether its connection had served another request before."""
+
+    is_reused = False
+
+
+def open_session(deadlines: HttpDeadlines) -> aiohttp.ClientSession:
+    """A pool of connections for `stream_request`. Must be called in the event loop that uses it."""
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_reuse)
+    timeout = aiohttp.ClientTimeout(total=None, connect=deadlines.connect_s, sock_read=deadlines.read_idle_s)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0)
+    return aiohttp.ClientSession(connector=connector, timeout=timeout, trace_configs=[trace])
+
+
+async def stream_request(
+    session: aiohttp.ClientSession,
+    base_url: str,
+    request: UpstreamRequest,
+    decoder: StreamDecoder,
+    decode_error: ErrorReader,
+    *,
+    target_name: str,
+    secrets: Sequence[str] = (),
+    deadlines: HttpDeadlines,
+) -> AsyncGenerator[list[ModelEvent], None]:
+    """One turn over HTTP: `[Accepted()]` with the headers of a 2xx, then one batch a network read.
+
+    Whatever fails is a `Failed`. `secrets` never appear in a message. Closing the generator closes the connection.
+    """
+    try:
+        response = await _send(session, base_url, request)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        yield [Failed(_unreachable(target_name, error, deadlines))]
+        return
+    is_whole = False
+    try:
+        if not 200 <= response.status < 300:
+            error = await _read_refusal(response, decode_error, target_name, deadlines)
+            yield [Failed(_without(error, secrets))]
+            return
+        yield [Accepted()]
+        broken: ApiError | None = None
+        try:
+            async for data in response.content.iter_any():
+                events = decoder.feed(data)
+                if not events:
+                    continue
+                is_whole = isinstance(events[-1], Finished)
+                yield _redacted(events, secrets)
+                if is_whole or isinstance(events[-1], Failed):
+                    return
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            broken = _broken_off(target_name, error, deadlines)
+        events = decoder.end()
+        if broken is not None and events and isinstance(events[-1], Failed):
+            events[-1] = Failed(broken)
+        yield _redacted(events, secrets)
+    finally:
+        _leave(response, is_whole=is_whole)
+
+
+async def _say(batch: list[ModelEvent]) -> AsyncGenerator[list[ModelEvent], None]:
+    yield batch
+
+
+async def _note_reuse(_session: aiohttp.ClientSession, context: object, _params: object) -> None:
+    attempt: object = getattr(context, "trace_request_ctx", None)
+    if isinstance(attempt, _Attempt):
+        attempt.is_reused = True
+
+
+async def _send(session: aiohttp.ClientSession, base_url: str, request: UpstreamRequest) -> aiohttp.ClientResponse:
+    """Sends the request and waits for the answer's headers.
+
+    A kept connection that the server closes before it answers was stale: the request is sent again on another one.
+    """
+    while True:
+        attempt = _Attempt()
+        body = io.BytesIO(request.body) if len(request.body) > LARGE_BODY_BYTES else request.body
+        try:
+            return await session.request(
+                request.method,
+                base_url + request.path,
+                data=body,
+                headers=request.headers,
+                allow_redirects=False,
+                trace_request_ctx=attempt,
+            )
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not attempt.is_reused:
+                raise
+
+
+async def _read_refusal(
+    response: aiohttp.ClientResponse, decode_error: ErrorReader, target_name: str, deadlines: HttpDeadlines
+) -> ApiError:
+    if 300 <= response.status < 400:
+        message = f"Target {target_name!r} answered with a redirect ({response.status}). Check its `base_url`."
+        return api_error("upstream_error", message)
+    body = bytearray()
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+        async with asyncio.timeout(deadlines.error_body_s):
+            async for data in response.content.iter_any():
+                body += data
+                if len(body) > ERROR_BODY_BYTES:
+                    break
+    return decode_error(response.status, response.headers, bytes(body))
+
+
+def _leave(response: aiohttp.ClientResponse, *, is_whole: bool) -> None:
+    """Gives the connection up, which stops the model; or back to the pool, if the answer is whole.
+
+    The end of the body may come a moment after the last event. aiohttp keeps the connection when it does.
+    """
+    if is_whole and not response.closed:
+        asyncio.get_running_loop().call_later(LINGER_S, response.close)
+    else:
+        response.close()
+
+
+def _unreachable(target_name: str, error: Exception, deadlines: HttpDeadlines) -> ApiError:
+    match error:
+        case aiohttp.SocketTimeoutError():
+            return _broken_off(target_name, error, deadlines)
+        case aiohttp.ClientConnectorDNSError():
+            what = f"its host name {error.host!r} does not resolve"
+        case aiohttp.ClientConnectorCertificateError():
+            what = "its TLS certificate is not valid here"
+        case aiohttp.ClientConnectorSSLError():
+            what = "TLS failed"
+        case aiohttp.ClientConnectorError():
+            what = f"{error.host}:{error.port} says {error.os_error.strerror or error.os_error}"
+        case TimeoutError():
+            what = f"no connection within {deadlines.connect_s:g} s"
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+            what = "it closed the connection before it answered"
+        case _:
+            what = type(error).__name__
+    return api_error("upstream_unavailable", f"Target {target_name!r} cannot be reached: {what}.")
+
+
+def _broken_off(target_name: str, error: Exception, deadlines: HttpDeadlines) -> ApiError:
+    if isinstance(error, TimeoutError):
+        message = f"Target {target_name!r} sent nothing for {deadlines.read_idle_s:g} s."
+    else:
+        message = f"Target {target_name!r} broke off its answer."
+    return api_error("upstream_error", message)
+
+
+def _redacted(events: list[ModelEvent], secrets: Sequence[str]) -> list[ModelEvent]:
+    """The batch without secrets in its error: servers like to repeat the key that they refuse."""
+    last = events[-1]
+    if isinstance(last, Failed):
+        events[-1] = Failed(_without(last.error, secrets))
+    return events
+
+
+def _without(error: ApiError, secrets: Sequence[str]) -> ApiError:
+    message = error.message
+    for secret in secrets:
+        message = message.replace(secret, "[key]")
+    return msgspec.structs.replace(error, message=message)
