@@ -43,18 +43,9 @@ class Folder:
     @contextmanager
     def open(self, path: str) -> Generator[tuple[BinaryIO, int]]:
         """A regular file inside the folder and its size in bytes; raises ToolError for anything else."""
-        real = self.resolve(path)
-        try:
-            descriptor = os.open(real, _OPEN_FLAGS)
-        except (OSError, ValueError) as error:
-            raise ToolError(_reason(path, error)) from error
+        descriptor = _open_regular(path, self.resolve(path))
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if stat.S_ISDIR(status.st_mode):
-                raise ToolError(f"{path!r} is a folder; list it with ls")
-            if not stat.S_ISREG(status.st_mode):
-                raise ToolError(f"{path!r} is not a regular file")
-            yield file, status.st_size
+            yield file, os.fstat(descriptor).st_size
 
     def scan(self, path: str) -> list[os.DirEntry[str]]:
         """The entries of a folder inside the folder, by name; raises ToolError if it is none."""
@@ -72,6 +63,20 @@ def printable_name(name: str) -> str:
     """A file name as valid text on one line: bytes that are no UTF-8 and control characters are shown as escapes."""
     text = name.encode("utf-8", "backslashreplace").decode()
     return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def _open_regular(path: str, real: Path) -> int:
+    try:
+        descriptor = os.open(real, _OPEN_FLAGS)
+    except (OSError, ValueError) as error:
+        raise ToolError(_reason(path, error)) from error
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise ToolError(f"{path!r} is a folder; list it with ls")
+    raise ToolError(f"{path!r} is not a regular file")
 
 
 def _reason(path: str, error: Exception) -> str:

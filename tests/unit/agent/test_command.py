@@ -1,0 +1,100 @@
+"""`landline agent` as a user runs it, piped: what it prints and how it exits."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from fake_responses import Fail, FakeResponses, Reply, Step
+from landline.agent.command import agent_command
+from landline.agent.console import printable
+
+APP = typer.Typer()
+APP.command()(agent_command)
+
+
+@contextmanager
+def server_of(*steps: Step) -> Iterator[FakeResponses]:
+    """The fake in a thread of its own, because the command owns the event loop of this one."""
+    fake = FakeResponses(*steps)
+    started = threading.Event()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        async with fake.serving():
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert started.wait(10)
+        yield fake
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+        loop.close()
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(APP, ["what is here?", *arguments])
+
+
+def test_answer_and_numbers_are_printed_and_the_exit_is_0(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    with server_of(Reply(calls=[("ls", '{"path":"."}')]), Reply("One file: a.txt")) as fake:
+        result = invoke("--dir", str(tmp_path), "--url", fake.base_url)
+    assert result.exit_code == 0
+    assert 'tool  ls {"path":"."} → 15 B' in result.stdout
+    for number in (len(frame) for frame in fake.frames):
+        assert f"sent  {number:,} B (ws" in result.stdout
+    assert "30 tokens in, 20 of them cached, 5 out" in result.stdout
+    assert "would have been" in result.stdout
+    assert f"{sum(map(len, fake.frames)):,} B" in result.stdout.splitlines()[-2]
+    assert "\x1b" not in result.stdout
+
+
+def test_giving_up_is_said_on_stderr_and_the_exit_is_1(tmp_path: Path) -> None:
+    with server_of(Reply(" ")) as fake:
+        result = invoke("--dir", str(tmp_path), "--url", fake.base_url, "--model", "m")
+    assert result.exit_code == 1
+    assert result.stderr.strip() == "the model gave up: an empty answer"
+
+
+def test_servers_error_exits_1(tmp_path: Path) -> None:
+    fail = Fail({"error": {"code": "model_not_found", "message": "no [bold]such[/bold] model"}}, status=404)
+    with server_of(fail) as fake:
+        result = invoke("--dir", str(tmp_path), "--url", fake.base_url, "--model", "m", "--transport", "http")
+    assert result.exit_code == 1
+    assert "no [bold]such[/bold] model" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--dir", "/does/not/exist"),
+        ("--transport", "pigeon"),
+        ("--url", "ftp://somewhere"),
+        ("--max-turns", "0"),
+        ("--api-key-env", "LANDLINE_TEST_NO_SUCH_KEY"),
+    ],
+)
+def test_wrong_usage_exits_2(arguments: tuple[str, ...]) -> None:
+    assert invoke(*arguments).exit_code == 2
+
+
+def test_key_comes_from_the_named_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESAME", "open")
+    with server_of(Reply("done")) as fake:
+        invoke("--dir", str(tmp_path), "--url", fake.base_url, "--api-key-env", "SESAME")
+    assert fake.upgrades[0]["Authorization"] == "Bearer open"
+
+
+def test_models_text_cannot_steer_the_terminal() -> None:
+    assert printable("a\x1b[31mb\x07\r\n\tc\x9b2J\x7f") == "a[31mb\n\tc2J"

@@ -1,0 +1,169 @@
+"""What the agent makes of what the model does: when it goes on, when it is over, and what it says then."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from fake_responses import Fail, FakeResponses, Reply
+from landline.agent import AgentSettings, CallReport, Endpoint, RunResult, Tool, ToolError, TurnReport, run_agent
+
+
+def look(arguments: str) -> str:
+    path = msgspec.json.decode(arguments, type=dict[str, str])["path"]
+    if path == "secret":
+        raise ToolError("not for you")
+    return f"seen {path}"
+
+
+TOOLS = {"look": Tool("look", "Looks.", {"type": "object"}, look)}
+
+
+class Notebook:
+    """Keeps what the agent tells, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def turn_started(self, number: int) -> None:
+        self.told.append(f"turn {number}")
+
+    def text(self, delta: str) -> None:
+        self.told.append(delta)
+
+    def note(self, text: str) -> None:
+        self.told.append("note")
+
+    def tool_ran(self, call: CallReport) -> None:
+        self.told.append(call)
+
+    def turn_ended(self, turn: TurnReport) -> None:
+        self.told.append(f"end {turn.number}")
+
+    def run_ended(self, result: RunResult) -> None:
+        self.told.append(result.outcome)
+
+
+async def run(*steps: Reply | Fail, **settings: Any) -> tuple[RunResult, FakeResponses, list[object]]:
+    notebook = Notebook()
+    async with FakeResponses(*steps).serving() as fake:
+        result = await run_agent(
+            "why?",
+            endpoint=Endpoint(base_url=fake.base_url),
+            tools=TOOLS,
+            settings=AgentSettings(**settings),
+            reporter=notebook,
+        )
+    return result, fake, notebook.told
+
+
+def look_at(path: str) -> Reply:
+    return Reply(calls=[("look", json.dumps({"path": path}))])
+
+
+def outputs(fake: FakeResponses) -> list[str]:
+    return [item["output"] for item in fake.conversations[-1] if item["type"] == "function_call_output"]
+
+
+async def test_run_is_told_in_order_and_text_as_it_comes() -> None:
+    _, _, told = await run(look_at("a"), Reply("two words"))
+    assert told == [
+        "turn 1",
+        CallReport("look", '{"path": "a"}', 6, is_error=False),
+        "end 1",
+        "turn 2",
+        "two",
+        "words",
+        "end 2",
+        "answered",
+    ]
+
+
+async def test_all_calls_of_a_turn_are_run_in_order() -> None:
+    both = Reply(calls=[("look", '{"path":"a"}'), ("look", '{"path":"b"}')])
+    result, fake, _ = await run(both, Reply("done"))
+    assert outputs(fake) == ["seen a", "seen b"]
+    assert [call.output_bytes for call in result.turns[0].calls] == [6, 6]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("look", "{oops", "error: malformed arguments"),
+        ("look", '{"path":"secret"}', "error: not for you"),
+        ("touch", "{}", "there are: look"),
+    ],
+)
+async def test_call_that_cannot_be_run_is_told_to_the_model_and_the_run_goes_on(
+    name: str, arguments: str, said: str
+) -> None:
+    result, fake, _ = await run(Reply(calls=[(name, arguments)]), Reply("done"))
+    assert result.outcome == "answered"
+    assert said in outputs(fake)[0]
+    assert result.turns[0].calls[0].is_error
+
+
+async def test_turns_without_an_answer_are_giving_up() -> None:
+    result, _, _ = await run(look_at("a"), look_at("b"), look_at("c"), max_turns=3)
+    assert result.outcome == "gave_up"
+    assert result.message == "the model gave up: 3 turns without an answer"
+    assert len(result.turns) == 3
+
+
+async def test_last_turn_may_not_call_tools() -> None:
+    result, fake, _ = await run(look_at("a"), look_at("b"), Reply("done"), max_turns=3)
+    assert result.outcome == "answered"
+    assert [json.loads(frame)["tool_choice"] for frame in fake.frames] == ["required", "auto", "none"]
+
+
+async def test_repeated_call_is_followed_by_a_turn_without_tools_and_then_by_giving_up() -> None:
+    same_again = Reply(calls=[("look", '{ "path":"a" }')])
+    result, fake, _ = await run(look_at("a"), same_again, look_at("a"), Reply("never"))
+    assert result.outcome == "gave_up"
+    assert "asked 3 times for look" in result.message
+    assert [json.loads(frame)["tool_choice"] for frame in fake.frames] == ["required", "auto", "none"]
+
+
+async def test_repeats_may_be_allowed_for_tools_that_mean_it() -> None:
+    result, _, _ = await run(*[look_at("a")] * 5, Reply("done"), max_same_calls=None)
+    assert result.outcome == "answered"
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (Reply(" "), "an empty answer"),
+        (Reply(), "an empty answer"),
+        (Reply("half an", incomplete="max_output_tokens"), "broke off (max_output_tokens)"),
+        (
+            Reply(items=[{"type": "message", "role": "assistant", "content": [{"type": "refusal", "text": "", "refusal": "no"}]}]),
+            "refused",
+        ),
+    ],
+)  # fmt: skip
+async def test_what_is_no_answer_is_giving_up(reply: Reply, message: str) -> None:
+    result, _, _ = await run(reply)
+    assert result.outcome == "gave_up"
+    assert message in result.message
+
+
+async def test_broken_off_answer_is_kept() -> None:
+    result, _, _ = await run(Reply("half an", incomplete="max_output_tokens"))
+    assert result.answer == "half an"
+
+
+async def test_servers_error_is_failing_with_its_words() -> None:
+    fail = Fail({"type": "error", "status": 400, "error": {"code": "context_length_exceeded", "message": "too long"}})
+    result, _, told = await run(look_at("a"), fail)
+    assert result.outcome == "failed"
+    assert "too long" in result.message
+    assert told[-2:] == ["end 2", "failed"]
+
+
+async def test_totals_are_the_sums_of_the_turns() -> None:
+    result, fake, _ = await run(look_at("a"), look_at("b"), Reply("done"))
+    assert result.payload_bytes == sum(map(len, fake.frames))
+    assert result.stateless_bytes == sum(turn.stateless_bytes for turn in result.turns)
+    assert [turn.tokens.input for turn in result.turns if turn.tokens] == [10, 30, 50]
+    assert [turn.tokens.cached for turn in result.turns if turn.tokens] == [0, 20, 40]
