@@ -1,7 +1,7 @@
 """The commands that a user types; what they do is imported when they run, so that `--help` is quick."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ app = typer.Typer(
 models = typer.Typer(help="The models that a configuration offers, and the embedded ones on this machine.")
 app.add_typer(models, name="models")
 
+LogLevel = Literal["debug", "info", "warning", "error"]
 _CONFIG_HELP = "The configuration file (landline.toml)."
 
 
@@ -33,6 +34,7 @@ def landline(
 
 @app.command()
 def serve(
+    *,
     config: Annotated[Path | None, typer.Option(envvar="LANDLINE_CONFIG", help=_CONFIG_HELP)] = None,
     host: Annotated[str | None, typer.Option(envvar="LANDLINE_HOST", help="Address to listen on.")] = None,
     port: Annotated[
@@ -40,10 +42,15 @@ def serve(
     ] = None,
     gguf: Annotated[Path | None, typer.Option(help="Serve this GGUF file instead of the default model.")] = None,
     model: Annotated[str | None, typer.Option(help="Serve this embedded model (`landline models`).")] = None,
+    log_level: Annotated[
+        LogLevel, typer.Option(envvar="LANDLINE_LOG_LEVEL", help="The least level of the log on standard error.")
+    ] = "info",
 ) -> None:
     """Serve models; without a configuration, the embedded one on 127.0.0.1:8080."""
+    from landline.cli.logs import configure_logging
     from landline.cli.serve import ServeOptions, run_serve
 
+    configure_logging(log_level)
     raise typer.Exit(run_serve(ServeOptions(config=config, host=host, port=port, gguf=gguf, model=model)))
 
 

@@ -34,7 +34,12 @@ def run_serve(options: ServeOptions) -> int:
     if not isinstance(config, Config):
         print_problems(config, options.config)
         return 1
-    return run_server(config, on_started=lambda host, port: typer.echo(_greeting(config, host, port)))
+    try:
+        return run_server(config, on_started=lambda host, port: typer.echo(_greeting(config, host, port)))
+    except OSError as error:
+        where = f"{config.server.host}:{config.server.port}"
+        typer.echo(f"Cannot listen on {where}: {error.strerror or error}. `--port 0` takes a free port.", err=True)
+        return 1
 
 
 def choose_config(options: ServeOptions) -> Config | list[Problem]:
