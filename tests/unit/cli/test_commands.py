@@ -1,0 +1,143 @@
+"""The commands answer with the right text and exit status, and start quickly."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import landline
+from landline.cli import app
+from landline.cli.fetch import fetch_model
+from landline.cli.serve import ServeOptions, choose_config
+from landline.config import Config, EmbeddedTarget
+from landline.engine.catalog import CACHE_DIR_VARIABLE, CATALOGUE, DEFAULT_MODEL, ModelUnavailableError, cached_path
+
+GOOD = """
+[targets.fake]
+dialect = "chat_completions"
+base_url = "http://127.0.0.1:9100/v1"
+[models."demo"]
+targets = ["fake:other"]
+[models."*"]
+targets = ["fake"]
+"""
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
+    monkeypatch.setenv(CACHE_DIR_VARIABLE, str(tmp_path / "cache"))
+    return CliRunner(env={"COLUMNS": "200"})
+
+
+def put(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_version_is_the_packages(run: CliRunner) -> None:
+    assert run.invoke(app, ["--version"]).stdout == f"landline {landline.__version__}\n"
+
+
+@pytest.mark.parametrize("words", [[], ["serve"], ["check"], ["models"], ["models", "list"], ["models", "pull"]])
+def test_every_command_explains_itself(run: CliRunner, words: list[str]) -> None:
+    result = run.invoke(app, [*words, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
+
+
+def test_the_agents_own_options_are_explained(run: CliRunner) -> None:
+    result = run.invoke(app, ["agent", "--help"])
+    assert result.exit_code == 0
+    assert "--transport" in result.stdout
+
+
+def test_help_loads_no_server_and_no_engine() -> None:
+    program = "import sys, landline.cli; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"msgspec", "aiohttp", "starlette", "uvicorn", "xllamacpp", "structlog"} & set(done.stdout.split())
+
+
+def test_check_prints_every_problem_and_fails(run: CliRunner, tmp_path: Path) -> None:
+    file = put(tmp_path / "bad.toml", "[server]\nprot = 1\n[targets.a]\n")
+    result = run.invoke(app, ["check", file])
+    assert result.exit_code == 1
+    assert f"{file}: server.prot: unknown key; did you mean `port`?" in result.stderr
+    assert f"{file}: targets.a.dialect: missing" in result.stderr
+    assert "2 problems" in result.stderr
+
+
+def test_check_shows_what_a_file_offers(run: CliRunner, tmp_path: Path) -> None:
+    result = run.invoke(app, ["check", put(tmp_path / "good.toml", GOOD)])
+    assert result.exit_code == 0
+    assert re.search(r"fake\s+│ chat_completions\s+│ http://127.0.0.1:9100/v1", result.stdout)
+    assert re.search(r"demo\s+│ fake:other", result.stdout)
+    assert re.search(r"\* \(any other name\)\s+│ fake", result.stdout)
+
+
+@pytest.mark.parametrize("words", [["models"], ["models", "list"]])
+def test_models_lists_a_configuration_and_the_catalogue(run: CliRunner, tmp_path: Path, words: list[str]) -> None:
+    result = run.invoke(app, [*words, "--config", put(tmp_path / "good.toml", GOOD)])
+    assert result.exit_code == 0
+    assert "demo" in result.stdout
+    assert re.search(rf"{DEFAULT_MODEL} \(default\).*no: landline models pull", result.stdout)
+
+
+def test_models_takes_the_configuration_from_the_environment(run: CliRunner, tmp_path: Path) -> None:
+    result = run.invoke(app, ["models"], env={"LANDLINE_CONFIG": put(tmp_path / "good.toml", GOOD)})
+    assert "demo" in result.stdout
+
+
+def test_pulling_an_unknown_model_says_which_there_are(run: CliRunner) -> None:
+    result = run.invoke(app, ["models", "pull", "gpt-9"])
+    assert result.exit_code == 1
+    assert result.stderr == f"No model 'gpt-9' to fetch; there is `{DEFAULT_MODEL}`.\n"
+
+
+def test_a_model_that_is_there_is_not_fetched_again(run: CliRunner) -> None:
+    row = CATALOGUE[DEFAULT_MODEL]
+    path = cached_path(row)
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(row.size_bytes)
+    assert fetch_model(DEFAULT_MODEL) == path
+
+
+def test_serve_refuses_a_wrong_file(run: CliRunner, tmp_path: Path) -> None:
+    result = run.invoke(app, ["serve", "--config", put(tmp_path / "bad.toml", "[server]\nprot = 1\n")])
+    assert result.exit_code == 1
+    assert "server.prot" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["gguf", "model"])
+def test_a_model_option_beside_a_file_is_refused(tmp_path: Path, option: str) -> None:
+    options = ServeOptions(
+        config=Path(put(tmp_path / "good.toml", GOOD)),
+        gguf=tmp_path / "x.gguf" if option == "gguf" else None,
+        model="x" if option == "model" else None,
+    )
+    found = choose_config(options)
+    assert isinstance(found, list)
+    assert f"`--{option}` goes without a configuration" in str(found[0])
+
+
+def test_a_gguf_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailableError, match=r"x\.gguf"):
+        choose_config(ServeOptions(gguf=tmp_path / "x.gguf"))
+
+
+def test_address_options_stand_above_the_file(tmp_path: Path) -> None:
+    config = choose_config(ServeOptions(config=Path(put(tmp_path / "good.toml", GOOD)), host="::1", port=0))
+    assert isinstance(config, Config)
+    assert (config.server.host, config.server.port) == ("::1", 0)
+
+
+def test_a_gguf_file_is_served_under_its_own_name_and_every_other(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.gguf"
+    file.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + bytes(16))
+    config = choose_config(ServeOptions(gguf=file))
+    assert isinstance(config, Config)
+    assert list(config.models) == ["tiny", "*"]
+    assert config.targets == {"embedded": EmbeddedTarget(gguf=str(file))}
