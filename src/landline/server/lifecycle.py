@@ -13,6 +13,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from landline.server.batched_transport import BatchedHttpProtocol
 from landline.server.drain import Drain
 from landline.server.line_protocol import LineProtocol
 
@@ -62,7 +63,7 @@ class LineServer:
         self._settings = settings
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=BatchedHttpProtocol,
             ws=LineProtocol,
             ws_max_size=settings.max_message_bytes,
             ws_ping_interval=settings.ping_interval_s,

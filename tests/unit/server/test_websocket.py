@@ -1,7 +1,8 @@
 import json
 
-from edge_harness import create_frame, running_edge, saying
 from websockets.asyncio.client import connect
+
+from edge_harness import create_frame, running_edge, saying
 
 
 async def test_a_create_is_answered_by_its_events_in_order():
