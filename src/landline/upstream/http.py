@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import io
+import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 import aiohttp
 import msgspec
 
+from landline import __version__
 from landline.dialects.dialect import Dialect, Prompt, StreamDecoder, UpstreamRequest
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, UsageReported
@@ -108,7 +110,8 @@ def open_session(deadlines: HttpDeadlines) -> aiohttp.ClientSession:
     trace.on_connection_reuseconn.append(_note_reuse)
     timeout = aiohttp.ClientTimeout(total=None, connect=deadlines.connect_s, sock_read=deadlines.read_idle_s)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0)
-    return aiohttp.ClientSession(connector=connector, timeout=timeout, trace_configs=[trace])
+    headers = {"User-Agent": f"landline/{__version__}"}
+    return aiohttp.ClientSession(connector=connector, timeout=timeout, trace_configs=[trace], headers=headers)
 
 
 async def stream_request(
@@ -228,7 +231,8 @@ def _unreachable(target_name: str, error: Exception, deadlines: HttpDeadlines) -
         case aiohttp.ClientConnectorSSLError():
             what = "TLS failed"
         case aiohttp.ClientConnectorError():
-            what = f"{error.host}:{error.port} says {error.os_error.strerror or error.os_error}"
+            reason = os.strerror(error.errno) if error.errno else str(error.os_error)
+            what = f"{error.host}:{error.port}: {reason}"
         case TimeoutError():
             what = f"no connection within {deadlines.connect_s:g} s"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
