@@ -1,6 +1,5 @@
 """A scripted Responses server: both transports, connection-local memory, and a record of every byte it was sent."""
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -57,7 +56,7 @@ class FakeResponses:
     def __init__(self, *steps: Step, upgrade_status: int | None = None) -> None:
         self.steps = list(steps)
         self.upgrade_status = upgrade_status
-        self.base_url = ""
+        self.port = 0
         self.frames: list[bytes] = []
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
@@ -67,6 +66,10 @@ class FakeResponses:
         self.forgets = False
         """Set to lose all connection-local memory before the next request."""
         self._count = 0
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator["FakeResponses"]:
@@ -78,7 +81,7 @@ class FakeResponses:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        self.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        self.port = runner.addresses[0][1]
         try:
             yield self
         finally:
@@ -217,38 +220,3 @@ def not_found(response_id: str) -> Object:
         "param": "previous_response_id",
     }
     return {"type": "error", "status": 400, "error": error}
-
-
-class CountingRelay:
-    """A TCP relay in front of a server: what really crosses the wire, counted by a third party."""
-
-    def __init__(self) -> None:
-        self.upstream_bytes = 0
-        self.downstream_bytes = 0
-
-    @asynccontextmanager
-    async def in_front_of(self, base_url: str) -> AsyncGenerator[str]:
-        port = int(base_url.split(":")[2].split("/", maxsplit=1)[0])
-        tasks: set[asyncio.Task[None]] = set()
-
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
-            for coroutine in (self._pump(reader, far_writer, True), self._pump(far_reader, writer, False)):
-                tasks.add(asyncio.create_task(coroutine))
-
-        server = await asyncio.start_server(accept, "127.0.0.1", 0)
-        try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-        finally:
-            server.close()
-            await asyncio.gather(*tasks)
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_up: bool) -> None:
-        while data := await reader.read(65536):
-            if is_up:
-                self.upstream_bytes += len(data)
-            else:
-                self.downstream_bytes += len(data)
-            writer.write(data)
-            await writer.drain()
-        writer.close()

@@ -1,5 +1,6 @@
 """The run on a terminal or in a pipe: text as it comes, a line a turn, a table at the end."""
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -90,45 +91,42 @@ def _times(turn: TurnReport) -> str:
 
 
 def _totals(result: RunResult) -> Table:
-    table = Table(title="What the line took", title_justify="left")
-    columns = (
-        "turn",
-        "sent",
-        "on the wire",
-        "would have been",
-        "saved",
-        "tokens in",
-        "cached",
-        "out",
-        "first event",
-        "time",
+    """Fits into 80 columns up to a megabyte; bytes are JSON except those on the wire."""
+    table = Table(
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+        caption="saved: JSON sent against stateless JSON",
+        caption_justify="left",
     )
-    for name in columns:
-        table.add_column(name, justify="right")
+    for name in ("turn", "sent B", "wire B", "stateless B", "saved %", "in", "cached", "out", "first s", "all s"):
+        table.add_column(name, justify="right", no_wrap=True)
     for turn in result.turns:
-        table.add_row(*_row(str(turn.number), (turn,), result_first=turn.first_event_s))
+        first = "" if turn.first_event_s is None else f"{turn.first_event_s:.3f}"
+        table.add_row(*_row(str(turn.number), (turn,), first))
     table.add_section()
-    table.add_row(*_row("all", result.turns, result_first=None), style="bold")
+    table.add_row(*_row("all", result.turns, ""), style="bold")
     return table
 
 
-def _row(name: str, turns: tuple[TurnReport, ...], *, result_first: float | None) -> tuple[str, ...]:
+def _row(name: str, turns: tuple[TurnReport, ...], first: str) -> tuple[str, ...]:
     sent = sum(turn.payload_bytes for turn in turns)
     stateless = sum(turn.stateless_bytes for turn in turns)
     return (
         name,
-        f"{sent:,} B",
-        _sum([turn.wire_sent_bytes for turn in turns], " B"),
-        f"{stateless:,} B",
-        f"{100 * (1 - sent / stateless):.1f} %",
+        f"{sent:,}",
+        _sum([turn.wire_sent_bytes for turn in turns]),
+        f"{stateless:,}",
+        f"{100 * (1 - sent / stateless):.1f}",
         _sum([turn.tokens and turn.tokens.input for turn in turns]),
         _sum([turn.tokens and turn.tokens.cached for turn in turns]),
         _sum([turn.tokens and turn.tokens.output for turn in turns]),
-        "" if result_first is None else f"{result_first:.3f} s",
-        f"{sum(turn.total_s for turn in turns):.3f} s",
+        first,
+        f"{sum(turn.total_s for turn in turns):.3f}",
     )
 
 
-def _sum(numbers: list[int | None], unit: str = "") -> str:
+def _sum(numbers: list[int | None]) -> str:
+    """The sum, or a question mark where one of them is not known."""
     known = [number for number in numbers if number is not None]
-    return f"{sum(known):,}{unit}" if len(known) == len(numbers) else "?"
+    return f"{sum(known):,}" if len(known) == len(numbers) else "?"

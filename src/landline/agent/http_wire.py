@@ -1,6 +1,8 @@
 """One stateless request over HTTP, its answer read as server-sent events."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import aiohttp
 import msgspec
@@ -11,6 +13,8 @@ from landline.wire.errors import ApiError
 from landline.wire.sse import SseDecoder
 
 _HEADERS = {"content-type": "application/json", "accept": "text/event-stream"}
+_REST_TIMEOUT_S = 1.0
+"""A server that leaves the body open after its terminal event costs the next turn a new connection, not a wait."""
 
 
 class HttpWire:
@@ -69,15 +73,27 @@ async def _read_events(stream: aiohttp.StreamReader, on_event: Callable[[str | N
     decoder = SseDecoder()
     reader = AnswerReader()
     async for chunk in stream.iter_any():
-        for data in decoder.feed(chunk):
-            if data != b"[DONE]":
-                on_event(reader.feed(data))
-            if reader.ending is not None:
-                return reader.ending
-    for data in decoder.end():
-        if data != b"[DONE]":
-            on_event(reader.feed(data))
+        _feed(reader, decoder.feed(chunk), on_event)
+        if reader.ending is not None:
+            await _read_rest(stream)
+            return reader.ending
+    _feed(reader, decoder.end(), on_event)
     return reader.ending or Cut("the stream ended before the response did")
+
+
+def _feed(reader: AnswerReader, records: Iterator[bytes], on_event: Callable[[str | None], None]) -> None:
+    for data in records:
+        if data == b"[DONE]" or reader.ending is not None:
+            return
+        on_event(reader.feed(data))
+
+
+async def _read_rest(stream: aiohttp.StreamReader) -> None:
+    """Reads what follows the terminal event (`[DONE]`, the end of the body): only then can the connection be kept."""
+    with suppress(TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(_REST_TIMEOUT_S):
+            while not stream.at_eof():
+                await stream.readany()
 
 
 def _whole(body: bytes, on_event: Callable[[str | None], None]) -> Ending:

@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
-from fake_responses import CountingRelay, CutLine, Fail, FakeResponses, Reply
+from byte_relay import ByteRelay
+from fake_responses import CutLine, Fail, FakeResponses, Reply
 from landline.agent import AgentSettings, Endpoint, RunResult, SilentReporter, Tool, run_agent
 
 ECHO = Tool("echo", "Says it again.", {"type": "object"}, lambda arguments: f"heard {arguments} " + "x" * 500)
 TOOLS = {"echo": ECHO}
+
+CLOSE_FRAME_BYTES = 16
+"""Nothing else may cross the wire after the last turn."""
 
 
 def call(number: int) -> Reply:
@@ -78,19 +82,20 @@ async def test_stateless_numbers_are_the_bodies_that_http_sends() -> None:
 
 @pytest.mark.parametrize("transport", ["ws", "http"])
 async def test_wire_numbers_are_what_a_relay_in_between_counts(transport: str) -> None:
-    relay = CountingRelay()
-    async with (
-        FakeResponses(call(1), call(2), Reply("done")).serving() as fake,
-        relay.in_front_of(fake.base_url) as url,
-    ):
-        result = await run(fake, base_url=url, transport=transport, model="named")
-        sent = result.wire_sent_bytes
-        assert sent is not None
-        closing_bytes = relay.upstream_bytes - sent
-    assert sent > 0
-    assert 0 <= closing_bytes <= 16, "only the close frame may come after the last turn"
-    received = [turn.wire_received_bytes for turn in result.turns]
-    assert 0 <= relay.downstream_bytes - sum(each or 0 for each in received) <= 16
+    async with FakeResponses(call(1), call(2), Reply("done")).serving() as fake:
+        with ByteRelay(fake.port) as relay:
+            result = await run(fake, base_url=relay.base_url, transport=transport, model="named")
+    sent, received = result.wire_sent_bytes, sum(turn.wire_received_bytes or 0 for turn in result.turns)
+    assert sent is not None
+    assert 0 <= relay.sent_bytes - sent <= CLOSE_FRAME_BYTES
+    assert 0 <= relay.received_bytes - received <= CLOSE_FRAME_BYTES
+
+
+async def test_http_turns_share_one_connection() -> None:
+    async with FakeResponses(call(1), call(2), Reply("done")).serving() as fake:
+        with ByteRelay(fake.port) as relay:
+            await run(fake, base_url=relay.base_url, transport="http")
+    assert len(relay.connections) == 1
 
 
 async def test_socket_frames_are_deflated_with_context_takeover() -> None:
