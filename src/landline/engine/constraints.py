@@ -1,0 +1,141 @@
+"""Tool calls and answers that the model cannot but write: schemas capped, and made into grammars. Pure.
+
+The grammar is llguidance's Lark form (llama.cpp built with it reads a `grammar` that begins with `%llguidance`): the frame
+of a call is fixed text and its arguments follow the tool's schema, in the spacing in which chat templates print calls,
+so that a call in the history has the very tokens that were generated.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+from msgspec import UnsetType
+
+from landline.dialects.chat_completions import Tool
+from landline.wire.requests import TextSettings
+
+ARRAY_ITEMS = 16
+"""`maxItems` for arrays that name none."""
+OBJECT_MEMBERS = 8
+"""`maxProperties` for objects that name no properties."""
+_LARGEST_INTEGER = 10**15
+"""Bound of integers that name none: a small model can write digits for ever."""
+_SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": True}
+"""llguidance options. Lenient: a keyword that it does not know is left unenforced, as in every other engine."""
+_SUBSCHEMAS = ("properties", "$defs", "definitions", "patternProperties")
+_SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+
+_encode = msgspec.json.Encoder().encode
+_Schema = dict[str, Any]
+
+
+def call_grammar(tools: Sequence[Tool], string_chars: int) -> str:
+    """A grammar of exactly one call of one of the tools; strings without a limit get `string_chars`."""
+    calls = " | ".join(f"call_{index}" for index in range(len(tools)))
+    rules = ["%llguidance {}", f"start: {calls}"]
+    for index, tool in enumerate(tools):
+        frame = f'{{"name": {_text(tool.upstream_name)}, "arguments": '
+        schema = capped(_decode_schema(tool.parameters), string_chars)
+        schema["x-guidance"] = _SPACING
+        rules.append(f'call_{index}: {_text(frame)} arguments_{index} "}}"')
+        rules.append(f"arguments_{index}: %json {_encode(schema).decode()}")
+    return "\n".join(rules) + "\n"
+
+
+def call_schema(tools: Sequence[Tool], string_chars: int) -> _Schema:
+    """The same as a JSON Schema, for the server's own converter: the fallback for a schema that llguidance refuses."""
+    branches = [
+        {
+            "type": "object",
+            "properties": {
+                "name": {"const": tool.upstream_name},
+                "arguments": capped(_decode_schema(tool.parameters), string_chars),
+            },
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+        for tool in tools
+    ]
+    return branches[0] if len(branches) == 1 else {"anyOf": branches}
+
+
+def answer_format(text: TextSettings | None, string_chars: int) -> dict[str, object] | None:
+    """The `response_format` of a json_schema answer with limits on what has none; None for other answers."""
+    wanted = text.format if text is not None else None
+    if wanted is None or wanted.type != "json_schema" or isinstance(wanted.schema, UnsetType):
+        return None
+    schema = capped(_decode_schema(bytes(wanted.schema)), string_chars)
+    return {"type": "json_schema", "json_schema": {"name": wanted.name or "answer", "schema": schema, "strict": True}}
+
+
+def capped(schema: _Schema, string_chars: int) -> _Schema:
+    """The schema with a limit on everything that has none; what the author limited stays as it is."""
+    made = dict(schema)
+    for key in _SUBSCHEMAS:
+        if isinstance(made.get(key), dict):
+            inner = cast("_Schema", made[key])
+            made[key] = {name: _capped_any(each, string_chars) for name, each in inner.items()}
+    for key in _SCHEMA_LISTS:
+        if isinstance(made.get(key), list):
+            made[key] = [_capped_any(each, string_chars) for each in cast("list[object]", made[key])]
+    kinds = _kinds(made)
+    if "string" in kinds and not made.keys() & {"maxLength", "pattern", "format", "enum", "const"}:
+        made["maxLength"] = string_chars
+    if "integer" in kinds and not made.keys() & {"enum", "const", "multipleOf"}:
+        _cap_integer(made)
+    if "array" in kinds:
+        _cap_array(made, string_chars)
+    if "object" in kinds:
+        _cap_object(made, string_chars)
+    return made
+
+
+def _capped_any(schema: object, string_chars: int) -> object:
+    return capped(cast("_Schema", schema), string_chars) if isinstance(schema, dict) else schema
+
+
+def _kinds(schema: _Schema) -> set[str]:
+    kind: object = schema.get("type")
+    if isinstance(kind, str):
+        return {kind}
+    if isinstance(kind, list):
+        return {each for each in cast("list[object]", kind) if isinstance(each, str)}
+    return {"object"} if "properties" in schema else {"array"} if "items" in schema else set()
+
+
+def _cap_integer(schema: _Schema) -> None:
+    if not schema.keys() & {"minimum", "exclusiveMinimum"}:
+        schema["minimum"] = -_LARGEST_INTEGER
+    if not schema.keys() & {"maximum", "exclusiveMaximum"}:
+        schema["maximum"] = _LARGEST_INTEGER
+
+
+def _cap_array(schema: _Schema, string_chars: int) -> None:
+    least = schema.get("minItems")
+    limit = schema.setdefault("maxItems", max(ARRAY_ITEMS, least if isinstance(least, int) else 0))
+    share = max(string_chars // max(limit if isinstance(limit, int) else ARRAY_ITEMS, 1), 16)
+    schema["items"] = _capped_any(schema.get("items", {"type": "string"}), share)
+
+
+def _cap_object(schema: _Schema, string_chars: int) -> None:
+    if "properties" in schema or "allOf" in schema or "anyOf" in schema:
+        schema.setdefault("additionalProperties", False)
+        return
+    schema.setdefault("maxProperties", OBJECT_MEMBERS)
+    share = max(string_chars // OBJECT_MEMBERS, 16)
+    schema["additionalProperties"] = _capped_any(schema.get("additionalProperties", {"type": "string"}), share)
+    if schema["additionalProperties"] is True:
+        schema["additionalProperties"] = {"type": "string", "maxLength": share}
+
+
+def _decode_schema(parameters: bytes) -> _Schema:
+    schema = msgspec.json.decode(parameters or b"{}")
+    made: _Schema = cast("_Schema", schema) if isinstance(schema, dict) else {}
+    if "type" not in made and not made.keys() & {"anyOf", "oneOf", "allOf", "$ref"}:
+        made["type"] = "object"
+    return made
+
+
+def _text(text: str) -> str:
+    """A JSON string, which is also a Lark string."""
+    return _encode(text).decode()

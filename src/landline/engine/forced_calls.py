@@ -1,0 +1,91 @@
+"""How a turn's tools reach the model and come back as calls: by the server, as text, or enforced. Pure.
+
+- *enforced*: `tool_choice` is `required` or names a tool. A grammar leaves the model nothing else to write.
+- *server*: the model's template knows tools; llama.cpp shows them and reads calls, and we read what it overlooks.
+- *text*: the template knows no tools; we show them in the system message and read the calls.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from landline.dialects.chat_completions import RequestOverrides, Tool
+from landline.engine.constraints import call_grammar, call_schema
+from landline.wire.requests import ToolChoice
+
+_TOOL_MEMBERS = frozenset(("tools", "tool_choice", "parallel_tool_calls"))
+
+
+class CallPlan(msgspec.Struct, frozen=True):
+    """What a turn does about tools."""
+
+    way: Literal["none", "server", "text", "enforced"]
+    tools: Sequence[Tool] = ()
+    """Those that may be called."""
+
+
+def plan_calls(
+    tools: Sequence[Tool], choice: ToolChoice | str | dict[str, object] | None, *, knows_tools: bool
+) -> CallPlan:
+    """The plan for the tools that `choose_tools` left and the choice that it made of them."""
+    if not tools:
+        return CallPlan("none")
+    if choice == "required":
+        return CallPlan("enforced", tools)
+    if isinstance(choice, dict):
+        name = _named(choice)
+        return CallPlan("enforced", [tool for tool in tools if tool.upstream_name == name])
+    if knows_tools:
+        return CallPlan("server", tools)
+    return CallPlan("none" if choice == "none" else "text", tools)
+
+
+def plan_overrides(
+    plan: CallPlan, shown: Sequence[Tool], *, knows_tools: bool, string_chars: int, is_second_try: bool = False
+) -> RequestOverrides:
+    """What the request says for the plan. `shown` are all tools of the turn: the prompt's front stays the same whichever
+    of them may be called, so that the KV cache stays good."""
+    members: dict[str, object] = {}
+    omit: frozenset[str] = frozenset()
+    suffix = ""
+    if shown and not knows_tools:
+        omit = _TOOL_MEMBERS
+        suffix = tool_block(shown)
+    if plan.way == "enforced":
+        if knows_tools:
+            members["tool_choice"] = "none"  # llama.cpp refuses a grammar beside tools that may be called
+            members["chat_template_kwargs"] = {"enable_thinking": False}
+        if is_second_try:
+            schema = call_schema(plan.tools, string_chars)
+            members["response_format"] = {"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
+        else:
+            members["grammar"] = call_grammar(plan.tools, string_chars)
+            omit |= {"response_format"}
+    return RequestOverrides(members=members, omit=omit, system_suffix=suffix)
+
+
+def tool_block(tools: Sequence[Tool]) -> str:
+    """The tools as text, for models whose template cannot show them."""
+    lines = [_line(tool) for tool in tools]
+    return "\n".join(
+        (
+            "You can call these functions:",
+            *lines,
+            "To call a function, answer with one line of JSON and nothing else, like",
+            '{"name": "the name of the function", "arguments": {"its": "arguments"}}',
+        )
+    )
+
+
+class _Function(msgspec.Struct, frozen=True):
+    function: msgspec.Raw
+
+
+def _line(tool: Tool) -> str:
+    return bytes(msgspec.json.decode(tool.json, type=_Function).function).decode()
+
+
+def _named(choice: dict[str, object]) -> object:
+    inner = choice.get(str(choice.get("type")))
+    return msgspec.convert(inner, dict[str, object]).get("name") if inner is not None else None

@@ -1,0 +1,291 @@
+"""The slot book: which lineage's KV is in which slot or parked file, and who may use a slot. Bookkeeping only, no I/O.
+
+It decides warmth, never correctness: the server compares the tokens of every prompt with what its slot holds and reuses
+the common prefix, whatever this book believes. A slot is described by the digests of the prompt that it last ran; what
+the model then wrote is known by a digest of its text, enough to tell the continuation of an answer from a second answer
+to the same prompt.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+
+from landline.engine.prefixes import Lineage, Prefix
+
+MIN_KEEP_BYTES = 1024
+"""JSON bytes of history below which nothing is copied or parked: about 250 tokens, prefilled in about a second on two
+cores with the default model, against some 40 ms for a save and a restore."""
+
+
+class SaveSlot(msgspec.Struct, frozen=True):
+    """Write the slot's state to a file; then tell `SlotBook.saved` or `SlotBook.lost`."""
+
+    slot: int
+    file: str
+
+
+class RestoreSlot(msgspec.Struct, frozen=True):
+    """Replace the slot's state by the file's. If that fails, `SlotBook.lost`; the turn runs cold."""
+
+    slot: int
+    file: str
+
+
+class DropFile(msgspec.Struct, frozen=True):
+    """Delete the file."""
+
+    file: str
+
+
+SlotCommand = SaveSlot | RestoreSlot | DropFile
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A turn owns a slot from now until `SlotBook.release`. Carry out the commands in order, then `SlotBook.prepared`."""
+
+    turn_id: str
+    slot: int
+    commands: tuple[SlotCommand, ...]
+    queued_s: float
+
+
+class _Held(msgspec.Struct):
+    """What a slot or file holds."""
+
+    keys: set[bytes]
+    newest: bytes
+    size_bytes: int
+    output: bytes | None = None
+    """Digest of what was generated after the newest key; None for nothing."""
+
+
+class _Slot(msgspec.Struct):
+    held: _Held | None = None
+    owner: str | None = None
+    lent_to: str | None = None
+    """The turn that copies this slot's state right now."""
+    used_at: int = 0
+
+    @property
+    def is_idle(self) -> bool:
+        return self.owner is None and self.lent_to is None
+
+
+class _Parked(msgspec.Struct):
+    held: _Held
+    used_at: int
+    size_bytes: int = 0
+    is_saved: bool = False
+    lent_to: str | None = None
+
+
+class _Waiting(msgspec.Struct, frozen=True):
+    turn_id: str
+    lineage: Lineage
+    since: float
+
+
+class _Find(msgspec.Struct, frozen=True):
+    """The best place that holds a prefix of a turn's lineage."""
+
+    prefix: Prefix
+    place: _Slot | _Parked
+    has_tail: bool
+    """Whether running there would overwrite what another branch may still need."""
+
+
+class SlotBook:
+    """The book of one model process. Every method is a decision; the caller carries out what it returns."""
+
+    def __init__(self, slot_count: int, park_bytes: int) -> None:
+        self._slots = [_Slot() for _ in range(slot_count)]
+        self._parked: dict[str, _Parked] = {}
+        self._queue: deque[_Waiting] = deque()
+        self._park_bytes = park_bytes
+        self._clock = 0
+        self._files_made = 0
+
+    def enqueue(self, turn_id: str, lineage: Lineage, now: float) -> None:
+        """A turn asks for a slot; `grants` says when it has one."""
+        self._queue.append(_Waiting(turn_id, lineage, now))
+
+    def grants(self, now: float) -> list[Grant]:
+        """Gives slots to waiting turns, first come first served, while there are any."""
+        granted: list[Grant] = []
+        while self._queue and any(slot.is_idle for slot in self._slots):
+            granted.append(self._grant(self._queue.popleft(), now))
+        return granted
+
+    def withdraw(self, turn_id: str) -> None:
+        """A waiting turn no longer wants a slot."""
+        self._queue = deque(waiting for waiting in self._queue if waiting.turn_id != turn_id)
+
+    def prepared(self, turn_id: str) -> None:
+        """The commands of the turn's grant are done; what they borrowed is free again."""
+        for place in (*self._slots, *self._parked.values()):
+            if place.lent_to == turn_id:
+                place.lent_to = None
+
+    def saved(self, file: str, size_bytes: int) -> list[DropFile]:
+        """A file was written; returns what must go to stay within the budget, the longest unused first."""
+        entry = self._parked.get(file)
+        if entry is None:
+            return []
+        entry.size_bytes = size_bytes
+        entry.is_saved = True
+        excess = self.parked_bytes - self._park_bytes
+        drops: list[DropFile] = []
+        for name, each in sorted(self._parked.items(), key=lambda pair: pair[1].used_at):
+            if excess > 0 and each.is_saved and each.lent_to is None:
+                del self._parked[name]
+                excess -= each.size_bytes
+                drops.append(DropFile(name))
+        return drops
+
+    def lost(self, command: SaveSlot | RestoreSlot) -> None:
+        """A command failed: the file is no use, and a slot that was to be restored holds nothing known."""
+        self._parked.pop(command.file, None)
+
+    def release(self, turn_id: str, output: bytes | None, *, is_lost: bool = False) -> None:
+        """The turn is over; its slot keeps the lineage warm unless its state is lost. `output` is the digest of what was
+        generated, None for nothing."""
+        for slot in self._slots:
+            if slot.owner == turn_id:
+                slot.owner = None
+                slot.used_at = self._tick()
+                if slot.held is not None:
+                    slot.held.output = output
+                if is_lost:
+                    slot.held = None
+        self.prepared(turn_id)
+
+    def reset(self) -> None:
+        """The process is new: no slot holds or runs anything; files stay good, and waiting turns wait on."""
+        self._slots = [_Slot() for _ in self._slots]
+        self._parked = {name: entry for name, entry in self._parked.items() if entry.is_saved}
+
+    @property
+    def parked_bytes(self) -> int:
+        """Bytes of the files that are written."""
+        return sum(entry.size_bytes for entry in self._parked.values() if entry.is_saved)
+
+    @property
+    def queue_length(self) -> int:
+        return len(self._queue)
+
+    def holder_of(self, lineage: Lineage) -> int | None:
+        """The slot whose last prompt was exactly this lineage."""
+        newest = next(iter(lineage.prefixes())).key
+        found = (at for at, slot in enumerate(self._slots) if slot.held is not None and slot.held.newest == newest)
+        return next(found, None)
+
+    def _grant(self, waiting: _Waiting, now: float) -> Grant:
+        find = self._find(waiting.lineage)
+        commands: list[SlotCommand] = []
+        if find is None or (find.has_tail and find.prefix.size_bytes < MIN_KEEP_BYTES):
+            slot = self._make_room(None, commands)
+        elif isinstance(find.place, _Parked):
+            slot = self._wake(find.place, waiting.turn_id, commands, keep=find.has_tail)
+        elif find.has_tail and self._park_bytes > 0:
+            slot = self._fork(find.place, waiting.turn_id, commands)
+        else:
+            slot = find.place
+        slot.owner = waiting.turn_id
+        slot.used_at = self._tick()
+        slot.held = _hold(waiting.lineage, slot.held if find is not None and slot is find.place else None)
+        return Grant(waiting.turn_id, self._slots.index(slot), tuple(commands), now - waiting.since)
+
+    def _find(self, lineage: Lineage) -> _Find | None:
+        """The longest known prefix; among equals the place that loses nothing, and a slot before a file."""
+        for prefix in lineage.prefixes():
+            finds = [
+                _Find(prefix, place, _has_tail(held, prefix))
+                for place, held in self._usable_places()
+                if prefix.key in held.keys
+            ]
+            if finds:
+                return min(finds, key=_preference)
+        return None
+
+    def _usable_places(self) -> Iterable[tuple[_Slot | _Parked, _Held]]:
+        for slot in self._slots:
+            if slot.is_idle and slot.held is not None:
+                yield slot, slot.held
+        for entry in self._parked.values():
+            if entry.is_saved and entry.lent_to is None:
+                yield entry, entry.held
+
+    def _fork(self, source: _Slot, turn_id: str, commands: list[SlotCommand]) -> _Slot:
+        """Both branches go on warm: the source keeps its state, the turn gets a copy in another slot."""
+        slot = self._make_room(source, commands)
+        if slot is source:  # the only idle slot: its state is parked, and the turn goes on in place
+            return slot
+        file = self._new_file()
+        source.lent_to = turn_id
+        commands += (
+            SaveSlot(self._slots.index(source), file),
+            RestoreSlot(self._slots.index(slot), file),
+            DropFile(file),
+        )
+        return slot
+
+    def _wake(self, entry: _Parked, turn_id: str, commands: list[SlotCommand], *, keep: bool) -> _Slot:
+        file = next(name for name, each in self._parked.items() if each is entry)
+        slot = self._make_room(None, commands)
+        commands.append(RestoreSlot(self._slots.index(slot), file))
+        if keep:
+            entry.lent_to = turn_id
+            entry.used_at = self._tick()
+        else:
+            del self._parked[file]
+            commands.append(DropFile(file))
+        return slot
+
+    def _make_room(self, source: _Slot | None, commands: list[SlotCommand]) -> _Slot:
+        """An idle slot to overwrite: an empty one, else the least recently used, parked first; the source only if it is
+        the last one."""
+        idle = [slot for slot in self._slots if slot.is_idle]
+        slot = min(idle, key=lambda each: (each is source, each.held is not None, each.used_at))
+        if slot.held is not None and slot.held.size_bytes >= MIN_KEEP_BYTES and self._park_bytes > 0:
+            file = self._new_file()
+            self._parked[file] = _Parked(slot.held, slot.used_at)
+            commands.append(SaveSlot(self._slots.index(slot), file))
+        slot.held = None if slot is not source else slot.held
+        return slot
+
+    def _new_file(self) -> str:
+        self._files_made += 1
+        return f"lineage-{self._files_made}.kv"
+
+    def _tick(self) -> int:
+        self._clock += 1
+        return self._clock
+
+
+def _hold(lineage: Lineage, before: _Held | None) -> _Held:
+    """What a slot holds once it runs this lineage; a continuation adds its new keys, O(new)."""
+    prefixes = lineage.prefixes()
+    newest = next(prefixes)
+    if before is not None and newest.key == before.newest:
+        return _Held(keys=before.keys, newest=newest.key, size_bytes=newest.size_bytes)
+    keys = {newest.key}
+    for prefix in prefixes:
+        if before is not None and prefix.key == before.newest:
+            before.keys |= keys
+            keys = before.keys
+            break
+        keys.add(prefix.key)
+    return _Held(keys=keys, newest=newest.key, size_bytes=newest.size_bytes)
+
+
+def _has_tail(held: _Held, prefix: Prefix) -> bool:
+    if held.newest != prefix.key:
+        return True
+    return held.output is not None and prefix.follower is None
+
+
+def _preference(find: _Find) -> tuple[bool, bool, bool]:
+    held = find.place.held
+    is_other_answer = held is not None and held.output != find.prefix.follower
+    return find.has_tail, is_other_answer, isinstance(find.place, _Parked)

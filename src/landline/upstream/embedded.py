@@ -1,0 +1,292 @@
+"""The embedded model as a target: llama.cpp's server in a child process, asked in the chat-completions dialect.
+
+What is ours: which slot a lineage runs in (`engine.slots`), tool calls that are enforced (`engine.forced_calls`), and a
+child that may die without taking a line with it (`engine.child`).
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import aiohttp
+import msgspec
+import structlog
+
+from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags, RequestOverrides, ToolSet
+from landline.dialects.chat_completions.tool_choice import choose_tools
+from landline.dialects.dialect import Prompt, UpstreamRequest
+from landline.engine.call_reader import CallReader
+from landline.engine.catalog import ModelFile
+from landline.engine.chat_template import chat_template_of, knows_tools
+from landline.engine.child import ChildFailedError, ModelChild
+from landline.engine.constraints import answer_format
+from landline.engine.forced_calls import CallPlan, plan_calls, plan_overrides
+from landline.engine.keeper import Seat, SlotKeeper
+from landline.engine.prefixes import Lineage, OutputMemo, seed_of
+from landline.engine.settings import EngineSettings
+from landline.engine.slots import SlotBook
+from landline.upstream.http import HttpDeadlines, open_session, stream_request
+from landline.wire.errors import ApiError, api_error
+from landline.wire.model_events import Accepted, Failed, ModelEvent, TextDelta, UsageReported
+
+_FLAGS = ChatCompletionsFlags(
+    system_position="start",  # many chat templates allow one system message, at the front
+    warm_up="prefill",
+    forward=(),
+    affinity_headers=(),
+)
+_DEADLINES = HttpDeadlines(connect_s=5.0, read_idle_s=3600.0)
+"""A long prefill on a slow machine is silent for minutes; the child's death is noticed at once."""
+_SLOT_TIMEOUT = aiohttp.ClientTimeout(total=60.0)
+_DEATH_NOTICE_S = 1.0
+"""How long after a broken connection the child's death may take to show."""
+_TRANSPORT_CODES = frozenset(("upstream_error", "upstream_unavailable"))
+_STRING_SHARE = 4
+"""A string without a limit may have a quarter of the context's tokens as characters, about a sixteenth of its room."""
+_IMAGE_MARK = b'"type":"image_url"'
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("landline.engine")
+
+
+class EmbeddedTarget:
+    """One model file, run here."""
+
+    def __init__(self, name: str, model: ModelFile, settings: EngineSettings | None = None) -> None:
+        self.name = name
+        self.model = model
+        self.settings = settings or EngineSettings()
+        self._dialect = ChatCompletions(_FLAGS)
+        self._knows_tools = False
+        self._keeper = SlotKeeper(SlotBook(self.settings.slots, self.settings.park_bytes), self)
+        self._child = ModelChild(model, self.settings, on_death=self._keeper.reset)
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def model_name(self) -> str:
+        """What the model calls itself in lists."""
+        return self.model.name
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens that one conversation can have, its answer included."""
+        return self._child.context_per_slot
+
+    @property
+    def child_pid(self) -> int | None:
+        """The model's process; None while there is none."""
+        return self._child.pid
+
+    async def open(self) -> None:
+        """Loads the model. Raises `ChildFailedError` with llama.cpp's last lines when that fails."""
+        self._knows_tools = knows_tools(chat_template_of(self.model.head, self.settings))
+        self._session = open_session(_DEADLINES)
+        try:
+            await self._child.start()
+        except ChildFailedError:
+            await self.close()
+            raise
+        self._keeper.slot_dir = self._child.slot_dir
+
+    async def close(self) -> None:
+        """Ends the model's process and deletes what was parked."""
+        await self._child.stop()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def is_ready(self) -> bool:
+        return self._child.is_ready
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        """Runs one turn. Closing the generator stops the model at its next token; its KV stays."""
+        asked = self._plan(prompt)
+        if isinstance(asked, ApiError):
+            yield [Failed(asked)]
+            return
+        lineage = Lineage(*_front_of(prompt, asked.tool_set), history=prompt.history)
+        if not await self._child.wait_ready(self.settings.restart_wait_s):
+            yield [Failed(self._down())]
+            return
+        async with self._keeper.acquire(prompt.response_id or str(id(prompt)), lineage) as seat:
+            memo = OutputMemo()
+            try:
+                async with aclosing(self._ask(prompt, asked, seat)) as batches:
+                    async for batch in batches:
+                        memo.feed(batch)
+                        yield batch
+            finally:
+                seat.output = memo.digest()
+
+    async def save(self, slot: int, file: str) -> bool:
+        """Writes a slot's state to a file of the slot folder."""
+        return await self._slot_action(slot, "save", file)
+
+    async def restore(self, slot: int, file: str) -> bool:
+        """Reads a slot's state back."""
+        return await self._slot_action(slot, "restore", file)
+
+    def _plan(self, prompt: Prompt) -> "_Asked | ApiError":
+        """What the turn does about tools, or why it cannot run."""
+        tool_set = self._dialect.tool_set(prompt)
+        if isinstance(tool_set, ApiError):
+            return tool_set
+        chosen = choose_tools(tool_set, prompt.request.tool_choice, _FLAGS)
+        if isinstance(chosen, ApiError):
+            return chosen
+        return _Asked(tool_set, plan_calls(chosen.tools, chosen.choice, knows_tools=self._knows_tools))
+
+    async def _ask(self, prompt: Prompt, asked: "_Asked", seat: Seat) -> AsyncGenerator[list[ModelEvent], None]:
+        """Asks the child; a second time if it was just being replaced, or if it did not take the grammar."""
+        is_accepted = False
+        for is_second_try in (False, True):
+            if not await self._child.wait_ready(self.settings.restart_wait_s):
+                yield [Failed(self._down())]
+                return
+            starts = self._child.starts
+            request = self._build(prompt, asked, seat, is_second_try=is_second_try)
+            if isinstance(request, ApiError):
+                yield [Failed(request)]
+                return
+            is_retried = False
+            async with aclosing(self._send(prompt, asked.plan, request)) as batches:
+                async for batch in batches:
+                    last = batch[-1]
+                    if isinstance(last, Failed) and last.error.code in _TRANSPORT_CODES:
+                        died = await self._child.wait_death(starts, _DEATH_NOTICE_S)
+                        seat.is_lost = died
+                        if died and not is_accepted and not is_second_try:
+                            is_retried = True
+                            break
+                        batch[-1] = Failed(self._died() if died else last.error)
+                    if _is_unconstrained(asked.plan, batch) and not is_second_try:
+                        _log.warning(
+                            "grammar.refused", target=self.name, log=self._child.log[-1] if self._child.log else ""
+                        )
+                        is_retried = True
+                        break
+                    if isinstance(batch[0], Accepted):
+                        batch = batch[1:] if is_accepted else batch
+                        is_accepted = True
+                    if batch:
+                        yield batch
+            if not is_retried:
+                return
+
+    async def _send(
+        self, prompt: Prompt, plan: CallPlan, request: UpstreamRequest
+    ) -> AsyncGenerator[list[ModelEvent], None]:
+        if self._session is None:
+            yield [Failed(self._down())]
+            return
+        decoder = self._dialect.open_decoder(prompt)
+        reader = None
+        if plan.way != "none" and not prompt.request.is_warm_up:
+            callable_tools = ToolSet(plan.tools)
+            reader = CallReader(callable_tools.find_called, f"call_{prompt.response_id.removeprefix('resp_')[:48]}")
+        async with aclosing(
+            stream_request(
+                self._session,
+                f"{self._child.base_url}/v1",
+                request,
+                decoder,
+                self._dialect.decode_error,
+                target_name=self.name,
+                secrets=(self._child.api_key,),
+                deadlines=_DEADLINES,
+            )
+        ) as batches:
+            async for batch in batches:
+                events = reader.read(batch) if reader is not None else batch
+                if prompt.request.is_warm_up:
+                    events = [_without_output(event) for event in events]
+                if events:
+                    yield events
+
+    def _build(self, prompt: Prompt, asked: "_Asked", seat: Seat, *, is_second_try: bool) -> UpstreamRequest | ApiError:
+        string_chars = max(self.context_tokens // _STRING_SHARE, 64)
+        overrides = plan_overrides(
+            asked.plan,
+            asked.tool_set.tools,
+            knows_tools=self._knows_tools,
+            string_chars=string_chars,
+            is_second_try=is_second_try,
+        )
+        members: dict[str, object] = {"id_slot": seat.slot, "cache_prompt": True, "temperature": 1.0, "top_p": 1.0}
+        if self.settings.max_output_tokens is not None:
+            members["max_tokens"] = self.settings.max_output_tokens
+        members = {name: value for name, value in members.items() if not _is_set(prompt, name)}
+        wanted = answer_format(prompt.request.text, string_chars)
+        if wanted is not None and asked.plan.way != "enforced":
+            members["response_format"] = wanted
+        overrides = RequestOverrides(
+            members={**members, **overrides.members}, omit=overrides.omit, system_suffix=overrides.system_suffix
+        )
+        request = self._dialect.build_request(prompt, overrides)
+        if isinstance(request, ApiError):
+            return request
+        if self.settings.mmproj is None and _IMAGE_MARK in request.body:
+            message = f"The model {self.model_name!r} cannot read images: it has no `mmproj` file."
+            return api_error("unsupported_content", message, param="input")
+        authorization = {"Authorization": f"Bearer {self._child.api_key}"}
+        return msgspec.structs.replace(request, headers={**request.headers, **authorization})
+
+    async def _slot_action(self, slot: int, action: str, file: str) -> bool:
+        if self._session is None:
+            return False
+        try:
+            async with self._session.post(
+                f"{self._child.base_url}/slots/{slot}",
+                params={"action": action},
+                json={"filename": file},
+                headers={"Authorization": f"Bearer {self._child.api_key}"},
+                timeout=_SLOT_TIMEOUT,
+            ) as response:
+                if response.status == 200:
+                    return True
+                _log.warning("slot.action_failed", action=action, slot=slot, answer=(await response.text())[:300])
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            _log.warning("slot.action_failed", action=action, slot=slot, error=repr(error))
+        return False
+
+    def _down(self) -> ApiError:
+        return api_error("server_is_overloaded", f"The model {self.model_name!r} is being restarted.")
+
+    def _died(self) -> ApiError:
+        message = f"The process of the model {self.model_name!r} died during the turn; it is being restarted."
+        return api_error("server_error", message)
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """A turn's tools and the plan for them."""
+
+    tool_set: ToolSet
+    plan: CallPlan
+
+
+def _front_of(prompt: Prompt, tool_set: ToolSet) -> tuple[bytes, int]:
+    """Digest and size of what stands in front of the history: instructions and tools."""
+    parts = [(prompt.request.instructions or "").encode(), *(tool.json for tool in tool_set.tools)]
+    return seed_of(parts), sum(len(part) for part in parts)
+
+
+def _is_set(prompt: Prompt, member: str) -> bool:
+    """Whether the client chose the setting itself."""
+    request = prompt.request
+    match member:
+        case "temperature":
+            return request.temperature is not None
+        case "top_p":
+            return request.top_p is not None
+        case "max_tokens":
+            return request.max_output_tokens is not None or request.is_warm_up
+        case _:
+            return False
+
+
+def _is_unconstrained(plan: CallPlan, batch: list[ModelEvent]) -> bool:
+    """Whether text came where only a call could: llama.cpp drops a grammar that it cannot compile without a word."""
+    return plan.way == "enforced" and any(isinstance(event, TextDelta) and event.text.strip() for event in batch)
+
+
+def _without_output(event: ModelEvent) -> ModelEvent:
+    """The server cannot prefill without sampling one token, which nobody gets."""
+    return msgspec.structs.replace(event, output_tokens=0) if isinstance(event, UsageReported) else event
