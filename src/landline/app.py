@@ -1,0 +1,118 @@
+"""Puts the rooms together; the only file that knows every room."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+
+from landline import config as settings
+from landline.config import Config, split_upstream
+from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
+from landline.engine.catalog import resolve_model
+from landline.engine.settings import EngineSettings
+from landline.routing.router import Route, Router
+from landline.server.asgi import create_asgi
+from landline.server.drain import Drain
+from landline.server.edge import Edge, ModelInfo
+from landline.server.ids import new_id
+from landline.server.lifecycle import OnStarted, ServeSettings, serve
+from landline.turns.runner import RunnerSettings, TurnRunner
+from landline.upstream.http import HttpTarget
+from landline.upstream.scripted import ScriptedTarget
+from landline.upstream.target import Target
+
+_SettingsT = TypeVar("_SettingsT", bound=msgspec.Struct)
+
+
+class App(msgspec.Struct, frozen=True, eq=False):
+    """A configured server, not yet listening."""
+
+    asgi: Starlette
+    """Its lifespan opens and closes the targets."""
+    drain: Drain
+    targets: Mapping[str, Target]
+
+
+def build_app(config: Config) -> App:
+    """Makes every part that the configuration names; nothing is started yet."""
+    targets = {name: _make_target(name, each) for name, each in config.targets.items()}
+    router = _make_router(config, targets)
+    runner_settings = RunnerSettings(event_names=config.server.event_names, keepalive_s=config.limits.keepalive_s)
+    drain = Drain()
+    edge = Edge(
+        runner=TurnRunner(router, new_id=new_id, settings=runner_settings),
+        list_models=_model_lister(router),
+        list_troubles=lambda: [
+            f"target {name!r} is not ready" for name, each in targets.items() if not each.is_ready()
+        ],
+        limits=config.limits,
+        drain=drain,
+        new_id=new_id,
+        clock=time.time,
+        is_socket_enabled=config.server.sockets,
+    )
+    return App(create_asgi(edge, lifespan=_lifespan(targets)), drain, targets)
+
+
+def run_server(config: Config, *, on_started: OnStarted) -> int:
+    """Serves until a signal ends it; returns the exit status."""
+    app = build_app(config)
+    serve_settings = ServeSettings(
+        host=config.server.host,
+        port=config.server.port,
+        drain_grace_s=config.server.drain_s,
+        max_message_bytes=config.limits.max_frame_bytes,
+    )
+    return serve(app.asgi, app.drain, serve_settings, on_started=on_started)
+
+
+def _make_target(name: str, target: settings.TargetSettings) -> Target:
+    match target:
+        case settings.EmbeddedTarget():
+            from landline.upstream.embedded import EmbeddedTarget  # noqa: PLC0415
+
+            return EmbeddedTarget(name, resolve_model(target.gguf or target.model), _narrow(target, EngineSettings))
+        case settings.ChatCompletionsTarget():
+            dialect = ChatCompletions(_narrow(target, ChatCompletionsFlags))
+            api_key = os.environ[target.api_key_env] if target.api_key_env is not None else None
+            return HttpTarget(name, target.base_url, dialect, api_key=api_key, headers=target.headers)
+        case settings.ScriptedTarget():
+            return ScriptedTarget(name, Path(target.transcript))
+
+
+def _make_router(config: Config, targets: Mapping[str, Target]) -> Router[Target]:
+    routes: dict[str, list[Route[Target]]] = {}
+    for model, row in config.models.items():
+        upstreams = [split_upstream(reference) for reference in row.targets]
+        routes[model] = [Route(targets[upstream.target], upstream.model) for upstream in upstreams]
+    return Router(routes)
+
+
+def _model_lister(router: Router[Target]) -> Callable[[], list[ModelInfo]]:
+    rows = [ModelInfo(id=name, created=int(time.time()), owned_by="landline") for name in router.model_names]
+    return lambda: rows
+
+
+def _lifespan(
+    targets: Mapping[str, Target],
+) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
+    @contextlib.asynccontextmanager
+    async def open_targets(_: Starlette) -> AsyncGenerator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            for target in targets.values():
+                stack.push_async_callback(target.close)
+            await asyncio.gather(*(target.open() for target in targets.values()))
+            yield
+
+    return open_targets
+
+
+def _narrow(target: msgspec.Struct, kind: type[_SettingsT]) -> _SettingsT:
+    """The part of a target's settings that the lower room knows."""
+    return kind(**{field: getattr(target, field) for field in kind.__struct_fields__})
