@@ -42,6 +42,9 @@ def serve(
     ] = None,
     gguf: Annotated[Path | None, typer.Option(help="Serve this GGUF file instead of the default model.")] = None,
     model: Annotated[str | None, typer.Option(help="Serve this embedded model (`landline models`).")] = None,
+    context: Annotated[
+        int | None, typer.Option(min=256, help="Tokens of context for each of the embedded model's slots.")
+    ] = None,
     log_level: Annotated[
         LogLevel, typer.Option(envvar="LANDLINE_LOG_LEVEL", help="The least level of the log on standard error.")
     ] = "info",
@@ -51,7 +54,9 @@ def serve(
     from landline.cli.serve import ServeOptions, run_serve
 
     configure_logging(log_level)
-    raise typer.Exit(run_serve(ServeOptions(config=config, host=host, port=port, gguf=gguf, model=model)))
+    raise typer.Exit(
+        run_serve(ServeOptions(config=config, host=host, port=port, gguf=gguf, model=model, context=context))
+    )
 
 
 @app.command()

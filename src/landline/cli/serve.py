@@ -5,13 +5,17 @@ from pathlib import Path
 
 import msgspec
 import typer
+from msgspec.structs import replace
 
 from landline.app import run_server
 from landline.cli.check import print_problems
 from landline.cli.fetch import fetch_model
 from landline.cli.greeting import greeting
-from landline.config import Config, EmbeddedTarget, Overrides, Problem, default_config, load_config
+from landline.config import Config, EmbeddedTarget, Overrides, Problem, default_config, load_config, split_upstream
 from landline.engine.catalog import DEFAULT_MODEL, ModelUnavailableError, resolve_model
+
+CODEX_CONTEXT_TOKENS = 32768
+"""Codex CLI 0.169 sends some 10,000 tokens of tools and instructions before the first question."""
 
 
 class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +26,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     gguf: Path | None = None
     model: str | None = None
+    context: int | None = None
 
 
 def run_serve(options: ServeOptions) -> int:
@@ -49,19 +54,23 @@ def choose_config(options: ServeOptions) -> Config | list[Problem]:
     """
     overrides = Overrides(host=options.host, port=options.port)
     if options.config is None:
-        embedded = EmbeddedTarget(model=options.model, gguf=str(options.gguf.absolute()) if options.gguf else None)
+        embedded = _embedded_target(options)
         return default_config(embedded, _prepare(embedded), overrides)
-    if options.gguf is not None or options.model is not None:
-        option = "gguf" if options.gguf is not None else "model"
-        return [
-            Problem("", f"`--{option}` goes without a configuration; write it to an embedded target: `{option} = …`")
-        ]
+    for option, key in (("gguf", "gguf"), ("model", "model"), ("context", "context_per_slot")):
+        if getattr(options, option) is not None:
+            return [Problem("", f"`--{option}` goes without a configuration; write `{key} = …` to an embedded target")]
     config = load_config(options.config, os.environ, overrides)
     if isinstance(config, Config):
         for target in config.targets.values():
             if isinstance(target, EmbeddedTarget):
                 _prepare(target)
     return config
+
+
+def _embedded_target(options: ServeOptions) -> EmbeddedTarget:
+    gguf = str(options.gguf.absolute()) if options.gguf is not None else None
+    target = EmbeddedTarget(model=options.model, gguf=gguf)
+    return target if options.context is None else replace(target, context_per_slot=options.context)
 
 
 def _prepare(target: EmbeddedTarget) -> str:
@@ -74,5 +83,21 @@ def _prepare(target: EmbeddedTarget) -> str:
 
 
 def _greeting(config: Config, host: str, port: int) -> str:
-    names = [name for name in config.models if name != "*"]
-    return greeting(host, port, names[0] if names else "any", sockets=config.server.sockets)
+    name, reference = _first_model(config)
+    upstream = split_upstream(reference)
+    target = config.targets[upstream.target]
+    note = None
+    if isinstance(target, EmbeddedTarget) and target.context_per_slot < CODEX_CONTEXT_TOKENS:
+        note = (
+            f"Codex CLI needs {CODEX_CONTEXT_TOKENS:,} tokens of context and a model that can use them; this one has "
+            f"{target.context_per_slot:,}. Bring one: landline serve --gguf FILE --context {CODEX_CONTEXT_TOKENS}"
+        )
+    model = (upstream.model or "any") if name == "*" else name
+    return greeting(host, port, model, sockets=config.server.sockets, note=note)
+
+
+def _first_model(config: Config) -> tuple[str, str]:
+    """A model to show in examples, with its first target: by name, or whatever the upstream makes of any name."""
+    named = [name for name in config.models if name != "*"]
+    name = named[0] if named else "*"
+    return name, config.models[name].targets[0]

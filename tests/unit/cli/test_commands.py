@@ -1,8 +1,10 @@
 """The commands answer with the right text and exit status, and start quickly."""
 
+import errno
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -111,12 +113,13 @@ def test_serve_refuses_a_wrong_file(run: CliRunner, tmp_path: Path) -> None:
     assert "server.prot" in result.stderr
 
 
-@pytest.mark.parametrize("option", ["gguf", "model"])
+@pytest.mark.parametrize("option", ["gguf", "model", "context"])
 def test_a_model_option_beside_a_file_is_refused(tmp_path: Path, option: str) -> None:
     options = ServeOptions(
         config=Path(put(tmp_path / "good.toml", GOOD)),
         gguf=tmp_path / "x.gguf" if option == "gguf" else None,
         model="x" if option == "model" else None,
+        context=4096 if option == "context" else None,
     )
     found = choose_config(options)
     assert isinstance(found, list)
@@ -141,3 +144,50 @@ def test_a_gguf_file_is_served_under_its_own_name_and_every_other(tmp_path: Path
     assert isinstance(config, Config)
     assert list(config.models) == ["tiny", "*"]
     assert config.targets == {"embedded": EmbeddedTarget(gguf=str(file))}
+
+
+def test_context_of_the_embedded_model_is_an_option(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.gguf"
+    file.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + bytes(16))
+    config = choose_config(ServeOptions(gguf=file, context=32768))
+    assert isinstance(config, Config)
+    assert config.targets == {"embedded": EmbeddedTarget(gguf=str(file), context_per_slot=32768)}
+
+
+def test_a_server_that_starts_says_what_to_paste(
+    run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_and_stop(config: Config, *, on_started: Callable[[str, int], None]) -> int:
+        on_started(config.server.host, 4711)
+        return 3
+
+    monkeypatch.setattr("landline.cli.serve.run_server", start_and_stop)
+    result = run.invoke(app, ["serve", "--config", put(tmp_path / "good.toml", GOOD)])
+    assert result.exit_code == 3
+    assert "Landline listens on http://127.0.0.1:4711/v1\nModel: demo\n" in result.stdout
+    assert "32,768 tokens" not in result.stdout
+
+
+def test_a_small_embedded_context_is_said_to_be_too_small_for_codex(
+    run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_and_stop(config: Config, *, on_started: Callable[[str, int], None]) -> int:
+        on_started(config.server.host, 1)
+        return 0
+
+    monkeypatch.setattr("landline.cli.serve.run_server", start_and_stop)
+    (tmp_path / "tiny.gguf").write_bytes(b"GGUF" + (3).to_bytes(4, "little") + bytes(16))
+    words = ["serve", "--gguf", str(tmp_path / "tiny.gguf"), "--context"]
+    assert "Codex CLI needs 32,768 tokens of context" in run.invoke(app, [*words, "4096"]).stdout
+    assert "Codex CLI needs" not in run.invoke(app, [*words, "32768"]).stdout
+
+
+def test_an_address_that_is_taken_is_told(run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(config: Config, *, on_started: object) -> int:
+        del config, on_started
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
+    monkeypatch.setattr("landline.cli.serve.run_server", refuse)
+    result = run.invoke(app, ["serve", "--config", put(tmp_path / "good.toml", GOOD), "--port", "8123"])
+    assert result.exit_code == 1
+    assert "Cannot listen on 127.0.0.1:8123: Address already in use." in result.stderr
