@@ -29,6 +29,8 @@ class FakeRunner:
         self.started: list[Turn] = []
         self.stopped: list[str] = []
         self.open_count = 0
+        self.on_stop: Callable[[], object] = lambda: None
+        self.was_stopped = asyncio.Event()
         self.ended = asyncio.Event()
         """Set whenever a turn's generator was closed, by its end or by an abort."""
 
@@ -46,6 +48,14 @@ class FakeRunner:
 
     def stop(self, response_id: str) -> None:
         self.stopped.append(response_id)
+        self.was_stopped.set()
+        self.on_stop()
+
+    async def all_closed(self) -> None:
+        """Returns once no turn's generator is open."""
+        while self.open_count:
+            self.ended.clear()
+            await self.ended.wait()
 
 
 class RunningEdge(msgspec.Struct):

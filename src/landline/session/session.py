@@ -91,6 +91,8 @@ class Session:
             head = _HEAD_DECODER.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return _send_error(api_error("invalid_json", f"Expected one JSON object a frame: {error}."))
+        except RecursionError:
+            return _send_error(api_error("invalid_json", "Expected a JSON object; this one is nested too deeply."))
         match _text(head.type):
             case "response.create":
                 return self._receive_create(request, head.stream_id, _text(head.previous_response_id), len(data), now)

@@ -145,6 +145,8 @@ def decode_create(body: bytes | str) -> CreateRequest | ApiError:
         return validation_error(error)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return api_error("invalid_json", f"Expected a JSON object; the body could not be read: {error}.")
+    except RecursionError:
+        return api_error("invalid_json", "Expected a JSON object; this one is nested too deeply.")
 
 
 def is_null(raw: Raw) -> bool:

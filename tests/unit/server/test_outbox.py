@@ -1,0 +1,146 @@
+import asyncio
+
+from landline.server import outbox as outbox_module
+from landline.server.outbox import HIGH_WATER_BYTES, Outbox
+
+BIG = b"x" * (HIGH_WATER_BYTES + 1)
+
+
+class Client:
+    """An ASGI `send` that can stand still, as for a client that does not read."""
+
+    def __init__(self, *, is_reading: bool = True) -> None:
+        self.messages: list[dict[str, object]] = []
+        self.reads = asyncio.Event()
+        self.is_waited_for = asyncio.Event()
+        self._changed = asyncio.Event()
+        if is_reading:
+            self.reads.set()
+
+    async def send(self, message) -> None:
+        self.is_waited_for.set()
+        await self.reads.wait()
+        self.messages.append(dict(message))
+        self._changed.set()
+
+    async def receive(self, count: int) -> list[object]:
+        """The texts, once so many messages have come."""
+        async with asyncio.timeout(5):
+            while len(self.messages) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.texts
+
+    @property
+    def texts(self) -> list[object]:
+        return [message.get("text") for message in self.messages]
+
+
+async def test_flush_writes_at_once_and_in_order():
+    client = Client()
+    outbox = Outbox(client.send)
+    outbox.put([b"1", "zwei ü".encode()])
+    outbox.put([b"3"])
+    await outbox.flush()
+    assert client.texts == ["1", "zwei ü", "3"]
+
+
+async def test_flush_later_does_not_wait_for_a_slow_client():
+    client = Client(is_reading=False)
+    outbox = Outbox(client.send)
+    outbox.put([b"1"])
+    outbox.flush_later()
+    outbox.put([b"2"])
+    outbox.flush_later()
+    client.reads.set()
+    assert await client.receive(2) == ["1", "2"]
+
+
+async def test_a_turn_that_is_cancelled_while_it_writes_loses_no_frame():
+    client = Client(is_reading=False)
+    outbox = Outbox(client.send)
+    outbox.put([b"1", b"2"])
+    writing = asyncio.create_task(outbox.flush())
+    await client.is_waited_for.wait()
+    writing.cancel()
+    await asyncio.wait({writing})
+    client.reads.set()
+    assert await client.receive(2) == ["1", "2"]
+
+
+async def test_turns_wait_while_too_much_is_queued():
+    client = Client(is_reading=False)
+    outbox = Outbox(client.send)
+    outbox.put([BIG])
+    first = asyncio.create_task(outbox.flush())
+    await client.is_waited_for.wait()
+    outbox.put([b"2"])
+    second = asyncio.create_task(outbox.flush())
+    done, _ = await asyncio.wait({first, second}, timeout=0.01)
+    assert done == set()
+    client.reads.set()
+    await asyncio.wait_for(asyncio.gather(first, second), 5)
+    assert client.texts[1] == "2"
+
+
+async def test_another_turn_goes_on_while_little_is_queued():
+    client = Client(is_reading=False)
+    outbox = Outbox(client.send)
+    outbox.put([b"1"])
+    first = asyncio.create_task(outbox.flush())
+    await client.is_waited_for.wait()
+    outbox.put([b"2"])
+    await asyncio.wait_for(outbox.flush(), 5)
+    assert client.texts == []
+    client.reads.set()
+    await first
+    assert client.texts == ["1", "2"]
+
+
+async def test_the_close_frame_comes_last_and_nothing_after_it():
+    client = Client()
+    outbox = Outbox(client.send)
+    outbox.put([b"1"])
+    outbox.put_close(1001, "done")
+    outbox.put([b"late"])
+    outbox.put_close(1011, "later")
+    await outbox.flush()
+    assert client.messages[1:] == [{"type": "websocket.close", "code": 1001, "reason": "done"}]
+
+
+async def test_a_lost_client_frees_everyone_who_waits():
+    client = Client(is_reading=False)
+    outbox = Outbox(client.send)
+    outbox.put([BIG])
+    outbox.flush_later()
+    await client.is_waited_for.wait()
+    waiting = asyncio.create_task(outbox.flush())
+    await outbox.drop()
+    await asyncio.wait_for(waiting, 5)
+    outbox.put([b"2"])
+    await outbox.flush()
+    assert client.messages == []
+
+
+async def test_a_send_that_fails_ends_the_outbox_silently():
+    calls: list[object] = []
+
+    async def send(message) -> None:
+        calls.append(message)
+        raise OSError("gone")
+
+    outbox = Outbox(send)
+    outbox.put([b"1", b"2"])
+    await outbox.flush()
+    outbox.put([b"3"])
+    await outbox.flush()
+    assert len(calls) == 1
+
+
+async def test_an_outbox_overflows_when_nobody_reads(monkeypatch):
+    monkeypatch.setattr(outbox_module, "OVERFLOW_BYTES", 10)
+    outbox = Outbox(Client(is_reading=False).send)
+    outbox.put([b"x" * 10])
+    assert not outbox.is_overflowing
+    outbox.put([b"x"])
+    assert outbox.is_overflowing
