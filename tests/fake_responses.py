@@ -1,5 +1,6 @@
 """A scripted Responses server: both transports, connection-local memory, and a record of every byte it was sent."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -34,8 +35,12 @@ class Reply:
 class Fail:
     """Answers with an error: as a frame on the socket, as a status over HTTP."""
 
-    def __init__(self, frame: Object, *, status: int = 400, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, frame: Object, *, status: int = 400, headers: dict[str, str] | None = None, is_late: bool = False
+    ) -> None:
         self.frame = frame
+        self.is_late = is_late
+        """Whether a response was created before, and its `response.failed` follows."""
         self.status = status
         self.headers = headers or {}
 
@@ -47,7 +52,11 @@ class CutLine:
         self.after_text = after_text
 
 
-Step = Reply | Fail | CutLine
+class Silence:
+    """Never answers."""
+
+
+Step = Reply | Fail | CutLine | Silence
 
 
 class FakeResponses:
@@ -125,8 +134,16 @@ class FakeResponses:
             case Reply() as reply:
                 response_id, output = await self._answer(reply, history, socket.send_json)
                 memory[response_id] = history + output
+            case Fail(is_late=True) as fail:
+                await socket.send_json({"type": "response.created", "response": {"id": "resp_late"}})
+                await socket.send_json(fail.frame)
+                await socket.send_json(
+                    {"type": "response.failed", "response": {"id": "resp_late", "error": fail.frame["error"]}}
+                )
             case Fail() as fail:
                 await socket.send_json(fail.frame)
+            case Silence():
+                pass
             case CutLine() as cut:
                 if cut.after_text is not None:
                     await socket.send_json({"type": "response.output_text.delta", "delta": cut.after_text})
@@ -148,11 +165,14 @@ class FakeResponses:
         async def emit(event: Object) -> None:
             await response.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
 
+        if isinstance(step, Silence):
+            await asyncio.Event().wait()
         if isinstance(step, CutLine):
             await emit({"type": "response.output_text.delta", "delta": step.after_text or ""})
             assert request.transport is not None
             request.transport.close()
             raise ClientConnectionError
+        assert isinstance(step, Reply)
         await self._answer(step, json.loads(body)["input"], emit)
         await response.write(b"data: [DONE]\n\n")
         return response

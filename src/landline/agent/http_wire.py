@@ -23,6 +23,7 @@ class HttpWire:
     def __init__(self, http: aiohttp.ClientSession, url: str, *, idle_timeout_s: float) -> None:
         self._http = http
         self._url = url
+        self._idle_timeout_s = idle_timeout_s
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=30.0, sock_read=idle_timeout_s)
 
     async def exchange(self, body: bytes, on_event: Callable[[str | None], None]) -> Ending:
@@ -37,7 +38,7 @@ class HttpWire:
         except aiohttp.ClientConnectorError as error:
             return Cut(f"cannot connect to {self._url}: {error}", is_worth_retrying=False)
         except TimeoutError:
-            return Cut("nothing came for too long")
+            return Cut(f"nothing came for {self._idle_timeout_s:g} s")
         except (aiohttp.ClientError, OSError) as error:
             return Cut(str(error) or type(error).__name__)
 

@@ -63,10 +63,12 @@ class SocketWire:
     async def exchange(self, frame: bytes, on_event: Callable[[str | None], None]) -> Ending:
         """Sends one `response.create` on the open socket and reads to the end of its response.
 
-        After a `Cut` the socket is closed: what is left of an abandoned response must not be read as the next one's.
+        A response that broke off in the middle closes the socket: what may be left of it (some servers send
+        `response.failed` behind an `error`) must not be read as the next one's.
         """
         assert self._socket is not None
         reader = AnswerReader()
+        event_count = 0
         try:
             await self._socket.send_frame(frame, WSMsgType.TEXT)
             while reader.ending is None:
@@ -74,12 +76,13 @@ class SocketWire:
                 if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                     reader.ending = Cut(self._reason(message))
                     break
+                event_count += 1
                 on_event(reader.feed(_bytes_of(message)))
         except TimeoutError:
             reader.ending = Cut(f"nothing came for {self._idle_timeout_s:g} s")
         except (aiohttp.ClientError, OSError) as error:
             reader.ending = Cut(str(error) or type(error).__name__)
-        if isinstance(reader.ending, Cut):
+        if isinstance(reader.ending, Cut) or (isinstance(reader.ending, ApiError) and event_count > 1):
             await self.close()
         return reader.ending
 

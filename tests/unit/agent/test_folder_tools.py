@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from landline.agent.folder_tools import MAX_SEARCHED_BYTES, folder_tools
+from landline.agent.folder_tools import MAX_LINE_CHARACTERS, MAX_SEARCHED_BYTES, folder_tools
 from landline.agent.tools import ToolOutput, encode_tools, run_tool
 
 _NOTE_BYTES = 120
@@ -102,6 +102,11 @@ def test_grep_finds_lines_in_all_text_files_and_follows_no_link_outside(tmp_path
 def test_grep_text_is_taken_literally(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("a.b\naxb")
     assert use(tmp_path, "grep", text="a.b") == "f:1: a.b"
+
+
+def test_grep_cuts_long_lines(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("needle" + "x" * 5000)
+    assert len(use(tmp_path, "grep", text="needle")) == len("f:1: ") + MAX_LINE_CHARACTERS
 
 
 def test_grep_says_when_nothing_was_found_and_what_was_passed_over(tmp_path: Path) -> None:

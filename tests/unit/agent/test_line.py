@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from byte_relay import ByteRelay
-from fake_responses import CutLine, Fail, FakeResponses, Reply
+from fake_responses import CutLine, Fail, FakeResponses, Reply, Silence
 from landline.agent import AgentSettings, Endpoint, RunResult, SilentReporter, Tool, run_agent
 
 ECHO = Tool("echo", "Says it again.", {"type": "object"}, lambda arguments: f"heard {arguments} " + "x" * 500)
@@ -228,6 +228,26 @@ async def test_429_waits_as_long_as_it_says_and_asks_again(transport: Any, fail:
         endpoint = Endpoint(base_url=fake.base_url, transport=transport)
         result = await run_agent("why?", endpoint=endpoint, tools=TOOLS, sleep=sleep)
     assert (result.outcome, waits) == ("answered", [2.5])
+
+
+async def test_error_in_mid_response_leaves_nothing_for_the_next_turn_to_read() -> None:
+    error = {"type": "server_error", "code": "server_error", "message": "broke", "headers": {"retry-after": "0"}}
+    late = Fail({"type": "error", "status": 500, "error": error}, is_late=True)
+    async with FakeResponses(call(1), late, call(2), Reply("done")).serving() as fake:
+        result = await run(fake)
+    assert result.outcome == "answered"
+    assert len(fake.upgrades) == 2
+    assert len(result.turns) == 3
+
+
+@pytest.mark.parametrize("transport", ["ws", "http"])
+async def test_silent_server_is_given_up_after_the_idle_time(transport: Any) -> None:
+    async with FakeResponses(Silence(), Silence()).serving() as fake:
+        endpoint = Endpoint(base_url=fake.base_url, transport=transport, idle_timeout_s=0.05)
+        result = await run_agent("why?", endpoint=endpoint, tools=TOOLS)
+    assert result.outcome == "failed"
+    assert "0.05 s" in result.message
+    assert fake.steps == []
 
 
 async def test_429_of_a_delta_is_followed_by_full_history() -> None:
