@@ -18,6 +18,8 @@ from landline.config.settings import (
     split_upstream,
 )
 from landline.engine.catalog import CATALOGUE
+from landline.engine.gguf import NotGgufError, read_gguf_head
+from landline.upstream.script import ScriptError, load_script
 
 _TARGET_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -61,7 +63,7 @@ def _check_target(path: str, target: TargetSettings, environment: Mapping[str, s
         case ChatCompletionsTarget():
             yield from _check_chat_completions(path, target, environment)
         case ScriptedTarget():
-            yield from _check_file(join_path(path, "transcript"), target.transcript)
+            yield from _check_transcript(join_path(path, "transcript"), target.transcript)
         case _:
             assert_never(target)
 
@@ -71,9 +73,11 @@ def _check_embedded(path: str, target: EmbeddedTarget) -> Iterator[Problem]:
         yield Problem(path, "expected `model` or `gguf`, got both; keep one")
     if target.model is not None and target.model not in CATALOGUE:
         yield Problem(join_path(path, "model"), f"no model {target.model!r}{did_you_mean(target.model, CATALOGUE)}")
-    for name, file in (("gguf", target.gguf), ("mmproj", target.mmproj), ("chat_template", target.chat_template)):
+    for name, file in (("gguf", target.gguf), ("mmproj", target.mmproj)):
         if file is not None:
-            yield from _check_file(join_path(path, name), file)
+            yield from _check_gguf(join_path(path, name), file)
+    if target.chat_template is not None:
+        yield from _check_file(join_path(path, "chat_template"), target.chat_template)
 
 
 def _check_chat_completions(
@@ -91,6 +95,26 @@ def _check_chat_completions(
             f"the environment variable {target.api_key_env!r} is not set; export it before the start, "
             "or drop the setting if the upstream asks for no key",
         )
+
+
+def _check_gguf(path: str, name: str) -> Iterator[Problem]:
+    missing = list(_check_file(path, name))
+    try:
+        if not missing:
+            read_gguf_head(Path(name))
+    except (NotGgufError, OSError) as error:
+        yield Problem(path, str(error))
+    yield from missing
+
+
+def _check_transcript(path: str, name: str) -> Iterator[Problem]:
+    missing = list(_check_file(path, name))
+    try:
+        if not missing:
+            load_script(Path(name))
+    except ScriptError as error:
+        yield Problem(path, str(error))
+    yield from missing
 
 
 def _check_file(path: str, name: str) -> Iterator[Problem]:

@@ -86,12 +86,12 @@ def test_flags_and_engine_settings_stand_beside_a_targets_own_keys(tmp_path: Pat
 
 def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "play").mkdir()
-    (tmp_path / "play" / "demo.toml").write_text("")
+    (tmp_path / "play" / "demo.jsonl").write_text('[[{"type": "text", "text": "Hello."}]]')
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    text = '[targets.t]\ndialect = "scripted"\ntranscript = "play/demo.toml"\n' + MODEL
+    text = '[targets.t]\ndialect = "scripted"\ntranscript = "play/demo.jsonl"\n' + MODEL
     assert accepted(load(tmp_path, text)).targets["t"] == ScriptedTarget(
-        transcript=str((tmp_path / "play" / "demo.toml").resolve())
+        transcript=str((tmp_path / "play" / "demo.jsonl").resolve())
     )
 
 
@@ -190,9 +190,23 @@ def test_a_key_that_is_not_in_the_environment_stops_the_start(tmp_path: Path) ->
 
 
 def test_both_a_model_and_a_file_are_one_too_many(tmp_path: Path) -> None:
-    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    (tmp_path / "a.gguf").write_bytes(b"GGUF" + (3).to_bytes(4, "little") + bytes(16))
     text = CHAT + '[targets.u]\ndialect = "embedded"\nmodel = "smollm2-135m-instruct"\ngguf = "a.gguf"\n'
     assert problems(tmp_path, text) == ["targets.u: expected `model` or `gguf`, got both; keep one"]
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").write_bytes(b"PK")
+    (message,) = problems(tmp_path, CHAT + '[targets.u]\ndialect = "embedded"\ngguf = "a.gguf"\n')
+    assert message.startswith("targets.u.gguf: ")
+    assert "not a GGUF file" in message
+
+
+def test_a_transcript_that_cannot_be_played_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('[[{"type": "txt"}]]')
+    (message,) = problems(tmp_path, CHAT + '[targets.u]\ndialect = "scripted"\ntranscript = "a.jsonl"\n')
+    assert message.startswith("targets.u.transcript: ")
+    assert "txt" in message
 
 
 def test_a_file_that_serves_nothing_is_refused(tmp_path: Path) -> None:
