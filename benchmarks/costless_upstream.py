@@ -7,6 +7,7 @@ answer at once, `many` writes each of its events on its own, as a model that dec
 import asyncio
 import json
 import sys
+from typing import cast
 
 import uvloop
 
@@ -46,8 +47,7 @@ class _Connection(asyncio.Protocol):
         self._head = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if not self._missing:

@@ -58,22 +58,37 @@ class ResponsesSocket:
         await self._http.close()
 
     async def send(self, event: dict[str, Any]) -> None:
-        await self._socket.send_str(json.dumps(event))
+        await self.send_text(json.dumps(event))
+
+    async def send_text(self, frame: str) -> None:
+        await self._socket.send_str(frame)
 
     async def create(self, **fields: Any) -> None:
         await self.send({"type": "response.create", **fields})
 
+    async def send_bytes(self, frame: bytes) -> None:
+        await self._socket.send_bytes(frame)
+
     async def receive(self) -> dict[str, Any]:
         """The next message; fails when the socket closes instead."""
-        message = await asyncio.wait_for(self._socket.receive(), ANSWER_TIMEOUT_S)
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            message = await self._socket.receive()
         assert message.type is aiohttp.WSMsgType.TEXT, f"got {message.type.name} {message.data!r}"
         return json.loads(message.data)
 
+    async def receive_close(self) -> int | None:
+        """Waits for the server to close; its code. Messages before it are passed over."""
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            while (await self._socket.receive()).type is aiohttp.WSMsgType.TEXT:
+                pass
+        return self._socket.close_code
+
     async def receive_until(self, *types: str) -> list[dict[str, Any]]:
-        """All messages up to the first of one of these types."""
-        events = [await self.receive()]
-        while events[-1]["type"] not in types:
-            events.append(await self.receive())
+        """All messages up to the first of one of these types; fails when it does not come in time."""
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            events = [await self.receive()]
+            while events[-1]["type"] not in types:
+                events.append(await self.receive())
         return events
 
     async def turn(self, **fields: Any) -> list[dict[str, Any]]:

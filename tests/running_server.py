@@ -2,6 +2,7 @@
 
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -82,9 +83,12 @@ class RunningServer:
             if text in line:
                 return line
 
-    @property
-    def process_id(self) -> int:
-        return self._process.pid
+    def send_signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Blocks until the process ends; its exit code."""
+        return self._process.wait(STOP_TIMEOUT_S)
 
     def _read_output(self) -> None:
         assert self._process.stdout is not None

@@ -1,14 +1,17 @@
 """The Codex CLI from npm, unmodified, against Landline: over its socket, over HTTP, custom tools and code mode."""
 
 import json
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from byte_relay import ByteRelay, client_messages, client_requests
-from chat_scenario import Scenario
-from chat_script import Answer, call, custom_call
+from chat_scenario import Scenario, assert_continues
+from chat_script import Answer, Call, Refused, call, custom_call
 from codex_cli import CODE_MODE_SLUG, PLAIN_TOOLS_SLUG, CodexRun, run_codex
 from fake_chat_server import Script
 from running_server import RunningServer
@@ -24,6 +27,11 @@ def test_twenty_shell_calls_go_as_deltas_over_one_socket(
     scenario = scripted(*(call("exec_command", cmd=f"echo number {number}") for number in range(CALLS)), _DONE)
     run, relay = _run(landline, scenario, tmp_path)
     assert run.answer == "All done.", run.report
+    upgrade = relay.connections[0].response_head
+    assert b"permessage-deflate" in upgrade
+    assert b"client_no_context_takeover" not in upgrade
+    window = re.search(rb"client_max_window_bits=(\d+)", upgrade)
+    assert window is None or window[1] == b"15"
     frames = _socket_frames(relay)
     assert len(frames) == CALLS + 2
     warm_up, first, *deltas = frames
@@ -36,6 +44,45 @@ def test_twenty_shell_calls_go_as_deltas_over_one_socket(
     scenario.assert_conversation()
     for number, received in enumerate(scenario.received[1:]):
         assert f"number {number}" in str(received.messages[-1]["content"])
+
+
+def test_parallel_calls_are_answered_together(landline: RunningServer, scripted: Script, tmp_path: Path) -> None:
+    calls = tuple(Call("exec_command", {"cmd": f"echo parallel {number}"}) for number in range(3))
+    scenario = scripted(Answer("Three at once.", reasoning="Let me see.", calls=calls), _DONE)
+    run, relay = _run(landline, scenario, tmp_path)
+    assert run.answer == "All done.", run.report
+    assert [item["type"] for item in _socket_frames(relay)[-1]["input"]] == ["function_call_output"] * 3
+    scenario.assert_conversation()
+
+
+def test_cut_line_is_resumed_with_the_same_conversation(
+    landline: RunningServer, scripted: Script, tmp_path: Path
+) -> None:
+    half = Answer("All done.", pause_after=2)
+    scenario = scripted(call("exec_command", cmd="echo before the cut"), half, half)
+
+    def cut(relay: ByteRelay) -> None:
+        scenario.wait_for_requests(2)
+        relay.cut()
+        scenario.release()
+        scenario.release()
+
+    run, relay = _run(landline, scenario, tmp_path, during=cut)
+    assert run.answer == "All done.", run.report
+    assert len(relay.connections) == 2
+    resent = json.loads(client_messages(relay.connections[1])[-1])
+    assert resent.get("previous_response_id") is None
+    first, *asked_again = scenario.received
+    assert all(each.messages == asked_again[0].messages for each in asked_again)
+    assert_continues(first, asked_again[0])
+
+
+def test_rate_limit_is_waited_out(landline: RunningServer, scripted: Script, tmp_path: Path) -> None:
+    limited = Refused(429, "Too fast.", type="rate_limit_error", headers={"retry-after": "1"})
+    scenario = scripted(call("exec_command", cmd="echo before the limit"), limited, _DONE)
+    run, _ = _run(landline, scenario, tmp_path)
+    assert run.answer == "All done.", run.report
+    assert scenario.received[1].messages == scenario.received[2].messages
 
 
 def test_falls_back_to_http_when_sockets_are_off(
@@ -82,10 +129,19 @@ def test_code_mode_calls_a_custom_tool_in_a_namespace(
 _DONE = Answer("All done.")
 
 
-def _run(server: RunningServer, scenario: Scenario, folder: Path, *, like: str = "") -> tuple[CodexRun, ByteRelay]:
+def _run(
+    server: RunningServer,
+    scenario: Scenario,
+    folder: Path,
+    *,
+    like: str = "",
+    during: Callable[[ByteRelay], None] | None = None,
+) -> tuple[CodexRun, ByteRelay]:
+    """Runs one task; `during` is called beside it."""
     work_folder = folder / "work"
     work_folder.mkdir()
-    with ByteRelay(server.port) as relay:
+    with ByteRelay(server.port) as relay, ThreadPoolExecutor(1) as beside:
+        done = beside.submit(during, relay) if during is not None else None
         run = run_codex(
             "Do what is to be done.",
             base_url=relay.base_url,
@@ -94,6 +150,8 @@ def _run(server: RunningServer, scenario: Scenario, folder: Path, *, like: str =
             work_folder=work_folder,
             like=like,
         )
+        if done is not None:
+            done.result()
     return run, relay
 
 

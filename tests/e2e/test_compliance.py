@@ -93,7 +93,7 @@ async def test_streaming_response(strict_landline: RunningServer, scripted: Scri
             ["message", "function_call", "function_call"],
         ),
         (Answer(refusal="I would rather not."), ["message"]),
-        (Answer(""), ["message"]),
+        (Answer(""), []),
     ],
     ids=["reasoning", "parallel calls", "refusal", "empty"],
 )

@@ -1,0 +1,229 @@
+"""The embedded target with the real model: what stays warm, what is enforced, what happens when its process dies."""
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from embedded_model import (
+    Heard,
+    ask,
+    call_output,
+    embedded_target,
+    function,
+    prompt_of,
+    start,
+    user,
+)
+from landline.upstream.embedded import EmbeddedTarget
+from landline.wire.errors import ApiError
+from landline.wire.items import encode_item
+from landline.wire.model_events import Accepted, Failed, Finished, TextDelta
+
+pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module")]
+
+RIVERS = "Rivers carry water from the mountains to the sea. " * 12
+WEATHER = function("get_weather", {"city": {"type": "string"}, "unit": {"enum": ["celsius", "fahrenheit"]}})
+SEARCH = function("search", {"query": {"type": "string"}, "limit": {"type": "integer"}}, ["query"])
+SHELL = {"type": "custom", "name": "shell", "description": "Runs a command."}
+TRIES = 20
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def target() -> AsyncIterator[EmbeddedTarget]:
+    async with embedded_target() as made:
+        yield made
+
+
+async def test_a_continuation_reads_only_what_is_new(target: EmbeddedTarget) -> None:
+    first = await ask(target, start(user(RIVERS + "Tell me more.")), max_output_tokens=40)
+    second = await ask(target, first.then(user("And lakes?")), max_output_tokens=16)
+    assert first.usage.cached_tokens < 20
+    assert second.usage.cached_tokens >= 0.9 * first.tokens
+    third = await ask(target, second.then(user("And seas?")), max_output_tokens=16)
+    assert third.usage.cached_tokens >= 0.9 * second.tokens
+
+
+async def test_an_answer_that_ended_by_itself_is_continued_warm(target: EmbeddedTarget) -> None:
+    first = await ask(target, start(user(RIVERS + "Say yes.")), temperature=0)
+    assert first.end == Finished()
+    second = await ask(target, first.then(user("Say no.")), max_output_tokens=16)
+    assert second.usage.cached_tokens >= 0.9 * first.tokens
+
+
+async def test_a_call_and_its_output_are_continued_warm(target: EmbeddedTarget) -> None:
+    asked = {"tools": [WEATHER, SEARCH], "instructions": "You are a helpful assistant."}
+    first = await ask(target, start(user(RIVERS + "Weather in Paris?")), **asked, tool_choice="required")
+    [(call, _)] = first.calls
+    history = first.then(call_output(call.call_id, '{"sky": "clear"}'))
+    second = await ask(target, history, **asked, max_output_tokens=16)
+    assert second.usage.cached_tokens >= 0.9 * first.tokens
+
+
+async def test_forks_of_one_answer_are_all_warm(target: EmbeddedTarget) -> None:
+    root = await ask(target, start(user(RIVERS + "Who are you?")), max_output_tokens=30)
+    forks = [await ask(target, root.then(user(f"Tell me about {each}.")), max_output_tokens=16) for each in "ABC"]
+    again = [await ask(target, fork.then(user("Go on.")), max_output_tokens=16) for fork in forks]
+    assert all(fork.usage.cached_tokens >= 0.9 * root.tokens for fork in forks)
+    assert all(two.usage.cached_tokens >= 0.9 * one.tokens for one, two in zip(forks, again, strict=True))
+
+
+async def test_a_parked_lineage_is_woken(target: EmbeddedTarget) -> None:
+    parked = await ask(target, start(user("First of all. " + RIVERS)), max_output_tokens=16)
+    for number in range(target.settings.slots):
+        await ask(target, start(user(f"Number {number}. " + RIVERS)), max_output_tokens=16)
+    woken = await ask(target, parked.then(user("Go on.")), max_output_tokens=16)
+    assert woken.usage.cached_tokens >= 0.9 * parked.tokens
+
+
+async def test_a_warm_up_prefills_and_says_nothing(target: EmbeddedTarget) -> None:
+    history = start(user("Warm. " + RIVERS))
+    warm_up = await ask(target, history, generate=False)
+    assert (warm_up.text, warm_up.usage.output_tokens, warm_up.end) == ("", 0, Finished())
+    turn = await ask(target, history, max_output_tokens=16)
+    assert turn.usage.input_tokens == warm_up.usage.input_tokens
+    assert turn.usage.cached_tokens >= warm_up.usage.input_tokens - 1
+
+
+async def test_a_cancelled_turn_stops_and_keeps_its_kv(target: EmbeddedTarget) -> None:
+    history = start(user("A long story, please. " + RIVERS))
+    stream = target.stream(prompt_of(history, max_output_tokens=2000, temperature=0))
+    async for batch in stream:
+        if any(isinstance(event, TextDelta) for event in batch):
+            break
+    await stream.aclose()
+    after = await ask(target, history, max_output_tokens=16)
+    assert after.usage.cached_tokens >= after.usage.input_tokens - 1
+
+
+async def test_turns_run_at_once(target: EmbeddedTarget) -> None:
+    streams = [
+        target.stream(prompt_of(start(user(f"Count to {number}.")), max_output_tokens=64, temperature=0))
+        for number in range(target.settings.slots)
+    ]
+    for stream in streams:  # all have begun before any is read to its end
+        assert await anext(stream) == [Accepted()]
+    for stream in streams:
+        *_, last = [event async for batch in stream for event in batch]
+        assert isinstance(last, Finished)
+
+
+async def test_max_output_tokens_makes_the_turn_incomplete(target: EmbeddedTarget) -> None:
+    heard = await ask(target, start(user("Tell me a long story.")), max_output_tokens=16)
+    assert (heard.usage.output_tokens, heard.end) == (16, Finished("max_output_tokens"))
+
+
+async def test_a_call_that_is_cut_is_incomplete(target: EmbeddedTarget) -> None:
+    tool = function("note", {"text": {"type": "string", "minLength": 200}})
+    heard = await ask(target, start(user("Note it.")), tools=[tool], tool_choice="required", max_output_tokens=16)
+    assert heard.end == Finished("max_output_tokens")
+    [(call, _)] = heard.calls
+    assert call.name == "note"
+
+
+async def test_required_calls_always_parse(target: EmbeddedTarget) -> None:
+    for number in range(TRIES):
+        heard = await ask(
+            target, start(user(f"Question {number}.")), tools=[WEATHER, SEARCH, SHELL], tool_choice="required"
+        )
+        [(call, arguments)] = heard.calls
+        assert (heard.text, heard.end) == ("", Finished())
+        if call.name == "get_weather":
+            assert set(json.loads(arguments)) == {"city", "unit"}
+        elif call.name == "search":
+            assert isinstance(json.loads(arguments)["query"], str)
+        else:
+            assert (call.name, call.kind) == ("shell", "custom")
+
+
+@pytest.mark.parametrize("tool", [WEATHER, SHELL], ids=["function", "custom"])
+async def test_a_named_tool_is_the_one_that_is_called(target: EmbeddedTarget, tool: dict[str, object]) -> None:
+    choice = {"type": tool["type"], "name": tool["name"]}
+    heard = await ask(target, start(user("Hello.")), tools=[WEATHER, SEARCH, SHELL], tool_choice=choice)
+    [(call, _)] = heard.calls
+    assert (call.name, call.kind) == (tool["name"], tool["type"])
+
+
+async def test_json_schema_answers_always_parse(target: EmbeddedTarget) -> None:
+    properties = {
+        "name": {"type": "string"},
+        "age": {"type": "integer"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+    }
+    schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    answer_format = {"type": "json_schema", "name": "person", "schema": schema, "strict": True}
+    for number in range(TRIES):
+        heard = await ask(target, start(user(f"Invent person {number}.")), text={"format": answer_format})
+        assert heard.end == Finished()
+        made = json.loads(heard.text)
+        assert [type(made[name]) for name in properties] == [str, int, list]
+
+
+async def test_a_json_object_answer_parses(target: EmbeddedTarget) -> None:
+    heard = await ask(target, start(user("Describe a cat as JSON.")), text={"format": {"type": "json_object"}})
+    assert heard.end == Finished()
+    assert isinstance(json.loads(heard.text), dict)
+
+
+async def test_logprobs_come_with_the_text(target: EmbeddedTarget) -> None:
+    asked = {"include": ["message.output_text.logprobs"], "top_logprobs": 2, "max_output_tokens": 16}
+    heard = await ask(target, start(user("Hello.")), **asked)
+    deltas = [event for event in heard.events if isinstance(event, TextDelta)]
+    assert all(delta.logprobs and len(delta.logprobs[0].top_logprobs) == 2 for delta in deltas)
+
+
+async def test_a_prompt_that_does_not_fit_is_refused_with_numbers(target: EmbeddedTarget) -> None:
+    error = _error_of(await ask(target, start(user("word " * 5000))))
+    assert error.code == "context_length_exceeded"
+    assert str(target.context_tokens) in error.message
+
+
+async def test_an_image_is_refused(target: EmbeddedTarget) -> None:
+    image = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+    message = encode_item({"type": "message", "role": "user", "content": [image]})
+    assert _error_of(await ask(target, start(message))).code == "unsupported_content"
+
+
+async def test_a_schema_that_cannot_be_enforced_is_refused(target: EmbeddedTarget) -> None:
+    answer_format = {"type": "json_schema", "name": "bad", "schema": {"type": "no such type"}}
+    assert _error_of(await ask(target, start(user("Hello.")), text={"format": answer_format})).code == "invalid_value"
+
+
+async def test_a_killed_process_fails_the_turn_and_is_replaced(target: EmbeddedTarget) -> None:
+    history = start(user("Before the crash. " + RIVERS))
+    stream = target.stream(prompt_of(history, max_output_tokens=2000, temperature=0))
+    events = [event for batch in [await anext(stream)] for event in batch]
+    assert target.child_pid is not None
+    os.kill(target.child_pid, signal.SIGKILL)
+    events += [event async for batch in stream for event in batch]
+    last = events[-1]
+    assert isinstance(last, Failed)
+    assert last.error.code == "server_error"
+    after = await ask(target, history, max_output_tokens=16)
+    assert after.end == Finished("max_output_tokens")
+    assert after.usage.cached_tokens < 20
+
+
+async def test_a_turn_that_starts_while_the_process_is_dead_waits_for_the_next_one(target: EmbeddedTarget) -> None:
+    assert target.child_pid is not None
+    os.kill(target.child_pid, signal.SIGKILL)
+    heard = await ask(target, start(user("Hello.")), max_output_tokens=16)
+    assert isinstance(heard.end, Finished)
+
+
+async def test_lineages_that_were_parked_survive_a_crash() -> None:
+    async with embedded_target(slots=1) as target:
+        parked = await ask(target, start(user("First of all. " + RIVERS)), max_output_tokens=16)
+        await ask(target, start(user("Then. " + RIVERS)), max_output_tokens=16)
+        assert target.child_pid is not None
+        os.kill(target.child_pid, signal.SIGKILL)
+        woken = await ask(target, parked.then(user("Go on.")), max_output_tokens=16)
+        assert woken.usage.cached_tokens >= 0.9 * parked.tokens
+
+
+def _error_of(heard: Heard) -> ApiError:
+    assert isinstance(heard.end, Failed)
+    return heard.end.error
