@@ -1,5 +1,6 @@
 """Answers of many servers, fed in every split. Each folder of transcripts/chat_completions holds one server's quirk."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_any_split_gives_the_same_events(data: st.DataObject, name: str) -> None
     case, body = read_case(name)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=8)))
     edges = [0, *cuts, len(body)]
-    chunks = [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    chunks = [body[start:end] for start, end in itertools.pairwise(edges)]
     assert play(case, chunks) == play(case, [body])
 
 

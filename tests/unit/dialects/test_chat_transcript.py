@@ -1,0 +1,306 @@
+"""Items as messages: the shape that strict servers want, whatever the order and the links."""
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat_history import (
+    Item,
+    build,
+    custom_call,
+    error,
+    function_call,
+    lineage,
+    message,
+    messages,
+    output,
+    reasoning,
+)
+from landline.dialects.chat_completions import ChatCompletionsFlags
+from strict_chat import check_history
+
+IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "original"}
+
+
+def test_instructions_are_the_first_system_message() -> None:
+    made = messages([message("user", "hi")], instructions="Be kind.")
+    assert made == [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hi"}]
+
+
+def test_instructions_may_change_from_turn_to_turn() -> None:
+    assert messages([message("user", "hi")], instructions="A")[1:] == messages([message("user", "hi")])
+
+
+def test_developer_messages_take_the_role_of_the_flag() -> None:
+    made = messages(
+        [message("developer", "x")], flags=ChatCompletionsFlags(developer_role="developer"), instructions="y"
+    )
+    assert [each["role"] for each in made] == ["developer", "developer"]
+    assert [each["role"] for each in messages([message("developer", "x")])] == ["system"]
+
+
+def test_a_server_with_one_system_message_gets_one() -> None:
+    flags = ChatCompletionsFlags(system_position="start")
+    links = [message("developer", "a"), message("system", "b"), message("user", "hi")], [message("developer", "late")]
+    assert messages(*links, flags=flags, instructions="i") == [
+        {"role": "system", "content": "i\n\na\n\nb"},
+        {"role": "user", "content": "hi"},
+        {"role": "user", "content": "late"},
+    ]
+
+
+def test_items_of_one_answer_are_one_assistant_message() -> None:
+    answer = [
+        reasoning("hm"),
+        message("assistant", "Let me look."),
+        function_call("a"),
+        function_call("b", "g", '{"x":1}'),
+    ]
+    made = messages([message("user", "hi")], answer, [output("a"), output("b", "B")])
+    assert made[1] == {
+        "role": "assistant",
+        "content": "Let me look.",
+        "reasoning_content": "hm",
+        "tool_calls": [
+            {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+            {"id": "b", "type": "function", "function": {"name": "g", "arguments": '{"x":1}'}},
+        ],
+    }
+    assert [(each["tool_call_id"], each["content"]) for each in made[2:]] == [("a", "done"), ("b", "B")]
+
+
+@pytest.mark.parametrize(
+    ("field", "wanted"), [("reasoning_content", {"reasoning_content"}), ("reasoning", {"reasoning"})]
+)
+def test_reasoning_goes_back_in_the_field_of_the_flag(field: Any, wanted: set[str]) -> None:
+    made = messages([reasoning("hm"), message("assistant", "4")], flags=ChatCompletionsFlags(reasoning_field=field))
+    assert set(made[0]) - {"role", "content"} == wanted
+
+
+def test_reasoning_stays_out_where_the_server_refuses_it() -> None:
+    flags = ChatCompletionsFlags(reasoning_field="none")
+    assert messages([reasoning("hm"), message("assistant", "4")], flags=flags) == [
+        {"role": "assistant", "content": "4"}
+    ]
+    assert messages([message("user", "hi")], [reasoning("hm")], [message("user", "go on")], flags=flags) == [
+        {"role": "user", "content": "hi"},
+        {"role": "user", "content": "go on"},
+    ]
+
+
+def test_sealed_reasoning_without_text_leaves_no_message() -> None:
+    sealed: Item = {"type": "reasoning", "summary": [], "encrypted_content": "AAAA"}
+    assert messages([message("user", "hi"), sealed, message("user", "there")]) == [
+        {"role": "user", "content": "hi"},
+        {"role": "user", "content": "there"},
+    ]
+
+
+def test_a_message_between_a_call_and_its_output_comes_after_the_output() -> None:
+    made = messages([function_call("a")], [message("user", "hurry"), output("a")])
+    assert [each["role"] for each in made] == ["assistant", "tool", "user"]
+
+
+def test_outputs_follow_in_the_order_of_their_calls() -> None:
+    made = messages([function_call("a"), function_call("b")], [output("b", "B"), output("a", "A")])
+    assert [each["content"] for each in made[1:]] == ["A", "B"]
+
+
+def test_calls_that_are_answered_one_by_one_are_messages_of_their_own() -> None:
+    made = messages([function_call("a"), output("a"), function_call("b"), output("b")])
+    assert [each["role"] for each in made] == ["assistant", "tool", "assistant", "tool"]
+
+
+def test_a_call_without_its_output_gets_a_note() -> None:
+    made = messages([function_call("a")], [message("user", "never mind")])
+    assert made[1] == {"role": "tool", "tool_call_id": "a", "content": "(no output yet)"}
+    assert made[2]["content"] == "never mind"
+
+
+def test_an_output_that_comes_after_the_model_went_on_is_told_and_changes_nothing_before_it() -> None:
+    before = [function_call("a")], [message("user", "go on")], [message("assistant", "on")]
+    late = messages(*before, [output("a", "finally")])
+    assert late[:-1] == messages(*before)
+    assert late[-1] == {"role": "user", "content": "Output of the tool call a:\nfinally"}
+
+
+def test_custom_calls_are_functions_of_one_string() -> None:
+    made = messages(
+        [custom_call("a", "exec", 'say "hi"\n', namespace="functions")], [output("a", kind="custom_tool_call_output")]
+    )
+    call = made[0]["tool_calls"][0]
+    assert call["function"] == {"name": "functions__exec", "arguments": '{"input": "say \\"hi\\"\\n"}'}
+
+
+def test_custom_calls_are_native_by_flag() -> None:
+    made = messages([custom_call("a", text="t")], [output("a")], flags=ChatCompletionsFlags(custom_tools="custom"))
+    assert made[0]["tool_calls"] == [{"id": "a", "type": "custom", "custom": {"name": "c", "input": "t"}}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ("", "{}"),
+        ("  ", "{}"),
+        ('{"a":', '{"malformed_arguments": "{\\"a\\":"}'),
+        ("[1]", '{"malformed_arguments": "[1]"}'),
+    ],
+)
+def test_arguments_that_are_no_object_are_kept_in_one(arguments: str, sent: str) -> None:
+    made = messages([function_call("a", arguments=arguments)], [output("a")])
+    assert made[0]["tool_calls"][0]["function"]["arguments"] == sent
+
+
+def test_parts_of_an_output_are_joined_on_lines() -> None:
+    parts = [{"type": "input_text", "text": text} for text in ("Output:\n", "a", "b")]
+    assert messages([function_call("a")], [output("a", parts)])[1]["content"] == "Output:\na\nb"
+
+
+def test_images_of_outputs_come_in_a_user_message_after_all_outputs() -> None:
+    parts = [{"type": "input_text", "text": "seen"}, IMAGE]
+    made = messages([function_call("a"), function_call("b")], [output("a", parts), output("b")])
+    assert [each["role"] for each in made] == ["assistant", "tool", "tool", "user"]
+    assert made[1]["content"] == "seen"
+    assert made[3]["content"][1] == {"type": "image_url", "image_url": {"url": IMAGE["image_url"], "detail": "high"}}
+
+
+def test_images_stay_in_outputs_by_flag() -> None:
+    made = messages([function_call("a")], [output("a", [IMAGE])], flags=ChatCompletionsFlags(tool_images=True))
+    assert made[1]["content"][0]["type"] == "image_url"
+    assert len(made) == 2
+
+
+def test_user_parts_keep_their_order() -> None:
+    file = {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"}
+    audio = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+    text = {"type": "input_text", "text": "look"}
+    made = messages([{"role": "user", "content": [IMAGE, text, file, audio]}])
+    assert [part["type"] for part in made[0]["content"]] == ["image_url", "text", "file", "input_audio"]
+    assert made[0]["content"][2]["file"] == {"filename": "a.pdf", "file_data": file["file_data"]}
+    assert made[0]["content"][3] == audio
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "input_image", "file_id": "file_1"},
+        {"type": "input_file", "file_url": "http://example.test/a.pdf"},
+        {"type": "input_video", "video_url": "data:video/mp4;base64,AAAA"},
+    ],
+)
+def test_content_that_cannot_be_said_is_refused(part: Item) -> None:
+    assert error([{"role": "user", "content": [part]}]).code == "unsupported_content"
+    assert error([function_call("a")], [output("a", [part])]).code == "unsupported_content"
+
+
+@pytest.mark.parametrize(
+    ("item", "code"),
+    [
+        ({"type": "compaction", "encrypted_content": "AAAA"}, "unsupported_content"),
+        ({"type": "compaction_trigger"}, "unsupported_content"),
+        ({"type": "item_reference", "id": "msg_1"}, "invalid_value"),
+    ],
+)
+def test_items_that_need_more_than_this_dialect_are_refused_for_the_rest_of_the_lineage(item: Item, code: str) -> None:
+    assert error([message("user", "hi")], [item]).code == code
+    assert error([item], [message("user", "hi")]).code == code
+
+
+def test_what_hosted_tools_did_is_passed_over() -> None:
+    search: Item = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    tools: Item = {"type": "additional_tools", "role": "developer", "tools": []}
+    assert messages([message("user", "hi"), search, tools, {"type": "x:new", "text": "?"}]) == [
+        {"role": "user", "content": "hi"}
+    ]
+
+
+def test_refusals_are_said_as_text() -> None:
+    refused: Item = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I cannot."}]}
+    assert messages([refused]) == [{"role": "assistant", "content": "I cannot."}]
+
+
+def test_a_link_is_rendered_once() -> None:
+    history = lineage([[message("user", "hi")], [message("assistant", "ho")]])
+    assert history is not None
+    calls: list[int] = []
+
+    def step(before: int | None, items: object) -> int:
+        calls.append(1)
+        return (before or 0) + 1
+
+    assert history.folds("k", step) == [1, 2]
+    assert history.folds("k", step) == [1, 2]
+    assert len(calls) == 2
+
+
+def test_no_items_and_no_instructions_give_no_messages() -> None:
+    assert build() == {"model": "m", "stream": True, "stream_options": {"include_usage": True}, "messages": []}
+
+
+# Any conversation at all.
+
+_TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
+_CALL_ID = st.sampled_from(["a", "b", "c", "d"])
+
+
+@st.composite
+def _conversations(draw: st.DrawFn) -> list[Item]:
+    """Items in any order, every text with a number that no other has."""
+    items: list[Item] = []
+    for number in range(draw(st.integers(0, 14))):
+        text = f"<{number}>{draw(_TEXT)}"
+        kind = draw(
+            st.sampled_from(["user", "developer", "assistant", "reasoning", "call", "custom", "output", "image"])
+        )
+        match kind:
+            case "reasoning":
+                items.append(reasoning(text))
+            case "call":
+                items.append(
+                    function_call(f"{draw(_CALL_ID)}{number}", arguments=draw(st.sampled_from(["{}", "", text])))
+                )
+            case "custom":
+                items.append(custom_call(f"{draw(_CALL_ID)}{number}", text=text))
+            case "output" | "image":
+                earlier = [item["call_id"] for item in items if "call_id" in item]
+                call_id = draw(st.sampled_from([*earlier, "unknown"]))
+                parts = [{"type": "input_text", "text": text}, *([IMAGE] if kind == "image" else [])]
+                items.append(output(call_id, parts))
+            case _:
+                items.append(message(kind, text))
+    return items
+
+
+def _split(items: list[Item], cuts: list[int]) -> list[list[Item]]:
+    edges = [0, *sorted(cut for cut in cuts if cut <= len(items)), len(items)]
+    return [items[start:end] for start, end in itertools.pairwise(edges)]
+
+
+@given(items=_conversations())
+def test_any_conversation_is_valid_for_a_strict_server(items: list[Item]) -> None:
+    check_history(messages(items))
+
+
+@given(items=_conversations(), cuts=st.lists(st.integers(0, 14), max_size=5))
+def test_the_cut_into_links_changes_nothing(items: list[Item], cuts: list[int]) -> None:
+    assert messages(*_split(items, cuts)) == messages(items)
+
+
+@given(items=_conversations())
+def test_no_text_is_lost_or_doubled(items: list[Item]) -> None:
+    rendered = str(messages(items))
+    for number, item in enumerate(items):
+        is_empty_call = item["type"] == "function_call" and item["arguments"] in ("{}", "")
+        assert rendered.count(f"<{number}>") == (0 if is_empty_call else 1)
+
+
+@given(items=_conversations(), data=st.data())
+def test_a_longer_conversation_repeats_the_closed_messages_of_the_shorter_one(
+    items: list[Item], data: st.DataObject
+) -> None:
+    shorter = messages(items[: data.draw(st.integers(0, len(items)))])
+    closed = shorter[: max((i for i, each in enumerate(shorter) if each["role"] == "assistant"), default=len(shorter))]
+    assert messages(items)[: len(closed)] == closed
