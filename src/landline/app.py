@@ -23,6 +23,7 @@ from landline.server.edge import Edge, ModelInfo
 from landline.server.ids import new_id
 from landline.server.lifecycle import OnStarted, ServeSettings, serve
 from landline.turns.runner import RunnerSettings, TurnRunner
+from landline.upstream.embedded import EmbeddedTarget
 from landline.upstream.http import HttpTarget
 from landline.upstream.scripted import ScriptedTarget
 from landline.upstream.target import Target
@@ -75,8 +76,6 @@ def run_server(config: Config, *, on_started: OnStarted) -> int:
 def _make_target(name: str, target: settings.TargetSettings) -> Target:
     match target:
         case settings.EmbeddedTarget():
-            from landline.upstream.embedded import EmbeddedTarget  # noqa: PLC0415
-
             return EmbeddedTarget(name, resolve_model(target.gguf or target.model), _narrow(target, EngineSettings))
         case settings.ChatCompletionsTarget():
             dialect = ChatCompletions(_narrow(target, ChatCompletionsFlags))
