@@ -1,12 +1,15 @@
 """A real server over a fake runner, inside the test's event loop."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from landline.server.asgi import create_asgi
 from landline.server.drain import Drain
@@ -127,8 +130,11 @@ def answering(*batches: Sequence[ModelEvent]) -> Script:
         composer = composed(turn)
         yield TurnProgressed(composer.open())
         for batch in batches:
-            yield TurnProgressed(composer.feed(batch))
-        composer.feed([UsageReported(input_tokens=3, output_tokens=2), Finished()])
+            events = composer.feed(batch)
+            if events:
+                yield TurnProgressed(events)
+        if not composer.is_over:
+            composer.feed([UsageReported(input_tokens=3, output_tokens=2), Finished()])
         yield composer.close(time.time())
 
     return script
@@ -147,3 +153,12 @@ def create(text: str = "hi", **fields: object) -> dict[str, object]:
 def create_frame(text: str = "hi", **fields: object) -> str:
     """A `response.create` message."""
     return msgspec.json.encode({"type": "response.create", **create(text, **fields)}).decode()
+
+
+async def read_until_closed(line: ClientConnection) -> tuple[list[str], int | None]:
+    """The types of all events that still come, and the close code (1006 for a cut)."""
+    types: list[str] = []
+    with suppress(ConnectionClosed):
+        while True:
+            types.append(json.loads(await asyncio.wait_for(line.recv(), 10))["type"])
+    return types, line.close_code

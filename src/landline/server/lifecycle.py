@@ -20,6 +20,8 @@ from landline.server.line_protocol import LineProtocol
 EXIT_STARTUP_FAILED = 3
 EXIT_FORCED = 130
 _BACKLOG = 2048
+_KEEP_ALIVE_S = 75
+"""Idle HTTP connections are kept longer than clients and proxies keep theirs (60 s is usual), so that the client closes first."""
 _CLEANUP_S = 5.0
 """After the grace: the time that aborted turns and closed sockets have to be gone."""
 
@@ -55,7 +57,7 @@ def serve(app: ASGIApp, drain: Drain, settings: ServeSettings, *, on_started: On
 
 
 class LineServer:
-    """uvicorn with Landline's socket protocol and drain, for use inside a running event loop."""
+    """uvicorn with Landline's protocols and drain, for use inside a running event loop."""
 
     def __init__(
         self, app: ASGIApp, drain: Drain, settings: ServeSettings, *, on_started: OnStarted | None = None
@@ -73,7 +75,7 @@ class LineServer:
             log_level="error",
             access_log=False,
             server_header=False,
-            timeout_keep_alive=75,
+            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(settings.drain_grace_s + _CLEANUP_S),
         )
         self._server = _Uvicorn(config, drain, settings.drain_grace_s, on_started)
@@ -107,7 +109,11 @@ class _Uvicorn(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            # uvicorn's answer to a lifespan that failed, which it has logged; here the exit code tells.
+            self.should_exit = True
         if not self.started or not sockets:
             return
         host, port = sockets[0].getsockname()[:2]

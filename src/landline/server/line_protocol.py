@@ -82,7 +82,8 @@ class LineProtocol(WebSocketsSansIOProtocol):
     async def run_asgi(self) -> None:
         """Runs the app, then closes; a peer that does not read its last frames cannot keep the socket."""
         await super().run_asgi()
-        self.loop.call_later(LINGER_S, self.transport.abort)
+        if self in self.connections:
+            self.loop.call_later(LINGER_S, self.transport.abort)
 
     def shutdown(self) -> None:
         """Called by uvicorn when the server stops: a handshake under way is refused, open sockets are drained by the app."""

@@ -148,7 +148,8 @@ class Line:
     def _tick(self) -> None:
         self._carry_out(self._session.tick(self._edge.clock()))
         self._outbox.flush_later()
-        self._arm_timer()
+        if self._session.deadline > self._edge.clock():
+            self._arm_timer()
 
     async def _end(self) -> None:
         """Nobody listens any more: aborts what runs and waits until it has put its things away."""

@@ -158,11 +158,14 @@ async def test_an_oversize_frame_is_answered_and_then_closed(compression):
 
 
 async def test_a_client_still_uploading_reads_the_error_too():
-    async with serving(RecordingApp()) as port, aiohttp.ClientSession() as http:
-        async with http.ws_connect(f"http://127.0.0.1:{port}/", compress=0) as line:
-            await line.send_str("x" * 8_000_000)
-            frame = await line.receive_json(timeout=10)
-            closing = await line.receive(timeout=10)
+    async with (
+        serving(RecordingApp()) as port,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"http://127.0.0.1:{port}/", compress=0) as line,
+    ):
+        await line.send_str("x" * 8_000_000)
+        frame = await line.receive_json(timeout=10)
+        closing = await line.receive(timeout=10)
     assert frame["error"]["code"] == "payload_too_large"
     assert (closing.type, closing.data) == (aiohttp.WSMsgType.CLOSE, 1009)
 
@@ -192,6 +195,15 @@ async def test_a_bomb_is_refused():
     assert len(bomb) < LIMIT_BYTES
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1009
+
+
+async def test_text_that_is_no_utf8_ends_the_connection():
+    async with serving(RecordingApp()) as port, connect(f"ws://127.0.0.1:{port}", compression=None) as line:
+        line.transport.write(Frame(Opcode.TEXT, b"\xff").serialize(mask=True))
+        with pytest.raises(ConnectionClosed) as closed:
+            await line.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1007
 
 
 async def test_messages_before_a_refused_one_still_arrive():

@@ -1,0 +1,89 @@
+import aiohttp
+import pytest
+
+from edge_harness import running_edge, saying
+
+NAMES = ("demo", "org/big-model", "ünï")
+
+
+async def request(edge, method: str, path: str):
+    """Status, headers and JSON body of one request."""
+    async with aiohttp.ClientSession() as http, http.request(method, edge.http_url + path) as answer:
+        return answer.status, answer.headers, None if method == "HEAD" else await answer.json()
+
+
+async def test_models_are_listed():
+    async with running_edge(saying("hi"), models=NAMES) as edge:
+        status, _, body = await request(edge, "GET", "/v1/models?limit=5")
+    assert (status, body["object"]) == (200, "list")
+    assert [model["id"] for model in body["data"]] == list(NAMES)
+    assert body["data"][0] == {"id": "demo", "created": 1_700_000_000, "owned_by": "landline", "object": "model"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_model_is_read_by_its_id_slashes_and_all(name):
+    async with running_edge(saying("hi"), models=NAMES) as edge:
+        status, _, body = await request(edge, "GET", f"/v1/models/{name}")
+    assert (status, body["id"]) == (200, name)
+
+
+async def test_an_unknown_model_is_not_found():
+    async with running_edge(saying("hi")) as edge:
+        status, _, body = await request(edge, "GET", "/v1/models/none")
+    assert (status, body["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_health_needs_nothing():
+    async with running_edge(saying("hi"), troubles=["target 'a' is down"]) as edge:
+        assert (await request(edge, "GET", "/health"))[::2] == (200, {"status": "ok"})
+        assert (await request(edge, "HEAD", "/health"))[0] == 200
+
+
+async def test_ready_says_why_not():
+    troubles: list[str] = []
+    async with running_edge(saying("hi"), troubles=troubles) as edge:
+        ready = await request(edge, "GET", "/ready")
+        troubles.append("target 'a' is down")
+        status, _, body = await request(edge, "GET", "/ready")
+    assert ready[::2] == (200, {"status": "ready"})
+    assert (status, body["status"], body["reasons"]) == (503, "not_ready", troubles)
+    assert body["error"]["code"] == "server_is_overloaded"
+
+
+async def test_ready_is_false_while_draining():
+    async with running_edge(saying("hi")) as edge:
+        edge.drain.begun.set()
+        status, _, body = await request(edge, "GET", "/ready")
+    assert (status, body["reasons"]) == (503, ["the server is shutting down"])
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/responses/", "/favicon.ico"])
+async def test_an_unknown_path_is_an_api_error(path):
+    async with running_edge(saying("hi")) as edge:
+        status, headers, body = await request(edge, "GET", path)
+    assert (status, body["error"]["code"]) == (404, "not_found")
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("PUT", "/v1/responses", "POST, GET"), ("POST", "/v1/models", "GET"), ("DELETE", "/health", "GET")],
+)
+async def test_a_wrong_method_names_the_right_ones(method, path, allowed):
+    async with running_edge(saying("hi")) as edge:
+        status, headers, body = await request(edge, method, path)
+    assert (status, headers["allow"], body["error"]["code"]) == (405, allowed, "method_not_allowed")
+
+
+async def test_a_plain_get_is_asked_to_upgrade():
+    async with running_edge(saying("hi")) as edge:
+        status, headers, body = await request(edge, "GET", "/v1/responses")
+    assert (status, headers["upgrade"]) == (426, "websocket")
+    assert body["error"]["code"] == "websocket_upgrade_required"
+
+
+async def test_every_answer_has_an_id_of_its_own():
+    async with running_edge(saying("hi")) as edge:
+        ids = {(await request(edge, "GET", "/health"))[1]["x-request-id"] for _ in range(3)}
+    assert len(ids) == 3
