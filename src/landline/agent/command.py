@@ -29,6 +29,9 @@ def agent_command(
     ] = "ws",
     max_turns: Annotated[int, typer.Option(min=1, help="Turns until the model has given up.")] = 12,
     max_output_tokens: Annotated[int | None, typer.Option(min=16, help="Tokens a turn; default: the server's.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, max=2, help="0 is steadiest; default: the server's.")
+    ] = None,
     tool_bytes: Annotated[
         int, typer.Option(min=200, help="The longest tool answer; small for small contexts.")
     ] = DEFAULT_OUTPUT_BYTES,
@@ -45,7 +48,11 @@ def agent_command(
         raise typer.BadParameter(f"expected http:// or https://, got {url!r}", param_hint="--url")
     endpoint = Endpoint(base_url=url, transport=transport, api_key=_api_key(api_key_env))
     settings = AgentSettings(
-        model=model, max_turns=max_turns, max_output_tokens=max_output_tokens, must_look_first=look_first
+        model=model,
+        max_turns=max_turns,
+        max_output_tokens=max_output_tokens,
+        temperature=temperature,
+        must_look_first=look_first,
     )
     tools = folder_tools(folder, output_bytes=tool_bytes)
     result = asyncio.run(

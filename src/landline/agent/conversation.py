@@ -16,6 +16,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     instructions: str | None = None
     tools: Raw = Raw(b"[]")
     max_output_tokens: int | None = None
+    temperature: float | None = None
 
 
 class Anchor(msgspec.Struct, frozen=True):
@@ -35,6 +36,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
     tools: Raw
     tool_choice: ToolChoiceWord
     max_output_tokens: int | UnsetType
+    temperature: float | UnsetType
     store: bool
     stream: bool | UnsetType
 
@@ -85,6 +87,7 @@ class Conversation:
             tools=settings.tools,
             tool_choice=tool_choice,
             max_output_tokens=settings.max_output_tokens if settings.max_output_tokens is not None else UNSET,
+            temperature=settings.temperature if settings.temperature is not None else UNSET,
             store=False,
             stream=UNSET if is_frame else True,
         )

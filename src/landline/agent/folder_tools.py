@@ -50,13 +50,13 @@ def folder_tools(root: Path, *, output_bytes: int = DEFAULT_OUTPUT_BYTES) -> dic
     tools = (
         Tool(
             "ls",
-            "List a folder.",
+            "List a folder; path '.' is the whole folder.",
             {"type": "object", "properties": {"path": _PATH_SCHEMA}, "required": ["path"]},
             lambda arguments: ls(folder, _LS_DECODER.decode(arguments), output_bytes=output_bytes),
         ),
         Tool(
             "read_file",
-            "Read a file.",
+            _describe_read_file(folder),
             {
                 "type": "object",
                 "properties": {"path": _PATH_SCHEMA, "offset": {"type": "integer"}},
@@ -76,6 +76,13 @@ def folder_tools(root: Path, *, output_bytes: int = DEFAULT_OUTPUT_BYTES) -> dic
         ),
     )
     return {tool.name: tool for tool in tools}
+
+
+def _describe_read_file(folder: Folder) -> str:
+    """With a name that exists: a small model otherwise makes one up (measured on the 135M model: 1 call of 18 was right)."""
+    files = (entry.name for entry in folder.scan(".") if entry.is_file(follow_symlinks=False))
+    example = next((name for name in files if not name.startswith(".")), None)
+    return "Read a file." if example is None else f"Read a file, such as path {printable_name(example)!r}."
 
 
 def ls(folder: Folder, arguments: LsArguments, *, output_bytes: int) -> str:

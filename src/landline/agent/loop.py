@@ -16,6 +16,8 @@ from landline.agent.tools import Tool, encode_tools, run_tool
 
 INSTRUCTIONS = "Use the tools to look into the folder. Then answer the question shortly."
 """Short, because a small model reads every word and has a small context."""
+PLAIN_WORDS = "Answer in plain words now."
+"""Said once to a model that wrote nothing, or a tool call as text: small ones do."""
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +28,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     instructions: str | None = INSTRUCTIONS
     max_turns: int = 12
     max_output_tokens: int | None = None
+    temperature: float | None = None
+    """None leaves it to the server; some models refuse any."""
     must_look_first: bool = True
     """The first turn must call a tool (`tool_choice: "required"`): small models otherwise chat."""
     must_answer_last: bool = True
@@ -57,6 +61,7 @@ async def run_agent(
                     instructions=settings.instructions,
                     tools=Raw(encode_tools(tools)),
                     max_output_tokens=settings.max_output_tokens,
+                    temperature=settings.temperature,
                 )
             )
             conversation.append([user_message(question)])
@@ -84,6 +89,7 @@ class _Run:
         self._seen: Counter[tuple[str, bytes]] = Counter()
         self._turns: list[TurnReport] = []
         self._answer = ""
+        self._was_nudged = False
 
     async def turns_until_answer(self) -> RunResult:
         for number in range(1, self._settings.max_turns + 1):
@@ -123,9 +129,15 @@ class _Run:
             return self._result("gave_up", "the model refused to answer")
         if answer.incomplete_reason is not None:
             return self._result("gave_up", f"the model gave up: its answer broke off ({answer.incomplete_reason})")
-        if not answer.text.strip():
-            return self._result("gave_up", "the model gave up: an empty answer")
-        return self._result("answered", "")
+        flaw = _flaw(answer.text)
+        if flaw is None:
+            return self._result("answered", "")
+        if self._was_nudged or len(self._turns) == self._settings.max_turns:
+            return self._result("gave_up", f"the model gave up: {flaw}")
+        self._was_nudged = True
+        self._reporter.note(f"{flaw}; asking for plain words")
+        self._conversation.append([user_message(PLAIN_WORDS)])
+        return None
 
     async def _run_calls(self, calls: tuple[Call, ...]) -> tuple[CallReport, ...]:
         reports: list[CallReport] = []
@@ -146,6 +158,8 @@ class _Run:
         settings = self._settings
         if number == 1 and settings.must_look_first and self._tools:
             return "required"
+        if self._was_nudged:
+            return "none"
         is_last = number == settings.max_turns
         is_stuck = (
             settings.max_same_calls is not None and max(self._seen.values(), default=0) >= settings.max_same_calls
@@ -154,6 +168,25 @@ class _Run:
 
     def _result(self, outcome: Outcome, message: str) -> RunResult:
         return RunResult(outcome=outcome, message=message, answer=self._answer, turns=tuple(self._turns))
+
+
+class _CallAsText(msgspec.Struct):
+    name: str
+    arguments: dict[str, object]
+
+
+_CALLS_AS_TEXT: msgspec.json.Decoder[_CallAsText] = msgspec.json.Decoder(_CallAsText)
+
+
+def _flaw(text: str) -> str | None:
+    """Why a text is no answer; None if it is one."""
+    if not text.strip():
+        return "an empty answer"
+    try:
+        _CALLS_AS_TEXT.decode(text.strip().partition("\n")[0])
+    except msgspec.DecodeError:
+        return None
+    return "a tool call written as text"
 
 
 def _sameness(call: Call) -> tuple[str, bytes]:

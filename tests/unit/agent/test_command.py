@@ -62,7 +62,7 @@ def test_answer_and_numbers_are_printed_and_the_exit_is_0(tmp_path: Path) -> Non
 
 
 def test_giving_up_is_said_on_stderr_and_the_exit_is_1(tmp_path: Path) -> None:
-    with server_of(Reply(" ")) as fake:
+    with server_of(Reply(" "), Reply(" ")) as fake:
         result = invoke("--dir", str(tmp_path), "--url", fake.base_url, "--model", "m")
     assert result.exit_code == 1
     assert result.stderr.strip() == "the model gave up: an empty answer"

@@ -146,5 +146,21 @@ def test_no_arguments_raise(tmp_path: Path, name: str, arguments: str) -> None:
     assert isinstance(run_tool(folder_tools(tmp_path), name, arguments), ToolOutput)
 
 
+def test_missing_file_is_answered_with_what_there_is(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"file-{number:02}").touch()
+    text = refuse(tmp_path, "read_file", '{"path":"made-up.txt"}')
+    assert "file-00, file-01" in text
+    assert text.endswith("file-11, …")
+
+
+def test_read_file_is_described_with_a_file_that_exists(tmp_path: Path) -> None:
+    assert folder_tools(tmp_path)["read_file"].description == "Read a file."
+    (tmp_path / ".hidden").touch()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b.txt").touch()
+    assert "'b.txt'" in folder_tools(tmp_path)["read_file"].description
+
+
 def test_tool_schemas_are_small(tmp_path: Path) -> None:
     assert len(encode_tools(folder_tools(tmp_path))) < 800

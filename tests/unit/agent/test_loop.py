@@ -133,8 +133,6 @@ async def test_repeats_may_be_allowed_for_tools_that_mean_it() -> None:
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (Reply(" "), "an empty answer"),
-        (Reply(), "an empty answer"),
         (Reply("half an", incomplete="max_output_tokens"), "broke off (max_output_tokens)"),
         (
             Reply(items=[{"type": "message", "role": "assistant", "content": [{"type": "refusal", "text": "", "refusal": "no"}]}]),
@@ -146,6 +144,26 @@ async def test_what_is_no_answer_is_giving_up(reply: Reply, message: str) -> Non
     result, _, _ = await run(reply)
     assert result.outcome == "gave_up"
     assert message in result.message
+
+
+CALL_AS_TEXT = '{"name": "look", "arguments": {"path": "a"}}\nand so on'
+
+
+@pytest.mark.parametrize(("text", "flaw"), [(" ", "an empty answer"), (CALL_AS_TEXT, "a tool call written as text")])
+async def test_flawed_answer_is_asked_again_once_in_plain_words(text: str, flaw: str) -> None:
+    result, fake, told = await run(Reply(text), Reply("done"))
+    assert (result.outcome, result.answer) == ("answered", "done")
+    assert "note" in told
+    nudge = json.loads(fake.frames[1])
+    assert nudge["tool_choice"] == "none"
+    assert [item["role"] for item in nudge["input"]] == ["user"]
+    result, _, _ = await run(Reply(text), Reply(text), Reply("never"))
+    assert (result.outcome, result.message) == ("gave_up", f"the model gave up: {flaw}")
+
+
+async def test_json_that_is_no_call_is_an_answer() -> None:
+    result, _, _ = await run(Reply('{"name": "Landline"}'))
+    assert result.outcome == "answered"
 
 
 async def test_broken_off_answer_is_kept() -> None:
