@@ -29,8 +29,6 @@ class _BrotliInflater(Protocol):
 
     def is_finished(self) -> bool: ...
 
-    def can_accept_more_data(self) -> bool: ...
-
 
 class ClientGoneError(Exception):
     """The client went away before its request was complete."""
@@ -106,13 +104,12 @@ def _inflate_zlib(data: bytes, max_bytes: int, window_bits: int) -> bytes:
 def _inflate_brotli(data: bytes, max_bytes: int) -> bytes:
     inflater = cast(_BrotliInflater, brotli.Decompressor())  # pyright: ignore[reportUnknownMemberType]
     output = io.BytesIO()
-    while output.tell() <= max_bytes:
-        output.write(inflater.process(data, output_buffer_limit=_CHUNK_BYTES))
-        data = b""
-        if inflater.is_finished():
-            break
-        if inflater.can_accept_more_data():
+    while not inflater.is_finished() and output.tell() <= max_bytes:
+        chunk = inflater.process(data, output_buffer_limit=_CHUNK_BYTES)
+        if not chunk and not inflater.is_finished():
             raise EOFError("it ends early")
+        output.write(chunk)
+        data = b""
     return output.getvalue()
 
 

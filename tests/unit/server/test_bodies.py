@@ -51,6 +51,12 @@ async def test_every_coding_is_read(coding):
     assert await read(ENCODERS[coding](BODY), coding) == BODY
 
 
+@pytest.mark.parametrize("coding", ENCODERS)
+async def test_a_body_that_shrinks_very_well_is_read_whole(coding):
+    data = bytes(3_000_000)
+    assert await read(ENCODERS[coding](data), coding) == data
+
+
 async def test_deflate_without_its_wrapper_is_read():
     assert await read(_raw_deflate(BODY), "deflate") == BODY
 
