@@ -79,7 +79,10 @@ def folder_tools(root: Path, *, output_bytes: int = DEFAULT_OUTPUT_BYTES) -> dic
 
 
 def _describe_read_file(folder: Folder) -> str:
-    """With a name that exists: a small model otherwise makes one up (measured on the 135M model: 1 call of 18 was right)."""
+    """With a name that exists: small models otherwise make one up.
+
+    Of 36 runs of the 135M model none named a real file without it, of 14 with it 10 did (2026-11-22).
+    """
     files = (entry.name for entry in folder.scan(".") if entry.is_file(follow_symlinks=False))
     example = next((name for name in files if not name.startswith(".")), None)
     return "Read a file." if example is None else f"Read a file, such as path {printable_name(example)!r}."
