@@ -1,5 +1,6 @@
 """A transcript file: what a scripted target says, turn by turn. The format is told in docs/scripted.md."""
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -191,16 +192,11 @@ def load_script(path: Path) -> Script:
 def decode_script(data: bytes, *, where: str = "transcript") -> Script:
     """A transcript out of JSON (an object or a list of turns) or of JSON Lines (a turn a line). Raises ScriptError."""
     try:
-        members = _SHAPE.decode(data)
+        shape = _SHAPE.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         script = _decode_lines(data, where)
     else:
-        if isinstance(members, list):
-            script = _script_of(_decode(data, _TURNS, where))
-        elif "steps" in members:
-            script = _script_of([_decode(data, _TURN, where)])
-        else:
-            script = _decode(data, _SCRIPT, where)
+        script = _decode_value(data, shape, where)
     _check_codes(script, where)
     return script
 
@@ -211,19 +207,37 @@ def error_of(step: ErrorStep) -> ApiError:
     return api_error(code, step.message, retry_after_s=step.retry_after_s)
 
 
+def _decode_value(data: bytes, shape: dict[str, Raw] | list[Raw], where: str) -> Script:
+    if isinstance(shape, list):
+        is_turn = not shape or "type" in _members(shape[0])
+        return _script_of([_decode(data, _TURN, where)] if is_turn else _decode(data, _TURNS, where))
+    if "steps" in shape:
+        return _script_of([_decode(data, _TURN, where)])
+    return _decode(data, _SCRIPT, where)
+
+
 def _decode_lines(data: bytes, where: str) -> Script:
     settings = _Settings(after_last="repeat")
     turns: list[_Turn] = []
     for number, line in enumerate(data.splitlines(), start=1):
         if not line.strip():
             continue
-        if not turns and b"after_last" in line and b"steps" not in line:
+        if not turns and "after_last" in _members(line):
             settings = _decode(line, _SETTINGS, f"{where}, line {number}")
         else:
             turns.append(_decode(line, _TURN, f"{where}, line {number}"))
     if not turns:
         raise ScriptError(f"{where}: expected at least one turn, found none.")
     return _script_of(turns, settings)
+
+
+def _members(value: bytes | Raw) -> Container[str]:
+    """The names of an object's members; none for anything else."""
+    try:
+        shape = _SHAPE.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ()
+    return shape if isinstance(shape, dict) else ()
 
 
 def _script_of(turns: list[_Turn], settings: _Settings | None = None) -> Script:

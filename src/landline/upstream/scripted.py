@@ -67,7 +67,7 @@ class ScriptedTarget:
         """Reads the transcript. Raises `ScriptError` if it is malformed."""
         self.name = name
         self._script: Script = load_script(transcript_path)
-        self._attempts: OrderedDict[bytes, int] = OrderedDict()
+        self._attempts: OrderedDict[tuple[bytes, int], int] = OrderedDict()
         self._is_open = False
 
     async def open(self) -> None:
@@ -100,18 +100,18 @@ class ScriptedTarget:
     def _steps_now(self, steps: Sequence[Step], history: Link | None) -> list[Step]:
         """The steps without the failures that this conversation has already had often enough."""
         left: list[Step] = []
-        for step in steps:
+        for index, step in enumerate(steps):
             times = step.times if isinstance(step, ErrorStep | Cut) else None
-            if times is not None and self._count_attempt(history) > times:
+            if times is not None and self._count_attempt(history, index) > times:
                 continue
             left.append(step)
             if isinstance(step, ErrorStep | Cut | Finish):
                 break
         return left
 
-    def _count_attempt(self, history: Link | None) -> int:
-        """How often a conversation of this content has come to a failure, this time included."""
-        place = history.digest if history is not None else b""
+    def _count_attempt(self, history: Link | None, step_index: int) -> int:
+        """How often a conversation of this content has come to this failure, this time included."""
+        place = (history.digest if history is not None else b"", step_index)
         count = self._attempts.pop(place, 0) + 1
         self._attempts[place] = count
         if len(self._attempts) > PLACES_KEPT:
