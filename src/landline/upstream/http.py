@@ -58,8 +58,8 @@ class HttpTarget:
         self._dialect = dialect
         self._headers = dict(headers or {})
         self._secrets = (api_key,) if api_key else ()
-        if api_key:
-            self._headers.setdefault("Authorization", f"Bearer {api_key}")
+        if api_key and "authorization" not in {header.lower() for header in self._headers}:
+            self._headers["Authorization"] = f"Bearer {api_key}"
         self._deadlines = deadlines or HttpDeadlines()
         self._session: aiohttp.ClientSession | None = None
 

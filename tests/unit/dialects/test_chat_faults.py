@@ -129,6 +129,7 @@ def test_long_texts_are_cut() -> None:
         b'"text"',
         b"\xff\xfe",
         b'{"error":1}',
+        b'{"error":{"message":null}}',
         b'{"error":{"message":{"a":1}}}',
         b'{"error":{"code":[]}}',
     ],

@@ -1,6 +1,7 @@
 """Settings, headers and overrides of a chat-completions request."""
 
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -56,6 +57,18 @@ def test_a_schema_goes_out_whole() -> None:
     check_request(made)
     named = {key: value for key, value in wanted.items() if key != "type"}
     assert made["response_format"] == {"type": "json_schema", "json_schema": named}
+
+
+def test_a_schema_without_a_name_gets_one() -> None:
+    made = body(text={"format": {"type": "json_schema"}})
+    assert made["response_format"] == {"type": "json_schema", "json_schema": {"name": "answer"}}
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_parallel_calls_are_a_setting_of_tools(parallel: bool) -> None:
+    tool: Item = {"type": "function", "name": "f"}
+    assert body(tools=[tool], parallel_tool_calls=parallel)["parallel_tool_calls"] is parallel
+    assert "parallel_tool_calls" not in body(parallel_tool_calls=parallel)
 
 
 def test_flags_shape_the_body() -> None:
@@ -122,6 +135,14 @@ def test_the_affinity_key_goes_out_in_every_named_header() -> None:
     made = headers(prompt, ChatCompletionsFlags(affinity_headers=("X-A", "X-B")))
     assert (made["X-A"], made["X-B"]) == ("lane-1", "lane-1")
     assert "X-Session-Id" not in made
+
+
+@pytest.mark.parametrize("key", ["a\r\nX-Evil: 1", "grün", "\x00"])
+def test_an_affinity_key_of_any_characters_is_a_valid_header(key: str) -> None:
+    value = headers(Prompt(history=None, request=create(), model="m", affinity_key=key))["X-Session-Id"]
+    assert value.isascii()
+    assert value.isprintable()
+    assert unquote(value) == key
 
 
 def test_without_an_affinity_key_there_is_no_such_header() -> None:

@@ -183,6 +183,15 @@ def test_user_parts_keep_their_order() -> None:
     assert made[0]["content"][3] == audio
 
 
+def test_an_image_without_detail_and_a_file_by_id_are_said_as_they_are() -> None:
+    image = {"type": "input_image", "image_url": "https://example.test/a.png"}
+    made = messages([{"role": "user", "content": [image, {"type": "input_file", "file_id": "file_1"}]}])
+    assert made[0]["content"] == [
+        {"type": "image_url", "image_url": {"url": "https://example.test/a.png"}},
+        {"type": "file", "file": {"file_id": "file_1"}},
+    ]
+
+
 @pytest.mark.parametrize(
     "part",
     [

@@ -140,6 +140,21 @@ async def test_the_request_carries_key_headers_and_affinity() -> None:
     assert seen[0].headers["User-Agent"].startswith("landline/")
 
 
+async def test_a_configured_authorization_replaces_the_key() -> None:
+    seen: list[list[str]] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers.getall("Authorization"))
+        return await answering(STOP, DONE)(request)
+
+    async with serve(answer) as base_url:
+        target = HttpTarget("fake", base_url, ChatCompletions(), api_key=KEY, headers={"authorization": "Basic eA=="})
+        await target.open()
+        await collect(target)
+        await target.close()
+    assert seen == [["Basic eA=="]]
+
+
 async def test_large_requests_arrive_whole() -> None:
     text = "x" * (2 * LARGE_BODY_BYTES)
     sizes: list[int] = []

@@ -139,6 +139,14 @@ async def test_a_failure_may_happen_a_few_times_only(tmp_path: Path) -> None:
     assert isinstance((await play(target, [message("user", "other")]))[0], Failed)
 
 
+async def test_few_conversations_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("landline.upstream.scripted.PLACES_KEPT", 1)
+    target = target_of(tmp_path, '[{"type":"cut","times":1}]')
+    for text in ("a", "b", "a"):
+        assert isinstance((await play(target, [message("user", text)]))[-1], Failed)
+    assert isinstance((await play(target, [message("user", "a")]))[-1], Finished)
+
+
 async def test_a_turn_may_end_incomplete(tmp_path: Path) -> None:
     target = target_of(
         tmp_path, '[{"type":"finish","incomplete_reason":"max_output_tokens"},{"type":"text","text":"b"}]'

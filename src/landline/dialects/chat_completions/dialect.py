@@ -1,6 +1,7 @@
 """Chat completions as a dialect: builds requests, opens decoders, reads errors."""
 
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 import msgspec
 
@@ -145,5 +146,10 @@ class ChatCompletions:
     def _headers(self, prompt: Prompt) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
         if prompt.affinity_key is not None:
-            headers |= dict.fromkeys(self.flags.affinity_headers, prompt.affinity_key)
+            headers |= dict.fromkeys(self.flags.affinity_headers, _header_value(prompt.affinity_key))
         return headers
+
+
+def _header_value(text: str) -> str:
+    """The text as a header may carry it; clients choose it (`prompt_cache_key`), so anything may be in it."""
+    return text if text.isascii() and text.isprintable() else quote(text)

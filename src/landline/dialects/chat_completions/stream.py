@@ -113,7 +113,7 @@ class ChatStreamDecoder:
 
     def _read_choice(self, choice: Choice, events: list[ModelEvent]) -> None:
         delta = choice.delta or choice.message
-        if choice.logprobs is not None:
+        if choice.logprobs is not None and not _is_thought(delta):
             self._logprobs += [_logprob_entry(token) for token in choice.logprobs.content or ()]
         if delta is not None:
             self._read_delta(delta, events)
@@ -190,6 +190,11 @@ def _fault_of(chunk: Chunk, payload: bytes) -> ApiError | None:
     if has_error or chunk.object == "error":
         return read_stream_fault(payload)
     return None
+
+
+def _is_thought(delta: Delta | None) -> bool:
+    """Whether the chunk's tokens are reasoning, whose log-probabilities have no place in the answer (vLLM sends them)."""
+    return delta is not None and not delta.content and bool(delta.reasoning_content or delta.reasoning)
 
 
 def _thinking_text(thinking: str | list[ContentPart] | None) -> str:
