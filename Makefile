@@ -43,11 +43,11 @@ imports: $(VENV)/.dev
 
 unit: $(VENV)/.dev ## the tests that need no model and no client
 	@echo "== unit, property and contract tests"
-	@$(BIN)/pytest -m "not model and not client" $(PYTEST_ARGS)
+	@$(BIN)/pytest --ignore=tests/e2e $(PYTEST_ARGS)
 
 e2e: $(VENV)/.dev model clients ## the real model and real, unmodified clients over real sockets
 	@echo "== end to end: the embedded model and real clients"
-	@$(WITH_NODE) $(BIN)/pytest -m "model or client" $(PYTEST_ARGS)
+	@$(WITH_NODE) $(BIN)/pytest tests/e2e $(PYTEST_ARGS)
 
 model: $(VENV)/.run ## fetch the embedded model (98 MB, once for all checkouts of a user)
 	@$(BIN)/landline models pull
