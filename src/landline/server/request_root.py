@@ -7,6 +7,8 @@ from landline.server.edge import Edge
 from landline.server.replies import reply_error
 from landline.wire.errors import api_error
 
+REQUEST_ID = "landline.request_id"
+"""The scope's key for the id that the client reads in `x-request-id`."""
 CLOSE_SERVER_ERROR = 1011
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
@@ -24,6 +26,7 @@ class RequestRoot:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         request_id = self._edge.new_id("req")
+        scope[REQUEST_ID] = request_id
         is_started = False
 
         async def send_with_id(message: Message) -> None:

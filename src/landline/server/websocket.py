@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from landline.server.edge import Edge
 from landline.server.outbox import Outbox
 from landline.server.replies import reply_error
+from landline.server.request_root import REQUEST_ID
 from landline.session.session import Session
 from landline.session.turn import (
     CancelTurn,
@@ -45,7 +46,14 @@ class SocketEndpoint:
             await reply_error(scope, send, error, [(b"upgrade", b"websocket")])
             return
         await send({"type": "websocket.accept"})
-        await Line(self._edge, receive, send).run()
+        line = Line(self._edge, receive, send)
+        opened_at = self._edge.clock()
+        try:
+            await line.run()
+        finally:
+            age_s = round(self._edge.clock() - opened_at, 3)
+            request_id = scope[REQUEST_ID]
+            _log.info("socket_closed", request_id=request_id, code=line.close_code, turns=line.turn_count, age_s=age_s)
 
 
 class Line:
@@ -58,7 +66,10 @@ class Line:
         self._outbox = Outbox(send)
         self._turns: dict[str, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._close_code = CLOSE_SERVER_ERROR
+        self.close_code = CLOSE_SERVER_ERROR
+        """How the socket ended; 1006 is a line that was cut."""
+        self.turn_count = 0
+        """Turns that were started."""
 
     async def run(self) -> None:
         """Serves the socket until it is closed."""
@@ -67,7 +78,7 @@ class Line:
         drain.expired.subscribe(self._abort_turns)
         self._arm_timer()
         try:
-            self._close_code = await self._read()
+            self.close_code = await self._read()
         finally:
             drain.begun.unsubscribe(self._close_if_drained)
             drain.expired.unsubscribe(self._abort_turns)
@@ -122,6 +133,7 @@ class Line:
     def _start(self, turn: Turn) -> None:
         """A draining server starts nothing: the client gets close 1001 instead and sends its request elsewhere."""
         if not self._edge.drain.begun.is_set:
+            self.turn_count += 1
             task = asyncio.create_task(self._run_turn(turn))
             self._turns[turn.response_id] = task
             task.add_done_callback(lambda _: self._forget(turn.response_id))

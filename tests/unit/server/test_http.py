@@ -7,6 +7,7 @@ import aiohttp
 import brotli
 import pytest
 import zstandard
+from structlog.testing import capture_logs
 
 from edge_harness import answering, composed, create, running_edge, saying
 from landline.session.limits import Limits
@@ -231,26 +232,29 @@ async def test_a_turn_that_was_answered_may_put_its_things_away():
         await asyncio.wait_for(has_put_away.wait(), DEADLINE_S)
 
 
-async def test_a_fault_of_ours_is_a_server_error(capsys):
+async def test_a_fault_of_ours_is_a_server_error():
     async def script(turn):
         raise ValueError("a fault of ours")
         yield
 
-    async with running_edge(script) as edge:
-        status, headers, body = await post(edge, json=create())
+    with capture_logs() as logs:
+        async with running_edge(script) as edge:
+            status, headers, body = await post(edge, json=create())
     assert (status, json.loads(body)["error"]["code"]) == (500, "server_error")
-    assert headers["x-request-id"] in capsys.readouterr().out
+    (broke,) = [log for log in logs if log["log_level"] == "error"]
+    assert broke["request_id"] == headers["x-request-id"]
 
 
-async def test_a_fault_in_the_middle_of_a_stream_cuts_it(capsys):
+async def test_a_fault_in_the_middle_of_a_stream_cuts_it():
     async def script(turn):
         yield TurnProgressed(composed(turn).open())
         raise ValueError("a fault of ours")
 
-    async with running_edge(script) as edge:
-        with pytest.raises(aiohttp.ClientPayloadError):
-            await post(edge, json=create(stream=True))
-    assert "a fault of ours" in capsys.readouterr().out
+    with capture_logs() as logs:
+        async with running_edge(script) as edge:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await post(edge, json=create(stream=True))
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["request_broke"]
 
 
 async def test_one_connection_serves_many_requests():

@@ -4,6 +4,7 @@ import time
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -159,18 +160,21 @@ async def test_response_cancel_stops_the_turn_at_the_runner():
     assert (last["type"], last["response"]["incomplete_details"]) == ("response.incomplete", {"reason": "cancelled"})
 
 
-@pytest.mark.parametrize("leave", ["close", "cut"])
-async def test_a_turn_is_aborted_when_its_client_goes_away(leave):
-    async with running_edge(waiting_after()) as edge:
-        line = await connect(edge.socket_url)
-        await line.send(create_frame())
-        await line.recv()
-        if leave == "close":
-            await line.close()
-        else:
-            line.transport.abort()
-        await asyncio.wait_for(edge.runner.ended.wait(), DEADLINE_S)
-        assert edge.runner.open_count == 0
+@pytest.mark.parametrize(("leave", "code"), [("close", 1000), ("cut", 1006)])
+async def test_a_turn_is_aborted_when_its_client_goes_away(leave, code):
+    with capture_logs() as logs:
+        async with running_edge(waiting_after()) as edge:
+            line = await connect(edge.socket_url)
+            await line.send(create_frame())
+            await line.recv()
+            if leave == "close":
+                await line.close()
+            else:
+                line.transport.abort()
+            await asyncio.wait_for(edge.runner.ended.wait(), DEADLINE_S)
+            assert edge.runner.open_count == 0
+    (closed,) = [log for log in logs if log["event"] == "socket_closed"]
+    assert (closed["code"], closed["turns"]) == (code, 1)
 
 
 async def test_pings_are_answered_while_a_turn_runs():
@@ -252,20 +256,22 @@ async def test_a_turn_that_outlives_the_age_grace_is_aborted():
 
 
 @pytest.mark.parametrize("is_early", [True, False])
-async def test_a_turn_that_breaks_closes_the_socket_and_harms_no_other(is_early, capsys):
+async def test_a_turn_that_breaks_closes_the_socket_and_harms_no_other(is_early):
     async def script(turn):
         if not is_early:
             yield TurnProgressed(composed(turn).open())
         raise ValueError("a fault of ours")
         yield
 
-    async with running_edge(script) as edge, connect(edge.socket_url) as line, connect(edge.socket_url) as other:
-        await line.send(create_frame())
-        types, code = await read_until_closed(line)
-        await asyncio.wait_for(await other.ping(), DEADLINE_S)
+    with capture_logs() as logs:
+        async with running_edge(script) as edge, connect(edge.socket_url) as line, connect(edge.socket_url) as other:
+            await line.send(create_frame())
+            types, code = await read_until_closed(line)
+            await asyncio.wait_for(await other.ping(), DEADLINE_S)
     assert code == 1011
+    (broke,) = [log for log in logs if log["log_level"] == "error"]
+    assert broke["response_id"] == edge.runner.started[0].response_id
     assert types == ([] if is_early else ["response.created", "response.in_progress"])
-    assert "a fault of ours" in capsys.readouterr().out
 
 
 async def test_an_upgrade_is_answered_426_when_sockets_are_off():
