@@ -1,9 +1,7 @@
 """permessage-deflate as Landline grants it: a 15-bit window and context takeover in both directions (RFC 7692).
 
-Measured on Codex-like turns (the response echoes 18 kB of tools three times, 64 text deltas of 190 bytes; level 6):
-everything compressed with takeover 2.8 % of the plain bytes for 3.7 µs a delta and 115 µs an 18 kB frame; deltas left
-plain 20 %; without takeover 34 %. Levels 1 to 4 save no time worth it and double the bytes; memLevel 5 costs 4 % more
-bytes than 8 and 112 KiB less memory. `benchmarks/outbound_compression.py` repeats the measurement.
+Everything that is sent is compressed, small deltas too: `docs/adr/0005-compress-every-frame-to-the-client.md` says why,
+`benchmarks/outbound_compression.py` measures it.
 """
 
 import zlib
