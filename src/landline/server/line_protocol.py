@@ -74,8 +74,9 @@ class LineProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     def keepalive_timeout(self) -> None:
-        """Gives up on a peer that answers no ping: nothing that waits in the buffer will be read any more."""
+        """Gives up on a peer that answers no ping: the app hears of it now, not when the full buffer is thrown away."""
         super().keepalive_timeout()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": CUT_CODE})
         self._stop_sending()
         self.loop.call_later(LINGER_S, self.transport.abort)
 

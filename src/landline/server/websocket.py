@@ -66,7 +66,7 @@ class Line:
         self._outbox = Outbox(send)
         self._turns: dict[str, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self.close_code = CLOSE_SERVER_ERROR
+        self.close_code: int = CLOSE_SERVER_ERROR
         """How the socket ended; 1006 is a line that was cut."""
         self.turn_count = 0
         """Turns that were started."""
@@ -89,7 +89,7 @@ class Line:
         while True:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
-                return message.get("code", CLOSE_SERVER_ERROR)
+                return message["code"]
             data = message.get("text")
             self._carry_out(self._session.receive_frame(message["bytes"] if data is None else data, self._edge.clock()))
             self._outbox.flush_later()

@@ -274,6 +274,27 @@ async def test_a_turn_that_breaks_closes_the_socket_and_harms_no_other(is_early)
     assert types == ([] if is_early else ["response.created", "response.in_progress"])
 
 
+async def test_clients_that_come_and_go_leave_nothing_behind():
+    async def visit(edge, number: int) -> None:
+        line = await connect(edge.socket_url, ping_interval=None)
+        for lane in range(number % 4):
+            await line.send(create_frame(stream_id=f"lane{lane}"))
+        for _ in range(number % 7):
+            await asyncio.wait_for(line.recv(), DEADLINE_S)
+        if number % 2:
+            line.transport.abort()
+        else:
+            await line.close()
+
+    with capture_logs() as logs:
+        async with running_edge(saying(*"many words")) as edge:
+            await asyncio.gather(*(visit(edge, number) for number in range(60) if number % 4 or not number % 7))
+            await asyncio.wait_for(edge.runner.all_closed(), DEADLINE_S)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == []
+    assert len([log for log in logs if log["event"] == "socket_closed"]) == 48
+
+
 async def test_an_upgrade_is_answered_426_when_sockets_are_off():
     async with running_edge(saying("hi"), is_socket_enabled=False) as edge, aiohttp.ClientSession() as http:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
