@@ -4,13 +4,15 @@ import asyncio
 import json
 from contextlib import aclosing
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import pytest
 
 from chat_history import Item, create, function_call, lineage, message, output, reasoning
 from landline.dialects.dialect import Prompt
 from landline.upstream import ScriptedTarget, ScriptError
-from landline.upstream.script import Script, decode_script
+from landline.upstream.script import Script, Step, decode_script
 from landline.upstream.scripted import model_turns
 from landline.wire.model_events import (
     Accepted,
@@ -219,6 +221,13 @@ def test_a_malformed_transcript_says_where_and_what(data: str, said: str) -> Non
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ScriptError, match=r"nothing\.jsonl"):
         ScriptedTarget("demo", tmp_path / "nothing.jsonl")
+
+
+@pytest.mark.parametrize("step", get_args(Step), ids=lambda step: step.__name__)
+def test_every_step_and_member_is_documented(step: type[msgspec.Struct]) -> None:
+    rows = (Path(__file__).parents[3] / "docs" / "scripted.md").read_text().splitlines()
+    row = next(row for row in rows if row.startswith(f"| `{step.__struct_config__.tag}` |"))
+    assert all(f"`{name}`" in row for name in step.__struct_fields__)
 
 
 @pytest.mark.parametrize(
