@@ -1,7 +1,6 @@
 """Chat completions as a dialect: builds requests, opens decoders, reads errors."""
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote
 
 import msgspec
 
@@ -152,4 +151,6 @@ class ChatCompletions:
 
 def _header_value(text: str) -> str:
     """The text as a header may carry it; clients choose it (`prompt_cache_key`), so anything may be in it."""
-    return text if text.isascii() and text.isprintable() else quote(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"%{byte:02X}" for byte in text.encode())
