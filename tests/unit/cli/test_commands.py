@@ -4,10 +4,11 @@ import errno
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 import landline
@@ -29,9 +30,12 @@ targets = ["fake"]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CliRunner]:
+    """Runs commands in this process; the log, which they point at the runner's own streams, is put back."""
     monkeypatch.setenv(CACHE_DIR_VARIABLE, str(tmp_path / "cache"))
-    return CliRunner(env={"COLUMNS": "200"})
+    log_settings = structlog.get_config()
+    yield CliRunner(env={"COLUMNS": "200"})
+    structlog.configure(**log_settings)
 
 
 def put(path: Path, text: str) -> str:
