@@ -1,0 +1,30 @@
+"""The log is one line an event, `key=value`, with the response's id in front of what happened."""
+
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from landline.cli.logs import configure_logging
+
+
+@pytest.fixture(autouse=True)
+def restored_log() -> Iterator[None]:
+    settings = structlog.get_config()
+    yield
+    structlog.configure(**settings)
+
+
+def test_a_line_begins_with_time_level_response_and_event(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info")
+    structlog.get_logger().info("turn_ended", tokens=3, response_id="resp_1")
+    line = capsys.readouterr().err.splitlines()[0]
+    assert [pair.split("=")[0] for pair in line.split()] == ["at", "level", "response_id", "event", "tokens"]
+    assert "response_id=resp_1 event=turn_ended tokens=3" in line
+
+
+def test_less_than_the_level_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("warning")
+    structlog.get_logger().info("turn_ended")
+    structlog.get_logger().warning("drain_begun")
+    assert [line.split("event=")[1] for line in capsys.readouterr().err.splitlines()] == ["drain_begun"]
