@@ -1,9 +1,11 @@
 """The embedded target with the real model: what stays warm, what is enforced, what happens when its process dies."""
 
+import asyncio
 import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -30,6 +32,19 @@ WEATHER = function("get_weather", {"city": {"type": "string"}, "unit": {"enum": 
 SEARCH = function("search", {"query": {"type": "string"}, "limit": {"type": "integer"}}, ["query"])
 SHELL = {"type": "custom", "name": "shell", "description": "Runs a command."}
 TRIES = 20
+TOOL_TEMPLATE = """\
+{%- if tools %}<|im_start|>system
+{% for tool in tools %}{{ tool | tojson }}
+{% endfor %}<|im_end|>
+{% endif %}
+{%- for message in messages %}<|im_start|>{{ message.role }}
+{{ message.content or '' }}
+{%- for call in message.tool_calls or [] %}<tool_call>
+{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}
+</tool_call>{% endfor %}<|im_end|>
+{% endfor %}
+{%- if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -125,10 +140,11 @@ async def test_a_call_that_is_cut_is_incomplete(target: EmbeddedTarget) -> None:
 
 
 async def test_required_calls_always_parse(target: EmbeddedTarget) -> None:
-    for number in range(TRIES):
-        heard = await ask(
-            target, start(user(f"Question {number}.")), tools=[WEATHER, SEARCH, SHELL], tool_choice="required"
-        )
+    async def ask_for_call(number: int) -> Heard:
+        history = start(user(f"Question {number}."))
+        return await ask(target, history, tools=[WEATHER, SEARCH, SHELL], tool_choice="required")
+
+    for heard in await asyncio.gather(*(ask_for_call(number) for number in range(TRIES))):
         [(call, arguments)] = heard.calls
         assert (heard.text, heard.end) == ("", Finished())
         if call.name == "get_weather":
@@ -148,18 +164,22 @@ async def test_a_named_tool_is_the_one_that_is_called(target: EmbeddedTarget, to
 
 
 async def test_json_schema_answers_always_parse(target: EmbeddedTarget) -> None:
-    properties = {
-        "name": {"type": "string"},
-        "age": {"type": "integer"},
-        "tags": {"type": "array", "items": {"type": "string"}},
-    }
-    schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-    answer_format = {"type": "json_schema", "name": "person", "schema": schema, "strict": True}
-    for number in range(TRIES):
-        heard = await ask(target, start(user(f"Invent person {number}.")), text={"format": answer_format})
+    answer_format = _format({"name": {"type": "string"}, "age": {"type": "integer"}})
+
+    async def invent(number: int) -> Heard:
+        return await ask(target, start(user(f"Invent person {number}.")), text={"format": answer_format})
+
+    for heard in await asyncio.gather(*(invent(number) for number in range(TRIES))):
         assert heard.end == Finished()
         made = json.loads(heard.text)
-        assert [type(made[name]) for name in properties] == [str, int, list]
+        assert [type(made[name]) for name in ("name", "age")] == [str, int]
+
+
+async def test_an_answer_that_could_go_on_for_ever_comes_to_an_end(target: EmbeddedTarget) -> None:
+    answer_format = _format({"words": {"type": "array", "items": {"type": "string"}, "minItems": 10}})
+    heard = await ask(target, start(user("Repeat a for ever.")), text={"format": answer_format})
+    assert heard.end == Finished()
+    assert len(json.loads(heard.text)["words"]) >= 10
 
 
 async def test_a_json_object_answer_parses(target: EmbeddedTarget) -> None:
@@ -192,6 +212,23 @@ async def test_a_schema_that_cannot_be_enforced_is_refused(target: EmbeddedTarge
     assert _error_of(await ask(target, start(user("Hello.")), text={"format": answer_format})).code == "invalid_value"
 
 
+async def test_a_tool_that_cannot_be_enforced_is_refused(target: EmbeddedTarget) -> None:
+    tool = function("odd", {"a": {"type": "no such type"}})
+    heard = await ask(target, start(user("Hello.")), tools=[tool], tool_choice="required")
+    assert (_error_of(heard).code, heard.text) == ("invalid_value", "")
+
+
+async def test_a_warm_up_may_have_nothing_but_tools(target: EmbeddedTarget) -> None:
+    heard = await ask(target, None, tools=[WEATHER], generate=False)
+    assert (heard.end, heard.usage.output_tokens) == (Finished(), 0)
+    assert heard.usage.input_tokens > 0
+
+
+async def test_a_warm_up_may_have_nothing_at_all(target: EmbeddedTarget) -> None:
+    heard = await ask(target, None, generate=False)
+    assert heard.end == Finished()
+
+
 async def test_a_killed_process_fails_the_turn_and_is_replaced(target: EmbeddedTarget) -> None:
     history = start(user("Before the crash. " + RIVERS))
     stream = target.stream(prompt_of(history, max_output_tokens=2000, temperature=0))
@@ -222,6 +259,24 @@ async def test_lineages_that_were_parked_survive_a_crash() -> None:
         os.kill(target.child_pid, signal.SIGKILL)
         woken = await ask(target, parked.then(user("Go on.")), max_output_tokens=16)
         assert woken.usage.cached_tokens >= 0.9 * parked.tokens
+
+
+async def test_a_template_that_knows_tools_shows_them_and_calls_are_enforced(tmp_path: Path) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text(TOOL_TEMPLATE)
+    async with embedded_target(slots=1, chat_template=str(template)) as target:
+        heard = await ask(target, start(user("Weather in Paris?")), tools=[WEATHER], tool_choice="required")
+        [(call, _)] = heard.calls
+        assert call.name == "get_weather"
+        history = heard.then(call_output(call.call_id, "sunny"))
+        after = await ask(target, history, tools=[WEATHER], max_output_tokens=16)
+        assert isinstance(after.end, Finished)
+        assert after.usage.cached_tokens >= heard.usage.input_tokens - 1
+
+
+def _format(properties: dict[str, object]) -> dict[str, object]:
+    schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}
 
 
 def _error_of(heard: Heard) -> ApiError:

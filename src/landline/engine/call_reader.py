@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Literal, assert_never
 
 import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.chat_completions import Tool
 from landline.dialects.chat_completions.custom_input import InputDecoder
@@ -40,9 +41,9 @@ class _WholeCall(msgspec.Struct, frozen=True):
     """A call in any order of its members, as different models spell them."""
 
     name: str | None = None
-    arguments: msgspec.Raw | None = None
-    parameters: msgspec.Raw | None = None
-    function: msgspec.Raw | None = None
+    arguments: Raw | UnsetType = UNSET
+    parameters: Raw | UnsetType = UNSET
+    function: Raw | UnsetType = UNSET
 
 
 _WHOLE: msgspec.json.Decoder[_WholeCall] = msgspec.json.Decoder(_WholeCall)
@@ -117,16 +118,23 @@ class CallReader:
         body = text.removeprefix(_OPEN_TAG).lstrip()
         if not body or _OPEN_TAG.startswith(body) or (is_after and _CLOSE_TAG.startswith(body)):
             return False
-        self._scanner = JsonScanner()
-        self._scanned = len(self._buffer) - len(body)
-        self._state = "json" if body[0] == "{" else "text"
+        start = len(self._buffer) - len(body)
+        if body[0] == "{":
+            self._scanner = JsonScanner()
+            self._scanned = start
+            self._state = "json"
+            return True
+        if text.startswith(_OPEN_TAG):  # a tag around something else is text, and is not looked at again
+            self._out.append(TextDelta(self._buffer[:start]))
+            self._keep(body)
+        self._state = "text"
         return True
 
     def _pass_text(self) -> bool:
         """Passes text on; holds back only what may be the beginning of a tag."""
         at = self._buffer.find(_OPEN_TAG)
         if at >= 0:
-            before = self._buffer[:at].rstrip()
+            before = self._buffer[:at]
             if before:
                 self._out.append(TextDelta(before))
             self._keep(self._buffer[at:])
@@ -194,7 +202,7 @@ class CallReader:
         """Reads a call whose members came in another order; whether it was one."""
         try:
             call = _WHOLE.decode(text)
-            if call.name is None and call.function is not None:
+            if call.name is None and not isinstance(call.function, UnsetType):
                 call = _WHOLE.decode(call.function)
         except msgspec.DecodeError:
             return False
@@ -202,7 +210,7 @@ class CallReader:
         if tool is None:
             return False
         made = self._start(tool)
-        self._out += made.feed(_arguments_text(call.arguments or call.parameters or msgspec.Raw(b"{}")))
+        self._out += made.feed(_arguments_text(call))
         self._out += made.end()
         return True
 
@@ -260,7 +268,11 @@ def _may_begin_tag(text: str) -> bool:
     return at >= 0 and _OPEN_TAG.startswith(text[at:])
 
 
-def _arguments_text(arguments: msgspec.Raw) -> str:
-    """Arguments as JSON text; some models write them as a string of JSON."""
-    data = bytes(arguments)
-    return msgspec.json.decode(data, type=str) if data[:1] == b'"' else data.decode()
+def _arguments_text(call: _WholeCall) -> str:
+    """Arguments as JSON text; some models write them as a string of JSON, or leave them out."""
+    for value in (call.arguments, call.parameters):
+        if not isinstance(value, UnsetType):
+            data = bytes(value)
+            text = msgspec.json.decode(data, type=str) if data[:1] == b'"' else data.decode()
+            return "{}" if text in ("", "null") else text
+    return "{}"

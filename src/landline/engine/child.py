@@ -114,6 +114,7 @@ class ModelChild:
         began = time.monotonic()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # never a module out of the folder that the server was started in
             "-m",
             "landline.engine.child_main",
             stdin=asyncio.subprocess.PIPE,

@@ -14,8 +14,8 @@ from msgspec import UnsetType
 from landline.dialects.chat_completions import Tool
 from landline.wire.requests import TextSettings
 
-ARRAY_ITEMS = 16
-"""`maxItems` for arrays that name none."""
+_CHARS_PER_ARRAY_ITEM = 64
+"""An array that names no `maxItems` may have one item for so many characters that a string may have, at least 16."""
 OBJECT_MEMBERS = 8
 """`maxProperties` for objects that name no properties."""
 _LARGEST_INTEGER = 10**15
@@ -59,13 +59,39 @@ def call_schema(tools: Sequence[Tool], string_chars: int) -> _Schema:
     return branches[0] if len(branches) == 1 else {"anyOf": branches}
 
 
-def answer_format(text: TextSettings | None, string_chars: int) -> dict[str, object] | None:
-    """The `response_format` of a json_schema answer with limits on what has none; None for other answers."""
+def answer_members(text: TextSettings | None, string_chars: int, *, may_use_grammar: bool) -> dict[str, object]:
+    """The body's members that hold an answer to `text.format`; none for plain text.
+
+    A json_schema goes through llama.cpp's own converter, which refuses a schema that it cannot enforce, with limits on
+    what has none. A json_object is held by a grammar of ours where the server allows one: its own has no limits.
+    """
     wanted = text.format if text is not None else None
-    if wanted is None or wanted.type != "json_schema" or isinstance(wanted.schema, UnsetType):
-        return None
+    if wanted is None or wanted.type == "text":
+        return {}
+    if wanted.type == "json_object":
+        return {"grammar": object_grammar(string_chars)} if may_use_grammar else {}
+    if isinstance(wanted.schema, UnsetType):
+        return {}
     schema = capped(_decode_schema(bytes(wanted.schema)), string_chars)
-    return {"type": "json_schema", "json_schema": {"name": wanted.name or "answer", "schema": schema, "strict": True}}
+    made = {"name": wanted.name or "answer", "schema": schema, "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": made}}
+
+
+def object_grammar(string_chars: int) -> str:
+    """A grammar of any JSON object that comes to an end: two levels deep, few members, short strings."""
+    leaf = [{"type": "string", "maxLength": max(string_chars // OBJECT_MEMBERS, 32)}]
+    leaf += [{"type": "number"}, {"type": "boolean"}, {"type": "null"}]
+    inner: list[_Schema] = [
+        {"type": "array", "maxItems": OBJECT_MEMBERS, "items": {"anyOf": leaf}},
+        {"type": "object", "maxProperties": OBJECT_MEMBERS, "additionalProperties": {"anyOf": leaf}},
+    ]
+    schema = {
+        "type": "object",
+        "maxProperties": OBJECT_MEMBERS,
+        "additionalProperties": {"anyOf": [*leaf, *inner]},
+        "x-guidance": _SPACING,
+    }
+    return f"%llguidance {{}}\nstart: %json {_encode(schema).decode()}\n"
 
 
 def capped(schema: _Schema, string_chars: int) -> _Schema:
@@ -112,8 +138,9 @@ def _cap_integer(schema: _Schema) -> None:
 
 def _cap_array(schema: _Schema, string_chars: int) -> None:
     least = schema.get("minItems")
-    limit = schema.setdefault("maxItems", max(ARRAY_ITEMS, least if isinstance(least, int) else 0))
-    share = max(string_chars // max(limit if isinstance(limit, int) else ARRAY_ITEMS, 1), 16)
+    usual = max(string_chars // _CHARS_PER_ARRAY_ITEM, 16, least if isinstance(least, int) else 0)
+    limit = schema.setdefault("maxItems", usual)
+    share = max(string_chars // max(limit if isinstance(limit, int) else usual, 1), 16)
     schema["items"] = _capped_any(schema.get("items", {"type": "string"}), share)
 
 

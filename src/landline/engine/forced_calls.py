@@ -29,20 +29,18 @@ def plan_calls(
     tools: Sequence[Tool], choice: ToolChoice | str | dict[str, object] | None, *, knows_tools: bool
 ) -> CallPlan:
     """The plan for the tools that `choose_tools` left and the choice that it made of them."""
-    if not tools:
+    if not tools or choice == "none":
         return CallPlan("none")
     if choice == "required":
         return CallPlan("enforced", tools)
     if isinstance(choice, dict):
         name = _named(choice)
         return CallPlan("enforced", [tool for tool in tools if tool.upstream_name == name])
-    if knows_tools:
-        return CallPlan("server", tools)
-    return CallPlan("none" if choice == "none" else "text", tools)
+    return CallPlan("server" if knows_tools else "text", tools)
 
 
 def plan_overrides(
-    plan: CallPlan, shown: Sequence[Tool], *, knows_tools: bool, string_chars: int, is_second_try: bool = False
+    plan: CallPlan, shown: Sequence[Tool], *, knows_tools: bool, string_chars: int, is_fallback: bool = False
 ) -> RequestOverrides:
     """What the request says for the plan. `shown` are all tools of the turn: the prompt's front stays the same whichever
     of them may be called, so that the KV cache stays good."""
@@ -56,7 +54,7 @@ def plan_overrides(
         if knows_tools:
             members["tool_choice"] = "none"  # llama.cpp refuses a grammar beside tools that may be called
             members["chat_template_kwargs"] = {"enable_thinking": False}
-        if is_second_try:
+        if is_fallback:
             schema = call_schema(plan.tools, string_chars)
             members["response_format"] = {"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
         else:

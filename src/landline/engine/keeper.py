@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -17,7 +18,10 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("landline.engine")
 
 
 class SlotPort(Protocol):
-    """How slots are saved and restored in the model's process. Both return False when it was not done."""
+    """How slots are saved and restored in the model's process, which may be dead when it is asked.
+
+    Both return whether it was done; a restore waits for a process that is being replaced, because the file stays good.
+    """
 
     async def save(self, slot: int, file: str) -> bool: ...
 
@@ -43,19 +47,22 @@ class SlotKeeper:
         """Where the process saves slots."""
         self._book = book
         self._port = port
+        self._turns = itertools.count(1)
         self._waiting: dict[str, asyncio.Future[Grant]] = {}
 
     @contextlib.asynccontextmanager
-    async def acquire(self, turn_id: str, lineage: Lineage) -> AsyncGenerator[Seat]:
+    async def acquire(self, lineage: Lineage) -> AsyncGenerator[Seat]:
         """Waits for a slot, makes it warm, and keeps it for the turn."""
+        turn_id = str(next(self._turns))
         grant = await self._wait_for_grant(turn_id, lineage)
         preparing = asyncio.ensure_future(self._prepare(grant))
         try:
             await asyncio.shield(preparing)
-        except asyncio.CancelledError:
+        except BaseException:  # the turn is cancelled; what was begun ends first
             preparing.add_done_callback(lambda _: self._release(turn_id, Seat(grant.slot, 0.0, is_lost=True)))
             raise
         seat = Seat(grant.slot, grant.queued_s)
+        _log.debug("slot.taken", slot=seat.slot, queued_s=round(seat.queued_s, 3), commands=len(grant.commands))
         try:
             yield seat
         finally:

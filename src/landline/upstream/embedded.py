@@ -18,7 +18,7 @@ from landline.engine.call_reader import CallReader
 from landline.engine.catalog import ModelFile
 from landline.engine.chat_template import chat_template_of, knows_tools
 from landline.engine.child import ChildFailedError, ModelChild
-from landline.engine.constraints import answer_format
+from landline.engine.constraints import answer_members
 from landline.engine.forced_calls import CallPlan, plan_calls, plan_overrides
 from landline.engine.keeper import Seat, SlotKeeper
 from landline.engine.prefixes import Lineage, OutputMemo, seed_of
@@ -106,7 +106,7 @@ class EmbeddedTarget:
         if not await self._child.wait_ready(self.settings.restart_wait_s):
             yield [Failed(self._down())]
             return
-        async with self._keeper.acquire(prompt.response_id or str(id(prompt)), lineage) as seat:
+        async with self._keeper.acquire(lineage) as seat:
             memo = OutputMemo()
             try:
                 async with aclosing(self._ask(prompt, asked, seat)) as batches:
@@ -135,48 +135,45 @@ class EmbeddedTarget:
         return _Asked(tool_set, plan_calls(chosen.tools, chosen.choice, knows_tools=self._knows_tools))
 
     async def _ask(self, prompt: Prompt, asked: "_Asked", seat: Seat) -> AsyncGenerator[list[ModelEvent], None]:
-        """Asks the child; a second time if it was just being replaced, or if it did not take the grammar."""
-        is_accepted = False
-        for is_second_try in (False, True):
+        """Asks the child; again if it was just being replaced, and if it did not take the grammar."""
+        is_accepted = is_regranted = is_fallback = False
+        while True:
             if not await self._child.wait_ready(self.settings.restart_wait_s):
                 yield [Failed(self._down())]
                 return
             starts = self._child.starts
-            request = self._build(prompt, asked, seat, is_second_try=is_second_try)
+            request = self._build(prompt, asked, seat, is_fallback=is_fallback)
             if isinstance(request, ApiError):
                 yield [Failed(request)]
                 return
-            is_retried = False
+            is_again = False
             async with aclosing(self._send(prompt, asked.plan, request)) as batches:
                 async for batch in batches:
-                    last = batch[-1]
-                    if isinstance(last, Failed) and last.error.code in _TRANSPORT_CODES:
-                        died = await self._child.wait_death(starts, _DEATH_NOTICE_S)
-                        seat.is_lost = died
-                        if died and not is_accepted and not is_second_try:
-                            is_retried = True
-                            break
-                        batch[-1] = Failed(self._died() if died else last.error)
-                    if _is_unconstrained(asked.plan, batch) and not is_second_try:
-                        _log.warning(
-                            "grammar.refused", target=self.name, log=self._child.log[-1] if self._child.log else ""
-                        )
-                        is_retried = True
+                    failed = batch[-1]
+                    if isinstance(failed, Failed) and await self._has_died(failed.error, starts):
+                        seat.is_lost = True
+                        is_again = not is_accepted and not is_regranted
+                        is_regranted = True
+                        batch[-1] = Failed(self._died())
+                    elif not is_fallback and _is_unconstrained(asked.plan, batch):
+                        is_again = is_fallback = True
+                    if is_again:
                         break
-                    if isinstance(batch[0], Accepted):
-                        batch = batch[1:] if is_accepted else batch
-                        is_accepted = True
-                    if batch:
-                        yield batch
-            if not is_retried:
+                    told = [event for event in batch if not (is_accepted and isinstance(event, Accepted))]
+                    is_accepted = is_accepted or isinstance(batch[0], Accepted)
+                    if told:
+                        yield told
+            if not is_again:
                 return
+            _log.info("turn.asked_again", target=self.name, died=is_regranted, without_grammar=is_fallback)
+
+    async def _has_died(self, error: ApiError, starts: int) -> bool:
+        """Whether the turn failed because the process did."""
+        return error.code in _TRANSPORT_CODES and await self._child.wait_death(starts, _DEATH_NOTICE_S)
 
     async def _send(
         self, prompt: Prompt, plan: CallPlan, request: UpstreamRequest
     ) -> AsyncGenerator[list[ModelEvent], None]:
-        if self._session is None:
-            yield [Failed(self._down())]
-            return
         decoder = self._dialect.open_decoder(prompt)
         reader = None
         if plan.way != "none" and not prompt.request.is_warm_up:
@@ -184,7 +181,7 @@ class EmbeddedTarget:
             reader = CallReader(callable_tools.find_called, f"call_{prompt.response_id.removeprefix('resp_')[:48]}")
         async with aclosing(
             stream_request(
-                self._session,
+                self._open_session(),
                 f"{self._child.base_url}/v1",
                 request,
                 decoder,
@@ -201,24 +198,26 @@ class EmbeddedTarget:
                 if events:
                     yield events
 
-    def _build(self, prompt: Prompt, asked: "_Asked", seat: Seat, *, is_second_try: bool) -> UpstreamRequest | ApiError:
+    def _build(self, prompt: Prompt, asked: "_Asked", seat: Seat, *, is_fallback: bool) -> UpstreamRequest | ApiError:
         string_chars = max(self.context_tokens // _STRING_SHARE, 64)
         overrides = plan_overrides(
             asked.plan,
             asked.tool_set.tools,
             knows_tools=self._knows_tools,
             string_chars=string_chars,
-            is_second_try=is_second_try,
+            is_fallback=is_fallback,
         )
         members: dict[str, object] = {"id_slot": seat.slot, "cache_prompt": True, "temperature": 1.0, "top_p": 1.0}
         if self.settings.max_output_tokens is not None:
             members["max_tokens"] = self.settings.max_output_tokens
         members = {name: value for name, value in members.items() if not _is_set(prompt, name)}
-        wanted = answer_format(prompt.request.text, string_chars)
-        if wanted is not None and asked.plan.way != "enforced":
-            members["response_format"] = wanted
+        omit = overrides.omit
+        if asked.plan.way != "enforced":
+            answer = answer_members(prompt.request.text, string_chars, may_use_grammar=asked.plan.way != "server")
+            members |= answer
+            omit = omit | {"response_format"} if "grammar" in answer else omit
         overrides = RequestOverrides(
-            members={**members, **overrides.members}, omit=overrides.omit, system_suffix=overrides.system_suffix
+            members={**members, **overrides.members}, omit=omit, system_suffix=overrides.system_suffix
         )
         request = self._dialect.build_request(prompt, overrides)
         if isinstance(request, ApiError):
@@ -226,26 +225,35 @@ class EmbeddedTarget:
         if self.settings.mmproj is None and _IMAGE_MARK in request.body:
             message = f"The model {self.model_name!r} cannot read images: it has no `mmproj` file."
             return api_error("unsupported_content", message, param="input")
-        authorization = {"Authorization": f"Bearer {self._child.api_key}"}
-        return msgspec.structs.replace(request, headers={**request.headers, **authorization})
+        return msgspec.structs.replace(request, headers={**request.headers, **self._authorization()})
 
     async def _slot_action(self, slot: int, action: str, file: str) -> bool:
-        if self._session is None:
-            return False
+        starts = self._child.starts
         try:
-            async with self._session.post(
+            async with self._open_session().post(
                 f"{self._child.base_url}/slots/{slot}",
                 params={"action": action},
                 json={"filename": file},
-                headers={"Authorization": f"Bearer {self._child.api_key}"},
+                headers=self._authorization(),
                 timeout=_SLOT_TIMEOUT,
             ) as response:
                 if response.status == 200:
                     return True
-                _log.warning("slot.action_failed", action=action, slot=slot, answer=(await response.text())[:300])
+                _log.warning("slot.refused", action=action, slot=slot, answer=(await response.text())[:300])
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            _log.warning("slot.action_failed", action=action, slot=slot, error=repr(error))
+            _log.warning("slot.unreachable", action=action, slot=slot, error=repr(error))
+            if action == "restore" and await self._child.wait_death(starts, _DEATH_NOTICE_S):
+                is_back = await self._child.wait_ready(self.settings.restart_wait_s)
+                return is_back and await self._slot_action(slot, action, file)
         return False
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError(f"target {self.name!r} is not open")
+        return self._session
+
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._child.api_key}"}
 
     def _down(self) -> ApiError:
         return api_error("server_is_overloaded", f"The model {self.model_name!r} is being restarted.")

@@ -1,0 +1,77 @@
+import json
+from typing import Any
+
+import pytest
+
+from landline.dialects.chat_completions import Tool
+from landline.engine.forced_calls import plan_calls, plan_overrides, tool_block
+
+LOOK = Tool("function", None, "look", "look", b'{"type":"object"}', b'{"type":"function","function":{"name":"look"}}')
+SAY = Tool("function", None, "say", "say", b'{"type":"object"}', b'{"type":"function","function":{"name":"say"}}')
+NAMED = {"type": "function", "function": {"name": "say"}}
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice", "knows_tools", "way", "left"),
+    [
+        ([], None, False, "none", []),
+        ([LOOK, SAY], "auto", True, "server", [LOOK, SAY]),
+        ([LOOK, SAY], None, True, "server", [LOOK, SAY]),
+        ([LOOK, SAY], "auto", False, "text", [LOOK, SAY]),
+        ([LOOK, SAY], "none", False, "none", []),
+        ([LOOK, SAY], "none", True, "none", []),
+        ([LOOK, SAY], "required", False, "enforced", [LOOK, SAY]),
+        ([LOOK, SAY], "required", True, "enforced", [LOOK, SAY]),
+        ([LOOK, SAY], NAMED, False, "enforced", [SAY]),
+        ([LOOK, SAY], NAMED, True, "enforced", [SAY]),
+    ],
+)
+def test_the_choice_decides_the_way(
+    tools: list[Tool], choice: Any, knows_tools: bool, way: str, left: list[Tool]
+) -> None:
+    plan = plan_calls(tools, choice, knows_tools=knows_tools)
+    assert (plan.way, list(plan.tools)) == (way, left)
+
+
+def test_the_front_of_the_prompt_is_the_same_whatever_may_be_called() -> None:
+    suffixes = {
+        plan_overrides(
+            plan_calls([LOOK, SAY], choice, knows_tools=False), [LOOK, SAY], knows_tools=False, string_chars=100
+        ).system_suffix
+        for choice in ("auto", "none", "required", NAMED)
+    }
+    assert suffixes == {tool_block([LOOK, SAY])}
+
+
+def test_tools_are_told_as_json_lines() -> None:
+    lines = tool_block([LOOK, SAY]).splitlines()
+    assert [json.loads(line) for line in lines[1:3]] == [{"name": "look"}, {"name": "say"}]
+
+
+def test_a_template_that_knows_tools_gets_them_beside_the_grammar() -> None:
+    plan = plan_calls([LOOK], "required", knows_tools=True)
+    overrides = plan_overrides(plan, [LOOK], knows_tools=True, string_chars=100)
+    assert overrides.members["tool_choice"] == "none"
+    assert "tools" not in overrides.omit
+    assert str(overrides.members["grammar"]).startswith("%llguidance")
+    assert overrides.system_suffix == ""
+
+
+def test_a_template_that_knows_none_is_sent_none() -> None:
+    plan = plan_calls([LOOK], "auto", knows_tools=False)
+    overrides = plan_overrides(plan, [LOOK], knows_tools=False, string_chars=100)
+    assert {"tools", "tool_choice"} <= overrides.omit
+    assert overrides.members == {}
+
+
+def test_the_fallback_is_the_servers_own_converter() -> None:
+    plan = plan_calls([LOOK], "required", knows_tools=False)
+    overrides = plan_overrides(plan, [LOOK], knows_tools=False, string_chars=100, is_fallback=True)
+    assert "grammar" not in overrides.members
+    assert "response_format" in overrides.members
+    assert "response_format" not in overrides.omit
+
+
+def test_without_tools_nothing_changes() -> None:
+    overrides = plan_overrides(plan_calls([], None, knows_tools=False), [], knows_tools=False, string_chars=100)
+    assert (overrides.members, overrides.omit, overrides.system_suffix) == ({}, frozenset(), "")
