@@ -85,7 +85,7 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@$(PIP) install -r requirements/dev.txt
 	@touch $@
 
-$(CLIENTS)/node_modules/.done: $(CLIENTS)/package-lock.json $(VENV)/.dev
+$(CLIENTS)/node_modules/.done: $(CLIENTS)/package-lock.json | $(VENV)/.dev
 	@echo "== installing the Node clients (Codex CLI, openai, ws: some 440 MB)"
 	@cd $(CLIENTS) && $(WITH_NODE) node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js ci --no-audit --no-fund
 	@touch $@
