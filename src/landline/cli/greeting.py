@@ -13,7 +13,7 @@ def greeting(host: str, port: int, model: str, *, sockets: bool = True, note: st
         f"Landline listens on {base_url}",
         f"Model: {model}",
         "",
-        "Try it:",
+        "Try it (for the second, pip install 'openai[realtime]'; for the third, npm install -g @openai/codex):",
         f"  {curl_command(base_url, model)}",
         f"  {python_command(base_url, model) if sockets else python_http_command(base_url, model)}",
         f"  {codex_command(base_url, model, sockets=sockets)}",
