@@ -41,6 +41,8 @@ class _Create:
         self.number = number
         self.lane = lane
         self.parent = parent
+        self.pinned: _Create | None = None
+        """The parent, if it was another lane's and finished when the create came: its eviction is then too late."""
         self.response_id: str | None = None
         self.history: list[str] = []
         self.endings = 0
@@ -69,6 +71,8 @@ class SessionMachine(RuleBasedStateMachine):
     def create(self, lane: str | None, data: st.DataObject, warm_up: bool) -> None:
         known = [None, "resp_unknown", *self.finished, *(t for t in self.running)]
         create = _Create(next(self.numbers), lane, data.draw(st.sampled_from(known)))
+        parent = self.finished.get(create.parent or "")
+        create.pinned = parent if parent is not None and parent.lane != lane else None
         frame: dict[str, Any] = {"type": "response.create", "model": "m", "input": f"in{create.number}", "stream": True}
         frame |= {"stream_id": lane} if lane is not None else {}
         frame |= {"previous_response_id": create.parent} if create.parent else {}
@@ -188,7 +192,8 @@ class SessionMachine(RuleBasedStateMachine):
         create = self.pending[lane][0]
         assert create.response_id is None, "a lane never has two turns in flight"
         create.response_id = turn.response_id
-        expected = self.finished[create.parent].history if create.parent else []
+        parent = create.pinned or (self.finished[create.parent] if create.parent else None)
+        expected = parent.history if parent is not None else []
         history = [text_of_item(item) for item in turn.history.all_items()] if turn.history else []
         assert history == [*expected, f"in{create.number}"]
         self.running[turn.response_id] = (turn, Composer(turn, model="m", new_id=self.new_id), create)
