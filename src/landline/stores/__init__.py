@@ -1,0 +1,1 @@
+"""What outlives a connection: stored responses, conversations and the events of background responses."""

@@ -1,0 +1,159 @@
+"""The port of a store: responses as links to their parents, and conversations. Every row belongs to a tenant.
+
+Nothing of one tenant can be read, named or counted by another: what is not yours does not exist. A turn with
+`store: false` never comes here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from landline.session.lineage import Link
+from landline.wire.items import Item
+from landline.wire.responses import ResponseStatus
+
+DEFAULT_RETENTION_S = 30 * 24 * 3600.0
+"""How long responses are kept: OpenAI's published 30 days."""
+
+
+class StoreError(Exception):
+    """The store could not do its work (disk full, database away); the message is for the log, not for clients."""
+
+
+class NewResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A response whose turn has started."""
+
+    response_id: str
+    tenant: str
+    created_at: float
+    """Unix seconds."""
+    parent_id: str | None
+    """The stored response that it continues."""
+    inherited: tuple[Item, ...] = ()
+    """Items of a history that is in no stored response (a connection's memory); they come before `items`."""
+    conversation_id: str | None = None
+    is_background: bool = False
+    status: ResponseStatus = "in_progress"
+    body: bytes
+    """The response object as it stands, JSON."""
+    items: tuple[Item, ...] = ()
+    """The turn's own new input; every one has an id."""
+
+
+class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A response as it was last saved."""
+
+    response_id: str
+    status: ResponseStatus
+    is_background: bool
+    created_at: float
+    body: bytes
+    """The response object, JSON; its `status` is the one above."""
+
+
+class StoredHistory(msgspec.Struct, frozen=True):
+    """The lineage up to and with a response or a conversation; None when it holds no item."""
+
+    link: Link | None
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of a list is asked for."""
+
+    limit: int = 20
+    """1 to 100."""
+    order: Literal["asc", "desc"] = "desc"
+    after: str | None = None
+    """The id of the item that the page starts behind; an unknown one gives an empty page."""
+
+
+class ItemPage(msgspec.Struct, frozen=True):
+    """Items in the order asked for, and whether more follow."""
+
+    items: tuple[Item, ...]
+    has_more: bool
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation without its items."""
+
+    conversation_id: str
+    created_at: float
+    metadata: dict[str, str]
+
+
+LockResult = Literal["locked", "busy", "missing"]
+
+
+class Store(Protocol):
+    """Durable (or, for the memory store, process-long) state. Every method may raise `StoreError`."""
+
+    async def open(self) -> None:
+        """Connects, migrates, and marks responses that a crash interrupted as `incomplete`."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def begin_response(self, new: NewResponse) -> None:
+        """Saves a turn at its start, so that a crash leaves a trace of it."""
+        ...
+
+    async def finish_response(
+        self, tenant: str, response_id: str, *, status: ResponseStatus, body: bytes, output: Sequence[Item]
+    ) -> None:
+        """Saves a turn's end, whole or not at all: body, output, and both halves' items into its conversation, which is
+        unlocked. Failed and cancelled turns add nothing to a conversation."""
+        ...
+
+    async def discard_response(self, tenant: str, response_id: str) -> None:
+        """Forgets a begun response that was never announced, and unlocks its conversation."""
+        ...
+
+    async def load_response(self, tenant: str, response_id: str) -> StoredResponse | None: ...
+
+    async def load_history(self, tenant: str, response_id: str) -> StoredHistory | None:
+        """The lineage that a continuation of a completed or incomplete response follows; one query at any depth."""
+        ...
+
+    async def delete_response(self, tenant: str, response_id: str) -> bool:
+        """Whether there was one. Its descendants keep their whole history."""
+        ...
+
+    async def list_input(self, tenant: str, response_id: str, page: Page) -> ItemPage | None:
+        """The turn's own input items."""
+        ...
+
+    async def find_items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, Item]:
+        """Stored items (input and output, responses and conversations) by id; unknown ids are absent."""
+        ...
+
+    async def create_conversation(self, tenant: str, conversation: Conversation, items: Sequence[Item]) -> None: ...
+
+    async def load_conversation(self, tenant: str, conversation_id: str) -> Conversation | None: ...
+
+    async def update_conversation(
+        self, tenant: str, conversation_id: str, metadata: Mapping[str, str]
+    ) -> Conversation | None: ...
+
+    async def delete_conversation(self, tenant: str, conversation_id: str) -> bool:
+        """Whether there was one; responses made in it stay."""
+        ...
+
+    async def load_conversation_history(self, tenant: str, conversation_id: str) -> StoredHistory | None: ...
+
+    async def lock_conversation(self, tenant: str, conversation_id: str, response_id: str) -> LockResult:
+        """Makes the response the conversation's only writer, until it is finished or discarded or its process dies."""
+        ...
+
+    async def add_conversation_items(self, tenant: str, conversation_id: str, items: Sequence[Item]) -> LockResult:
+        """Appends items; `busy` while a response is writing (nothing is added), else `locked` for done."""
+        ...
+
+    async def list_conversation_items(self, tenant: str, conversation_id: str, page: Page) -> ItemPage | None: ...
+
+    async def delete_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> bool: ...
+
+    async def sweep(self, now: float) -> int:
+        """Deletes what has expired and no living response needs; how many responses went."""
+        ...
