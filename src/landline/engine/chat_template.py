@@ -35,12 +35,21 @@ _PRELUDE = """\
 """
 
 
+_CHATML = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' ~ message['role'] ~ '\\n' ~ message['content'] ~ '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+"""What llama.cpp takes for a model that brings no template."""
+
+
 def choose_chat_template(head: GgufHead, settings: EngineSettings) -> str:
     """The Jinja source that the child is given; empty leaves the choice to the model's file."""
     template = chat_template_of(head, settings)
-    if template is None or knows_tools(template):
-        return template if settings.chat_template is not None and template is not None else ""
-    return _PRELUDE + template
+    if knows_tools(template):
+        return template or "" if settings.chat_template is not None else ""
+    return _PRELUDE + (template or _CHATML)
 
 
 def chat_template_of(head: GgufHead, settings: EngineSettings) -> str | None:

@@ -55,7 +55,7 @@ class ModelChild:
         """How often a process came up; the KV of an earlier one is gone."""
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
         self._model = model
-        self._on_death = on_death
+        self.on_death = on_death
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -84,8 +84,9 @@ class ModelChild:
     async def stop(self) -> None:
         """Ends the process, by force if it does not end by itself; safe to call twice."""
         self._stopping.set()
+        grace_s = _STOP_S if self.is_ready else 0.0  # one that is still loading does not look at its pipe
         self._ready.clear()
-        await self._end_process()
+        await self._end_process(grace_s)
         if self._watching is not None:
             await self._watching
             self._watching = None
@@ -104,11 +105,7 @@ class ModelChild:
         process = self._process
         if self.starts != starts or process is None or not self.is_ready:
             return True
-        try:
-            await asyncio.wait_for(process.wait(), timeout_s)
-        except TimeoutError:
-            return False
-        return True
+        return await _ends_within(process, timeout_s)
 
     async def _spawn(self) -> None:
         began = time.monotonic()
@@ -127,15 +124,15 @@ class ModelChild:
         try:
             ready = await asyncio.wait_for(self._handshake(self._process), self.settings.start_timeout_s)
         except TimeoutError as error:
-            await self._end_process()
+            await self._end_process(0.0)
             raise ChildFailedError(
                 self._failure(f"it did not load within {self.settings.start_timeout_s:g} s")
             ) from error
         except asyncio.CancelledError:
-            await self._end_process()
+            await self._end_process(0.0)
             raise
         if ready.error:
-            await self._end_process()
+            await self._end_process(0.0)
             raise ChildFailedError(self._failure(ready.error))
         self.base_url = f"http://127.0.0.1:{ready.port}"
         self.starts += 1
@@ -176,8 +173,8 @@ class ModelChild:
                 _log.error(
                     "model.died", model=self._model.name, pid=self.pid, exit_status=status, log=self._last_lines()
                 )
-                if self._on_death is not None:
-                    self._on_death()
+                if self.on_death is not None:
+                    self.on_death()
                 failures = 0 if time.monotonic() - self._started_at > _LIVED_LONG_S else failures
             if await self._stops_within(min(_FIRST_BACKOFF_S * 2**failures, _LAST_BACKOFF_S)):
                 return
@@ -193,15 +190,13 @@ class ModelChild:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         return self._stopping.is_set()
 
-    async def _end_process(self) -> None:
+    async def _end_process(self, grace_s: float) -> None:
         process = self._process
         if process is None:
             return
         if process.stdin is not None:
             process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), _STOP_S)
-        except TimeoutError:
+        if grace_s == 0 or not await _ends_within(process, grace_s):
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
@@ -231,6 +226,14 @@ def usable_cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+async def _ends_within(process: asyncio.subprocess.Process, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(process.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _read_line(stream: asyncio.StreamReader) -> bytes:

@@ -6,6 +6,7 @@ stdin does: a parent that is gone, even by kill -9, closes the pipe. llama.cpp l
 
 import importlib
 import os
+import shutil
 import sys
 from typing import Any
 
@@ -52,6 +53,8 @@ def main() -> None:
     os.write(report, msgspec.json.encode(ChildReady(port=port)) + b"\n")
     os.close(report)
     sys.stdin.buffer.read()
+    if spec.slot_dir:  # a parent that was killed could not do it
+        shutil.rmtree(spec.slot_dir, ignore_errors=True)
     os._exit(0)  # llama.cpp's threads are not waited for
 
 

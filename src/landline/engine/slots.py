@@ -18,6 +18,11 @@ MIN_KEEP_BYTES = 256
 cores with the default model, against 10 ms for a save and a restore of as many."""
 
 
+WAIT_BYTES = 4096
+"""JSON bytes of prefix for which a turn waits until the slot that runs it is free to be copied, rather than read them
+again: about 1000 tokens, 5 s on two cores, and slower for every turn beside it."""
+
+
 class SaveSlot(msgspec.Struct, frozen=True):
     """Write the slot's state to a file; then tell `SlotBook.saved` or `SlotBook.lost`."""
 
@@ -79,6 +84,10 @@ class _Parked(msgspec.Struct):
     is_saved: bool = False
     lent_to: str | None = None
 
+    @property
+    def is_usable(self) -> bool:
+        return self.is_saved and self.lent_to is None
+
 
 class _Waiting(msgspec.Struct, frozen=True):
     turn_id: str
@@ -98,11 +107,12 @@ class _Find(msgspec.Struct, frozen=True):
 class SlotBook:
     """The book of one model process. Every method is a decision; the caller carries out what it returns."""
 
-    def __init__(self, slot_count: int, park_bytes: int) -> None:
+    def __init__(self, slot_count: int, park_bytes: int, wait_bytes: int = WAIT_BYTES) -> None:
         self._slots = [_Slot() for _ in range(slot_count)]
         self._parked: dict[str, _Parked] = {}
         self._queue: deque[_Waiting] = deque()
         self._park_bytes = park_bytes
+        self._wait_bytes = wait_bytes
         self._clock = 0
         self._files_made = 0
 
@@ -111,10 +121,15 @@ class SlotBook:
         self._queue.append(_Waiting(turn_id, lineage, now))
 
     def grants(self, now: float) -> list[Grant]:
-        """Gives slots to waiting turns, first come first served, while there are any."""
+        """Gives slots to waiting turns, first come first served, while there are any. A turn whose history is warm in a
+        slot that is running, and nowhere else, lets others pass until that slot is free."""
         granted: list[Grant] = []
-        while self._queue and any(slot.is_idle for slot in self._slots):
-            granted.append(self._grant(self._queue.popleft(), now))
+        for waiting in list(self._queue):
+            if not any(slot.is_idle for slot in self._slots):
+                break
+            if not self._is_worth_waiting(waiting.lineage):
+                self._queue.remove(waiting)
+                granted.append(self._grant(waiting, now))
         return granted
 
     def withdraw(self, turn_id: str) -> None:
@@ -137,7 +152,7 @@ class SlotBook:
         excess = self.parked_bytes - self._park_bytes
         drops: list[DropFile] = []
         for name, each in sorted(self._parked.items(), key=lambda pair: pair[1].used_at):
-            if excess > 0 and each.is_saved and each.lent_to is None:
+            if excess > 0 and each.is_usable:
                 del self._parked[name]
                 excess -= each.size_bytes
                 drops.append(DropFile(name))
@@ -196,6 +211,21 @@ class SlotBook:
         slot.held = _hold(waiting.lineage, slot.held if find is not None and slot is find.place else None)
         return Grant(waiting.turn_id, self._slots.index(slot), tuple(commands), now - waiting.since)
 
+    def _is_worth_waiting(self, lineage: Lineage) -> bool:
+        """Whether a place that is in use holds much more of the lineage than any that is not."""
+        running = [slot.held for slot in self._slots if not slot.is_idle and slot.held is not None]
+        running += [entry.held for entry in self._parked.values() if not entry.is_usable]
+        if not running or self._park_bytes == 0:
+            return False
+        usable = [held for _, held in self._usable_places()]
+        longest_running = 0
+        for prefix in lineage.prefixes():
+            if any(prefix.key in held.keys for held in usable):
+                return longest_running - prefix.size_bytes >= self._wait_bytes
+            if not longest_running and any(prefix.key in held.keys for held in running):
+                longest_running = prefix.size_bytes
+        return longest_running >= self._wait_bytes
+
     def _find(self, lineage: Lineage) -> _Find | None:
         """The longest known prefix; among equals the place that loses nothing, and a slot before a file."""
         for prefix in lineage.prefixes():
@@ -213,7 +243,7 @@ class SlotBook:
             if slot.is_idle and slot.held is not None:
                 yield slot, slot.held
         for entry in self._parked.values():
-            if entry.is_saved and entry.lent_to is None:
+            if entry.is_usable:
                 yield entry, entry.held
 
     def _fork(self, source: _Slot, turn_id: str, commands: list[SlotCommand]) -> _Slot:

@@ -23,7 +23,7 @@ from landline.engine.forced_calls import CallPlan, plan_calls, plan_overrides
 from landline.engine.keeper import Seat, SlotKeeper
 from landline.engine.prefixes import Lineage, OutputMemo, seed_of
 from landline.engine.settings import EngineSettings
-from landline.engine.slots import SlotBook
+from landline.engine.slots import WAIT_BYTES, SlotBook
 from landline.upstream.http import HttpDeadlines, open_session, stream_request
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, ModelEvent, TextDelta, UsageReported
@@ -42,6 +42,8 @@ _DEATH_NOTICE_S = 1.0
 _TRANSPORT_CODES = frozenset(("upstream_error", "upstream_unavailable"))
 _STRING_SHARE = 4
 """A string without a limit may have a quarter of the context's tokens as characters, about a sixteenth of its room."""
+_NEVER_BYTES = 2**62
+"""A GPU reads a prompt again sooner than another turn ends."""
 _IMAGE_MARK = b'"type":"image_url"'
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("landline.engine")
@@ -56,7 +58,8 @@ class EmbeddedTarget:
         self.settings = settings or EngineSettings()
         self._dialect = ChatCompletions(_FLAGS)
         self._knows_tools = False
-        self._keeper = SlotKeeper(SlotBook(self.settings.slots, self.settings.park_bytes), self)
+        wait_bytes = WAIT_BYTES if self.settings.gpu_layers == 0 else _NEVER_BYTES
+        self._keeper = SlotKeeper(SlotBook(self.settings.slots, self.settings.park_bytes, wait_bytes), self)
         self._child = ModelChild(model, self.settings, on_death=self._keeper.reset)
         self._session: aiohttp.ClientSession | None = None
 

@@ -32,8 +32,8 @@ def lineage_of(history: Link | None, seed: str = "") -> Lineage:
 class FakeServer:
     """What the slots and files hold, item by item, as llama.cpp would."""
 
-    def __init__(self, slots: int, park_bytes: int = AMPLE) -> None:
-        self.book = SlotBook(slots, park_bytes)
+    def __init__(self, slots: int, park_bytes: int = AMPLE, wait_bytes: int = AMPLE) -> None:
+        self.book = SlotBook(slots, park_bytes, wait_bytes)
         self.slots: list[list[bytes]] = [[] for _ in range(slots)]
         self.files: dict[str, list[bytes]] = {}
         self.busy: dict[str, int] = {}
@@ -217,6 +217,26 @@ def test_the_least_recently_used_file_goes_first_when_the_budget_is_spent(items_
     assert kept == histories[7 - items_kept : 7]
 
 
+def test_a_turn_waits_for_a_running_slot_that_holds_much_of_its_history_and_lets_others_pass() -> None:
+    server = FakeServer(3, wait_bytes=MIN_KEEP_BYTES)
+    root = extend(None, [say("user", "hello")])
+    server.run("warm-up", root, None)
+    [(first, _)] = server.start("1", lineage_of(extend(root, [say("user", "left")])))
+    assert server.start("2", lineage_of(extend(root, [say("user", "right")]))) == []
+    [(other, _)] = server.start("3", lineage_of(extend(None, [say("user", "other")])))
+    assert other.slot != first.slot
+    [(second, warm)] = server.finish("1", say("assistant", "L"))
+    assert (second.turn_id, warm) == ("2", 1)
+    assert second.slot not in (first.slot, other.slot)
+
+
+def test_a_turn_does_not_wait_for_a_little() -> None:
+    server = FakeServer(2, wait_bytes=10 * MIN_KEEP_BYTES)
+    root = extend(None, [say("user", "hello")])
+    server.start("1", lineage_of(extend(root, [say("user", "left")])))
+    assert len(server.start("2", lineage_of(extend(root, [say("user", "right")])))) == 1
+
+
 class Tree:
     """Conversations that grow by turns: every node is a prompt and the answers that were given to it."""
 
@@ -260,6 +280,29 @@ def test_with_room_to_park_nothing_that_was_computed_is_ever_computed_again(
         end = extend(history, [answer] if answer is not None else [])
         tree.ran.append([item.raw for item in history.all_items()] + ([answer.raw] if answer is not None else []))
         tree.ends += [history, end]
+
+
+@given(
+    slots=st.integers(1, 3),
+    wait_bytes=st.sampled_from([MIN_KEEP_BYTES, 3 * MIN_KEEP_BYTES]),
+    park_bytes=st.sampled_from([0, 3 * FILE_BYTES_PER_ITEM, AMPLE]),
+    steps=st.lists(st.tuples(st.integers(0, 30), st.sampled_from("ab"), st.booleans()), min_size=1, max_size=40),
+)
+def test_every_turn_starts_once_whoever_waits_for_whom(
+    slots: int, wait_bytes: int, park_bytes: int, steps: list[tuple[int, str, bool]]
+) -> None:
+    server, tree = FakeServer(slots, park_bytes, wait_bytes), Tree()
+    started: list[str] = []
+    for number, (choice, words, is_finished) in enumerate(steps):
+        history = tree.prompt(choice, words)
+        tree.ends.append(history)
+        started += _ids(server.start(str(number), lineage_of(history)))
+        if is_finished and server.busy:
+            started += _ids(server.finish(next(iter(server.busy)), say("assistant", "x")))
+    while server.busy:
+        started += _ids(server.finish(next(iter(server.busy)), None))
+    assert sorted(started, key=int) == [str(number) for number in range(len(steps))]
+    assert server.book.queue_length == 0
 
 
 @given(
