@@ -21,6 +21,10 @@ class StoreError(Exception):
     """The store could not do its work (disk full, database away); the message is for the log, not for clients."""
 
 
+class ParentGoneError(StoreError):
+    """What a response was to continue is not there any more: its parent was deleted, or it lost its conversation."""
+
+
 class NewResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A response whose turn has started."""
 
@@ -31,7 +35,8 @@ class NewResponse(msgspec.Struct, frozen=True, kw_only=True):
     parent_id: str | None
     """The stored response that it continues."""
     inherited: tuple[Item, ...] = ()
-    """Items of a history that is in no stored response (a connection's memory); they come before `items`."""
+    """Items of a history that is in no stored response (a connection's memory); they come before `items`. Only
+    without a parent and without a conversation."""
     conversation_id: str | None = None
     is_background: bool = False
     status: ResponseStatus = "in_progress"
@@ -87,7 +92,11 @@ LockResult = Literal["locked", "busy", "missing"]
 
 
 class Store(Protocol):
-    """Durable (or, for the memory store, process-long) state. Every method may raise `StoreError`."""
+    """Durable (or, for the memory store, process-long) state. Every method may raise `StoreError`.
+
+    An item's id, where it has one, stands in its JSON too. Ids should differ within one response and within one
+    conversation; where they do not, nothing is lost, but paging and deletion by id take the bearers as one.
+    """
 
     async def open(self) -> None:
         """Connects, migrates, and marks responses that a crash interrupted as `incomplete`."""
@@ -96,24 +105,29 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
     async def begin_response(self, new: NewResponse) -> None:
-        """Saves a turn at its start, so that a crash leaves a trace of it."""
+        """Saves a turn at its start, so that a crash leaves a trace of it. A response with a conversation must hold its
+        lock; its history is the conversation as it stands now, whatever becomes of that later.
+
+        Raises `ParentGoneError`.
+        """
         ...
 
     async def finish_response(
         self, tenant: str, response_id: str, *, status: ResponseStatus, body: bytes, output: Sequence[Item]
     ) -> None:
         """Saves a turn's end, whole or not at all: body, output, and both halves' items into its conversation, which is
-        unlocked. Failed and cancelled turns add nothing to a conversation."""
+        unlocked. Failed and cancelled turns add nothing to a conversation. A response deleted meanwhile stays deleted."""
         ...
 
     async def discard_response(self, tenant: str, response_id: str) -> None:
-        """Forgets a begun response that was never announced, and unlocks its conversation."""
+        """Forgets a begun response that was never announced, if it was begun, and unlocks its conversation."""
         ...
 
     async def load_response(self, tenant: str, response_id: str) -> StoredResponse | None: ...
 
     async def load_history(self, tenant: str, response_id: str) -> StoredHistory | None:
-        """The lineage that a continuation of a completed or incomplete response follows; one query at any depth."""
+        """The lineage that a continuation of a completed or incomplete response follows; one query at any depth.
+        None for any other response."""
         ...
 
     async def delete_response(self, tenant: str, response_id: str) -> bool:
@@ -125,7 +139,7 @@ class Store(Protocol):
         ...
 
     async def find_items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, Item]:
-        """Stored items (input and output, responses and conversations) by id; unknown ids are absent."""
+        """Items of stored responses (input and output) and conversations by id; unknown ids are absent."""
         ...
 
     async def create_conversation(self, tenant: str, conversation: Conversation, items: Sequence[Item]) -> None: ...
@@ -152,8 +166,11 @@ class Store(Protocol):
 
     async def list_conversation_items(self, tenant: str, conversation_id: str, page: Page) -> ItemPage | None: ...
 
+    async def load_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> Item | None: ...
+
     async def delete_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> bool: ...
 
     async def sweep(self, now: float) -> int:
-        """Deletes what has expired and no living response needs; how many responses went."""
+        """Deletes responses older than the retention time (Unix seconds), running ones excepted, and the content that
+        no living response or conversation needs; how many responses went. Conversations do not expire."""
         ...
