@@ -23,7 +23,7 @@ from embedded_model import (
 from landline.upstream.embedded import EmbeddedTarget
 from landline.wire.errors import ApiError
 from landline.wire.items import encode_item
-from landline.wire.model_events import Accepted, Failed, Finished, TextDelta
+from landline.wire.model_events import Accepted, Failed, Finished, ReasoningDelta, TextDelta
 
 pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module")]
 
@@ -49,7 +49,7 @@ TOOL_TEMPLATE = """\
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def target() -> AsyncIterator[EmbeddedTarget]:
-    async with embedded_target() as made:
+    async with embedded_target(context_per_slot=1536) as made:
         yield made
 
 
@@ -272,6 +272,16 @@ async def test_a_template_that_knows_tools_shows_them_and_calls_are_enforced(tmp
         after = await ask(target, history, tools=[WEATHER], max_output_tokens=16)
         assert isinstance(after.end, Finished)
         assert after.usage.cached_tokens >= heard.usage.input_tokens - 1
+
+
+async def test_a_call_is_enforced_where_the_template_opens_the_thinking(tmp_path: Path) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text(TOOL_TEMPLATE.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}"))
+    async with embedded_target(slots=1, chat_template=str(template)) as target:
+        asked = {"tools": [WEATHER], "tool_choice": {"type": "function", "name": "get_weather"}}
+        heard = await ask(target, start(user("Weather in Paris?")), **asked)
+        assert [call.name for call, _ in heard.calls] == ["get_weather"]
+        assert not any(isinstance(event, ReasoningDelta) for event in heard.events)
 
 
 def _format(properties: dict[str, object]) -> dict[str, object]:

@@ -37,7 +37,8 @@ class ChildReady(msgspec.Struct, frozen=True, omit_defaults=True):
 
 BATCH_TOKENS = 256
 """A prefill runs in steps of this size: between two steps other lanes decode and a cancelled turn stops. On 2 cores a
-step takes about 1.5 s at most; 2048, the library's own choice, took 15 s and won less than 5 %."""
+step takes about 1.5 s, the library's own 2048 tokens take 15 s. It costs nothing: 1051 tokens took 10.1 CPU seconds, with
+steps of 128 10.4 and of 512 10.7."""
 
 
 def main() -> None:

@@ -11,40 +11,30 @@ import aiohttp
 import msgspec
 import structlog
 
-from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags, RequestOverrides, ToolSet
-from landline.dialects.chat_completions.tool_choice import choose_tools
+from landline.dialects.chat_completions import ChatCompletions, ToolSet
 from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.engine.call_reader import CallReader
 from landline.engine.catalog import ModelFile
 from landline.engine.chat_template import chat_template_of, knows_tools
 from landline.engine.child import ChildFailedError, ModelChild
-from landline.engine.constraints import answer_members
-from landline.engine.forced_calls import CallPlan, plan_calls, plan_overrides
+from landline.engine.forced_calls import CallPlan
 from landline.engine.keeper import Seat, SlotKeeper
-from landline.engine.prefixes import Lineage, OutputMemo, seed_of
+from landline.engine.prefixes import OutputMemo
 from landline.engine.settings import EngineSettings
 from landline.engine.slots import WAIT_BYTES, SlotBook
+from landline.upstream.embedded_request import FLAGS, Asked, ModelLimits, build_request, lineage_of, read_turn
 from landline.upstream.http import HttpDeadlines, open_session, stream_request
 from landline.wire.errors import ApiError, api_error
-from landline.wire.model_events import Accepted, Failed, ModelEvent, TextDelta, UsageReported
+from landline.wire.model_events import Accepted, Failed, ModelEvent, ReasoningDelta, TextDelta, UsageReported
 
-_FLAGS = ChatCompletionsFlags(
-    system_position="start",  # many chat templates allow one system message, at the front
-    warm_up="prefill",
-    forward=(),
-    affinity_headers=(),
-)
 _DEADLINES = HttpDeadlines(connect_s=5.0, read_idle_s=3600.0)
 """A long prefill on a slow machine is silent for minutes; the child's death is noticed at once."""
 _SLOT_TIMEOUT = aiohttp.ClientTimeout(total=60.0)
 _DEATH_NOTICE_S = 1.0
 """How long after a broken connection the child's death may take to show."""
 _TRANSPORT_CODES = frozenset(("upstream_error", "upstream_unavailable"))
-_STRING_SHARE = 4
-"""A string without a limit may have a quarter of the context's tokens as characters, about a sixteenth of its room."""
 _NEVER_BYTES = 2**62
 """A GPU reads a prompt again sooner than another turn ends."""
-_IMAGE_MARK = b'"type":"image_url"'
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("landline.engine")
 
@@ -56,12 +46,18 @@ class EmbeddedTarget:
         self.name = name
         self.model = model
         self.settings = settings or EngineSettings()
-        self._dialect = ChatCompletions(_FLAGS)
-        self._knows_tools = False
+        self._dialect = ChatCompletions(FLAGS)
         wait_bytes = WAIT_BYTES if self.settings.gpu_layers == 0 else _NEVER_BYTES
         self._keeper = SlotKeeper(SlotBook(self.settings.slots, self.settings.park_bytes, wait_bytes), self)
         self._child = ModelChild(model, self.settings, on_death=self._keeper.reset)
         self._session: aiohttp.ClientSession | None = None
+        self._limits = ModelLimits(
+            name=model.name,
+            context_tokens=self._child.context_per_slot,
+            knows_tools=knows_tools(chat_template_of(model.head, self.settings)),
+            reads_images=self.settings.mmproj is not None,
+            max_output_tokens=self.settings.max_output_tokens,
+        )
 
     @property
     def model_name(self) -> str:
@@ -80,7 +76,6 @@ class EmbeddedTarget:
 
     async def open(self) -> None:
         """Loads the model. Raises `ChildFailedError` with llama.cpp's last lines when that fails."""
-        self._knows_tools = knows_tools(chat_template_of(self.model.head, self.settings))
         self._session = open_session(_DEADLINES)
         try:
             await self._child.start()
@@ -101,15 +96,14 @@ class EmbeddedTarget:
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         """Runs one turn. Closing the generator stops the model at its next token; its KV stays."""
-        asked = self._plan(prompt)
+        asked = read_turn(prompt, self._dialect, self._limits)
         if isinstance(asked, ApiError):
             yield [Failed(asked)]
             return
-        lineage = Lineage(*_front_of(prompt, asked.tool_set), history=prompt.history)
         if not await self._child.wait_ready(self.settings.restart_wait_s):
             yield [Failed(self._down())]
             return
-        async with self._keeper.acquire(lineage) as seat:
+        async with self._keeper.acquire(lineage_of(prompt, asked)) as seat:
             memo = OutputMemo()
             try:
                 async with aclosing(self._ask(prompt, asked, seat)) as batches:
@@ -127,17 +121,7 @@ class EmbeddedTarget:
         """Reads a slot's state back."""
         return await self._slot_action(slot, "restore", file)
 
-    def _plan(self, prompt: Prompt) -> "_Asked | ApiError":
-        """What the turn does about tools, or why it cannot run."""
-        tool_set = self._dialect.tool_set(prompt)
-        if isinstance(tool_set, ApiError):
-            return tool_set
-        chosen = choose_tools(tool_set, prompt.request.tool_choice, _FLAGS)
-        if isinstance(chosen, ApiError):
-            return chosen
-        return _Asked(tool_set, plan_calls(chosen.tools, chosen.choice, knows_tools=self._knows_tools))
-
-    async def _ask(self, prompt: Prompt, asked: "_Asked", seat: Seat) -> AsyncGenerator[list[ModelEvent], None]:
+    async def _ask(self, prompt: Prompt, asked: Asked, seat: Seat) -> AsyncGenerator[list[ModelEvent], None]:
         """Asks the child; again if it was just being replaced, and if it did not take the grammar."""
         is_accepted = is_regranted = is_fallback = False
         while True:
@@ -145,12 +129,12 @@ class EmbeddedTarget:
                 yield [Failed(self._down())]
                 return
             starts = self._child.starts
-            request = self._build(prompt, asked, seat, is_fallback=is_fallback)
+            request = build_request(prompt, asked, seat.slot, self._dialect, self._limits, is_fallback=is_fallback)
             if isinstance(request, ApiError):
                 yield [Failed(request)]
                 return
             is_again = False
-            async with aclosing(self._send(prompt, asked.plan, request)) as batches:
+            async with aclosing(self._send(prompt, asked, request)) as batches:
                 async for batch in batches:
                     failed = batch[-1]
                     if isinstance(failed, Failed) and await self._has_died(failed.error, starts):
@@ -175,13 +159,14 @@ class EmbeddedTarget:
         return error.code in _TRANSPORT_CODES and await self._child.wait_death(starts, _DEATH_NOTICE_S)
 
     async def _send(
-        self, prompt: Prompt, plan: CallPlan, request: UpstreamRequest
+        self, prompt: Prompt, asked: Asked, request: UpstreamRequest
     ) -> AsyncGenerator[list[ModelEvent], None]:
         decoder = self._dialect.open_decoder(prompt)
         reader = None
-        if plan.way != "none" and not prompt.request.is_warm_up:
-            callable_tools = ToolSet(plan.tools)
+        if asked.plan.way != "none" and not prompt.request.is_warm_up:
+            callable_tools = ToolSet(asked.plan.tools)
             reader = CallReader(callable_tools.find_called, f"call_{prompt.response_id.removeprefix('resp_')[:48]}")
+        request = msgspec.structs.replace(request, headers={**request.headers, **self._authorization()})
         async with aclosing(
             stream_request(
                 self._open_session(),
@@ -195,40 +180,12 @@ class EmbeddedTarget:
             )
         ) as batches:
             async for batch in batches:
-                events = reader.read(batch) if reader is not None else batch
+                events = [_spoken(event) for event in batch] if asked.has_grammar else batch
+                events = reader.read(events) if reader is not None else events
                 if prompt.request.is_warm_up:
                     events = [_without_output(event) for event in events]
                 if events:
                     yield events
-
-    def _build(self, prompt: Prompt, asked: "_Asked", seat: Seat, *, is_fallback: bool) -> UpstreamRequest | ApiError:
-        string_chars = max(self.context_tokens // _STRING_SHARE, 64)
-        overrides = plan_overrides(
-            asked.plan,
-            asked.tool_set.tools,
-            knows_tools=self._knows_tools,
-            string_chars=string_chars,
-            is_fallback=is_fallback,
-        )
-        members: dict[str, object] = {"id_slot": seat.slot, "cache_prompt": True, "temperature": 1.0, "top_p": 1.0}
-        if self.settings.max_output_tokens is not None:
-            members["max_tokens"] = self.settings.max_output_tokens
-        members = {name: value for name, value in members.items() if not _is_set(prompt, name)}
-        omit = overrides.omit
-        if asked.plan.way != "enforced":
-            answer = answer_members(prompt.request.text, string_chars, may_use_grammar=asked.plan.way != "server")
-            members |= answer
-            omit = omit | {"response_format"} if "grammar" in answer else omit
-        overrides = RequestOverrides(
-            members={**members, **overrides.members}, omit=omit, system_suffix=overrides.system_suffix
-        )
-        request = self._dialect.build_request(prompt, overrides)
-        if isinstance(request, ApiError):
-            return request
-        if self.settings.mmproj is None and _IMAGE_MARK in request.body:
-            message = f"The model {self.model_name!r} cannot read images: it has no `mmproj` file."
-            return api_error("unsupported_content", message, param="input")
-        return msgspec.structs.replace(request, headers={**request.headers, **self._authorization()})
 
     async def _slot_action(self, slot: int, action: str, file: str) -> bool:
         starts = self._child.starts
@@ -266,36 +223,15 @@ class EmbeddedTarget:
         return api_error("server_error", message)
 
 
-class _Asked(msgspec.Struct, frozen=True):
-    """A turn's tools and the plan for them."""
-
-    tool_set: ToolSet
-    plan: CallPlan
-
-
-def _front_of(prompt: Prompt, tool_set: ToolSet) -> tuple[bytes, int]:
-    """Digest and size of what stands in front of the history: instructions and tools."""
-    parts = [(prompt.request.instructions or "").encode(), *(tool.json for tool in tool_set.tools)]
-    return seed_of(parts), sum(len(part) for part in parts)
-
-
-def _is_set(prompt: Prompt, member: str) -> bool:
-    """Whether the client chose the setting itself."""
-    request = prompt.request
-    match member:
-        case "temperature":
-            return request.temperature is not None
-        case "top_p":
-            return request.top_p is not None
-        case "max_tokens":
-            return request.max_output_tokens is not None or request.is_warm_up
-        case _:
-            return False
-
-
 def _is_unconstrained(plan: CallPlan, batch: list[ModelEvent]) -> bool:
     """Whether text came where only a call could: llama.cpp drops a grammar that it cannot compile without a word."""
     return plan.way == "enforced" and any(isinstance(event, TextDelta) and event.text.strip() for event in batch)
+
+
+def _spoken(event: ModelEvent) -> ModelEvent:
+    """Under a grammar of ours there is no thinking: with a template that opens the thinking itself, llama.cpp takes the
+    answer for it."""
+    return TextDelta(event.text) if isinstance(event, ReasoningDelta) else event
 
 
 def _without_output(event: ModelEvent) -> ModelEvent:
