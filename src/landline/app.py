@@ -22,6 +22,8 @@ from landline.server.drain import Drain
 from landline.server.edge import Edge, ModelInfo
 from landline.server.ids import new_id
 from landline.server.lifecycle import OnStarted, ServeSettings, serve
+from landline.stores.memory import MemoryStore
+from landline.stores.store import Store
 from landline.turns.runner import RunnerSettings, TurnRunner
 from landline.upstream.embedded import EmbeddedTarget
 from landline.upstream.http import HttpTarget
@@ -45,9 +47,10 @@ def build_app(config: Config) -> App:
     targets = {name: _make_target(name, each) for name, each in config.targets.items()}
     router = _make_router(config, targets)
     runner_settings = RunnerSettings(event_names=config.server.event_names, keepalive_s=config.limits.keepalive_s)
+    store = MemoryStore()
     drain = Drain()
     edge = Edge(
-        runner=TurnRunner(router, new_id=new_id, settings=runner_settings),
+        runner=TurnRunner(router, store, new_id=new_id, settings=runner_settings),
         list_models=_model_lister(router),
         list_troubles=lambda: [
             f"target {name!r} is not ready" for name, each in targets.items() if not each.is_ready()
@@ -58,7 +61,7 @@ def build_app(config: Config) -> App:
         clock=time.time,
         is_socket_enabled=config.server.sockets,
     )
-    return App(create_asgi(edge, lifespan=_lifespan(targets)), drain, targets)
+    return App(create_asgi(edge, lifespan=_lifespan(targets, store)), drain, targets)
 
 
 def run_server(config: Config, *, on_started: OnStarted) -> int:
@@ -99,11 +102,13 @@ def _model_lister(router: Router[Target]) -> Callable[[], list[ModelInfo]]:
 
 
 def _lifespan(
-    targets: Mapping[str, Target],
+    targets: Mapping[str, Target], store: Store
 ) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def open_targets(_: Starlette) -> AsyncGenerator[None]:
         async with contextlib.AsyncExitStack() as stack:
+            await store.open()
+            stack.push_async_callback(store.close)
             for target in targets.values():
                 stack.push_async_callback(target.close)
             await asyncio.gather(*(target.open() for target in targets.values()))

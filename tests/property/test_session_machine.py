@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from landline.session.composer import Composer
 from landline.session.limits import Limits
@@ -95,7 +96,7 @@ class SessionMachine(RuleBasedStateMachine):
     def progress(self, data: st.DataObject, kind: str) -> None:
         response_id = data.draw(st.sampled_from(sorted(self.running)))
         turn, composer, _ = self.running[response_id]
-        if turn.request.is_warm_up:
+        if turn.request.is_warm_up or not turn.is_resolved:
             return
         events: list[ModelEvent] = [TextDelta(f"out{response_id}")]
         if kind == "call":
@@ -108,10 +109,12 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(data=st.data(), how=st.sampled_from(["completed", "incomplete", "failed", "refused"]))
     def end(self, data: st.DataObject, how: str) -> None:
         response_id = data.draw(st.sampled_from(sorted(self.running)))
-        _, composer, create = self.running.pop(response_id)
-        if how == "refused" and not composer.is_announced:
+        turn, composer, create = self.running.pop(response_id)
+        if not turn.is_resolved:
+            update: Any = TurnRefused(api_error("previous_response_not_found", "not here either"))
+        elif how == "refused" and not composer.is_announced:
             self._evict(create)
-            update: Any = TurnRefused(api_error("server_error", "no"))
+            update = TurnRefused(api_error("server_error", "no"))
         else:
             sent = [] if composer.is_announced else composer.open()
             closing = Failed(api_error("server_error", "no"))
@@ -119,7 +122,7 @@ class SessionMachine(RuleBasedStateMachine):
             if how == "incomplete":
                 composer.stop("cancelled")
             update = composer.close(self.now)
-            update = type(update)(sent + update.events, update.response, update.history, update.error)
+            update = replace(update, events=sent + update.events)
             if update.error is not None:
                 self._evict(create)
             else:
@@ -192,6 +195,10 @@ class SessionMachine(RuleBasedStateMachine):
         create = self.pending[lane][0]
         assert create.response_id is None, "a lane never has two turns in flight"
         create.response_id = turn.response_id
+        if not turn.is_resolved:
+            assert create.parent not in self.finished
+            self.running[turn.response_id] = (turn, Composer(turn, model="m", new_id=self.new_id), create)
+            return
         parent = create.pinned or (self.finished[create.parent] if create.parent else None)
         expected = parent.history if parent is not None else []
         history = [text_of_item(item) for item in turn.history.all_items()] if turn.history else []
@@ -205,9 +212,7 @@ class SessionMachine(RuleBasedStateMachine):
             create = self.ending if self._is_ending(frame) else self.pending[frame.get("stream_id")].popleft()
             create.endings += 1
             assert frame.get("stream_id") == create.lane
-            if create.response_id is None:
-                assert create.parent not in self.finished
-                assert frame["error"]["code"] == "previous_response_not_found"
+            assert create.response_id is not None
             return
         if frame["type"] == "response.created":
             self.current = frame["response"]["id"]
@@ -221,7 +226,7 @@ class SessionMachine(RuleBasedStateMachine):
             assert frame.get("stream_id") == self.ending.lane
 
     def _is_ending(self, frame: dict[str, Any]) -> bool:
-        return frame["error"]["code"] == "server_error"
+        return frame["error"]["code"] in ("server_error", "previous_response_not_found")
 
     def _owner(self, frame: dict[str, Any]) -> str:
         """The response that the frame's lane is running, or has just ended."""

@@ -12,7 +12,7 @@ from landline.server.bodies import ClientGoneError, read_body
 from landline.server.edge import Edge
 from landline.server.replies import reply_error, reply_json
 from landline.server.sse_stream import stream_turn
-from landline.session.admission import admit, previous_response_not_found
+from landline.session.admission import admit
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.wire.errors import ApiError
 from landline.wire.requests import CreateRequest, decode_create
@@ -38,8 +38,6 @@ class CreateEndpoint:
     def _admit(self, request: CreateRequest | ApiError) -> Turn | ApiError:
         if isinstance(request, ApiError):
             return request
-        if request.previous_response_id is not None:
-            return previous_response_not_found(request.previous_response_id)
         return admit(request, response_id=self._edge.new_id("resp"), now=self._edge.clock())
 
 

@@ -9,11 +9,14 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from landline.session.lineage import Link, extend
+from landline.session.memory import Remembered
 from landline.session.turn import Turn
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
-from landline.wire.requests import CreateRequest, ToolChoiceObject, decode_input, is_null
+from landline.wire.requests import CreateRequest, ToolChoiceObject, decode_conversation_id, decode_input, is_null
 
+_LOOKED_UP = frozenset(("item_reference", "compaction", "reasoning"))
+"""Items that may need the store or a key before a model can read them."""
 MAX_METADATA_PAIRS = 16
 """Responses reference, `metadata`."""
 
@@ -23,33 +26,50 @@ def admit(
     *,
     response_id: str,
     now: float,
-    parent: Link | None = None,
+    parent: Remembered | None = None,
     stream_id: str | UnsetType = UNSET,
     tenant: str = "",
     affinity_key: str | None = None,
 ) -> Turn | ApiError:
     """The turn for a decoded request, or why there is none.
 
-    `parent` is the lineage of `previous_response_id`, already found by the caller; `now` in Unix seconds.
+    `parent` is `previous_response_id` as a connection remembers it; without it such a turn is unresolved, and whoever runs
+    it looks the parent up in the store. `now` in Unix seconds.
     """
     refused = _refuse_unsupported(request) or _check_tools(request)
     if refused is not None:
         return refused
+    conversation_id = decode_conversation_id(request.conversation)
+    if isinstance(conversation_id, ApiError):
+        return conversation_id
     items = decode_input(request.input)
     if isinstance(items, ApiError):
         return items
-    refused = _check_items(request, items, parent)
-    if refused is not None:
-        return refused
-    return Turn(
+    turn = Turn(
         response_id=response_id,
         request=request,
-        history=extend(parent, items),
+        history=None,
         created_at=now,
+        items=items,
+        is_resolved=False,
+        stored_parent_id=parent.response_id if parent is not None and parent.is_stored else None,
+        conversation_id=conversation_id,
         stream_id=stream_id,
         tenant=tenant,
         affinity_key=affinity_key or request.prompt_cache_key,
     )
+    is_parent_known = parent is not None or request.previous_response_id is None
+    if is_parent_known and conversation_id is None and not any(item.type in _LOOKED_UP for item in items):
+        return resolve(turn, parent.history if parent is not None else None, items)
+    return turn
+
+
+def resolve(turn: Turn, parent: Link | None, items: tuple[Item, ...]) -> Turn | ApiError:
+    """The turn with its history: the parent's and `items`, which are the turn's own with references looked up."""
+    refused = _check_items(turn.request, items, parent)
+    if refused is not None:
+        return refused
+    return msgspec.structs.replace(turn, history=extend(parent, items), items=items, is_resolved=True)
 
 
 def previous_response_not_found(response_id: str) -> ApiError:
@@ -61,8 +81,6 @@ def previous_response_not_found(response_id: str) -> ApiError:
 def _refuse_unsupported(request: CreateRequest) -> ApiError | None:
     """Fields that would change the meaning of the request, and that this server does not honour yet."""
     refused = (
-        ("background", request.background is True),
-        ("conversation", not is_null(request.conversation)),
         ("prompt", not is_null(request.prompt)),
         ("multi_agent", not is_null(request.multi_agent)),
         ("context_management", bool(request.context_management)),
@@ -71,6 +89,15 @@ def _refuse_unsupported(request: CreateRequest) -> ApiError | None:
         if is_asked:
             message = f"`{name}` is not supported by this server: leave it out."
             return api_error("unsupported_parameter", message, param=name)
+    if request.previous_response_id is not None and not is_null(request.conversation):
+        message = "Expected `previous_response_id` or `conversation`, got both: a conversation knows what came before."
+        return api_error("invalid_value", message, param="previous_response_id")
+    if request.background is True and request.store is False:
+        message = "Expected `store` to be true with `background`: a background response is fetched from the store."
+        return api_error("invalid_value", message, param="background")
+    if request.store is False and not is_null(request.conversation):
+        message = "Expected `store` to be true with `conversation`: a conversation is stored."
+        return api_error("invalid_value", message, param="store")
     if request.metadata is not None and len(request.metadata) > MAX_METADATA_PAIRS:
         message = f"Expected at most {MAX_METADATA_PAIRS} pairs in `metadata`, got {len(request.metadata)}."
         return api_error("invalid_value", message, param="metadata")
@@ -105,16 +132,14 @@ def _check_tool(tool: Raw, place: str) -> ApiError | None:
 
 
 def _check_items(request: CreateRequest, items: Sequence[Item], parent: Link | None) -> ApiError | None:
-    if not items and parent is None and not request.is_warm_up and request.previous_response_id is None:
+    is_first = request.previous_response_id is None and is_null(request.conversation)
+    if not items and parent is None and not request.is_warm_up and is_first:
         message = "Expected `input` with at least one item, or a `previous_response_id` to go on from."
         return api_error("missing_required_parameter", message, param="input")
     for index, item in enumerate(items):
         if item.type == "compaction_trigger":
             message = "A `compaction_trigger` item is not supported by this server."
             return api_error("unsupported_parameter", message, param=f"input[{index}]")
-        if item.type == "item_reference":
-            message = f"Item {item.id!r} not found: this server stores no items, send the item itself."
-            return api_error("invalid_value", message, param=f"input[{index}]")
     choice = request.tool_choice
     is_forced = choice == "required" or (isinstance(choice, ToolChoiceObject) and choice.mode == "required")
     has_tools = bool(request.tools) or (parent is not None and bool(parent.tool_items))

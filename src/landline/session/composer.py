@@ -68,8 +68,9 @@ class Composer:
         self._error: ApiError | None = None
 
     @property
-    def response_id(self) -> str:
-        return self._turn.response_id
+    def response(self) -> Response:
+        """The response as it was announced: no output yet."""
+        return self._response
 
     def open(self) -> list[ServerEvent]:
         """The events that announce the response."""
@@ -148,7 +149,8 @@ class Composer:
         else:
             response = msgspec.structs.replace(response, status="completed", completed_at=int(now))
             events.append(wire.ResponseCompleted(response=response, **self._stamp.next()))
-        return TurnEnded(events, response, extend(self._turn.history, self._output), self._error)
+        output = tuple(self._output)
+        return TurnEnded(events, response, extend(self._turn.history, output), output, self._error)
 
     def _message(self, events: list[ServerEvent]) -> OpenMessage:
         if not isinstance(self._open, OpenMessage):

@@ -19,6 +19,8 @@ class Remembered(msgspec.Struct, frozen=True, eq=False):
     """Its whole lineage, its output included."""
     lane_id: str | None
     """The lane that made it; None is the default lane."""
+    is_stored: bool = False
+    """Whether the store has it too."""
 
 
 class ResponseMemory:

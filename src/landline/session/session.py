@@ -11,7 +11,7 @@ from typing import assert_never
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from landline.session.admission import admit, previous_response_not_found
+from landline.session.admission import admit
 from landline.session.lane import Lane, LaneBook, WaitingCreate
 from landline.session.limits import Limits
 from landline.session.memory import Remembered, ResponseMemory
@@ -119,7 +119,9 @@ class Session:
             case TurnEnded(events):
                 self._end_turn(lane, response_id, failed=update.error is not None)
                 if update.error is None:
-                    self._memory.remember(Remembered(response_id, update.history, lane.lane_id))
+                    self._memory.remember(
+                        Remembered(response_id, update.history, lane.lane_id, is_stored=update.is_stored)
+                    )
                 commands = [SendFrames(list(events))]
             case _:
                 assert_never(update)
@@ -199,13 +201,14 @@ class Session:
         if request.previous_response_id is not None and (parent is None or parent.lane_id == lane.lane_id):
             # Looked up again: the lane's own earlier turn may have made the parent, or evicted it, since.
             parent = self._memory.find(request.previous_response_id)
-        if request.previous_response_id is not None and parent is None:
-            return previous_response_not_found(request.previous_response_id)
+        if request.background is True:
+            message = "`background` is not for sockets: create background responses over HTTP."
+            return api_error("unsupported_parameter", message, param="background")
         return admit(
             request,
             response_id=self._new_id("resp"),
             now=now,
-            parent=parent.history if parent is not None else None,
+            parent=parent,
             stream_id=_lane_stamp(lane),
             tenant=self._tenant,
             affinity_key=f"{self._affinity_key}.{lane.lane_id or ''}",

@@ -6,6 +6,7 @@ from msgspec import UNSET, UnsetType
 from landline.session.lineage import Link
 from landline.wire.errors import ApiError
 from landline.wire.events import ErrorFrame, ServerEvent
+from landline.wire.items import Item
 from landline.wire.requests import CreateRequest
 from landline.wire.responses import Response
 
@@ -19,6 +20,14 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
     """Everything the model must see, this turn's input included; None when there is no item at all."""
     created_at: float
     """Unix seconds."""
+    items: tuple[Item, ...] = ()
+    """The turn's own new input."""
+    is_resolved: bool = True
+    """False while the history is still to be found: the parent is not in memory, the turn belongs to a conversation, or
+    an item refers to a stored one. `resolve` makes it True."""
+    stored_parent_id: str | None = None
+    """The parent, if it is a stored response."""
+    conversation_id: str | None = None
     stream_id: str | UnsetType = UNSET
     """The named lane; UNSET on the default lane and over HTTP."""
     tenant: str = ""
@@ -46,8 +55,11 @@ class TurnEnded(msgspec.Struct, frozen=True):
     response: Response
     history: Link | None
     """The lineage that a continuation follows: the turn's history and its output."""
+    output: tuple[Item, ...] = ()
     error: ApiError | None = None
     """Set when the response failed: the events end in `response.failed`."""
+    is_stored: bool = False
+    """Whether the response was saved, so that its id is known beyond the connection."""
 
 
 TurnUpdate = TurnProgressed | TurnRefused | TurnEnded

@@ -10,17 +10,17 @@ import structlog
 from landline.dialects.dialect import Prompt
 from landline.routing.router import Choice, Router
 from landline.session.composer import Composer, EventNames
-from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
+from landline.session.turn import Turn, TurnProgressed, TurnRefused, TurnUpdate
+from landline.stores.store import Store, StoreError
+from landline.turns.prepare import Preparer
 from landline.turns.pump import Pump
+from landline.turns.record import CANCELLED, Record
 from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import ServerEvent
 from landline.wire.model_events import Failed, ModelEvent
 
 _log = structlog.stdlib.get_logger(__name__)
-
-CANCELLED = "cancelled"
-"""`incomplete_details.reason` of a response that `response.cancel` ended."""
 
 
 class RunnerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +37,12 @@ class RunnerSettings(msgspec.Struct, frozen=True, kw_only=True):
 class TurnRunner:
     """Runs turns; holds nothing but the turns in flight."""
 
-    def __init__(self, router: Router[Target], *, new_id: Callable[[str], str], settings: RunnerSettings) -> None:
+    def __init__(
+        self, router: Router[Target], store: Store, *, new_id: Callable[[str], str], settings: RunnerSettings
+    ) -> None:
         self._router = router
+        self._store = store
+        self._preparer = Preparer(store)
         self._new_id = new_id
         self._settings = settings
         self._running: dict[str, _RunningTurn] = {}
@@ -56,22 +60,37 @@ class TurnRunner:
         if isinstance(choice, ApiError):
             yield TurnRefused(choice)
             return
+        prepared = await self._prepare(turn)
+        if isinstance(prepared, ApiError):
+            yield TurnRefused(prepared)
+            return
+        turn = prepared
+        record = Record(self._store, turn, self._new_id)
+        composer = Composer(
+            turn, model=turn.request.model or choice.model, new_id=self._new_id, event_names=self._settings.event_names
+        )
         running = _RunningTurn(Pump(choice.target.stream(_prompt(turn, choice))))
         self._running[turn.response_id] = running
         try:
-            async with aclosing(self._compose(turn, choice, running)) as updates:
+            async with aclosing(self._follow(composer, running, record)) as updates:
                 async for update in updates:
                     yield update
         finally:
             del self._running[turn.response_id]
             await running.pump.close()
+            await record.settle(composer)
 
-    async def _compose(
-        self, turn: Turn, choice: Choice[Target], running: "_RunningTurn"
+    async def _prepare(self, turn: Turn) -> Turn | ApiError:
+        try:
+            return await self._preparer.prepare(turn)
+        except StoreError:
+            _log.exception("history_not_loaded", response_id=turn.response_id)
+            return api_error("server_error", "The stored history could not be loaded.")
+
+    async def _follow(
+        self, composer: Composer, running: "_RunningTurn", record: Record
     ) -> AsyncGenerator[TurnUpdate, None]:
-        composer = Composer(
-            turn, model=turn.request.model or choice.model, new_id=self._new_id, event_names=self._settings.event_names
-        )
+        """Reads the model to its end and says what comes of it."""
         while not composer.is_over:
             batch = await self._next_batch(composer, running)
             events: list[ServerEvent] = []
@@ -81,12 +100,13 @@ class TurnRunner:
                     yield TurnRefused(refusal)
                     return
                 events = composer.open()
+                record.begin(composer.response)
             elif not batch and not composer.is_over:
                 events = [composer.keepalive()]
             events += composer.feed(batch)
             if composer.is_over:
                 ended = composer.close(time.time())
-                yield TurnEnded(events + ended.events, ended.response, ended.history, ended.error)
+                yield await record.finish(msgspec.structs.replace(ended, events=events + ended.events))
             elif events:
                 yield TurnProgressed(events)
 
@@ -97,7 +117,7 @@ class TurnRunner:
         try:
             batch = await running.pump.next_batch(timeout_s)
         except Exception:  # noqa: BLE001 - the turn's root: a target's bug must end this turn, not the connection
-            _log.exception("target_crashed", response_id=composer.response_id)
+            _log.exception("target_crashed", response_id=composer.response.id)
             return [Failed(api_error("server_error", "The target failed unexpectedly; see the server's log."))]
         if batch is not None:
             return batch

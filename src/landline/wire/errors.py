@@ -61,6 +61,7 @@ ERROR_RULES: dict[str, ErrorRule] = {
         ErrorRule("not_found", _INVALID, 404, "never", "nothing is here"),
         ErrorRule("method_not_allowed", _INVALID, 405, "never", "this path does not take this method"),
         ErrorRule("request_timeout", _INVALID, 408, "after", "the body did not arrive in time"),
+        ErrorRule("conversation_locked", _INVALID, 409, "after", "another response is writing to the conversation"),
         ErrorRule("unsupported_media_type", _INVALID, 415, "never", "the body's type or encoding cannot be read"),
         ErrorRule(
             "websocket_upgrade_required", _INVALID, 426, "never", "this path speaks WebSocket, or sockets are off"

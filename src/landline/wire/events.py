@@ -272,6 +272,12 @@ def event_type(event: ServerEvent) -> str:
     return tag
 
 
+def event_sequence(event: ServerEvent) -> tuple[int, str | UnsetType]:
+    """The number and lane of an event that belongs to a response."""
+    assert not isinstance(event, ErrorFrame)
+    return event.sequence_number, event.stream_id
+
+
 def error_frame(error: ApiError, *, stream_id: str | UnsetType = UNSET) -> ErrorFrame:
     """The frame for an error; `headers` stand at the top (Codex reads them there) and in `error` (the SDK's type)."""
     headers: dict[str, str] | UnsetType = error.headers or UNSET

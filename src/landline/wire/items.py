@@ -21,6 +21,8 @@ class Item(msgspec.Struct, frozen=True):
     id: str | None = None
     role: str | None = None
     call_id: str | None = None
+    opened: "tuple[Item, ...] | None" = None
+    """What a sealed item (compaction, encrypted reasoning) says: the items that stand for it towards a model."""
 
 
 class InputText(msgspec.Struct, frozen=True, tag="input_text"):
@@ -178,6 +180,7 @@ class _PartHead(msgspec.Struct):
 _HEAD_DECODER: msgspec.json.Decoder[_ItemHead] = msgspec.json.Decoder(_ItemHead)
 _PART_HEAD_DECODER: msgspec.json.Decoder[_PartHead] = msgspec.json.Decoder(_PartHead)
 _PART_DECODER: msgspec.json.Decoder[KnownPart] = msgspec.json.Decoder(KnownPart)
+_MEMBERS_DECODER: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _PART_TYPES = frozenset(
     ("input_text", "input_image", "input_file", "output_text", "refusal", "summary_text", "reasoning_text", "text")
 )
@@ -238,3 +241,10 @@ def encode_item(value: KnownItem | dict[str, Any], *, id: str | None = None) -> 
     raw = msgspec.json.encode(value)
     head = _HEAD_DECODER.decode(raw)
     return Item(raw=raw, type=head.type or "message", id=id or head.id, role=head.role, call_id=head.call_id)
+
+
+def with_id(item: Item, item_id: str) -> Item:
+    """The same item under an id of its own; its other members stay as they are."""
+    members = _MEMBERS_DECODER.decode(item.raw)
+    raw = msgspec.json.encode({"id": item_id} | {name: value for name, value in members.items() if name != "id"})
+    return msgspec.structs.replace(item, raw=raw, id=item_id)

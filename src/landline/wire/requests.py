@@ -174,6 +174,24 @@ def decode_input(raw: Raw) -> tuple[Item, ...] | ApiError:
     return tuple(items)
 
 
+class _ConversationObject(msgspec.Struct):
+    id: str
+
+
+_CONVERSATION_DECODER: msgspec.json.Decoder[str | _ConversationObject | None] = msgspec.json.Decoder(
+    str | _ConversationObject | None
+)
+
+
+def decode_conversation_id(raw: Raw) -> str | ApiError | None:
+    """The id in `conversation`, which is a string or an object with an `id`."""
+    try:
+        value = _CONVERSATION_DECODER.decode(raw)
+    except msgspec.ValidationError as error:
+        return validation_error(error, prefix="conversation")
+    return value.id if isinstance(value, _ConversationObject) else value
+
+
 def validation_error(error: msgspec.ValidationError, *, prefix: str = "") -> ApiError:
     """Turns msgspec's message (`Expected … - at `$.path``) into an error with the field's path as `param`."""
     text, _, path = str(error).partition(" - at `")

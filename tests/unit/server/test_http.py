@@ -138,9 +138,8 @@ async def test_a_stream_id_in_a_body_is_ignored():
 @pytest.mark.parametrize(
     ("fields", "code", "param"),
     [
-        ({"previous_response_id": "resp_1"}, "previous_response_not_found", "previous_response_id"),
-        ({"background": True}, "unsupported_parameter", "background"),
-        ({"conversation": "conv_1"}, "unsupported_parameter", "conversation"),
+        ({"background": True, "store": False}, "invalid_value", "background"),
+        ({"conversation": "conv_1", "store": False}, "invalid_value", "store"),
         ({"temperature": "hot"}, "invalid_value", "temperature"),
     ],
 )

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from landline.session.admission import admit
+from landline.session.admission import admit, resolve
 from landline.session.lineage import Link
+from landline.session.memory import Remembered
 from landline.session.turn import Turn
 from landline.wire.errors import ApiError
 from landline.wire.items import decode_item
@@ -18,14 +19,16 @@ OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "x"}
 def decide(*, parent: Link | None = None, **fields: object) -> Turn | ApiError:
     request = decode_create(json.dumps({"model": "m"} | fields))
     assert isinstance(request, CreateRequest)
-    return admit(request, response_id="resp_1", now=5.0, parent=parent)
+    remembered = Remembered("resp_0", parent, None) if parent is not None else None
+    return admit(request, response_id="resp_1", now=5.0, parent=remembered)
 
 
 @pytest.mark.parametrize(
     ("fields", "code", "param"),
     [
-        ({"input": "hi", "background": True}, "unsupported_parameter", "background"),
-        ({"input": "hi", "conversation": "conv_1"}, "unsupported_parameter", "conversation"),
+        ({"input": "hi", "background": True, "store": False}, "invalid_value", "background"),
+        ({"input": "hi", "conversation": 7}, "invalid_value", "conversation"),
+        ({"input": "hi", "conversation": "c", "previous_response_id": "r"}, "invalid_value", "previous_response_id"),
         ({"input": "hi", "multi_agent": {"enabled": True}}, "unsupported_parameter", "multi_agent"),
         ({"input": "hi", "prompt": {"id": "p"}}, "unsupported_parameter", "prompt"),
         ({"input": "hi", "metadata": {str(i): "" for i in range(17)}}, "invalid_value", "metadata"),
@@ -36,7 +39,6 @@ def decide(*, parent: Link | None = None, **fields: object) -> Turn | ApiError:
         ({"input": []}, "missing_required_parameter", "input"),
         ({}, "missing_required_parameter", "input"),
         ({"input": [OUTPUT]}, "tool_call_not_found", "input"),
-        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "invalid_value", "input[0]"),
         ({"input": [{"type": "compaction_trigger"}]}, "unsupported_parameter", "input[0]"),
     ],
 )
@@ -80,3 +82,30 @@ def test_hosted_tools_are_not_refused() -> None:
         {"type": "namespace", "name": "n", "tools": []},
     ]
     assert isinstance(decide(input="hi", tools=tools), Turn)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"input": "hi", "previous_response_id": "resp_unknown"},
+        {"input": "hi", "conversation": {"id": "conv_1"}},
+        {"input": [], "conversation": "conv_1"},
+        {"input": [{"type": "item_reference", "id": "msg_1"}]},
+    ],
+)
+def test_turn_whose_history_is_elsewhere_is_unresolved(fields: dict[str, object]) -> None:
+    turn = decide(**fields)
+    assert isinstance(turn, Turn)
+    assert not turn.is_resolved
+    assert turn.history is None
+
+
+def test_resolved_turn_has_its_parents_history() -> None:
+    turn = decide(input=[OUTPUT], previous_response_id="resp_unknown")
+    assert isinstance(turn, Turn)
+    resolved = resolve(turn, Link(None, [CALL]), turn.items)
+    assert isinstance(resolved, Turn)
+    assert resolved.is_resolved
+    assert resolved.history is not None
+    assert resolved.history.item_count == 2
+    assert isinstance(resolve(turn, None, turn.items), ApiError)

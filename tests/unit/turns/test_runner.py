@@ -9,6 +9,7 @@ from typing import Any
 from landline.dialects.dialect import Prompt
 from landline.routing.router import Route, Router
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
+from landline.stores.memory import MemoryStore
 from landline.turns.runner import RunnerSettings, TurnRunner
 from landline.upstream.target import Target
 from landline.wire.errors import api_error
@@ -39,7 +40,12 @@ def runner(stream: Stream, **settings: Any) -> TurnRunner:
     ids = itertools.count()
     target: Target = FakeTarget(stream)
     router = Router({"m": [Route(target, "upstream-m")]})
-    return TurnRunner(router, new_id=lambda prefix: f"{prefix}_{next(ids)}", settings=RunnerSettings(**settings))
+    return TurnRunner(
+        router,
+        MemoryStore(),
+        new_id=lambda prefix: f"{prefix}_{next(ids)}",
+        settings=RunnerSettings(**settings),
+    )
 
 
 def turn(**fields: object) -> Turn:
