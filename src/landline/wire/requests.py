@@ -3,6 +3,7 @@
 Lenient where real clients are (unknown keys, private keys, `stream` on the socket), exact about types and limits.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -45,7 +46,7 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_obfuscation: bool | None = None
 
 
-class CacheOptions(msgspec.Struct, frozen=True):
+class CacheOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     mode: str | None = None
     ttl: str | None = None
     prewarm: bool | None = None
@@ -165,12 +166,17 @@ def decode_input(raw: Raw) -> tuple[Item, ...] | ApiError:
         return (Item(raw=message, type="message", role="user"),)
     if data[:1] != b"[":
         return api_error("invalid_value", "Expected `input` to be a string or an array of items.", param="input")
+    return decode_items(_ITEMS_DECODER.decode(data), "input")
+
+
+def decode_items(raws: Sequence[Raw], name: str) -> tuple[Item, ...] | ApiError:
+    """The items of an array; `name` is the field that errors speak of."""
     items: list[Item] = []
-    for index, item in enumerate(_ITEMS_DECODER.decode(data)):
+    for index, raw in enumerate(raws):
         try:
-            items.append(decode_item(item))
+            items.append(decode_item(raw))
         except msgspec.ValidationError as error:
-            return validation_error(error, prefix=f"input[{index}]")
+            return validation_error(error, prefix=f"{name}[{index}]")
     return tuple(items)
 
 

@@ -3,10 +3,10 @@
 from typing import Literal
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from landline.wire.items import Item
-from landline.wire.requests import NULL, CreateRequest, ToolChoice, ToolChoiceObject
+from landline.wire.requests import NULL, CacheOptions, CreateRequest, ToolChoice, ToolChoiceObject
 
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
@@ -44,8 +44,15 @@ class ReasoningEcho(msgspec.Struct, frozen=True):
     summary: str | None
 
 
+class ConversationEcho(msgspec.Struct, frozen=True):
+    id: str
+
+
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """The response object (Open Responses `ResponseResource`): all keys required."""
+    """The response object (Open Responses `ResponseResource`): all keys required but for those that may be UNSET.
+
+    Those are known to OpenAI's clients only, and stand there only when the request set them.
+    """
 
     id: str
     object: Literal["response"] = "response"
@@ -80,9 +87,14 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     user: str | None = None
     metadata: dict[str, str]
+    conversation: ConversationEcho | UnsetType = UNSET
+    prompt_cache_retention: str | UnsetType = UNSET
+    prompt_cache_options: CacheOptions | UnsetType = UNSET
 
 
-def new_response(request: CreateRequest, *, id: str, created_at: int, model: str) -> Response:
+def new_response(
+    request: CreateRequest, *, id: str, created_at: int, model: str, conversation_id: str | None = None
+) -> Response:
     """The response as it stands before the model said anything: settings echoed with their defaults, no output."""
     reasoning = request.reasoning
     return Response(
@@ -115,6 +127,9 @@ def new_response(request: CreateRequest, *, id: str, created_at: int, model: str
         truncation=request.truncation or "disabled",
         user=request.user,
         metadata=request.metadata or {},
+        conversation=UNSET if conversation_id is None else ConversationEcho(conversation_id),
+        prompt_cache_retention=request.prompt_cache_retention or UNSET,
+        prompt_cache_options=request.prompt_cache_options or UNSET,
     )
 
 
