@@ -79,12 +79,14 @@ class CallReader:
                 case Finished() | Failed() | UsageReported():
                     self._end()
                     self._out.append(event)
+                case ToolCallStarted(index=index):
+                    self.calls_read = max(self.calls_read, index + 1)
+                    self._out.append(event)
                 case (
                     Accepted()
                     | RefusalDelta()
                     | ReasoningDelta()
                     | ReasoningSummaryDelta()
-                    | ToolCallStarted()
                     | ToolCallDelta()
                     | ToolCallEnded()
                 ):

@@ -281,7 +281,7 @@ class SlotBook:
             file = self._new_file()
             self._parked[file] = _Parked(slot.held, slot.used_at)
             commands.append(SaveSlot(self._slots.index(slot), file))
-        slot.held = None if slot is not source else slot.held
+        slot.held = None  # what is parked is not what will run here, though it may begin alike
         return slot
 
     def _new_file(self) -> str:

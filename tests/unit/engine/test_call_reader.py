@@ -143,6 +143,12 @@ def test_calls_are_numbered_and_named_apart() -> None:
     assert [(call.index, call.call_id) for call in started] == [(0, "call_x_0"), (1, "call_x_1")]
 
 
+def test_calls_that_the_server_read_keep_their_numbers() -> None:
+    reader = CallReader(TOOLS.find_called, "call_x")
+    assert reader.read([ToolCallStarted(0, "c", "look")]) == [ToolCallStarted(0, "c", "look")]
+    assert reader.read([TextDelta(LOOK)])[0] == ToolCallStarted(1, "call_x_1", "look")
+
+
 def test_a_namespace_is_split_off() -> None:
     [call] = [
         event for event in read(['{"name": "files__read", "arguments": {}}']) if isinstance(event, ToolCallStarted)

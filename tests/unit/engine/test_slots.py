@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from landline.engine.prefixes import Lineage, output_digest, seed_of
@@ -266,6 +266,7 @@ _STEPS = st.lists(
 
 
 @given(slots=st.integers(1, 4), steps=_STEPS)
+@example(slots=1, steps=[(0, "a", "x"), (1, "a", "x"), (0, "a", "x"), (1, "a", "x")])
 def test_with_room_to_park_nothing_that_was_computed_is_ever_computed_again(
     slots: int, steps: list[tuple[int, str, str]]
 ) -> None:
