@@ -9,8 +9,17 @@ from landline.wire import events as wire
 from landline.wire.events import ServerEvent
 from landline.wire.items import Item
 from landline.wire.model_events import LogprobEntry, ToolCallStarted
-
-ItemStatus = Literal["in_progress", "completed", "incomplete"]
+from landline.wire.output import (
+    ItemStatus,
+    OutputCustomToolCall,
+    OutputFunctionCall,
+    OutputMessage,
+    OutputReasoning,
+    OutputTextPart,
+    ReasoningTextPart,
+    RefusalPart,
+    SummaryTextPart,
+)
 
 
 class _Stamped(TypedDict):
@@ -51,63 +60,14 @@ class OpenItem(Protocol):
         ...
 
 
-class _TextPart(msgspec.Struct, frozen=True, tag="output_text"):
-    text: str
-    annotations: list[str] = msgspec.field(default_factory=list[str])
-    logprobs: list[LogprobEntry] = msgspec.field(default_factory=list[LogprobEntry])
-
-
-class _RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
-    refusal: str
-
-
-class _ReasoningPart(msgspec.Struct, frozen=True, tag="reasoning_text"):
-    text: str
-
-
-class _SummaryPart(msgspec.Struct, frozen=True, tag="summary_text"):
-    text: str
-
-
-class _MessageItem(msgspec.Struct, frozen=True, tag="message"):
-    id: str
-    status: ItemStatus
-    role: str
-    content: list[Raw]
-
-
-class _ReasoningItem(msgspec.Struct, frozen=True, tag="reasoning"):
-    id: str
-    summary: list[Raw]
-    content: list[Raw]
-
-
-class _FunctionCallItem(msgspec.Struct, frozen=True, tag="function_call"):
-    id: str
-    call_id: str
-    name: str
-    arguments: str
-    status: ItemStatus
-    namespace: str | UnsetType = UNSET
-
-
-class _CustomCallItem(msgspec.Struct, frozen=True, tag="custom_tool_call"):
-    id: str
-    call_id: str
-    name: str
-    input: str
-    status: ItemStatus
-    namespace: str | UnsetType = UNSET
-
-
 def _raw(value: msgspec.Struct) -> Raw:
     return Raw(msgspec.json.encode(value))
 
 
-_EMPTY_TEXT = _raw(_TextPart(""))
-_EMPTY_REFUSAL = _raw(_RefusalPart(""))
-_EMPTY_REASONING = _raw(_ReasoningPart(""))
-_EMPTY_SUMMARY = _raw(_SummaryPart(""))
+_EMPTY_TEXT = _raw(OutputTextPart(""))
+_EMPTY_REFUSAL = _raw(RefusalPart(""))
+_EMPTY_REASONING = _raw(ReasoningTextPart(""))
+_EMPTY_SUMMARY = _raw(SummaryTextPart(""))
 
 
 class OpenMessage:
@@ -123,7 +83,7 @@ class OpenMessage:
         self._logprobs: list[LogprobEntry] = []
 
     def announce(self, events: list[ServerEvent]) -> None:
-        item = _raw(_MessageItem(self._id, "in_progress", "assistant", []))
+        item = _raw(OutputMessage(self._id, "in_progress", "assistant", []))
         events.append(wire.OutputItemAdded(output_index=self.output_index, item=item, **self._stamp.next()))
 
     def add_text(self, events: list[ServerEvent], text: str, logprobs: list[LogprobEntry] | None) -> None:
@@ -153,7 +113,7 @@ class OpenMessage:
 
     def finish(self, events: list[ServerEvent], status: Literal["completed", "incomplete"]) -> Item:
         self._close_part(events)
-        raw = _raw(_MessageItem(self._id, status, "assistant", self._parts))
+        raw = _raw(OutputMessage(self._id, status, "assistant", self._parts))
         events.append(wire.OutputItemDone(output_index=self.output_index, item=raw, **self._stamp.next()))
         return Item(raw=bytes(raw), type="message", id=self._id, role="assistant")
 
@@ -170,10 +130,10 @@ class OpenMessage:
             events.append(
                 wire.OutputTextDone(text=text, logprobs=self._logprobs, **self._place(), **self._stamp.next())
             )
-            part = _raw(_TextPart(text, [], self._logprobs))
+            part = _raw(OutputTextPart(text, [], self._logprobs))
         else:
             events.append(wire.RefusalDone(refusal=text, **self._place(), **self._stamp.next()))
-            part = _raw(_RefusalPart(text))
+            part = _raw(RefusalPart(text))
         events.append(wire.ContentPartDone(part=part, **self._place(), **self._stamp.next()))
         self._parts.append(part)
         self._open_part, self._chunks, self._logprobs = None, [], []
@@ -195,7 +155,7 @@ class OpenReasoning:
         self._chunks: list[str] = []
 
     def announce(self, events: list[ServerEvent]) -> None:
-        item = _raw(_ReasoningItem(self._id, [], []))
+        item = _raw(OutputReasoning(self._id, [], []))
         events.append(wire.OutputItemAdded(output_index=self.output_index, item=item, **self._stamp.next()))
 
     def add_text(self, events: list[ServerEvent], text: str) -> None:
@@ -219,7 +179,7 @@ class OpenReasoning:
 
     def finish(self, events: list[ServerEvent], status: Literal["completed", "incomplete"]) -> Item:
         self._close_part(events)
-        raw = _raw(_ReasoningItem(self._id, self._summary, self._content))
+        raw = _raw(OutputReasoning(self._id, self._summary, self._content))
         events.append(wire.OutputItemDone(output_index=self.output_index, item=raw, **self._stamp.next()))
         return Item(raw=bytes(raw), type="reasoning", id=self._id)
 
@@ -227,12 +187,12 @@ class OpenReasoning:
         text = "".join(self._chunks)
         if self._open_part == "text":
             done = wire.ReasoningTextDone if self._stamp.event_names == "openai" else wire.ReasoningDoneEvent
-            part = _raw(_ReasoningPart(text))
+            part = _raw(ReasoningTextPart(text))
             events.append(done(text=text, **self._place(), **self._stamp.next()))
             events.append(wire.ContentPartDone(part=part, **self._place(), **self._stamp.next()))
             self._content.append(part)
         elif self._open_part == "summary":
-            part = _raw(_SummaryPart(text))
+            part = _raw(SummaryTextPart(text))
             place = self._summary_place()
             events.append(wire.ReasoningSummaryTextDone(text=text, **place, **self._stamp.next()))
             events.append(wire.ReasoningSummaryPartDone(part=part, **place, **self._stamp.next()))
@@ -279,7 +239,7 @@ class OpenCall:
 
     def _item(self, text: str, status: ItemStatus) -> Raw:
         started = self._started
-        kind = _FunctionCallItem if started.kind == "function" else _CustomCallItem
+        kind = OutputFunctionCall if started.kind == "function" else OutputCustomToolCall
         return _raw(kind(self._id, started.call_id, started.name, text, status, started.namespace or UNSET))
 
     def _place(self) -> "_ItemPlace":
