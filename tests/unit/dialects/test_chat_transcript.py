@@ -1,6 +1,7 @@
 """Items as messages: the shape that strict servers want, whatever the order and the links."""
 
 import itertools
+import json
 from typing import Any
 
 import pytest
@@ -221,9 +222,29 @@ def test_items_that_need_more_than_this_dialect_are_refused_for_the_rest_of_the_
 def test_what_hosted_tools_did_is_passed_over() -> None:
     search: Item = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
     tools: Item = {"type": "additional_tools", "role": "developer", "tools": []}
-    assert messages([message("user", "hi"), search, tools, {"type": "x:new", "text": "?"}]) == [
-        {"role": "user", "content": "hi"}
-    ]
+    assert messages([message("user", "hi"), search, tools]) == [{"role": "user", "content": "hi"}]
+
+
+def test_built_in_tools_of_the_client_are_calls_like_any_other() -> None:
+    action = {"type": "exec", "command": ["ls"]}
+    call: Item = {"type": "local_shell_call", "id": "lsh_1", "call_id": "c1", "status": "completed", "action": action}
+    done: Item = {"type": "local_shell_call_output", "id": "lsh_1", "call_id": "c1", "output": "a.txt"}
+    _, assistant, tool = messages([message("user", "hi"), call, done])
+    function = assistant["tool_calls"][0]["function"]
+    assert (function["name"], json.loads(function["arguments"])) == ("local_shell", {"action": action})
+    assert tool == {"role": "tool", "tool_call_id": "c1", "content": "a.txt"}
+
+
+def test_output_of_a_built_in_tool_that_is_no_text_is_said_as_its_json() -> None:
+    call: Item = {"type": "shell_call", "call_id": "c1", "action": {"commands": ["ls"]}}
+    done: Item = {"type": "shell_call_output", "call_id": "c1", "output": [{"stdout": "x", "stderr": ""}]}
+    assert json.loads(messages([call, done])[1]["content"]) == [{"stdout": "x", "stderr": ""}]
+
+
+def test_item_of_an_unknown_kind_is_told_as_its_json() -> None:
+    told = messages([{"type": "x:new", "text": "?"}])
+    assert told[0]["role"] == "user"
+    assert '"text": "?"' in told[0]["content"]
 
 
 def test_refusals_are_said_as_text() -> None:

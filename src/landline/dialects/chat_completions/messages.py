@@ -4,6 +4,7 @@ import msgspec
 
 from landline.dialects.chat_completions.content import ChatPart, Content, read_content
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags
+from landline.dialects.chat_completions.foreign import HOSTED_ITEMS, call_of, output_of, telling_of
 from landline.dialects.chat_completions.names import upstream_name
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import (
@@ -70,8 +71,8 @@ Saying = Told | Spoken | Thought | Called | Answered | Unsaid
 def read_item(item: Item, flags: ChatCompletionsFlags, names: ToolNames) -> Saying | ApiError:
     """What the item says, or why this dialect cannot say it.
 
-    Passed over: `additional_tools` (they are in `tools`), calls and outputs of hosted and built-in tools, items of
-    kinds that this version does not know. Text of messages, calls and outputs of function and custom tools never are.
+    Passed over: `additional_tools` (they are in `tools`) and what hosted tools of other targets did. Nothing else is:
+    built-in tools that the client runs are calls like any other, items of unknown kinds are told as their JSON.
     """
     match typed_item(item):
         case Message(role, content):
@@ -88,8 +89,10 @@ def read_item(item: Item, flags: ChatCompletionsFlags, names: ToolNames) -> Sayi
         case FunctionCallOutput(call_id, output) | CustomToolCallOutput(call_id, output):
             content = read_content(output)
             return content if isinstance(content, ApiError) else Answered(call_id, content)
-        case AdditionalTools() | OpaqueItem():
+        case AdditionalTools():
             return Unsaid()
+        case OpaqueItem() as opaque:
+            return _read_foreign(opaque)
         case Compaction() | CompactionTrigger() as compaction:
             kind = "compaction" if isinstance(compaction, Compaction) else "compaction_trigger"
             return api_error(
@@ -111,6 +114,19 @@ def _read_message(role: str, content: str | list[msgspec.Raw], flags: ChatComple
             return Told(flags.developer_role, read.text)
         case _:
             return Told("user", read.as_chat())
+
+
+def _read_foreign(item: OpaqueItem) -> Saying:
+    if item.type in HOSTED_ITEMS:
+        return Unsaid()
+    call = call_of(item)
+    if call is not None:
+        call_id, name, arguments = call
+        return Called(call_id, _function_call(call_id, upstream_name(None, name), arguments))
+    output = output_of(item)
+    if output is not None:
+        return Answered(*output)
+    return Told("user", telling_of(item))
 
 
 def _function_call(call_id: str, name: str, arguments: str) -> dict[str, object]:
