@@ -7,7 +7,12 @@ __all__ = ["make_store"]
 
 
 def make_store(url: str, *, retention_s: float = DEFAULT_RETENTION_S) -> Store:
-    """The store that a URL names, not yet open: `memory`, `sqlite:///PATH` or `postgresql://…`."""
+    """The store that a URL names, not yet open: `memory`, `sqlite:///PATH` or `postgresql://…`.
+
+    Raises ValueError for any other URL.
+    """
     if url == "memory":
         return MemoryStore(retention_s)
-    raise ValueError(f"expected `memory`, `sqlite:///PATH` or `postgresql://…`, got {url!r}")
+    from landline.stores.sql import SqlStore  # noqa: PLC0415 - a server without a database need not load SQLAlchemy
+
+    return SqlStore(url, retention_s)

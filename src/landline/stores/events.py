@@ -97,12 +97,11 @@ class _Log:
         self._changed = asyncio.Event()
 
     async def follow(self, after: int, silence_s: float) -> AsyncGenerator[list[bytes], None]:
-        place = bisect_right(self.numbers, after)
         while True:
+            place = bisect_right(self.numbers, after)
             if place < len(self.records):
-                batch = self.records[place:]
-                place += len(batch)
-                yield batch
+                after = self.numbers[-1]
+                yield self.records[place:]
             elif self.ended_at is not None:
                 return
             else:

@@ -1,0 +1,116 @@
+"""The tables. How lineages live in them is said in docs/adr/0006.
+
+A *link* holds one response's own items, or items added to a conversation. Links live on *trunks*: a link's key is
+`trunk number * TRUNK_SIZE + position`, so a trunk is one range of keys, and a lineage is the head of one trunk behind
+ranges of others, its *paths*.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+
+TRUNK_SIZE = 2**20
+"""Keys of one trunk; a conversation that grows beyond it goes on in a new trunk."""
+
+metadata = MetaData()
+
+_ROW_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite numbers rows only in columns declared INTEGER."""
+
+trunks = Table(
+    "trunks",
+    metadata,
+    Column("number", _ROW_NUMBER, primary_key=True, autoincrement=True),
+    sqlite_autoincrement=True,  # a number must not come back
+)
+
+paths = Table(
+    "paths",
+    metadata,
+    Column("trunk", _ROW_NUMBER, ForeignKey("trunks.number", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("low", BigInteger, nullable=False),
+    Column("high", BigInteger, nullable=False),
+    Index("paths_low_high", "low", "high"),
+)
+"""What comes before a trunk's own links: ranges of keys, both ends included, in the order of `seq`."""
+
+links = Table(
+    "links",
+    metadata,
+    Column("key", _ROW_NUMBER, primary_key=True, autoincrement=False),
+    Column("input_count", Integer, nullable=False),
+    Column("heads", LargeBinary, nullable=False),
+    Column("raws", LargeBinary, nullable=False),
+)
+"""Items as `content.pack` writes them; the first `input_count` are a response's input, the others its output."""
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("response_id", String, primary_key=True),
+    Column("key", BigInteger, ForeignKey("links.key", onupdate="CASCADE"), nullable=False, unique=True),
+    Column("conversation_id", String),
+    Column("owner", BigInteger),
+    Column("created_at", Float(53), nullable=False),
+    Column("status", String, nullable=False),
+    Column("is_background", Boolean, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("responses_created_at", "created_at"),
+)
+"""`owner` is the process that runs the turn, null when it has ended."""
+
+_IS_OWNED = responses.c.owner.is_not(None)
+Index("responses_owner", responses.c.owner, sqlite_where=_IS_OWNED, postgresql_where=_IS_OWNED)
+
+items = Table(
+    "items",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("item_id", String, primary_key=True),
+    Column(
+        "key",
+        BigInteger,
+        ForeignKey("links.key", onupdate="CASCADE", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Index("items_key", "key"),
+)
+"""Which link holds an item that can be asked for by its id."""
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("conversation_id", String, primary_key=True),
+    Column("created_at", Float(53), nullable=False),
+    Column("metadata", LargeBinary, nullable=False),
+    Column("tip", BigInteger, nullable=False, unique=True),
+    Column("writer", String),
+    Column("owner", BigInteger),
+)
+"""`tip` is the newest link; `writer` is the response that holds the lock, `owner` its process."""
+
+_IS_LOCKED = conversations.c.writer.is_not(None)
+Index(
+    "conversations_writer",
+    conversations.c.tenant,
+    conversations.c.writer,
+    sqlite_where=_IS_LOCKED,
+    postgresql_where=_IS_LOCKED,
+)
+
+owners = Table("owners", metadata, Column("number", _ROW_NUMBER, primary_key=True, autoincrement=True))
+"""Processes that share a PostgreSQL database; each holds an advisory lock on its number while it lives."""
