@@ -37,9 +37,24 @@ class App(msgspec.Struct, frozen=True, eq=False):
     """A configured server, not yet listening."""
 
     asgi: Starlette
-    """Its lifespan opens and closes the targets."""
+    """Serves inside `opened` only."""
     drain: Drain
     targets: Mapping[str, Target]
+    store: Store
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncGenerator[None]:
+        """Opens the store and every target, and closes them afterwards.
+
+        Raises `StoreError` and what opening a target raises.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            await self.store.open()
+            stack.push_async_callback(self.store.close)
+            for target in self.targets.values():
+                stack.push_async_callback(target.close)
+            await asyncio.gather(*(target.open() for target in self.targets.values()))
+            yield
 
 
 def build_app(config: Config) -> App:
@@ -61,11 +76,14 @@ def build_app(config: Config) -> App:
         clock=time.time,
         is_socket_enabled=config.server.sockets,
     )
-    return App(create_asgi(edge, lifespan=_lifespan(targets, store)), drain, targets)
+    return App(create_asgi(edge), drain, targets, store)
 
 
 def run_server(config: Config, *, on_started: OnStarted) -> int:
-    """Serves until a signal ends it; returns the exit status."""
+    """Serves until a signal ends it; returns the exit status.
+
+    Raises OSError when the address cannot be bound, `ChildFailedError` when a model cannot be started, and `StoreError`.
+    """
     app = build_app(config)
     serve_settings = ServeSettings(
         host=config.server.host,
@@ -73,7 +91,7 @@ def run_server(config: Config, *, on_started: OnStarted) -> int:
         drain_grace_s=config.server.drain_s,
         max_message_bytes=config.limits.max_frame_bytes,
     )
-    return serve(app.asgi, app.drain, serve_settings, on_started=on_started)
+    return serve(app.asgi, app.drain, serve_settings, parts=app.opened(), on_started=on_started)
 
 
 def _make_target(name: str, target: settings.TargetSettings) -> Target:
@@ -99,22 +117,6 @@ def _make_router(config: Config, targets: Mapping[str, Target]) -> Router[Target
 def _model_lister(router: Router[Target]) -> Callable[[], list[ModelInfo]]:
     rows = [ModelInfo(id=name, created=int(time.time()), owned_by="landline") for name in router.model_names]
     return lambda: rows
-
-
-def _lifespan(
-    targets: Mapping[str, Target], store: Store
-) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
-    @contextlib.asynccontextmanager
-    async def open_targets(_: Starlette) -> AsyncGenerator[None]:
-        async with contextlib.AsyncExitStack() as stack:
-            await store.open()
-            stack.push_async_callback(store.close)
-            for target in targets.values():
-                stack.push_async_callback(target.close)
-            await asyncio.gather(*(target.open() for target in targets.values()))
-            yield
-
-    return open_targets
 
 
 def _narrow(target: msgspec.Struct, kind: type[_SettingsT]) -> _SettingsT:

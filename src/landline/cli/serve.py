@@ -13,6 +13,8 @@ from landline.cli.fetch import fetch_model
 from landline.cli.greeting import greeting
 from landline.config import Config, EmbeddedTarget, Overrides, Problem, default_config, load_config, split_upstream
 from landline.engine.catalog import DEFAULT_MODEL, ModelUnavailableError, resolve_model
+from landline.engine.child import ChildFailedError
+from landline.stores.store import StoreError
 
 CODEX_CONTEXT_TOKENS = 32768
 """Codex CLI 0.169 sends some 10,000 tokens of tools and instructions before the first question."""
@@ -41,6 +43,9 @@ def run_serve(options: ServeOptions) -> int:
         return 1
     try:
         return run_server(config, on_started=lambda host, port: typer.echo(_greeting(config, host, port)))
+    except (ChildFailedError, StoreError) as error:
+        typer.echo(str(error), err=True)
+        return 1
     except OSError as error:
         where = f"{config.server.host}:{config.server.port}"
         typer.echo(f"Cannot listen on {where}: {error.strerror or error}. `--port 0` takes a free port.", err=True)

@@ -6,6 +6,7 @@ import math
 import signal
 import socket
 from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 import structlog
@@ -46,14 +47,22 @@ OnStarted = Callable[[str, int], None]
 """Called once with the host and the bound port, when connections are accepted."""
 
 
-def serve(app: ASGIApp, drain: Drain, settings: ServeSettings, *, on_started: OnStarted | None = None) -> int:
+def serve(
+    app: ASGIApp,
+    drain: Drain,
+    settings: ServeSettings,
+    *,
+    parts: AbstractAsyncContextManager[object],
+    on_started: OnStarted | None = None,
+) -> int:
     """Serves until SIGTERM or SIGINT and a drain; returns the exit code. A second signal ends it at once.
 
-    Raises OSError when the address cannot be bound.
+    `parts` is what the app needs while it serves: entered before, left after. Raises what entering it raises, and OSError
+    when the address cannot be bound.
     """
     server = LineServer(app, drain, settings, on_started=on_started)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve_until_signalled(server))
+        return runner.run(_serve_until_signalled(server, parts))
 
 
 class LineServer:
@@ -132,9 +141,14 @@ class _Uvicorn(uvicorn.Server):
         _log.info("server_stopped")
 
 
-async def _serve_until_signalled(server: LineServer) -> int:
+async def _serve_with(server: LineServer, parts: AbstractAsyncContextManager[object]) -> int:
+    async with parts:
+        return await server.run()
+
+
+async def _serve_until_signalled(server: LineServer, parts: AbstractAsyncContextManager[object]) -> int:
     loop = asyncio.get_running_loop()
-    serving = asyncio.create_task(server.run())
+    serving = asyncio.create_task(_serve_with(server, parts))
     is_stopping = False
 
     def receive_signal() -> None:

@@ -134,6 +134,7 @@ async def _no_app(scope, receive, send) -> None:
 
 PROCESS = """
 import asyncio, sys
+from contextlib import nullcontext
 from landline.server.drain import Drain
 from landline.server.lifecycle import ServeSettings, serve
 
@@ -149,7 +150,7 @@ async def app(scope, receive, send):
     await asyncio.Event().wait()
 
 started = lambda host, port: print(f"port {port}", flush=True)
-sys.exit(serve(app, Drain(), ServeSettings(port=0), on_started=started))
+sys.exit(serve(app, Drain(), ServeSettings(port=0), parts=nullcontext(), on_started=started))
 """
 
 
