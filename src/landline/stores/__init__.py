@@ -3,7 +3,7 @@
 from landline.stores.memory import MemoryStore
 from landline.stores.store import DEFAULT_RETENTION_S, Store
 
-__all__ = ["make_store"]
+__all__ = ["is_claimed", "make_store"]
 
 
 def make_store(url: str, *, retention_s: float = DEFAULT_RETENTION_S) -> Store:
@@ -16,3 +16,10 @@ def make_store(url: str, *, retention_s: float = DEFAULT_RETENTION_S) -> Store:
     from landline.stores.sql import SqlStore  # noqa: PLC0415 - a server without a database need not load SQLAlchemy
 
     return SqlStore(url, retention_s)
+
+
+def is_claimed(path: str) -> bool:
+    """Whether a SQLite file cannot be used now: another server has it, or nothing can be written beside it."""
+    from landline.stores.sql.ownership import is_claimed  # noqa: PLC0415 - as above
+
+    return is_claimed(path)

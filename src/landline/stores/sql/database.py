@@ -1,22 +1,27 @@
-"""Connections and transactions: what differs between SQLite and PostgreSQL, and what drivers raise, ends here."""
+"""Connections and transactions: what differs between SQLite and PostgreSQL, and what drivers raise, ends here.
+
+The work inside a transaction is written once, for SQLAlchemy's plain `Connection`. For SQLite it runs in a thread, the
+whole transaction in one go; for PostgreSQL it runs on the event loop, in a greenlet that waits for asyncpg.
+"""
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
 
 import asyncpg
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from landline.stores.store import StoreError
 
 _Result = TypeVar("_Result")
 
-_READERS = 4
-"""Connections that read a SQLite file; one more writes. Reads are short, so more would only wait for the same cores."""
+_READERS = 2
+"""Threads that read a SQLite file; one more writes. Reads are short and share the processor with the event loop."""
 _BUSY_TIMEOUT_MS = 5000
 """How long SQLite waits for a lock that another program (a backup, a shell) holds."""
 _ATTEMPTS = 3
@@ -25,77 +30,108 @@ _POSTGRESQL_SETTINGS = {"application_name": "landline", "enable_seqscan": "off",
 """Every query goes by an index. The planner takes a range of keys for a ninth of the table, and would read it all."""
 _TRANSIENT_CODES = frozenset(("40001", "40P01"))
 """SQLSTATE: serialization failure, deadlock."""
+_DRIVER_ERRORS = (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
-DRIVER_ERRORS = (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+class Database(Protocol):
+    """Runs work on connections. Every method raises `StoreError`."""
+
+    async def read(self, work: Callable[[Connection], _Result]) -> _Result:
+        """Runs one query; there is no transaction around it."""
+        ...
+
+    async def write(self, work: Callable[[Connection], _Result]) -> _Result:
+        """Runs `work` in one transaction, to its end even if the caller is cancelled meanwhile.
+
+        `work` may run more than once, each time on a clean slate.
+        """
+        ...
+
+    async def close(self) -> None: ...
 
 
-class Database:
-    """Engines for one URL: `sqlite:///PATH` or `postgresql://…`."""
+class SqliteDatabase:
+    """A SQLite file: one thread writes, a few read."""
 
-    def __init__(self, url: str) -> None:
-        self.url = _with_driver(url)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        if self.is_sqlite:
-            self._writing = create_async_engine(self.url, hide_parameters=True, pool_size=1, max_overflow=0)
-            self._reading = create_async_engine(
-                self.url, hide_parameters=True, pool_size=_READERS, isolation_level="AUTOCOMMIT"
-            )
-            _prepare_sqlite(self._writing, "BEGIN IMMEDIATE")
-            _prepare_sqlite(self._reading, None)
-        else:
-            self._writing = create_async_engine(
-                self.url,
-                hide_parameters=True,  # items do not belong into logs
-                pool_pre_ping=True,
-                connect_args={"server_settings": _POSTGRESQL_SETTINGS},
-            )
-            self._reading = self._writing.execution_options(isolation_level="AUTOCOMMIT")
+    def __init__(self, url: URL) -> None:
+        self._writing = create_engine(url, hide_parameters=True, pool_size=1, max_overflow=0)
+        self._reading = create_engine(url, hide_parameters=True, pool_size=_READERS, isolation_level="AUTOCOMMIT")
+        self._writer = ThreadPoolExecutor(1, "sqlite-write")
+        self._readers = ThreadPoolExecutor(_READERS, "sqlite-read")
+        _prepare(self._writing)
+        _prepare(self._reading)
+        event.listen(self._writing, "begin", _begin_writing)
+
+    async def read(self, work: Callable[[Connection], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    async def write(self, work: Callable[[Connection], _Result]) -> _Result:
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, self._write, work))
 
     async def close(self) -> None:
-        """Ends all connections."""
-        async with _store_errors("closing the database"):
-            await self._reading.dispose()
-            await self._writing.dispose()
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._dispose)
+        self._readers.shutdown(wait=False)
+        self._writer.shutdown(wait=False)
 
-    @asynccontextmanager
-    async def read(self) -> AsyncGenerator[AsyncConnection]:
-        """A connection for one query: there is no transaction around it."""
-        async with _store_errors("reading"), self._reading.connect() as connection:
-            yield connection
+    def _read(self, work: Callable[[Connection], _Result]) -> _Result:
+        with store_errors("reading"), self._reading.connect() as connection:
+            return work(connection)
+
+    def _write(self, work: Callable[[Connection], _Result]) -> _Result:
+        with store_errors("writing"), self._writing.begin() as connection:
+            return work(connection)
+
+    def _dispose(self) -> None:
+        self._reading.dispose()
+        self._writing.dispose()
+
+
+class PostgresqlDatabase:
+    """A PostgreSQL database, through asyncpg."""
+
+    def __init__(self, url: URL) -> None:
+        self._writing = create_async_engine(
+            url, hide_parameters=True, pool_pre_ping=True, connect_args={"server_settings": _POSTGRESQL_SETTINGS}
+        )
+        self._reading = self._writing.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def read(self, work: Callable[[Connection], _Result]) -> _Result:
+        with store_errors("reading"):
+            async with self._reading.connect() as connection:
+                return await connection.run_sync(work)
+
+    async def write(self, work: Callable[[Connection], _Result]) -> _Result:
+        return await asyncio.shield(asyncio.ensure_future(self._write(work)))
+
+    async def close(self) -> None:
+        with store_errors("closing the database"):
+            await self._writing.dispose()
 
     async def hold(self) -> AsyncConnection:
         """A connection to keep, for a lock that lives as long as it does."""
-        async with _store_errors("connecting"):
+        with store_errors("connecting"):
             return await self._writing.connect()
 
-    async def write_on(
-        self, connection: AsyncConnection, work: Callable[[AsyncConnection], Awaitable[_Result]]
-    ) -> _Result:
+    async def write_on(self, connection: AsyncConnection, work: Callable[[Connection], _Result]) -> _Result:
         """Runs `work` in one transaction on a kept connection."""
-        async with _store_errors("writing"), connection.begin():
-            return await work(connection)
+        with store_errors("writing"):
+            async with connection.begin():
+                return await connection.run_sync(work)
 
     async def is_connected(self, connection: AsyncConnection) -> bool:
-        """Whether a kept PostgreSQL connection is still open, as far as this side knows."""
-        async with _store_errors("reading"):
+        """Whether a kept connection is still open, as far as this side knows."""
+        with store_errors("reading"):
             driver = (await connection.get_raw_connection()).driver_connection
         return isinstance(driver, asyncpg.Connection) and not driver.is_closed()
 
     async def drop(self, connection: AsyncConnection) -> None:
         """Closes a kept connection for good, which frees its locks."""
-        async with _store_errors("closing a connection"):
+        with store_errors("closing a connection"):
             await connection.invalidate()
             await connection.close()
 
-    async def write(self, work: Callable[[AsyncConnection], Awaitable[_Result]]) -> _Result:
-        """Runs `work` in one transaction, to its end even if the caller is cancelled meanwhile.
-
-        `work` may run more than once, each time on a clean slate.
-        """
-        return await asyncio.shield(asyncio.ensure_future(self._write(work)))
-
-    async def _write(self, work: Callable[[AsyncConnection], Awaitable[_Result]]) -> _Result:
-        async with _store_errors("writing"):
+    async def _write(self, work: Callable[[Connection], _Result]) -> _Result:
+        with store_errors("writing"):
             for _ in range(_ATTEMPTS - 1):
                 try:
                     return await self._attempt(work)
@@ -104,47 +140,47 @@ class Database:
                         raise
             return await self._attempt(work)
 
-    async def _attempt(self, work: Callable[[AsyncConnection], Awaitable[_Result]]) -> _Result:
+    async def _attempt(self, work: Callable[[Connection], _Result]) -> _Result:
         async with self._writing.begin() as connection:
-            return await work(connection)
+            return await connection.run_sync(work)
 
 
-@asynccontextmanager
-async def _store_errors(doing: str) -> AsyncGenerator[None]:
-    try:
-        yield
-    except DRIVER_ERRORS as error:
-        raise StoreError(f"{doing} failed: {type(error).__name__}: {error}") from error
-
-
-def _with_driver(url: str) -> URL:
-    """The URL with the driver that is installed; raises ValueError when it names no store."""
+def parse_url(url: str) -> URL:
+    """The URL with the driver that is used; raises ValueError when it names no database of a known kind."""
+    expected = f"expected `sqlite:///PATH` or `postgresql://…`, got {url!r}"
     try:
         parsed = make_url(url)
     except SQLAlchemyError as error:
-        raise ValueError(f"expected `sqlite:///PATH` or `postgresql://…`, got {url!r}") from error
-    match parsed.get_backend_name():
+        raise ValueError(expected) from error
+    match parsed.drivername:
         case "sqlite" if parsed.database:
-            return parsed.set(drivername="sqlite+aiosqlite")
+            return parsed
         case "postgresql" | "postgres":
             return parsed.set(drivername="postgresql+asyncpg")
         case _:
-            raise ValueError(f"expected `sqlite:///PATH` or `postgresql://…`, got {url!r}")
+            raise ValueError(expected)
 
 
-def _prepare_sqlite(engine: AsyncEngine, begin: str | None) -> None:
-    @event.listens_for(engine.sync_engine, "connect")
-    def on_connect(connection: Any, _: object) -> None:  # pyright: ignore[reportUnusedFunction]
+@contextmanager
+def store_errors(doing: str) -> Generator[None]:
+    """Whatever the drivers raise becomes a `StoreError`."""
+    try:
+        yield
+    except _DRIVER_ERRORS as error:
+        raise StoreError(f"{doing} failed: {type(error).__name__}: {error}") from error
+
+
+def _prepare(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _: object) -> None:  # pyright: ignore[reportUnusedFunction]
         connection.isolation_level = None  # the driver begins no transaction of its own
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing: the system has what was written
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.close()
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(
+            "PRAGMA synchronous = NORMAL"
+        )  # a killed process loses nothing: the system has what was written
+        connection.execute("PRAGMA foreign_keys = ON")
 
-    if begin is not None:
 
-        @event.listens_for(engine.sync_engine, "begin")
-        def on_begin(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]
-            connection.exec_driver_sql(begin)  # at once a writer: an upgrade from reader could fail
+def _begin_writing(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # a reader that becomes a writer may be refused

@@ -5,20 +5,15 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 _MIGRATION_LOCK = 1_279_869_451
 """PostgreSQL advisory lock: of several processes that start at once, one migrates."""
 
 
-async def migrate(connection: AsyncConnection) -> None:
+def migrate(connection: Connection) -> None:
     """Runs what is missing, inside the caller's transaction. SQLite's is exclusive already."""
     if connection.dialect.name == "postgresql":
-        await connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-    await connection.run_sync(_upgrade)
-
-
-def _upgrade(connection: Connection) -> None:
+        connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection

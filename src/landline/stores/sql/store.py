@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from landline.stores.paging import cut_page
 from landline.stores.sql import conversations, responses
-from landline.stores.sql.database import Database
+from landline.stores.sql.database import Database, PostgresqlDatabase, SqliteDatabase, parse_url
 from landline.stores.sql.lineages import load_items, load_lineage
 from landline.stores.sql.migrate import migrate
 from landline.stores.sql.ownership import FileOwnership, Ownership, SharedOwnership
@@ -26,11 +26,16 @@ class SqlStore:
     """Implements `Store` for `sqlite:///PATH` and `postgresql://…`; raises ValueError for other URLs."""
 
     def __init__(self, url: str, retention_s: float = DEFAULT_RETENTION_S) -> None:
-        self._database = Database(url)
+        parsed = parse_url(url)
         self._retention_s = retention_s
-        self._ownership: Ownership = (
-            FileOwnership(self._database) if self._database.is_sqlite else SharedOwnership(self._database)
-        )
+        self._database: Database
+        self._ownership: Ownership
+        if parsed.database is not None and parsed.drivername == "sqlite":
+            self._database = database = SqliteDatabase(parsed)
+            self._ownership = FileOwnership(database, parsed.database)
+        else:
+            self._database = database = PostgresqlDatabase(parsed)
+            self._ownership = SharedOwnership(database)
 
     async def open(self) -> None:
         await self._ownership.claim()
@@ -58,30 +63,27 @@ class SqlStore:
         await self._database.write(lambda connection: responses.discard(connection, tenant, response_id))
 
     async def load_response(self, tenant: str, response_id: str) -> StoredResponse | None:
-        async with self._database.read() as connection:
-            return await responses.load(connection, tenant, response_id)
+        return await self._database.read(lambda connection: responses.load(connection, tenant, response_id))
 
     async def load_history(self, tenant: str, response_id: str) -> StoredHistory | None:
-        async with self._database.read() as connection:
-            return await load_lineage(connection, responses.head_of(tenant, response_id))
+        return await self._database.read(
+            lambda connection: load_lineage(connection, responses.LINEAGE, responses.identify(tenant, response_id))
+        )
 
     async def delete_response(self, tenant: str, response_id: str) -> bool:
         return await self._database.write(lambda connection: responses.remove(connection, tenant, response_id))
 
     async def list_input(self, tenant: str, response_id: str, page: Page) -> ItemPage | None:
-        async with self._database.read() as connection:
-            return await responses.list_input(connection, tenant, response_id, page)
+        return await self._database.read(lambda connection: responses.list_input(connection, tenant, response_id, page))
 
     async def find_items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, Item]:
-        async with self._database.read() as connection:
-            return await responses.find_items(connection, tenant, item_ids)
+        return await self._database.read(lambda connection: responses.find_items(connection, tenant, item_ids))
 
     async def create_conversation(self, tenant: str, conversation: Conversation, items: Sequence[Item]) -> None:
         await self._database.write(lambda connection: conversations.create(connection, tenant, conversation, items))
 
     async def load_conversation(self, tenant: str, conversation_id: str) -> Conversation | None:
-        async with self._database.read() as connection:
-            return await conversations.load(connection, tenant, conversation_id)
+        return await self._database.read(lambda connection: conversations.load(connection, tenant, conversation_id))
 
     async def update_conversation(
         self, tenant: str, conversation_id: str, metadata: Mapping[str, str]
@@ -94,8 +96,11 @@ class SqlStore:
         return await self._database.write(lambda connection: conversations.remove(connection, tenant, conversation_id))
 
     async def load_conversation_history(self, tenant: str, conversation_id: str) -> StoredHistory | None:
-        async with self._database.read() as connection:
-            return await load_lineage(connection, conversations.head_of(tenant, conversation_id))
+        return await self._database.read(
+            lambda connection: load_lineage(
+                connection, conversations.LINEAGE, conversations.identify(tenant, conversation_id)
+            )
+        )
 
     async def lock_conversation(self, tenant: str, conversation_id: str, response_id: str) -> LockResult:
         await self._ownership.keep()
@@ -132,5 +137,8 @@ class SqlStore:
         return total
 
     async def _conversation_items(self, tenant: str, conversation_id: str) -> list[Item] | None:
-        async with self._database.read() as connection:
-            return await load_items(connection, conversations.head_of(tenant, conversation_id))
+        return await self._database.read(
+            lambda connection: load_items(
+                connection, conversations.LINEAGE, conversations.identify(tenant, conversation_id)
+            )
+        )
