@@ -4,11 +4,11 @@ A response adds two links: one for its new input (made when the turn starts) and
 Continuing is O(new items), a fork is a second child, forgetting is dropping a pointer.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, TypeVar
 
-from landline.wire.canonical import canonical
+from landline.wire.canonical import canonical, item_digest
 from landline.wire.items import Item
 
 DIGEST_BYTES = 16
@@ -22,6 +22,8 @@ class Link:
     __slots__ = (
         "_digests",
         "_folds",
+        "_shown",
+        "context_tokens",
         "depth",
         "item_count",
         "items",
@@ -45,8 +47,20 @@ class Link:
         own = tuple(item for item in self.items if item.type == "additional_tools")
         self.tool_items: tuple[Item, ...] = inherited + own if own else inherited
         """Every `additional_tools` item of the lineage, oldest first: they stay in force."""
+        self.context_tokens: int | None = None
+        """Tokens that a model reported for the lineage up to here, what it wrote included; None when none did."""
         self._digests: tuple[bytes, ...] | None = None
         self._folds: dict[str, Any] = {}
+        self._shown = _show(parent, self.items)
+
+    @property
+    def shown(self) -> "Link":
+        """The lineage as a model reads it: what sealed items say in their place, nothing that a compaction stands for.
+
+        The newest compaction starts the conversation over. Messages and tool lists before it that it has never seen
+        come first: clients put fresh ones of their own in front of a compaction. The link itself if nothing is sealed.
+        """
+        return self._shown or self
 
     @property
     def digests(self) -> tuple[bytes, ...]:
@@ -112,6 +126,29 @@ class Link:
 def extend(parent: Link | None, items: Sequence[Item]) -> Link | None:
     """The lineage with more items; the same lineage when there are none."""
     return Link(parent, items) if items else parent
+
+
+def _show(parent: Link | None, items: tuple[Item, ...]) -> Link | None:
+    """What a model reads in place of the link; None if that is the link itself."""
+    newest = max((place for place, item in enumerate(items) if item.type == "compaction" and item.opened), default=None)
+    if newest is not None:
+        compaction = items[newest]
+        before = [*(parent.all_items() if parent is not None else ()), *items[:newest]]
+        unseen = [item for item in before if is_kept_kind(item) and item_digest(item) not in compaction.covers]
+        return Link(None, [*unseen, *_said((compaction, *items[newest + 1 :]))])
+    before_shown = parent.shown if parent is not None else None
+    if before_shown is parent and not any(item.opened for item in items):
+        return None
+    return Link(before_shown, _said(items))
+
+
+def is_kept_kind(item: Item) -> bool:
+    """Whether it is a client's message or a tool list: what a compaction accounts for one by one."""
+    return item.type == "additional_tools" or (item.type == "message" and item.role != "assistant")
+
+
+def _said(items: Iterable[Item]) -> list[Item]:
+    return [said for item in items for said in (item.opened or (item,))]
 
 
 def _extend_digests(before: bytes, items: Sequence[Item]) -> tuple[bytes, ...]:

@@ -1,5 +1,6 @@
 """Output items while they grow: each announces itself, takes deltas, and finishes as the item that history keeps."""
 
+from collections.abc import Callable
 from typing import Literal, Protocol, TypedDict
 
 import msgspec
@@ -8,9 +9,10 @@ from msgspec import UNSET, Raw, UnsetType
 from landline.wire import events as wire
 from landline.wire.events import ServerEvent
 from landline.wire.items import Item
-from landline.wire.model_events import LogprobEntry, ToolCallStarted
+from landline.wire.model_events import Compacted, LogprobEntry, ToolCallStarted
 from landline.wire.output import (
     ItemStatus,
+    OutputCompaction,
     OutputCustomToolCall,
     OutputFunctionCall,
     OutputMessage,
@@ -145,10 +147,12 @@ class OpenMessage:
 class OpenReasoning:
     """A reasoning item: summary parts first, then raw reasoning text; one part of either kind is open at a time."""
 
-    def __init__(self, stamp: Stamp, item_id: str, output_index: int) -> None:
+    def __init__(self, stamp: Stamp, item_id: str, output_index: int, seal: Callable[[bytes], str] | None) -> None:
+        """`seal` makes the item's `encrypted_content`, if the client asked for it."""
         self.output_index = output_index
         self._stamp = stamp
         self._id = item_id
+        self._seal = seal
         self._summary: list[Raw] = []
         self._content: list[Raw] = []
         self._open_part: Literal["summary", "text"] | None = None
@@ -179,7 +183,8 @@ class OpenReasoning:
 
     def finish(self, events: list[ServerEvent], status: Literal["completed", "incomplete"]) -> Item:
         self._close_part(events)
-        raw = _raw(OutputReasoning(self._id, self._summary, self._content))
+        sealed = self._seal(msgspec.json.encode(self._content)) if self._seal is not None and self._content else UNSET
+        raw = _raw(OutputReasoning(self._id, self._summary, self._content, sealed))
         events.append(wire.OutputItemDone(output_index=self.output_index, item=raw, **self._stamp.next()))
         return Item(raw=bytes(raw), type="reasoning", id=self._id)
 
@@ -204,6 +209,25 @@ class OpenReasoning:
 
     def _summary_place(self) -> "_SummaryPlace":
         return {"item_id": self._id, "output_index": self.output_index, "summary_index": len(self._summary)}
+
+
+class OpenCompaction:
+    """A compaction while its summary is written. Its item comes whole, so that a turn that breaks leaves none behind."""
+
+    def __init__(self, stamp: Stamp, item_id: str) -> None:
+        self._stamp = stamp
+        self._id = item_id
+
+    def announce(self, events: list[ServerEvent], output_index: int) -> None:
+        if self._stamp.event_names == "openai":
+            place = {"item_id": self._id, "output_index": output_index}
+            events.append(wire.CompactionCompacting(**place, **self._stamp.next()))
+
+    def finish(self, events: list[ServerEvent], output_index: int, compacted: Compacted) -> Item:
+        raw = _raw(OutputCompaction(self._id, compacted.encrypted_content))
+        events.append(wire.OutputItemAdded(output_index=output_index, item=raw, **self._stamp.next()))
+        events.append(wire.OutputItemDone(output_index=output_index, item=raw, **self._stamp.next()))
+        return Item(bytes(raw), "compaction", self._id, opened=compacted.opened, covers=compacted.covers)
 
 
 class OpenCall:

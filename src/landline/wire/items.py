@@ -23,6 +23,8 @@ class Item(msgspec.Struct, frozen=True):
     call_id: str | None = None
     opened: "tuple[Item, ...] | None" = None
     """What a sealed item (compaction, encrypted reasoning) says: the items that stand for it towards a model."""
+    covers: frozenset[bytes] = frozenset()
+    """Of an opened compaction: the messages and tool lists that it stands for, by `item_digest`."""
 
 
 class InputText(msgspec.Struct, frozen=True, tag="input_text"):
@@ -220,6 +222,16 @@ def decode_part(raw: Raw | bytes) -> Part:
     if head.type not in _PART_TYPES:
         return OpaquePart(head.type, bytes(raw))
     return _PART_DECODER.decode(raw)
+
+
+def is_sealed(item: Item) -> bool:
+    """Whether it must be opened before a model can read it; reasoning that also says its content plainly need not be."""
+    if item.opened is not None:
+        return False
+    if item.type != "reasoning" or b'"encrypted_content"' not in item.raw:
+        return item.type == "compaction"
+    value = typed_item(item)
+    return isinstance(value, Reasoning) and value.encrypted_content is not None and not value.content
 
 
 def text_of(content: str | list[Raw]) -> str:

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from landline.wire.errors import ApiError
+from landline.wire.items import Item
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
@@ -86,6 +87,21 @@ class UsageReported(msgspec.Struct, frozen=True, tag=True):
     cache_write_tokens: int = 0
 
 
+class CompactionStarted(msgspec.Struct, frozen=True, tag=True):
+    """A summary of the conversation is being written; `Compacted` follows unless the turn breaks."""
+
+
+class Compacted(msgspec.Struct, frozen=True, tag=True):
+    """The conversation up to here was replaced: a model reads `opened` in its place from now on.
+
+    What was reported of usage belongs to the pass that ended; what follows is another one, and the turn's usage is their sum.
+    """
+
+    encrypted_content: str
+    opened: tuple[Item, ...]
+    covers: frozenset[bytes]
+
+
 class Finished(msgspec.Struct, frozen=True, tag=True):
     """The turn ended. `incomplete_reason` None means completed (a turn that ends in tool calls is completed too)."""
 
@@ -108,6 +124,8 @@ ModelEvent = (
     | ToolCallDelta
     | ToolCallEnded
     | UsageReported
+    | CompactionStarted
+    | Compacted
     | Finished
     | Failed
 )

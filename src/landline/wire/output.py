@@ -39,6 +39,13 @@ class OutputReasoning(msgspec.Struct, frozen=True, tag="reasoning"):
     id: str
     summary: list[Raw]
     content: list[Raw]
+    encrypted_content: str | UnsetType = UNSET
+    """The content sealed, for clients that play it back and keep nothing here."""
+
+
+class OutputCompaction(msgspec.Struct, frozen=True, tag="compaction"):
+    id: str
+    encrypted_content: str
 
 
 class OutputFunctionCall(msgspec.Struct, frozen=True, tag="function_call"):
