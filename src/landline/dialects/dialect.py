@@ -1,6 +1,6 @@
 """The contract of a dialect: hub and spoke, Responses items in and model events out, never a pair of protocols."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -40,6 +40,17 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     method: str = "POST"
 
 
+class CountRequest(msgspec.Struct, frozen=True):
+    """One way to ask a server how many tokens a prompt has, without running it."""
+
+    path: str
+    body: bytes
+    read_count: Callable[[bytes], int | None]
+    """Reads a 200; None if the server meant something else."""
+    is_at_root: bool = False
+    """Whether the path follows the server's root and not its `/v1`."""
+
+
 class StreamDecoder(Protocol):
     """Reads one response of the upstream. Fed any split of the body; holds the state of one turn."""
 
@@ -62,6 +73,10 @@ class Dialect(Protocol):
 
     def build_request(self, prompt: Prompt) -> UpstreamRequest | ApiError:
         """The upstream request, or the error that says what this upstream cannot do."""
+        ...
+
+    def count_requests(self, prompt: Prompt) -> Sequence[CountRequest] | ApiError:
+        """The ways to have the prompt counted, in order of preference; servers may know none of them."""
         ...
 
     def open_decoder(self, prompt: Prompt) -> StreamDecoder:

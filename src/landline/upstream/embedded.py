@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from landline.dialects.chat_completions import ChatCompletions, ToolSet
+from landline.dialects.chat_completions.counting import count_requests
 from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.engine.call_reader import CallReader
 from landline.engine.catalog import ModelFile
@@ -22,6 +23,7 @@ from landline.engine.keeper import Seat, SlotKeeper
 from landline.engine.prefixes import OutputMemo
 from landline.engine.settings import EngineSettings
 from landline.engine.slots import WAIT_BYTES, SlotBook
+from landline.upstream.counting import Counters, count_by_reading
 from landline.upstream.embedded_request import FLAGS, Asked, ModelLimits, build_request, lineage_of, read_turn
 from landline.upstream.http import HttpDeadlines, open_session, stream_request
 from landline.wire.errors import ApiError, api_error
@@ -112,6 +114,22 @@ class EmbeddedTarget:
                         yield batch
             finally:
                 seat.output = memo.digest()
+
+    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+        """What the child's own template and tokenizer make of the prompt; nothing is prefilled and no slot is taken."""
+        asked = read_turn(prompt, self._dialect, self._limits)
+        if isinstance(asked, ApiError):
+            return asked
+        request = build_request(prompt, asked, 0, self._dialect, self._limits, is_fallback=False)
+        if isinstance(request, ApiError):
+            return request
+        if not await self._child.wait_ready(self.settings.restart_wait_s):
+            return self._down()
+        [counter, *_] = count_requests(request.body)
+        count = await Counters().count(
+            self._open_session(), f"{self._child.base_url}/v1", [counter], self._authorization()
+        )
+        return count if count is not None else await count_by_reading(self.stream, prompt)
 
     async def save(self, slot: int, file: str) -> bool:
         """Writes a slot's state to a file of the slot folder."""

@@ -12,6 +12,7 @@ import msgspec
 
 from landline import __version__
 from landline.dialects.dialect import Dialect, Prompt, StreamDecoder, UpstreamRequest
+from landline.upstream.counting import Counters, count_by_reading
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, UsageReported
 
@@ -61,6 +62,7 @@ class HttpTarget:
         if api_key and "authorization" not in {header.lower() for header in self._headers}:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._deadlines = deadlines or HttpDeadlines()
+        self._counters = Counters()
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -75,6 +77,17 @@ class HttpTarget:
 
     def is_ready(self) -> bool:
         return self._session is not None
+
+    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+        """What the server's own counter says; without one, what it reports after it read the prompt, which costs that."""
+        requests = self._dialect.count_requests(prompt)
+        if isinstance(requests, ApiError):
+            return requests
+        if self._session is not None:
+            count = await self._counters.count(self._session, self._base_url, requests, self._headers)
+            if count is not None:
+                return count
+        return await count_by_reading(self.stream, prompt)
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         """Runs one turn. Closing the generator closes the upstream connection, which stops the model."""

@@ -79,6 +79,15 @@ class ScriptedTarget:
     def is_ready(self) -> bool:
         return self._is_open
 
+    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+        """What the next turn's `usage` step says: a transcript has no tokenizer, and nothing is made up."""
+        turn = self._script.turn(model_turns(prompt.history))
+        counts = [step.input_tokens for step in (turn.steps if turn is not None else ()) if isinstance(step, UsageStep)]
+        if not counts:
+            message = "This model plays a transcript, and its next turn has no `usage` step that says a count."
+            return api_error("unsupported_parameter", message, param="model")
+        return counts[-1]
+
     async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         """Plays the turn that comes next in the conversation."""
         if prompt.request.is_warm_up:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from landline.dialects.dialect import Prompt
+from landline.wire.errors import ApiError
 from landline.wire.model_events import ModelEvent
 
 
@@ -28,6 +29,10 @@ class Target(Protocol):
 
     def is_ready(self) -> bool:
         """Whether a turn can start now."""
+        ...
+
+    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+        """How many tokens the prompt has for this model, as its own tokenizer and template make them; never an estimate."""
         ...
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from landline.dialects.chat_completions.counting import count_requests
 from landline.dialects.chat_completions.faults import read_fault
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags, RequestOverrides
 from landline.dialects.chat_completions.messages import ToolNames
@@ -12,7 +13,7 @@ from landline.dialects.chat_completions.stream import ChatStreamDecoder
 from landline.dialects.chat_completions.tool_choice import choose_tools
 from landline.dialects.chat_completions.tools import ToolSet, read_tools
 from landline.dialects.chat_completions.transcript import Transcript, close_transcript, extend_transcript
-from landline.dialects.dialect import Prompt, StreamDecoder, UpstreamRequest
+from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
 from landline.session.lineage import Link
 from landline.wire.errors import ApiError
 from landline.wire.items import Item
@@ -58,6 +59,11 @@ class ChatCompletions:
             return messages
         body = b"".join((_encode(members)[:-1], b',"messages":[', *messages, b"]}"))
         return UpstreamRequest(path=PATH, body=body, headers=self._headers(prompt))
+
+    def count_requests(self, prompt: Prompt) -> Sequence[CountRequest] | ApiError:
+        """The ways to have the prompt counted."""
+        request = self.build_request(prompt)
+        return request if isinstance(request, ApiError) else count_requests(request.body)
 
     def open_decoder(self, prompt: Prompt) -> StreamDecoder:
         """A decoder of the answer."""

@@ -1,0 +1,48 @@
+"""How servers that speak chat completions count a prompt without running it: with their own template and tokenizer."""
+
+import msgspec
+from msgspec import Raw
+
+from landline.dialects.dialect import CountRequest
+
+
+def count_requests(body: bytes) -> list[CountRequest]:
+    """For a chat-completions body: llama-server's counter, which takes it as it stands, and vLLM's tokenizer."""
+    shape = msgspec.json.decode(body, type=_Shape)
+    return [
+        CountRequest("/chat/completions/input_tokens", body, _read_input_tokens),
+        CountRequest("/tokenize", msgspec.json.encode(shape), _read_count, is_at_root=True),
+    ]
+
+
+class _Shape(msgspec.Struct, omit_defaults=True):
+    """What vLLM's `TokenizeChatRequest` takes of a chat request (0.11: model, messages, tools, template arguments)."""
+
+    model: str
+    messages: Raw
+    tools: Raw | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: Raw | None = None
+
+
+class _LlamaServerCount(msgspec.Struct):
+    input_tokens: int
+
+
+class _VllmCount(msgspec.Struct):
+    count: int
+
+
+def _read_input_tokens(body: bytes) -> int | None:
+    try:
+        return msgspec.json.decode(body, type=_LlamaServerCount).input_tokens
+    except msgspec.DecodeError:
+        return None
+
+
+def _read_count(body: bytes) -> int | None:
+    """None also for llama-server's own `/tokenize`, which counts plain text and knows nothing of messages."""
+    try:
+        return msgspec.json.decode(body, type=_VllmCount).count
+    except msgspec.DecodeError:
+        return None

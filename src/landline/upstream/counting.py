@@ -1,0 +1,69 @@
+"""Counts a prompt's tokens at a target: by the server's own counter where it has one, else by having it read the prompt."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+
+import aiohttp
+import msgspec
+
+from landline.dialects.dialect import CountRequest, Prompt
+from landline.wire.errors import ApiError, api_error
+from landline.wire.model_events import Failed, ModelEvent, UsageReported
+
+Stream = Callable[[Prompt], AsyncGenerator[list[ModelEvent], None]]
+
+_TIMEOUT = aiohttp.ClientTimeout(total=60.0)
+_NOT_HERE = frozenset((403, 404, 405, 501))
+
+
+class Counters:
+    """The counting endpoints of one server. One that is not there is not asked again."""
+
+    def __init__(self) -> None:
+        self._missing: set[str] = set()
+
+    async def count(
+        self,
+        session: aiohttp.ClientSession,
+        base_url: str,
+        requests: Sequence[CountRequest],
+        headers: Mapping[str, str],
+    ) -> int | None:
+        """The count of the first endpoint that gives one; None if none does."""
+        for request in requests:
+            if request.path not in self._missing:
+                count = await self._ask(session, base_url, request, headers)
+                if count is not None:
+                    return count
+        return None
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, base_url: str, request: CountRequest, headers: Mapping[str, str]
+    ) -> int | None:
+        url = (base_url.removesuffix("/v1") if request.is_at_root else base_url) + request.path
+        sent = {"Content-Type": "application/json", **headers}
+        try:
+            async with session.post(
+                url, data=request.body, headers=sent, allow_redirects=False, timeout=_TIMEOUT
+            ) as response:
+                if response.status in _NOT_HERE:
+                    self._missing.add(request.path)
+                return request.read_count(await response.read()) if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return None
+
+
+async def count_by_reading(stream: Stream, prompt: Prompt) -> int | ApiError:
+    """Has the model read the whole prompt and write one token: exact, at the price of a prefill."""
+    request = msgspec.structs.replace(prompt.request, max_output_tokens=1, generate=None, prompt_cache_options=None)
+    tokens = 0
+    async with aclosing(stream(msgspec.structs.replace(prompt, request=request))) as batches:
+        async for batch in batches:
+            for event in batch:
+                if isinstance(event, Failed):
+                    return event.error
+                if isinstance(event, UsageReported):
+                    tokens = event.input_tokens
+    if not tokens:
+        return api_error("unsupported_parameter", "The model's target has no token counter and reports no usage.")
+    return tokens
