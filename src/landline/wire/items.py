@@ -4,11 +4,13 @@ An item is kept as the bytes that came in, beside the few fields the line itself
 they need it. Nothing unknown is lost, because nothing is re-encoded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 from msgspec import Raw
+
+from landline.wire.tools import check_tool, nested_error
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -204,8 +206,32 @@ def decode_item(raw: bytes | Raw) -> Item:
     if kind is None:
         raise msgspec.ValidationError("Object missing required field `type`")
     item = Item(raw=raw, type=kind, id=head.id, role=head.role, call_id=head.call_id)
-    typed_item(item)
+    _check_inside(typed_item(item))
     return item
+
+
+def _check_inside(item: AnyItem) -> None:
+    """Checks the parts and tools that an item holds: once it is stored, a broken one would break every later turn."""
+    match item:
+        case Message(content=list() as parts):
+            _check_each(parts, "content", decode_part)
+        case FunctionCallOutput(output=list() as parts) | CustomToolCallOutput(output=list() as parts):
+            _check_each(parts, "output", decode_part)
+        case Reasoning(summary, content):
+            _check_each(summary, "summary", decode_part)
+            _check_each(content or (), "content", decode_part)
+        case AdditionalTools(tools):
+            _check_each(tools, "tools", check_tool)
+        case _:
+            pass
+
+
+def _check_each(raws: Iterable[Raw], name: str, check: Callable[[Raw], object]) -> None:
+    for index, raw in enumerate(raws):
+        try:
+            check(raw)
+        except msgspec.ValidationError as error:
+            raise nested_error(error, f"{name}[{index}]") from None
 
 
 def typed_item(item: Item) -> AnyItem:
