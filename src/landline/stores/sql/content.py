@@ -1,35 +1,40 @@
-"""Items as two byte strings that can be joined by the database: their heads, and their JSON back to back.
+"""Items as the bytes of a column, written so that a whole lineage is decoded in one go.
 
-The heads say where each item's JSON ends, so that a whole lineage is cut up again without parsing it: items were
-checked when they came in.
+MessagePack, because it holds an item's JSON as it is; the JSON is not parsed again, it was checked when it came in.
 """
 
+import struct
 from collections.abc import Sequence
+from itertools import chain
 
 import msgspec
 
 from landline.wire.items import Item
 
-_Head = tuple[int, str, str | None, str | None, str | None]
-"""Size of the JSON in bytes, type, id, role, call_id."""
 
-_HEADS_DECODER: msgspec.json.Decoder[list[_Head]] = msgspec.json.Decoder(list[_Head])
+class _SavedItem(msgspec.Struct, omit_defaults=True):
+    """The fields of `Item` that are kept. What a sealed item says is not among them: sealed it came, so it stays."""
+
+    raw: bytes
+    type: str
+    id: str | None = None
+    role: str | None = None
+    call_id: str | None = None
 
 
-def pack(items: Sequence[Item]) -> tuple[bytes, bytes]:
-    """Heads and raws. Packed values are joined by joining the heads and joining the raws."""
-    heads = [msgspec.json.encode((len(item.raw), item.type, item.id, item.role, item.call_id)) for item in items]
-    return b"".join(head + b"," for head in heads), b"".join(item.raw for item in items)
+NO_ITEMS = b"\x90"
+"""An empty array."""
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER: msgspec.msgpack.Decoder[list[list[Item]]] = msgspec.msgpack.Decoder(list[list[Item]])
 
 
-def unpack(heads: bytes | None, raws: bytes | None) -> list[Item]:
-    """The items; None, which SQL gives for no rows, is no items."""
-    if not heads or raws is None:
-        return []
-    items: list[Item] = []
-    start = 0
-    for size, kind, item_id, role, call_id in _HEADS_DECODER.decode(b"[" + heads[:-1] + b"]"):
-        end = start + size
-        items.append(Item(raws[start:end], kind, item_id, role, call_id))
-        start = end
-    return items
+def pack(items: Sequence[Item]) -> bytes:
+    """One array of items."""
+    return _ENCODER.encode([_SavedItem(item.raw, item.type, item.id, item.role, item.call_id) for item in items])
+
+
+def unpack(arrays: Sequence[bytes]) -> list[Item]:
+    """The items of several packed values, one behind another."""
+    header = b"\xdd" + struct.pack(">I", len(arrays))  # MessagePack's array of that many elements
+    return list(chain.from_iterable(_DECODER.decode(b"".join([header, *arrays]))))

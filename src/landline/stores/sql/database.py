@@ -8,7 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 import asyncpg
@@ -25,7 +25,8 @@ _READERS = 2
 _BUSY_TIMEOUT_MS = 5000
 """How long SQLite waits for a lock that another program (a backup, a shell) holds."""
 _ATTEMPTS = 3
-"""A transaction that PostgreSQL ended in favour of another is begun again this often."""
+"""How often work is tried that PostgreSQL ended in favour of another's, or whose connection was dead already. That is
+cheaper than asking before each use whether the connection is alive: three round trips more."""
 _POSTGRESQL_SETTINGS = {"application_name": "landline", "enable_seqscan": "off", "jit": "off"}
 """Every query goes by an index. The planner takes a range of keys for a ninth of the table, and would read it all."""
 _TRANSIENT_CODES = frozenset(("40001", "40P01"))
@@ -91,14 +92,16 @@ class PostgresqlDatabase:
 
     def __init__(self, url: URL) -> None:
         self._writing = create_async_engine(
-            url, hide_parameters=True, pool_pre_ping=True, connect_args={"server_settings": _POSTGRESQL_SETTINGS}
+            url, hide_parameters=True, connect_args={"server_settings": _POSTGRESQL_SETTINGS}
         )
         self._reading = self._writing.execution_options(isolation_level="AUTOCOMMIT")
 
     async def read(self, work: Callable[[Connection], _Result]) -> _Result:
         with store_errors("reading"):
-            async with self._reading.connect() as connection:
-                return await connection.run_sync(work)
+            for _ in range(_ATTEMPTS - 1):
+                with suppress(_TryAgainError):
+                    return await self._read(work)
+            return await self._read(work)
 
     async def write(self, work: Callable[[Connection], _Result]) -> _Result:
         return await asyncio.shield(asyncio.ensure_future(self._write(work)))
@@ -130,19 +133,36 @@ class PostgresqlDatabase:
             await connection.invalidate()
             await connection.close()
 
+    async def _read(self, work: Callable[[Connection], _Result]) -> _Result:
+        async with self._reading.connect() as connection:
+            with _worth_repeating():
+                return await connection.run_sync(work)
+
     async def _write(self, work: Callable[[Connection], _Result]) -> _Result:
         with store_errors("writing"):
             for _ in range(_ATTEMPTS - 1):
-                try:
+                with suppress(_TryAgainError):
                     return await self._attempt(work)
-                except DBAPIError as error:
-                    if getattr(error.orig, "sqlstate", None) not in _TRANSIENT_CODES:
-                        raise
             return await self._attempt(work)
 
     async def _attempt(self, work: Callable[[Connection], _Result]) -> _Result:
         async with self._writing.begin() as connection:
-            return await connection.run_sync(work)
+            with _worth_repeating():  # what fails in the commit, behind this, may have been done
+                return await connection.run_sync(work)
+
+
+class _TryAgainError(Exception):
+    """The work failed for a reason that need not be there the next time; its cause says which."""
+
+
+@contextmanager
+def _worth_repeating() -> Generator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _TRANSIENT_CODES:
+            raise _TryAgainError(str(error)) from error
+        raise
 
 
 def parse_url(url: str) -> URL:
@@ -166,7 +186,7 @@ def store_errors(doing: str) -> Generator[None]:
     """Whatever the drivers raise becomes a `StoreError`."""
     try:
         yield
-    except _DRIVER_ERRORS as error:
+    except (*_DRIVER_ERRORS, _TryAgainError) as error:
         raise StoreError(f"{doing} failed: {type(error).__name__}: {error}") from error
 
 

@@ -4,16 +4,14 @@ Statements on the way of every turn are built once: building one costs more than
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     Connection,
-    LargeBinary,
     Select,
     Table,
     bindparam,
-    cast,
     insert,
     literal,
     select,
@@ -21,16 +19,14 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import GenericFunction
 
 from landline.session.lineage import extend
-from landline.stores.sql.content import pack, unpack
+from landline.stores.sql.content import NO_ITEMS, pack, unpack
 from landline.stores.sql.tables import TRUNK_SIZE, items, links, paths, trunks
 from landline.stores.store import StoredHistory
 from landline.wire.items import Item
 
-LineageQuery = Select[int | None, bytes | None, bytes | None]
+LineageQuery = Select[int, int, bytes, bytes]
 
 _OWN_SEQ = 2**31 - 1
 """A trunk's own links come behind all its paths."""
@@ -46,47 +42,28 @@ def first_key(key: int) -> int:
     return key - key % TRUNK_SIZE
 
 
-class joined(GenericFunction[bytes]):  # noqa: N801 - SQLAlchemy names the SQL function after the class
-    """All values of a column of bytes, one after another, in the order of the rows."""
-
-    type = LargeBinary()
-    inherit_cache = True
-
-
-@compiles(joined, "sqlite")
-def _joined_sqlite(element: joined, compiler: Any, **options: Any) -> str:
-    return f"CAST(group_concat({compiler.process(element.clauses, **options)}, '') AS BLOB)"
-
-
-@compiles(joined, "postgresql")
-def _joined_postgresql(element: joined, compiler: Any, **options: Any) -> str:
-    return f"string_agg({compiler.process(element.clauses, **options)}, ''::bytea)"
-
-
 def lineage_query(head: Select[int]) -> LineageQuery:
-    """One row: the key that `head` selects (null when it selects nothing), and the items of the lineage that ends with
-    that link, as heads and as raws."""
+    """The links of the lineage that ends with the link whose key `head` selects, as `seq`, key, input, output.
+
+    They come in any order: to sort them, the database would move all content once more. No rows mean no such head.
+    """
     tip = head.subquery("tip")
     key = tip.c[0]
     own = select(literal(_OWN_SEQ).label("seq"), (key - key % TRUNK_SIZE).label("low"), key.label("high"))
     before = select(paths.c.seq, paths.c.low, paths.c.high).join(tip, paths.c.trunk == key // TRUNK_SIZE)
     ranges = union_all(own, before).subquery("ranges")
-    rows = (
-        select(links.c.heads, links.c.raws)
-        .join(ranges, links.c.key.between(ranges.c.low, ranges.c.high))
-        .order_by(ranges.c.seq, links.c.key)
-        .subquery("rows")
+    return select(ranges.c.seq, links.c.key, links.c.input, links.c.output).join(
+        ranges, links.c.key.between(ranges.c.low, ranges.c.high)
     )
-    return select(head.scalar_subquery(), joined(rows.c.heads), joined(rows.c.raws))
 
 
 def load_items(connection: Connection, query: LineageQuery, parameters: dict[str, str]) -> list[Item] | None:
     """The items of a lineage; None when its head is not there."""
-    tip, heads, raws = connection.execute(query, parameters).one()
-    return None if tip is None else unpack(heads, raws)
+    rows = sorted(connection.execute(query, parameters), key=itemgetter(0, 1))
+    return unpack([half for _, _, taken, given in rows for half in (taken, given)]) if rows else None
 
 
-def load_lineage(connection: Connection, query: LineageQuery, parameters: dict[str, str]) -> StoredHistory | None:
+def load_history(connection: Connection, query: LineageQuery, parameters: dict[str, str]) -> StoredHistory | None:
     """The whole lineage as one link; None when its head is not there."""
     found = load_items(connection, query, parameters)
     return None if found is None else StoredHistory(extend(None, found))
@@ -142,11 +119,10 @@ def insert_link(
         _index(connection, tenant, key, content)
 
 
-def extend_link(connection: Connection, key: int, tenant: str, output: Sequence[Item]) -> None:
-    """Adds a response's output to its link."""
+def save_output(connection: Connection, key: int, tenant: str, output: Sequence[Item]) -> None:
+    """Gives a response's link its output."""
     if output:
-        heads, raws = pack(output)
-        connection.execute(_EXTEND_LINK, {"at_key": key, "more_heads": heads, "more_raws": raws})
+        connection.execute(_SET_OUTPUT, {"at_key": key, "new_output": pack(output)})
         _index(connection, tenant, key, output)
 
 
@@ -157,8 +133,7 @@ def _claim(connection: Connection, key: int, content: Sequence[Item]) -> bool:
 
 
 def _link_row(key: int, content: Sequence[Item]) -> dict[str, int | bytes]:
-    heads, raws = pack(content)
-    return {"key": key, "input_count": len(content), "heads": heads, "raws": raws}
+    return {"key": key, "input": pack(content), "output": NO_ITEMS}
 
 
 def _index(connection: Connection, tenant: str, key: int, content: Sequence[Item]) -> None:
@@ -177,14 +152,6 @@ def _insert_or_ignore(table: Table) -> dict[str, Any]:
     }
 
 
-def _extended(column: Column[bytes], name: str) -> Any:
-    return cast(column.concat(bindparam(name, type_=LargeBinary)), LargeBinary)
-
-
 _INSERT_ITEMS = _insert_or_ignore(items)
 _CLAIM_LINK = {name: statement.returning(links.c.key) for name, statement in _insert_or_ignore(links).items()}
-_EXTEND_LINK = (
-    update(links)
-    .where(links.c.key == bindparam("at_key"))
-    .values(heads=_extended(links.c.heads, "more_heads"), raws=_extended(links.c.raws, "more_raws"))
-)
+_SET_OUTPUT = update(links).where(links.c.key == bindparam("at_key")).values(output=bindparam("new_output"))

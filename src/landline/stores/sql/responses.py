@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from landline.stores.paging import cut_page
 from landline.stores.sql import conversations as conversation_rows
 from landline.stores.sql.content import unpack
-from landline.stores.sql.lineages import append_link, extend_link, fork_link, insert_link, lineage_query, new_trunk
+from landline.stores.sql.lineages import append_link, fork_link, insert_link, lineage_query, new_trunk, save_output
 from landline.stores.sql.removal import begin_removal, release_lineage
 from landline.stores.sql.tables import items, links, responses
 from landline.stores.store import ItemPage, NewResponse, Page, ParentGoneError, StoredResponse, StoreError
@@ -39,9 +39,7 @@ _FINISH = (
     .returning(responses.c.key, responses.c.conversation_id)
 )
 _DELETE = delete(responses).where(_IS).returning(responses.c.key)
-_LOAD_LINK = (
-    select(links.c.heads, links.c.raws, links.c.input_count).join(responses, responses.c.key == links.c.key).where(_IS)
-)
+_LOAD_INPUT = select(links.c.input).join(responses, responses.c.key == links.c.key).where(_IS)
 
 
 def identify(tenant: str, response_id: str) -> dict[str, str]:
@@ -105,7 +103,7 @@ def finish(
         conversation_rows.unlock(connection, tenant, response_id)
         _refuse_second_end(connection, tenant, response_id)
         return
-    extend_link(connection, found.key, tenant, output)
+    save_output(connection, found.key, tenant, output)
     if found.conversation_id is not None:
         settle = conversation_rows.keep_response if status in CONTINUABLE else conversation_rows.leave_out_response
         settle(connection, tenant, response_id, found.key)
@@ -164,22 +162,22 @@ def load(connection: Connection, tenant: str, response_id: str) -> StoredRespons
 
 
 def list_input(connection: Connection, tenant: str, response_id: str, page: Page) -> ItemPage | None:
-    row = connection.execute(_LOAD_LINK, identify(tenant, response_id)).first()
-    return None if row is None else cut_page(unpack(row.heads, row.raws)[: row.input_count], page)
+    content = connection.execute(_LOAD_INPUT, identify(tenant, response_id)).scalar()
+    return None if content is None else cut_page(unpack([content]), page)
 
 
 def find_items(connection: Connection, tenant: str, item_ids: Sequence[str]) -> dict[str, Item]:
     if not item_ids:
         return {}
     query = (
-        select(items.c.item_id, links.c.heads, links.c.raws)
+        select(items.c.item_id, links.c.input, links.c.output)
         .join(links, links.c.key == items.c.key)
         .where(items.c.tenant == tenant, items.c.item_id.in_(set(item_ids)))
         .order_by(items.c.key)
     )
     found: dict[str, Item] = {}
-    for item_id, heads, raws in connection.execute(query):
-        found.update((item_id, item) for item in unpack(heads, raws) if item.id == item_id)
+    for item_id, taken, given in connection.execute(query):
+        found.update((item_id, item) for item in unpack([taken, given]) if item.id == item_id)
     return found
 
 

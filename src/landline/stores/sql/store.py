@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from landline.stores.paging import cut_page
 from landline.stores.sql import conversations, responses
 from landline.stores.sql.database import Database, PostgresqlDatabase, SqliteDatabase, parse_url
-from landline.stores.sql.lineages import load_items, load_lineage
+from landline.stores.sql.lineages import load_history, load_items
 from landline.stores.sql.migrate import migrate
 from landline.stores.sql.ownership import FileOwnership, Ownership, SharedOwnership
 from landline.stores.store import (
@@ -67,7 +67,7 @@ class SqlStore:
 
     async def load_history(self, tenant: str, response_id: str) -> StoredHistory | None:
         return await self._database.read(
-            lambda connection: load_lineage(connection, responses.LINEAGE, responses.identify(tenant, response_id))
+            lambda connection: load_history(connection, responses.LINEAGE, responses.identify(tenant, response_id))
         )
 
     async def delete_response(self, tenant: str, response_id: str) -> bool:
@@ -97,7 +97,7 @@ class SqlStore:
 
     async def load_conversation_history(self, tenant: str, conversation_id: str) -> StoredHistory | None:
         return await self._database.read(
-            lambda connection: load_lineage(
+            lambda connection: load_history(
                 connection, conversations.LINEAGE, conversations.identify(tenant, conversation_id)
             )
         )

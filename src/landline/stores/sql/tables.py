@@ -49,11 +49,10 @@ links = Table(
     "links",
     metadata,
     Column("key", _ROW_NUMBER, primary_key=True, autoincrement=False),
-    Column("input_count", Integer, nullable=False),
-    Column("heads", LargeBinary, nullable=False),
-    Column("raws", LargeBinary, nullable=False),
+    Column("input", LargeBinary, nullable=False),
+    Column("output", LargeBinary, nullable=False),
 )
-"""Items as `content.pack` writes them; the first `input_count` are a response's input, the others its output."""
+"""Items as `content.pack` writes them. Items that were added to a conversation count as input."""
 
 responses = Table(
     "responses",
