@@ -1,0 +1,366 @@
+"""What every store does, whatever it is made of."""
+
+import asyncio
+
+import pytest
+
+from landline.stores.store import Conversation, Page, ParentGoneError, Store, StoreError
+from landline.wire.items import Item, decode_item
+from stored_items import TENANT, body, ids, message, new_response, save
+
+CONVERSATION = Conversation(conversation_id="conv", created_at=5.0, metadata={"topic": "tests"})
+
+
+async def _chain(store: Store, *names: str) -> None:
+    parent: str | None = None
+    for name in names:
+        await save(store, new_response(name, parent=parent))
+        parent = name
+
+
+async def test_finished_response_is_loaded_as_it_was_saved(store: Store) -> None:
+    await store.begin_response(new_response("r", created_at=12.5))
+    begun = await store.load_response(TENANT, "r")
+    await store.finish_response(TENANT, "r", status="incomplete", body=b'{"status":"incomplete"}', output=[])
+    ended = await store.load_response(TENANT, "r")
+    assert begun is not None
+    assert (begun.status, begun.body, begun.created_at, begun.is_background) == (
+        "in_progress",
+        body("in_progress"),
+        12.5,
+        False,
+    )
+    assert ended is not None
+    assert (ended.status, ended.body) == ("incomplete", b'{"status":"incomplete"}')
+
+
+async def test_history_is_input_and_output_of_the_whole_chain(store: Store) -> None:
+    await _chain(store, "a", "b", "c")
+    assert ids(await store.load_history(TENANT, "c")) == ["a.in", "a.out", "b.in", "b.out", "c.in", "c.out"]
+    assert ids(await store.load_history(TENANT, "b")) == ["a.in", "a.out", "b.in", "b.out"]
+
+
+async def test_items_come_back_byte_for_byte(store: Store) -> None:
+    raws = [
+        '{"role":"user","content":"ünïcödé \\u0000 \U0001f600","id":"one", "unknown": [1.0, 2e3]}'.encode(),
+        b'{"type":"function_call","id":"two","call_id":"call","name":"f","arguments":"{}"}',
+        b'{"type":"never_seen","id":"three","payload":"' + bytes(range(128, 256)) + b'"}',
+        b'{"type":"message","role":"user","content":"' + b"x" * 300_000 + b'"}',
+    ]
+    items = [_decoded(raw) for raw in raws]
+    await save(store, new_response("r", items=items))
+    history = await store.load_history(TENANT, "r")
+    assert history is not None
+    assert history.link is not None
+    assert history.link.all_items()[:-1] == items
+
+
+def _decoded(raw: bytes) -> Item:
+    """Bytes that are not UTF-8 pass the decoder inside items of unknown kinds."""
+    return Item(raw, "never_seen", "three") if b"never_seen" in raw else decode_item(raw)
+
+
+async def test_response_without_items_has_an_empty_history(store: Store) -> None:
+    await store.begin_response(new_response("r", items=[]))
+    await store.finish_response(TENANT, "r", status="completed", body=body("completed"), output=[])
+    assert ids(await store.load_history(TENANT, "r")) == []
+    await save(store, new_response("s", parent="r"))
+    assert ids(await store.load_history(TENANT, "s")) == ["s.in", "s.out"]
+
+
+async def test_forks_share_what_comes_before_and_nothing_else(store: Store) -> None:
+    await _chain(store, "a", "b", "c")
+    await save(store, new_response("d", parent="a"))
+    await save(store, new_response("e", parent="d"))
+    await save(store, new_response("f", parent="d"))
+    start = ["a.in", "a.out"]
+    assert ids(await store.load_history(TENANT, "c")) == [*start, "b.in", "b.out", "c.in", "c.out"]
+    assert ids(await store.load_history(TENANT, "e")) == [*start, "d.in", "d.out", "e.in", "e.out"]
+    assert ids(await store.load_history(TENANT, "f")) == [*start, "d.in", "d.out", "f.in", "f.out"]
+
+
+async def test_racing_continuations_of_one_response_all_become_its_children(store: Store) -> None:
+    await _chain(store, "a", "b")
+    names = [f"child{number}" for number in range(12)]
+    await asyncio.gather(*(save(store, new_response(name, parent="b")) for name in names))
+    for name in names:
+        assert ids(await store.load_history(TENANT, name)) == [
+            "a.in",
+            "a.out",
+            "b.in",
+            "b.out",
+            f"{name}.in",
+            f"{name}.out",
+        ]
+
+
+async def test_inherited_items_are_history_but_not_input(store: Store) -> None:
+    inherited = [message("old1"), message("old2", role="assistant")]
+    await save(store, new_response("r", inherited=inherited))
+    await save(store, new_response("s", parent="r"))
+    assert ids(await store.load_history(TENANT, "s")) == ["old1", "old2", "r.in", "r.out", "s.in", "s.out"]
+    page = await store.list_input(TENANT, "r", Page())
+    assert page is not None
+    assert [item.id for item in page.items] == ["r.in"]
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+async def test_failed_response_has_input_but_no_history(store: Store, status: str) -> None:
+    await _chain(store, "a")
+    await save(store, new_response("b", parent="a"), "failed" if status == "failed" else "cancelled")
+    assert await store.load_history(TENANT, "b") is None
+    assert await store.list_input(TENANT, "b", Page()) is not None
+    with pytest.raises(ParentGoneError):
+        await store.begin_response(new_response("c", parent="b"))
+    await save(store, new_response("d", parent="a"))
+    assert ids(await store.load_history(TENANT, "d")) == ["a.in", "a.out", "d.in", "d.out"]
+
+
+async def test_running_response_cannot_be_continued(store: Store) -> None:
+    await store.begin_response(new_response("a"))
+    assert await store.load_history(TENANT, "a") is None
+    with pytest.raises(ParentGoneError):
+        await store.begin_response(new_response("b", parent="a"))
+
+
+async def test_deleted_response_is_gone_but_its_descendants_keep_their_history(store: Store) -> None:
+    await _chain(store, "a", "b", "c")
+    assert await store.delete_response(TENANT, "b") is True
+    assert await store.delete_response(TENANT, "b") is False
+    assert await store.load_response(TENANT, "b") is None
+    assert await store.load_history(TENANT, "b") is None
+    assert await store.list_input(TENANT, "b", Page()) is None
+    assert await store.find_items(TENANT, ["b.in", "b.out", "a.in"]) == {"a.in": message("a.in")}
+    with pytest.raises(ParentGoneError):
+        await store.begin_response(new_response("d", parent="b"))
+    await save(store, new_response("d", parent="c"))
+    assert ids(await store.load_history(TENANT, "d")) == [f"{name}.{end}" for name in "abcd" for end in ("in", "out")]
+
+
+async def test_response_deleted_while_it_runs_stays_deleted(store: Store) -> None:
+    await store.begin_response(new_response("a"))
+    await store.delete_response(TENANT, "a")
+    await store.finish_response(TENANT, "a", status="completed", body=body("completed"), output=[message("x")])
+    assert await store.load_response(TENANT, "a") is None
+    assert await store.find_items(TENANT, ["a.in", "x"]) == {}
+
+
+async def test_discarded_response_leaves_no_trace(store: Store) -> None:
+    await _chain(store, "a")
+    await store.begin_response(new_response("b", parent="a"))
+    await store.discard_response(TENANT, "b")
+    await store.discard_response(TENANT, "never begun")
+    assert await store.load_response(TENANT, "b") is None
+    assert await store.find_items(TENANT, ["b.in"]) == {}
+
+
+async def test_response_cannot_begin_twice(store: Store) -> None:
+    await store.begin_response(new_response("a"))
+    with pytest.raises(StoreError):
+        await store.begin_response(new_response("a"))
+    await store.finish_response(TENANT, "a", status="completed", body=body("completed"), output=[])
+    assert ids(await store.load_history(TENANT, "a")) == ["a.in"]
+
+
+async def test_sweep_deletes_the_expired_and_keeps_what_descendants_need(store: Store) -> None:
+    await save(store, new_response("a", created_at=0.0))
+    await save(store, new_response("b", parent="a", created_at=50.0))
+    await store.begin_response(new_response("running", created_at=0.0))
+    assert await store.sweep(99.0) == 0
+    assert await store.sweep(100.0) == 1
+    assert await store.load_response(TENANT, "a") is None
+    assert await store.load_response(TENANT, "running") is not None
+    assert ids(await store.load_history(TENANT, "b")) == ["a.in", "a.out", "b.in", "b.out"]
+    assert await store.sweep(150.0) == 1
+
+
+async def test_nothing_of_a_tenant_exists_for_another(store: Store) -> None:
+    await _chain(store, "a")
+    await store.create_conversation(TENANT, CONVERSATION, [message("k")])
+    other = "other"
+    assert await store.load_response(other, "a") is None
+    assert await store.load_history(other, "a") is None
+    assert await store.list_input(other, "a", Page()) is None
+    assert await store.find_items(other, ["a.in", "a.out", "k"]) == {}
+    assert await store.delete_response(other, "a") is False
+    assert await store.load_conversation(other, "conv") is None
+    assert await store.update_conversation(other, "conv", {}) is None
+    assert await store.load_conversation_history(other, "conv") is None
+    assert await store.list_conversation_items(other, "conv", Page()) is None
+    assert await store.load_conversation_item(other, "conv", "k") is None
+    assert await store.delete_conversation_item(other, "conv", "k") is False
+    assert await store.lock_conversation(other, "conv", "r") == "missing"
+    assert await store.add_conversation_items(other, "conv", [message("x")]) == "missing"
+    assert await store.delete_conversation(other, "conv") is False
+    with pytest.raises(ParentGoneError):
+        await store.begin_response(new_response("b", tenant=other, parent="a"))
+    await store.discard_response(other, "a")
+    await save(store, new_response("a", tenant=other, items=[message("theirs")]))
+    assert ids(await store.load_history(TENANT, "a")) == ["a.in", "a.out"]
+    assert ids(await store.load_history(other, "a")) == ["theirs", "a.out"]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_pages_of_input_follow_one_another(store: Store, order: str) -> None:
+    items = [message(f"i{number}") for number in range(7)]
+    await save(store, new_response("r", items=items))
+    expected = [item.id for item in (items if order == "asc" else reversed(items))]
+    seen: list[str | None] = []
+    after: str | None = None
+    sizes: list[tuple[int, bool]] = []
+    while True:
+        page = await store.list_input(
+            TENANT, "r", Page(limit=3, order="asc" if order == "asc" else "desc", after=after)
+        )
+        assert page is not None
+        seen += [item.id for item in page.items]
+        sizes.append((len(page.items), page.has_more))
+        if not page.has_more:
+            break
+        after = page.items[-1].id
+    assert seen == expected
+    assert sizes == [(3, True), (3, True), (1, False)]
+
+
+async def test_page_behind_an_unknown_item_is_empty(store: Store) -> None:
+    await save(store, new_response("r"))
+    page = await store.list_input(TENANT, "r", Page(after="unknown"))
+    assert page is not None
+    assert (page.items, page.has_more) == ((), False)
+
+
+async def test_items_are_found_by_id_in_responses_and_conversations(store: Store) -> None:
+    await _chain(store, "a")
+    await store.create_conversation(TENANT, CONVERSATION, [message("k")])
+    found = await store.find_items(TENANT, ["a.in", "a.out", "k", "unknown"])
+    assert found == {"a.in": message("a.in"), "a.out": message("a.out", role="assistant"), "k": message("k")}
+    assert await store.find_items(TENANT, []) == {}
+
+
+async def test_conversation_is_loaded_and_updated(store: Store) -> None:
+    await store.create_conversation(TENANT, CONVERSATION, [])
+    assert await store.load_conversation(TENANT, "conv") == CONVERSATION
+    updated = await store.update_conversation(TENANT, "conv", {"a": "b"})
+    assert updated == Conversation(conversation_id="conv", created_at=5.0, metadata={"a": "b"})
+    assert await store.load_conversation(TENANT, "conv") == updated
+    assert ids(await store.load_conversation_history(TENANT, "conv")) == []
+    with pytest.raises(StoreError):
+        await store.create_conversation(TENANT, CONVERSATION, [])
+
+
+async def test_response_in_a_conversation_adds_input_and_output_when_it_ends(store: Store) -> None:
+    await store.create_conversation(TENANT, CONVERSATION, [message("k1"), message("k2")])
+    assert await store.lock_conversation(TENANT, "conv", "r") == "locked"
+    await store.begin_response(new_response("r", conversation="conv"))
+    assert ids(await store.load_conversation_history(TENANT, "conv")) == ["k1", "k2"]
+    output = [message("r.out")]
+    await store.finish_response(TENANT, "r", status="completed", body=body("completed"), output=output)
+    assert ids(await store.load_conversation_history(TENANT, "conv")) == ["k1", "k2", "r.in", "r.out"]
+    assert ids(await store.load_history(TENANT, "r")) == ["k1", "k2", "r.in", "r.out"]
+    assert await store.add_conversation_items(TENANT, "conv", [message("k3")]) == "locked"
+    page = await store.list_conversation_items(TENANT, "conv", Page(limit=2, after="k3"))
+    assert page is not None
+    assert [item.id for item in page.items] == ["r.out", "r.in"]
+    assert page.has_more is True
+
+
+async def test_locked_conversation_has_one_writer(store: Store) -> None:
+    await store.create_conversation(TENANT, CONVERSATION, [])
+    assert await store.lock_conversation(TENANT, "conv", "r") == "locked"
+    assert await store.lock_conversation(TENANT, "conv", "r") == "locked"
+    assert await store.lock_conversation(TENANT, "conv", "s") == "busy"
+    assert await store.add_conversation_items(TENANT, "conv", [message("x")]) == "busy"
+    assert ids(await store.load_conversation_history(TENANT, "conv")) == []
+    with pytest.raises(ParentGoneError):
+        await store.begin_response(new_response("s", conversation="conv"))
+    await store.discard_response(TENANT, "r")
+    assert await store.lock_conversation(TENANT, "conv", "s") == "locked"
+
+
+async def test_racing_writers_of_a_conversation_get_one_lock(store: Store) -> None:
+    await store.create_conversation(TENANT, CONVERSATION, [])
+    results = await asyncio.gather(*(store.lock_conversation(TENANT, "conv", f"r{number}") for number in range(8)))
+    assert sorted(results) == ["busy"] * 7 + ["locked"]
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "discarded"])
+async def test_turn_that_does_not_end_well_adds_nothing_to_its_conversation(store: Store, status: str) -> None:
+    await store.create_conversation(TENANT, CONVERSATION, [message("k")])
+    await store.lock_conversation(TENANT, "conv", "r")
+    if status == "discarded":
+        await store.begin_response(new_response("r", conversation="conv"))
+        await store.discard_response(TENANT, "r")
+    else:
+        new = new_response("r", conversation="conv")
+        await save(store, new, "failed" if status == "failed" else "cancelled")
+    assert ids(await store.load_conversation_history(TENANT, "conv")) == ["k"]
+    assert await store.lock_conversation(TENANT, "conv", "s") == "locked"
+    await save(store, new_response("s", conversation="conv"))
+    assert ids(await store.load_conversation_history(TENANT, "conv")) == ["k", "s.in", "s.out"]
+    assert ids(await store.load_history(TENANT, "s")) == ["k", "s.in", "s.out"]
+
+
+async def test_response_of_a_conversation_can_be_continued_outside_of_it(store: Store) -> None:
+    await store.create_conversation(TENANT, CONVERSATION, [message("k")])
+    await store.lock_conversation(TENANT, "conv", "r")
+    await save(store, new_response("r", conversation="conv"))
+    await save(store, new_response("child", parent="r"))
+    await save(store, new_response("grandchild", parent="child"))
+    await store.lock_conversation(TENANT, "conv", "s")
+    await save(store, new_response("s", conversation="conv"))
+    start = ["k", "r.in", "r.out"]
+    assert ids(await store.load_conversation_history(TENANT, "conv")) == [*start, "s.in", "s.out"]
+    expected = [*start, "child.in", "child.out", "grandchild.in", "grandchild.out"]
+    assert ids(await store.load_history(TENANT, "grandchild")) == expected
+
+
+async def test_item_deleted_from_a_conversation_is_gone_for_later_turns_only(store: Store) -> None:
+    await store.create_conversation(TENANT, CONVERSATION, [message("k1"), message("k2"), message("k3")])
+    await store.lock_conversation(TENANT, "conv", "r")
+    await save(store, new_response("r", conversation="conv"))
+    assert await store.load_conversation_item(TENANT, "conv", "k2") == message("k2")
+    assert await store.delete_conversation_item(TENANT, "conv", "k2") is True
+    assert await store.delete_conversation_item(TENANT, "conv", "k2") is False
+    assert await store.load_conversation_item(TENANT, "conv", "k2") is None
+    assert await store.find_items(TENANT, ["k2", "k3"]) == {"k3": message("k3")}
+    assert await store.delete_conversation_item(TENANT, "conv", "r.in") is True
+    assert set(await store.find_items(TENANT, ["r.in", "r.out"])) == {"r.in", "r.out"}
+    await store.lock_conversation(TENANT, "conv", "s")
+    await save(store, new_response("s", conversation="conv"))
+    assert ids(await store.load_conversation_history(TENANT, "conv")) == ["k1", "k3", "r.out", "s.in", "s.out"]
+    assert ids(await store.load_history(TENANT, "s")) == ["k1", "k3", "r.out", "s.in", "s.out"]
+    assert ids(await store.load_history(TENANT, "r")) == ["k1", "k2", "k3", "r.in", "r.out"]
+
+
+async def test_item_deleted_while_a_response_writes(store: Store) -> None:
+    await store.create_conversation(TENANT, CONVERSATION, [message("k1"), message("k2")])
+    await store.lock_conversation(TENANT, "conv", "r")
+    await store.begin_response(new_response("r", conversation="conv"))
+    assert await store.delete_conversation_item(TENANT, "conv", "k1") is True
+    output = [message("r.out")]
+    await store.finish_response(TENANT, "r", status="completed", body=body("completed"), output=output)
+    assert ids(await store.load_conversation_history(TENANT, "conv")) == ["k2", "r.in", "r.out"]
+    assert ids(await store.load_history(TENANT, "r")) == ["k1", "k2", "r.in", "r.out"]
+
+
+async def test_responses_outlive_their_conversation(store: Store) -> None:
+    await store.create_conversation(TENANT, CONVERSATION, [message("k")])
+    await store.lock_conversation(TENANT, "conv", "r")
+    await save(store, new_response("r", conversation="conv"))
+    await store.lock_conversation(TENANT, "conv", "s")
+    await store.begin_response(new_response("s", conversation="conv"))
+    assert await store.delete_conversation(TENANT, "conv") is True
+    assert await store.delete_conversation(TENANT, "conv") is False
+    await store.finish_response(TENANT, "s", status="completed", body=body("completed"), output=[])
+    assert ids(await store.load_history(TENANT, "r")) == ["k", "r.in", "r.out"]
+    assert ids(await store.load_history(TENANT, "s")) == ["k", "r.in", "r.out", "s.in"]
+    assert set(await store.find_items(TENANT, ["k", "r.in", "s.in"])) == {"r.in", "s.in"}
+
+
+async def test_conversation_outlives_its_responses(store: Store) -> None:
+    await store.create_conversation(TENANT, CONVERSATION, [])
+    await store.lock_conversation(TENANT, "conv", "r")
+    await save(store, new_response("r", conversation="conv"))
+    await store.delete_response(TENANT, "r")
+    assert ids(await store.load_conversation_history(TENANT, "conv")) == ["r.in", "r.out"]
+    assert set(await store.find_items(TENANT, ["r.in", "r.out"])) == {"r.in", "r.out"}
