@@ -16,6 +16,8 @@ from landline.dialects.chat_completions.custom_input import InputDecoder
 from landline.engine.json_scan import JsonScanner
 from landline.wire.model_events import (
     Accepted,
+    Compacted,
+    CompactionStarted,
     Failed,
     Finished,
     ModelEvent,
@@ -89,6 +91,8 @@ class CallReader:
                     | ReasoningSummaryDelta()
                     | ToolCallDelta()
                     | ToolCallEnded()
+                    | CompactionStarted()
+                    | Compacted()
                 ):
                     self._out.append(event)
                 case _:
