@@ -364,3 +364,14 @@ async def test_conversation_outlives_its_responses(store: Store) -> None:
     await store.delete_response(TENANT, "r")
     assert ids(await store.load_conversation_history(TENANT, "conv")) == ["r.in", "r.out"]
     assert set(await store.find_items(TENANT, ["r.in", "r.out"])) == {"r.in", "r.out"}
+
+
+async def test_id_with_a_nul_is_an_id_like_any_other(store: Store) -> None:
+    odd = "r\0"
+    await store.begin_response(new_response("r", items=[message(odd)]))
+    assert await store.load_response(TENANT, odd) is None
+    assert not await store.delete_response(TENANT, odd)
+    assert await store.load_history(TENANT, odd) is None
+    assert await store.load_conversation(TENANT, odd) is None
+    assert await store.lock_conversation(TENANT, odd, "r") == "missing"
+    assert list(await store.find_items(TENANT, [odd, "r"])) == [odd]

@@ -170,14 +170,16 @@ def find_items(connection: Connection, tenant: str, item_ids: Sequence[str]) -> 
     if not item_ids:
         return {}
     query = (
-        select(items.c.item_id, links.c.input, links.c.output)
+        select(links.c.input, links.c.output)
         .join(links, links.c.key == items.c.key)
         .where(items.c.tenant == tenant, items.c.item_id.in_(set(item_ids)))
         .order_by(items.c.key)
     )
     found: dict[str, Item] = {}
-    for item_id, taken, given in connection.execute(query):
-        found.update((item_id, item) for item in unpack([taken, given]) if item.id == item_id)
+    for taken, given in connection.execute(query):
+        for item in unpack([taken, given]):
+            if item.id is not None and item.id in item_ids:
+                found[item.id] = item
     return found
 
 

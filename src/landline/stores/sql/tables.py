@@ -5,6 +5,8 @@ A *link* holds one response's own items, or items added to a conversation. Links
 ranges of others, its *paths*.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    TypeDecorator,
 )
 
 TRUNK_SIZE = 2**20
@@ -26,6 +29,17 @@ metadata = MetaData()
 
 _ROW_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite numbers rows only in columns declared INTEGER."""
+
+
+class _Id(TypeDecorator[str]):
+    """An id as somebody sent it. PostgreSQL takes no NUL in texts, so one is written as U+FFFD, and looked for as such."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return value.replace("\0", "\ufffd") if value is not None else None
+
 
 trunks = Table(
     "trunks",
@@ -58,9 +72,9 @@ responses = Table(
     "responses",
     metadata,
     Column("tenant", String, primary_key=True),
-    Column("response_id", String, primary_key=True),
+    Column("response_id", _Id, primary_key=True),
     Column("key", BigInteger, ForeignKey("links.key", onupdate="CASCADE"), nullable=False, unique=True),
-    Column("conversation_id", String),
+    Column("conversation_id", _Id),
     Column("owner", BigInteger),
     Column("created_at", Float(53), nullable=False),
     Column("status", String, nullable=False),
@@ -77,7 +91,7 @@ items = Table(
     "items",
     metadata,
     Column("tenant", String, primary_key=True),
-    Column("item_id", String, primary_key=True),
+    Column("item_id", _Id, primary_key=True),
     Column(
         "key",
         BigInteger,
@@ -93,11 +107,11 @@ conversations = Table(
     "conversations",
     metadata,
     Column("tenant", String, primary_key=True),
-    Column("conversation_id", String, primary_key=True),
+    Column("conversation_id", _Id, primary_key=True),
     Column("created_at", Float(53), nullable=False),
     Column("metadata", LargeBinary, nullable=False),
     Column("tip", BigInteger, nullable=False, unique=True),
-    Column("writer", String),
+    Column("writer", _Id),
     Column("owner", BigInteger),
 )
 """`tip` is the newest link; `writer` is the response that holds the lock, `owner` its process."""
