@@ -1,22 +1,23 @@
-"""A turn as a server-sent event stream."""
+"""Responses as server-sent event streams: a turn's updates, or the kept events of a background response."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import assert_never
 
-import msgspec
 from starlette.types import Scope, Send
 
 from landline.server.replies import reply_error
 from landline.session.turn import TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
-from landline.wire.errors import ApiError
-from landline.wire.events import ResponseFailed, ServerEvent, encode_event, error_event, event_type
-from landline.wire.sse import DONE, encode_sse
+from landline.wire.records import sse_records
+from landline.wire.sse import DONE
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
+_STILL_THERE = b": still there\n\n"
+"""A comment: clients skip it, and it has no sequence number."""
 
 
 async def stream_turn(updates: AsyncGenerator[TurnUpdate, None], scope: Scope, send: Send) -> None:
@@ -28,16 +29,15 @@ async def stream_turn(updates: AsyncGenerator[TurnUpdate, None], scope: Scope, s
                 await reply_error(scope, send, error)
                 return
             case TurnProgressed(events):
-                pass
+                records = sse_records(events)
             case TurnEnded(events):
-                events = _with_error_event(events, update.error)
+                records = sse_records(events, update.error)
             case _:
                 assert_never(update)
         if not is_started:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             is_started = True
-        for event in events:
-            record = encode_sse(event_type(event), encode_event(event))
+        for _, record in records:
             await send({"type": "http.response.body", "body": record, "more_body": True})
         if isinstance(update, TurnEnded):
             await send({"type": "http.response.body", "body": DONE})
@@ -45,15 +45,11 @@ async def stream_turn(updates: AsyncGenerator[TurnUpdate, None], scope: Scope, s
     raise RuntimeError("the turn ended without a last update")
 
 
-def _with_error_event(events: list[ServerEvent], error: ApiError | None) -> list[ServerEvent]:
-    """A failed response says its error before `response.failed` (Open Responses: streaming errors)."""
-    if error is None:
-        return events
-    failed = events[-1]
-    assert isinstance(failed, ResponseFailed)
-    number = failed.sequence_number
-    return [
-        *events[:-1],
-        error_event(error, sequence_number=number),
-        msgspec.structs.replace(failed, sequence_number=number + 1),
-    ]
+async def stream_records(batches: AsyncGenerator[list[bytes], None], send: Send) -> None:
+    """Answers with the records of a background response and `[DONE]`; an empty batch is said as a comment."""
+    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    async with aclosing(batches):
+        async for batch in batches:
+            for record in batch or (_STILL_THERE,):
+                await send({"type": "http.response.body", "body": record, "more_body": True})
+    await send({"type": "http.response.body", "body": DONE})

@@ -1,0 +1,65 @@
+"""Items as the list endpoints show them: what clients may leave out is filled in, as in OpenAI's answers."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import msgspec
+from msgspec import Raw
+
+from landline.wire.items import Item
+
+_DECODER: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
+
+
+class ItemList(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of items; `first_id` and `last_id` are null on an empty one."""
+
+    object: Literal["list"] = "list"
+    data: list[Raw]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+def list_items(items: Sequence[Item], *, has_more: bool) -> ItemList:
+    """The page in the order given."""
+    return ItemList(
+        data=[show_item(item) for item in items],
+        first_id=items[0].id if items else None,
+        last_id=items[-1].id if items else None,
+        has_more=has_more,
+    )
+
+
+def show_item(item: Item) -> Raw:
+    """The item's JSON with `type` and, on messages, calls and outputs, `status`; a message's text stands in parts."""
+    value = _DECODER.decode(item.raw)
+    shown: dict[str, Any] = {"id": item.id, "type": item.type} | value
+    if item.type == "message":
+        shown["content"] = _parts(value.get("content"), value.get("role"))
+    if item.type == "message" or item.type.endswith(("_call", "_output")):
+        shown["status"] = value.get("status") or "completed"
+    return Raw(msgspec.json.encode(shown))
+
+
+def _parts(content: object, role: object) -> list[object]:
+    if isinstance(content, list):
+        return [_part(part) for part in cast("list[object]", content)]
+    if role == "assistant":
+        return [{"type": "output_text", "text": content, "annotations": [], "logprobs": []}]
+    return [{"type": "input_text", "text": content}]
+
+
+def _part(part: object) -> object:
+    """A part with the keys that OpenAI's types require of it."""
+    if not isinstance(part, dict):
+        return part
+    fields = cast("dict[str, object]", part)
+    required = _REQUIRED.get(str(fields.get("type")))
+    return required | fields if required is not None else fields
+
+
+_REQUIRED: dict[str, dict[str, object]] = {
+    "output_text": {"type": "output_text", "text": "", "annotations": [], "logprobs": []},
+    "input_image": {"type": "input_image", "detail": "auto"},
+}
