@@ -1,6 +1,6 @@
 """The two moments of a stopping process: finish what is in flight, then leave."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 
 class Signal:
@@ -36,3 +36,5 @@ class Drain:
         """Start nothing new; a socket closes as soon as it is idle."""
         self.expired = Signal()
         """The grace is over: abort what is still in flight."""
+        self.work: list[Callable[[], Awaitable[None]]] = []
+        """What a stopping server waits for besides its connections; `expired` ends it in time."""

@@ -136,6 +136,8 @@ class _Uvicorn(uvicorn.Server):
         expiry = asyncio.get_running_loop().call_later(self._drain_grace_s, self._drain.expired.set)
         try:
             await super().shutdown(sockets)
+            for wait_until_done in self._drain.work:
+                await wait_until_done()
         finally:
             expiry.cancel()
         _log.info("server_stopped")
