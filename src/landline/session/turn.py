@@ -5,7 +5,7 @@ from msgspec import UNSET, UnsetType
 
 from landline.session.lineage import Link
 from landline.wire.errors import ApiError
-from landline.wire.events import ErrorFrame, ServerEvent
+from landline.wire.events import ErrorFrame, ServerEvent, SteerAnswer
 from landline.wire.items import Item
 from landline.wire.requests import CreateRequest
 from landline.wire.responses import Response
@@ -25,6 +25,10 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
     is_resolved: bool = True
     """False while the history is still to be found: the parent is not in memory, the turn belongs to a conversation, or
     an item refers to a stored one. `resolve` makes it True."""
+    is_parent_found: bool = False
+    """Of an unresolved turn: whether `history` already is its parent's, so that only its items are looked up."""
+    is_compaction: bool = False
+    """Whether the turn answers nothing: it ends in one compaction of its history."""
     stored_parent_id: str | None = None
     """The parent, if it is a stored response."""
     conversation_id: str | None = None
@@ -49,7 +53,8 @@ class TurnRefused(msgspec.Struct, frozen=True):
 
 
 class TurnEnded(msgspec.Struct, frozen=True):
-    """The turn ended after its response was created. The last event is the terminal one."""
+    """The turn ended after its response was created. The last event is the terminal one, or an answer to a steer that
+    came while the turn was being saved."""
 
     events: list[ServerEvent]
     response: Response
@@ -84,6 +89,16 @@ class StopTurn(msgspec.Struct, frozen=True):
     response_id: str
 
 
+class AnswerSteer(msgspec.Struct, frozen=True):
+    """Say this among the events of a running, created turn, whose composer numbers it.
+
+    An accepted steer ends the turn as `steered` at its next safe boundary.
+    """
+
+    response_id: str
+    answer: SteerAnswer
+
+
 class CancelTurn(msgspec.Struct, frozen=True):
     """Abort the turn: nobody waits for its end any more, later updates of it are ignored."""
 
@@ -97,4 +112,4 @@ class CloseSocket(msgspec.Struct, frozen=True):
     reason: str
 
 
-Command = SendFrames | StartTurn | StopTurn | CancelTurn | CloseSocket
+Command = SendFrames | StartTurn | StopTurn | AnswerSteer | CancelTurn | CloseSocket

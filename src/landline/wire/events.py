@@ -3,6 +3,8 @@
 `sequence_number` counts from 0 per response; `stream_id` is there only on named lanes.
 """
 
+from typing import Literal
+
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
@@ -180,21 +182,82 @@ class ReasoningDoneEvent(_Event, frozen=True, kw_only=True, tag="response.reason
     text: str
 
 
+class CompactionCompacting(_Event, frozen=True, kw_only=True, tag="response.compaction.compacting"):
+    """The summary of a compaction item is being written. OpenAI's event; Open Responses has none for it."""
+
+    item_id: str
+    output_index: int
+
+
 class Keepalive(_Event, frozen=True, kw_only=True, tag="keepalive"):
     """Sent in long silences: Codex CLI's idle timer counts text frames, not pings."""
 
 
+class AcceptedSteer(msgspec.Struct, frozen=True):
+    """A steering submission that the server owns."""
+
+    id: str
+    previous_response_id: str
+    """The response that it steers."""
+
+
+class SteerAccepted(_Event, frozen=True, kw_only=True, tag="response.steer.accepted"):
+    """The input is valid and queued; the successor's `response.created` is what commits it."""
+
+    steer: AcceptedSteer
+
+
+class RequiredInput(msgspec.Struct, frozen=True, kw_only=True):
+    """The stub of an item that the client owes: what identifies it, without its result."""
+
+    type: str
+    call_id: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    execution: str | UnsetType = UNSET
+    approval_request_id: str | UnsetType = UNSET
+
+
+class SteerPending(_Event, frozen=True, kw_only=True, tag="response.steer.pending"):
+    """The target completed and waits for its client; the steer waits with it."""
+
+    steer: AcceptedSteer
+    required_input: list[RequiredInput]
+    reason: str = "waiting_for_required_input"
+
+
+SteerErrorCode = Literal[
+    "response_not_found",
+    "invalid_input",
+    "steering_not_supported",
+    "too_many_pending_steers",
+    "response_already_completed",
+    "response_not_active",
+    "successor_creation_failed",
+]
+"""`ResponseSteerErrorCode` of openai 3.54.0."""
+
+
 class SteerFailure(msgspec.Struct, frozen=True):
-    code: str
+    code: SteerErrorCode
     message: str
     type: str = "invalid_request_error"
 
 
+class FailedSteer(msgspec.Struct, frozen=True):
+    """A steering submission that is given back."""
+
+    previous_response_id: str
+    input: Raw
+    """As it was sent."""
+    id: str | UnsetType = UNSET
+    """Only if it had been accepted."""
+
+
 class SteerFailed(_Event, frozen=True, kw_only=True, tag="response.steer.failed"):
-    """The answer to a `response.steer` that cannot be taken; numbered 0 when it has no running target."""
+    """A steer that was not taken, or was accepted and could not be applied."""
 
     error: SteerFailure
-    steer: dict[str, Raw | str]
+    steer: FailedSteer
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, omit_defaults=False):
@@ -250,12 +313,16 @@ ServerEvent = (
     | ReasoningTextDone
     | ReasoningDeltaEvent
     | ReasoningDoneEvent
+    | CompactionCompacting
     | Keepalive
+    | SteerAccepted
+    | SteerPending
     | SteerFailed
     | ErrorEvent
     | ErrorFrame
 )
 TerminalEvent = ResponseCompleted | ResponseIncomplete | ResponseFailed
+SteerAnswer = SteerAccepted | SteerFailed
 
 _ENCODER = msgspec.json.Encoder()
 
