@@ -19,6 +19,11 @@ class WaitingCreate(msgspec.Struct, frozen=True, eq=False):
     """The parent as found on arrival; held here, so that it cannot be forgotten while the create waits."""
     size_bytes: int
 
+    @property
+    def may_take_steers(self) -> bool:
+        """Whether it takes steers along that wait for its parent: a warm-up leaves them for what follows."""
+        return isinstance(self.request, CreateRequest) and not self.request.is_warm_up
+
 
 class Lane:
     """One `stream_id` (None: the default lane)."""
@@ -96,6 +101,12 @@ class LaneBook:
         self.running_count -= 1
         self.skip(lane)
         return lane
+
+    def hand_over(self, response_id: str, successor_id: str) -> None:
+        """The turn is over and its successor runs in its place, before anything that waits."""
+        lane = self._running.pop(response_id)
+        lane.running = successor_id
+        self._running[successor_id] = lane
 
     def lane_of(self, response_id: str) -> Lane | None:
         """The lane on which that response is running."""

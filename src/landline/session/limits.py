@@ -18,7 +18,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_queued_turns: Count = 64
     """Creates waiting on one connection, then 429. Our number: OpenAI names none."""
     max_queued_bytes: Count = 64 * 1024 * 1024
-    """Frame bytes of the creates that wait. Our number."""
+    """Frame bytes of the creates that wait, and as many of steers that are not applied yet. Our number."""
     memory_bytes: Count = 64 * 1024 * 1024
     """JSON bytes of history that one connection may hold; the least recently used responses are forgotten first."""
     max_age_s: Seconds = 3600.0

@@ -15,6 +15,7 @@ from landline.session.admission import admit
 from landline.session.lane import Lane, LaneBook, WaitingCreate
 from landline.session.limits import Limits
 from landline.session.memory import Remembered, ResponseMemory
+from landline.session.steering import SteerBook, Successor, TakenSteers, give_back
 from landline.session.turn import (
     CancelTurn,
     CloseSocket,
@@ -29,8 +30,8 @@ from landline.session.turn import (
     TurnUpdate,
 )
 from landline.wire.errors import ApiError, api_error
-from landline.wire.events import SteerFailed, SteerFailure, error_frame
-from landline.wire.requests import STREAM_ID_PATTERN, CreateRequest, decode_create
+from landline.wire.events import error_frame
+from landline.wire.requests import STREAM_ID_PATTERN, CreateRequest, SteerRequest, decode_create
 
 CLOSE_GOING_AWAY = 1001
 _STREAM_ID = re.compile(STREAM_ID_PATTERN)
@@ -65,8 +66,11 @@ class Session:
         self._affinity_key = new_id("line")
         self._lanes = LaneBook(max_in_flight=limits.max_in_flight, max_named=limits.max_named_lanes)
         self._memory = ResponseMemory(limits.memory_bytes)
+        self._steering = SteerBook(max_bytes=limits.max_queued_bytes, new_id=new_id)
         self._parents: dict[str, str] = {}
         """Response in flight → the id it continues."""
+        self._server_made: set[str] = set()
+        """Responses in flight that no create asked for: the successors of steered ones."""
         self._is_expired = False
         self._is_closed = False
 
@@ -99,7 +103,8 @@ class Session:
             case "response.cancel":
                 return self._receive_cancel(_text(head.response_id))
             case "response.steer":
-                return self._refuse_steer(head)
+                request = SteerRequest(head.previous_response_id, head.input, head.stream_id)
+                return [self._steering.receive(request, len(data), is_expired=self._is_expired)]
             case "response.processed":
                 return []
             case kind:
@@ -112,17 +117,12 @@ class Session:
             return []
         match update:
             case TurnProgressed(events):
+                self._steering.progress(response_id, events)
                 return [SendFrames(list(events))]
             case TurnRefused(error):
-                self._end_turn(lane, response_id, failed=True)
-                commands = _send_error(error, stream_id=_lane_stamp(lane))
-            case TurnEnded(events):
-                self._end_turn(lane, response_id, failed=update.error is not None)
-                if update.error is None:
-                    self._memory.remember(
-                        Remembered(response_id, update.history, lane.lane_id, is_stored=update.is_stored)
-                    )
-                commands = [SendFrames(list(events))]
+                commands = self._refuse_turn(lane, response_id, error)
+            case TurnEnded():
+                commands = self._end_turn(lane, response_id, update, now)
             case _:
                 assert_never(update)
         return commands + self._start_ready(now) + self._close_if_spent()
@@ -144,6 +144,7 @@ class Session:
         """The socket is gone: everything in flight is aborted, everything remembered forgotten."""
         self._is_closed = True
         self._memory.clear()
+        self._steering.clear()
         return [CancelTurn(response_id) for response_id in self._lanes.running_ids()]
 
     def _receive_create(
@@ -181,19 +182,25 @@ class Session:
         commands: list[Command] = []
         while (ready := self._lanes.take_ready()) is not None:
             lane, create = ready
-            turn = self._admit(lane, create, now)
+            taken = self._steering.take(create.parent_id, _lane_stamp(lane)) if create.may_take_steers else None
+            turn = self._admit(lane, create, taken, now)
             if isinstance(turn, ApiError):
                 self._lanes.skip(lane)
                 self._evict_parent(lane, create.parent_id)
                 commands += _send_error(turn, stream_id=_lane_stamp(lane))
+                commands += give_back(taken, turn)
                 continue
             self._lanes.start(lane, turn.response_id)
-            if turn.request.previous_response_id is not None:
-                self._parents[turn.response_id] = turn.request.previous_response_id
-            commands.append(StartTurn(turn))
+            commands.append(self._begin(turn, taken))
         return commands
 
-    def _admit(self, lane: Lane, create: WaitingCreate, now: float) -> Turn | ApiError:
+    def _begin(self, turn: Turn, taken: TakenSteers | None) -> Command:
+        if turn.request.previous_response_id is not None:
+            self._parents[turn.response_id] = turn.request.previous_response_id
+        self._steering.begin(turn, taken)
+        return StartTurn(turn)
+
+    def _admit(self, lane: Lane, create: WaitingCreate, taken: TakenSteers | None, now: float) -> Turn | ApiError:
         request = create.request
         if isinstance(request, ApiError):
             return request
@@ -204,21 +211,58 @@ class Session:
         if request.background is True:
             message = "`background` is not for sockets: create background responses over HTTP."
             return api_error("unsupported_parameter", message, param="background")
+        return self._make_turn(lane, request, parent, taken, now)
+
+    def _make_turn(
+        self, lane: Lane, request: CreateRequest, parent: Remembered | None, taken: TakenSteers | None, now: float
+    ) -> Turn | ApiError:
         return admit(
             request,
             response_id=self._new_id("resp"),
             now=now,
             parent=parent,
+            steered=taken.items if taken is not None else (),
             stream_id=_lane_stamp(lane),
             tenant=self._tenant,
             affinity_key=f"{self._affinity_key}.{lane.lane_id or ''}",
         )
 
-    def _end_turn(self, lane: Lane, response_id: str, *, failed: bool) -> None:
-        parent_id = self._parents.pop(response_id, None)
+    def _refuse_turn(self, lane: Lane, response_id: str, error: ApiError) -> list[Command]:
+        """A turn that was never created. Nobody asked for a server-made one: only its steers are given back."""
         self._lanes.finish(response_id)
-        if failed:
+        parent_id = self._parents.pop(response_id, None)
+        given_back = self._steering.refuse(response_id, error)
+        if response_id in self._server_made:
+            self._server_made.discard(response_id)
+            return given_back
+        self._evict_parent(lane, parent_id)
+        return _send_error(error, stream_id=_lane_stamp(lane)) + given_back
+
+    def _end_turn(self, lane: Lane, response_id: str, update: TurnEnded, now: float) -> list[Command]:
+        self._server_made.discard(response_id)
+        parent_id = self._parents.pop(response_id, None)
+        finished = Remembered(response_id, update.history, lane.lane_id, is_stored=update.is_stored)
+        if update.error is None:
+            self._memory.remember(finished)
+        else:
             self._evict_parent(lane, parent_id)
+        is_awaited = any(create.parent_id == response_id and create.may_take_steers for create in lane.waiting)
+        successor, said = self._steering.end(update, is_awaited=is_awaited)
+        if successor is not None:
+            said += self._start_successor(lane, finished, successor, now)
+        else:
+            self._lanes.finish(response_id)
+        return [SendFrames(list(update.events)), *said]
+
+    def _start_successor(self, lane: Lane, target: Remembered, successor: Successor, now: float) -> list[Command]:
+        """The server's own continuation of a steered response, in its place on the lane."""
+        turn = self._make_turn(lane, successor.request, target, successor.taken, now)
+        if isinstance(turn, ApiError):
+            self._lanes.finish(target.response_id)
+            return give_back(successor.taken, turn)
+        self._lanes.hand_over(target.response_id, turn.response_id)
+        self._server_made.add(turn.response_id)
+        return [self._begin(turn, successor.taken)]
 
     def _evict_parent(self, lane: Lane, parent_id: str | None) -> None:
         """A failed continuation evicts its parent if the same lane made it; a failed fork leaves it to its lane."""
@@ -230,17 +274,8 @@ class Session:
         """`response.cancel` is in no published type, but clients send it; an unknown or finished id is ignored."""
         if response_id is None or self._lanes.lane_of(response_id) is None:
             return []
+        self._steering.cancel(response_id)
         return [StopTurn(response_id)]
-
-    def _refuse_steer(self, head: _FrameHead) -> list[Command]:
-        target = _text(head.previous_response_id) or ""
-        error = SteerFailure(code="steering_not_supported", message="This server does not take steering.")
-        steer: dict[str, Raw | str] = {"previous_response_id": target}
-        if isinstance(head.input, Raw):
-            steer["input"] = head.input
-        lane = self._lanes.lane_of(target)
-        stamp = _lane_stamp(lane) if lane is not None else UNSET
-        return [SendFrames([SteerFailed(sequence_number=0, stream_id=stamp, error=error, steer=steer)])]
 
     def _is_queue_full(self, size_bytes: int) -> bool:
         if not self._lanes.waiting_count:
@@ -254,6 +289,7 @@ class Session:
     def _close_expired(self) -> list[Command]:
         self._is_closed = True
         self._memory.clear()
+        self._steering.clear()
         reason = "connection age limit"
         return [*_send_error(self._age_error()), CloseSocket(CLOSE_GOING_AWAY, reason)]
 

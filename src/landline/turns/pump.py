@@ -39,6 +39,10 @@ class Pump:
             await self._task
         return None
 
+    def wake(self) -> None:
+        """Ends the reader's wait, if it waits."""
+        self._notify()
+
     def interrupt(self) -> None:
         """Ends the stream early; the reader gets what is buffered and then the end."""
         self._task.cancel()

@@ -168,12 +168,6 @@ def test_binary_frame_with_json_is_read() -> None:
     assert started(session().receive_frame(b'{"type":"response.create","model":"m","input":"hi"}', 0.0))
 
 
-def test_steering_is_answered_and_not_taken() -> None:
-    frame = frames(session().receive_frame('{"type":"response.steer","previous_response_id":"r","input":"x"}', 0.0))[0]
-    assert (frame["type"], frame["error"]["code"]) == ("response.steer.failed", "steering_not_supported")
-    assert frame["steer"] == {"previous_response_id": "r", "input": "x"}
-
-
 def test_memory_is_bounded_by_its_budget() -> None:
     made = session(memory_bytes=2000)
     parent: str | None = None
