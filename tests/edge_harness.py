@@ -19,6 +19,10 @@ from landline.server.lifecycle import LineServer, ServeSettings
 from landline.session.composer import Composer
 from landline.session.limits import Limits
 from landline.session.turn import Turn, TurnProgressed, TurnUpdate
+from landline.stores.events import EventLog
+from landline.stores.memory import MemoryStore
+from landline.turns.background import BackgroundSettings, BackgroundTurns
+from landline.wire.events import SteerAnswer
 from landline.wire.model_events import Finished, ModelEvent, TextDelta, UsageReported
 
 Script = Callable[[Turn], AsyncGenerator[TurnUpdate, None]]
@@ -33,6 +37,8 @@ class FakeRunner:
         self.stopped: list[str] = []
         self.open_count = 0
         self.on_stop: Callable[[], object] = lambda: None
+        self.steer_answers: list[tuple[str, SteerAnswer]] = []
+        self.on_steer: Callable[[], object] = lambda: None
         self.was_stopped = asyncio.Event()
         self.ended = asyncio.Event()
         """Set whenever a turn's generator was closed, by its end or by an abort."""
@@ -53,6 +59,10 @@ class FakeRunner:
         self.stopped.append(response_id)
         self.was_stopped.set()
         self.on_stop()
+
+    def answer_steer(self, response_id: str, answer: SteerAnswer) -> None:
+        self.steer_answers.append((response_id, answer))
+        self.on_steer()
 
     async def all_closed(self) -> None:
         """Returns once no turn's generator is open."""
@@ -95,6 +105,8 @@ async def running_edge(
     runner = FakeRunner(script)
     edge = Edge(
         runner=runner,
+        background=BackgroundTurns(runner, EventLog(), BackgroundSettings()),
+        store=MemoryStore(),
         list_models=lambda: [ModelInfo(id=name, created=1_700_000_000, owned_by="landline") for name in models],
         list_troubles=lambda: troubles or [],
         limits=limits,

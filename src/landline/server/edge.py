@@ -1,23 +1,21 @@
 """What the ASGI edge needs from the rest of Landline."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import msgspec
+from starlette.types import Scope
 
 from landline.server.drain import Drain
 from landline.session.limits import Limits
-from landline.session.turn import Turn, TurnUpdate
+from landline.stores.store import Store
+from landline.turns.background import BackgroundTurns
+from landline.turns.runner import RunsTurns
 
 
-class RunsTurns(Protocol):
-    """The conductor of turns; closing the generator aborts the turn and its upstream request."""
-
-    def run(self, turn: Turn) -> AsyncGenerator[TurnUpdate, None]: ...
-
-    def stop(self, response_id: str) -> None:
-        """Ends a running turn early: its last update says incomplete. An unknown id is ignored."""
-        ...
+def everybody(_: Scope) -> str:
+    """One tenant for all: this version has no keys."""
+    return ""
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
@@ -34,6 +32,8 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The parts and switches that `create_asgi` is given."""
 
     runner: RunsTurns
+    background: BackgroundTurns
+    store: Store
     list_models: Callable[[], Sequence[ModelInfo]]
     list_troubles: Callable[[], Sequence[str]]
     """Why turns cannot start now, for people; empty when ready."""
@@ -44,3 +44,7 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     clock: Callable[[], float]
     """Unix seconds."""
     is_socket_enabled: bool = True
+    tenant_of: Callable[[Scope], str] = everybody
+    """Whose request it is: nobody sees what another tenant stored."""
+    sse_silence_s: float = 25.0
+    """Silence after which a comment is sent on the stream of a background response, so that no proxy gives it up."""

@@ -29,7 +29,7 @@ class Query:
         value = self._values.get(name)
         if value is None:
             return None
-        number = int(value) if value.isascii() and value.lstrip("-").isdigit() and len(value) < 20 else None
+        number = int(value) if value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20 else None
         if number is None or number < least or (most is not None and number > most):
             bounds = f"from {least} to {most}" if most is not None else f"of {least} or more"
             return _wrong(name, f"a whole number {bounds}", value)
@@ -71,10 +71,10 @@ def read_page(scope: Scope) -> Page | ApiError:
     limit = query.number("limit", least=1, most=MAX_PAGE)
     if isinstance(limit, ApiError):
         return limit
-    word = query.text("order") or "desc"
-    order = _ORDERS.get(word)
+    word = query.text("order")
+    order = Page().order if word is None else _ORDERS.get(word)
     if order is None:
-        return _wrong("order", "`asc` or `desc`", word)
+        return _wrong("order", "`asc` or `desc`", word or "")
     return Page(limit=limit if limit is not None else Page().limit, order=order, after=query.text("after"))
 
 

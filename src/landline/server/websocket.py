@@ -13,6 +13,7 @@ from landline.server.replies import reply_error
 from landline.server.request_root import REQUEST_ID
 from landline.session.session import Session
 from landline.session.turn import (
+    AnswerSteer,
     CancelTurn,
     CloseSocket,
     Command,
@@ -46,7 +47,7 @@ class SocketEndpoint:
             await reply_error(scope, send, error, [(b"upgrade", b"websocket")])
             return
         await send({"type": "websocket.accept"})
-        line = Line(self._edge, receive, send)
+        line = Line(self._edge, receive, send, tenant=self._edge.tenant_of(scope))
         opened_at = self._edge.clock()
         try:
             await line.run()
@@ -59,10 +60,10 @@ class SocketEndpoint:
 class Line:
     """One open socket: carries out what its session commands."""
 
-    def __init__(self, edge: Edge, receive: Receive, send: Send) -> None:
+    def __init__(self, edge: Edge, receive: Receive, send: Send, *, tenant: str) -> None:
         self._edge = edge
         self._receive = receive
-        self._session = Session(edge.limits, opened_at=edge.clock(), new_id=edge.new_id)
+        self._session = Session(edge.limits, opened_at=edge.clock(), new_id=edge.new_id, tenant=tenant)
         self._outbox = Outbox(send)
         self._turns: dict[str, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -122,6 +123,8 @@ class Line:
                     self._start(turn)
                 case StopTurn(response_id):
                     self._edge.runner.stop(response_id)
+                case AnswerSteer(response_id, answer):
+                    self._edge.runner.answer_steer(response_id, answer)
                 case CancelTurn(response_id):
                     if response_id in self._turns:
                         self._turns[response_id].cancel()

@@ -12,11 +12,18 @@ from landline.session.lineage import Link, extend
 from landline.session.memory import Remembered
 from landline.session.turn import Turn
 from landline.wire.errors import ApiError, api_error
-from landline.wire.items import Item
-from landline.wire.requests import CreateRequest, ToolChoiceObject, decode_conversation_id, decode_input, is_null
+from landline.wire.items import Item, is_sealed
+from landline.wire.requests import (
+    CreateRequest,
+    Metadata,
+    ToolChoiceObject,
+    decode_conversation_id,
+    decode_input,
+    is_null,
+    validation_error,
+)
+from landline.wire.tools import check_tool
 
-_LOOKED_UP = frozenset(("item_reference", "compaction", "reasoning"))
-"""Items that may need the store or a key before a model can read them."""
 MAX_METADATA_PAIRS = 16
 """Responses reference, `metadata`."""
 
@@ -27,6 +34,7 @@ def admit(
     response_id: str,
     now: float,
     parent: Remembered | None = None,
+    steered: tuple[Item, ...] = (),
     stream_id: str | UnsetType = UNSET,
     tenant: str = "",
     affinity_key: str | None = None,
@@ -34,9 +42,9 @@ def admit(
     """The turn for a decoded request, or why there is none.
 
     `parent` is `previous_response_id` as a connection remembers it; without it such a turn is unresolved, and whoever runs
-    it looks the parent up in the store. `now` in Unix seconds.
+    it looks the parent up in the store. `steered` is put before the request's own input. `now` in Unix seconds.
     """
-    refused = _refuse_unsupported(request) or _check_tools(request)
+    refused = _refuse_unsupported(request) or _check_tools(request) or _check_format(request)
     if refused is not None:
         return refused
     conversation_id = decode_conversation_id(request.conversation)
@@ -45,13 +53,15 @@ def admit(
     items = decode_input(request.input)
     if isinstance(items, ApiError):
         return items
+    items = steered + items
     turn = Turn(
         response_id=response_id,
         request=request,
-        history=None,
+        history=parent.history if parent is not None else None,
         created_at=now,
         items=items,
         is_resolved=False,
+        is_parent_found=parent is not None,
         stored_parent_id=parent.response_id if parent is not None and parent.is_stored else None,
         conversation_id=conversation_id,
         stream_id=stream_id,
@@ -59,17 +69,31 @@ def admit(
         affinity_key=affinity_key or request.prompt_cache_key,
     )
     is_parent_known = parent is not None or request.previous_response_id is None
-    if is_parent_known and conversation_id is None and not any(item.type in _LOOKED_UP for item in items):
-        return resolve(turn, parent.history if parent is not None else None, items)
+    if is_parent_known and conversation_id is None and not any(_is_looked_up(item) for item in items):
+        return resolve(turn, turn.history, items)
     return turn
 
 
 def resolve(turn: Turn, parent: Link | None, items: tuple[Item, ...]) -> Turn | ApiError:
-    """The turn with its history: the parent's and `items`, which are the turn's own with references looked up."""
+    """The turn with its history: the parent's and `items`, which are the turn's own, looked up and opened."""
+    is_compaction = bool(items) and items[-1].type == "compaction_trigger"
+    refused = _check_triggers(turn.request, items)
+    if refused is not None:
+        return refused
+    items = tuple(item for item in items if item.type != "compaction_trigger")
     refused = _check_items(turn.request, items, parent)
     if refused is not None:
         return refused
-    return msgspec.structs.replace(turn, history=extend(parent, items), items=items, is_resolved=True)
+    history = extend(parent, items)
+    if history is None and (turn.is_compaction or is_compaction):
+        return api_error("missing_required_parameter", "Expected `input`: there is nothing to compact.", param="input")
+    return msgspec.structs.replace(
+        turn,
+        history=history,
+        items=items,
+        is_resolved=True,
+        is_compaction=turn.is_compaction or is_compaction,
+    )
 
 
 def previous_response_not_found(response_id: str) -> ApiError:
@@ -83,12 +107,21 @@ def _refuse_unsupported(request: CreateRequest) -> ApiError | None:
     refused = (
         ("prompt", not is_null(request.prompt)),
         ("multi_agent", not is_null(request.multi_agent)),
-        ("context_management", bool(request.context_management)),
     )
     for name, is_asked in refused:
         if is_asked:
             message = f"`{name}` is not supported by this server: leave it out."
             return api_error("unsupported_parameter", message, param=name)
+    for index, each in enumerate(request.context_management or ()):
+        place = f"context_management[{index}]"
+        if each.type != "compaction":
+            message = (
+                f"Expected `compaction`, got {each.type!r} at `{place}.type`: this server manages no context that way."
+            )
+            return api_error("unsupported_parameter", message, param=f"{place}.type")
+        if each.compact_threshold is None:
+            message = f"Expected `{place}.compact_threshold`: the tokens of context beyond which to compact."
+            return api_error("missing_required_parameter", message, param=f"{place}.compact_threshold")
     if request.previous_response_id is not None and not is_null(request.conversation):
         message = "Expected `previous_response_id` or `conversation`, got both: a conversation knows what came before."
         return api_error("invalid_value", message, param="previous_response_id")
@@ -98,8 +131,13 @@ def _refuse_unsupported(request: CreateRequest) -> ApiError | None:
     if request.store is False and not is_null(request.conversation):
         message = "Expected `store` to be true with `conversation`: a conversation is stored."
         return api_error("invalid_value", message, param="store")
-    if request.metadata is not None and len(request.metadata) > MAX_METADATA_PAIRS:
-        message = f"Expected at most {MAX_METADATA_PAIRS} pairs in `metadata`, got {len(request.metadata)}."
+    return check_metadata(request.metadata)
+
+
+def check_metadata(metadata: Metadata | None) -> ApiError | None:
+    """What is wrong with the metadata of a response or a conversation."""
+    if metadata is not None and len(metadata) > MAX_METADATA_PAIRS:
+        message = f"Expected at most {MAX_METADATA_PAIRS} pairs in `metadata`, got {len(metadata)}."
         return api_error("invalid_value", message, param="metadata")
     return None
 
@@ -128,6 +166,25 @@ def _check_tool(tool: Raw, place: str) -> ApiError | None:
     if head.type in ("function", "custom", "namespace") and not head.name:
         param = f"{place}.name"
         return api_error("missing_required_parameter", f"A {head.type} tool needs `{param}`.", param=param)
+    try:
+        check_tool(tool)
+    except msgspec.ValidationError as error:
+        return validation_error(error, prefix=place)
+    return None
+
+
+def _check_format(request: CreateRequest) -> ApiError | None:
+    """A `json_schema` format has its name and its schema (Responses reference, `text.format`)."""
+    chosen = request.text.format if request.text is not None else None
+    if chosen is None or chosen.type != "json_schema":
+        return None
+    for name, value in (("name", chosen.name), ("schema", chosen.schema)):
+        if not value:
+            message = f"A `json_schema` format needs `text.format.{name}`."
+            return api_error("missing_required_parameter", message, param=f"text.format.{name}")
+    if isinstance(chosen.schema, Raw) and not bytes(chosen.schema).startswith(b"{"):
+        message = "Expected `text.format.schema` to be a JSON Schema object."
+        return api_error("invalid_value", message, param="text.format.schema")
     return None
 
 
@@ -136,23 +193,39 @@ def _check_items(request: CreateRequest, items: Sequence[Item], parent: Link | N
     if not items and parent is None and not request.is_warm_up and is_first:
         message = "Expected `input` with at least one item, or a `previous_response_id` to go on from."
         return api_error("missing_required_parameter", message, param="input")
-    for index, item in enumerate(items):
-        if item.type == "compaction_trigger":
-            message = "A `compaction_trigger` item is not supported by this server."
-            return api_error("unsupported_parameter", message, param=f"input[{index}]")
     choice = request.tool_choice
     is_forced = choice == "required" or (isinstance(choice, ToolChoiceObject) and choice.mode == "required")
     has_tools = bool(request.tools) or (parent is not None and bool(parent.tool_items))
     if is_forced and not has_tools and not any(item.type == "additional_tools" for item in items):
         message = "Expected `tools`: `tool_choice` requires a tool call."
         return api_error("invalid_value", message, param="tool_choice")
-    return _check_call_outputs(items, parent)
+    return check_call_outputs(items, parent)
 
 
-def _check_call_outputs(items: Sequence[Item], parent: Link | None) -> ApiError | None:
+def _is_looked_up(item: Item) -> bool:
+    """Whether it needs the store or a key before a model can read it."""
+    return item.type == "item_reference" or is_sealed(item)
+
+
+def _check_triggers(request: CreateRequest, items: Sequence[Item]) -> ApiError | None:
+    """A trigger asks for a compaction at the end of the input; one that its compaction follows is history."""
+    for index, item in enumerate(items):
+        if item.type != "compaction_trigger":
+            continue
+        if request.is_warm_up:
+            message = "A warm-up generates nothing, so it cannot take a `compaction_trigger`."
+            return api_error("invalid_value", message, param=f"input[{index}]")
+        if index + 1 < len(items) and items[index + 1].type != "compaction":
+            message = "Expected `compaction_trigger` to be the last item of `input`."
+            return api_error("invalid_value", message, param=f"input[{index}]")
+    return None
+
+
+def check_call_outputs(items: Sequence[Item], parent: Link | None, *, name: str = "input") -> ApiError | None:
     """Every tool output answers a call that stands before it (Open Responses: an unknown `call_id` must fail)."""
     called: set[str] = set()
     for item in items:
+        called.update(each.call_id for each in item.opened or () if each.call_id is not None)
         if item.call_id is None:
             continue
         if item.type.endswith("_call"):
@@ -160,14 +233,20 @@ def _check_call_outputs(items: Sequence[Item], parent: Link | None) -> ApiError 
         elif item.type.endswith("_output") and item.call_id not in called and not _is_called(item.call_id, parent):
             kind = item.type.removesuffix("_output").replace("_", " ").removesuffix(" call")
             message = f"No tool call found for {kind} call output with call_id {item.call_id}."
-            return api_error("tool_call_not_found", message, param="input")
+            return api_error("tool_call_not_found", message, param=name)
     return None
 
 
 def _is_called(call_id: str, link: Link | None) -> bool:
     """Looks backwards: the call that is answered is nearly always the newest."""
     while link is not None:
-        if any(item.call_id == call_id and item.type.endswith("_call") for item in link.items):
+        if any(_calls(item, call_id) for item in link.items):
             return True
         link = link.parent
     return False
+
+
+def _calls(item: Item, call_id: str) -> bool:
+    if item.opened is not None:
+        return any(_calls(each, call_id) for each in item.opened)
+    return item.call_id == call_id and item.type.endswith("_call")

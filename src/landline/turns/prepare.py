@@ -1,65 +1,125 @@
 """Finds what a turn needs before a model can be asked: its parent's history, its conversation, the items it refers to."""
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
 
 from landline.session.admission import previous_response_not_found, resolve
+from landline.session.lineage import Link
 from landline.session.turn import Turn
-from landline.stores.store import Store
+from landline.stores.store import LockResult, Store
+from landline.turns.opening import Opener
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
 
 
 class Preparer:
-    """Resolves turns against the store."""
+    """Resolves turns against the store, and opens what is sealed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, opener: Opener) -> None:
         self._store = store
+        self._opener = opener
 
-    async def prepare(self, turn: Turn) -> Turn | ApiError:
-        """The resolved turn, or why it cannot run. A turn of a conversation holds its lock afterwards.
+    async def prepare(self, turn: Turn, *, is_writing: bool = True) -> Turn | ApiError:
+        """The resolved turn, or why it cannot run. A turn of a conversation may hold its lock afterwards, either way,
+        unless it is not going to write.
 
         Raises `StoreError`.
         """
         if turn.is_resolved:
             return turn
-        items = await self._look_up(turn)
+        items = await look_up(self._store, turn.tenant, turn.items)
+        if not isinstance(items, ApiError):
+            items = self._opener.open_input(turn.tenant, items)
         if isinstance(items, ApiError):
             return items
         if turn.conversation_id is not None:
-            return await self._join_conversation(turn, turn.conversation_id, items)
+            if is_writing:
+                refused = await self._lock_conversation(turn, turn.conversation_id)
+                if refused is not None:
+                    return refused
+            found = await self._store.load_conversation_history(turn.tenant, turn.conversation_id)
+            if found is None:
+                return conversation_not_found(turn.conversation_id, param="conversation")
+            history = self._opener.open_history(turn.tenant, found.link, param="conversation")
+            return history if isinstance(history, ApiError) else resolve(turn, history, items)
         parent_id = turn.request.previous_response_id
-        if parent_id is None:
-            return resolve(turn, None, items)
+        if parent_id is None or turn.is_parent_found:
+            return resolve(turn, turn.history, items)
         found = await self._store.load_history(turn.tenant, parent_id)
         if found is None:
             return previous_response_not_found(parent_id)
-        return resolve(msgspec.structs.replace(turn, stored_parent_id=parent_id), found.link, items)
+        history = self._opener.open_history(turn.tenant, found.link, param="previous_response_id")
+        if isinstance(history, ApiError):
+            return history
+        await self._note_tokens(turn, parent_id, history)
+        return resolve(msgspec.structs.replace(turn, stored_parent_id=parent_id), history, items)
 
-    async def _join_conversation(self, turn: Turn, conversation_id: str, items: tuple[Item, ...]) -> Turn | ApiError:
-        result = await self._store.lock_conversation(turn.tenant, conversation_id, turn.response_id)
+    async def _note_tokens(self, turn: Turn, parent_id: str, history: Link | None) -> None:
+        """What the model reported for the parent, where the turn may be compacted for its length.
+
+        A parent that compacted has the usage of two passes, which says nothing about its context.
+        """
+        if turn.request.compact_threshold is None or history is None or history.context_tokens is not None:
+            return
+        stored = await self._store.load_response(turn.tenant, parent_id)
+        told = msgspec.json.decode(stored.body, type=_Told) if stored is not None else _Told()
+        if told.usage is not None and all(item.type != "compaction" for item in told.output):
+            history.context_tokens = told.usage.total_tokens or None
+
+    async def _lock_conversation(self, turn: Turn, conversation_id: str) -> ApiError | None:
+        locking = asyncio.create_task(self._lock(turn, conversation_id))
+        try:
+            result = await asyncio.shield(locking)
+        except asyncio.CancelledError:
+            await asyncio.wait({locking})  # else the lock might be taken after whoever gave up has freed it
+            raise
         if result == "missing":
-            return api_error("not_found", f"Conversation {conversation_id!r} not found.", param="conversation")
-        if result == "busy":
-            message = f"Conversation {conversation_id!r} is being written by another response; try again when it ended."
-            return api_error("conversation_locked", message, param="conversation")
-        found = await self._store.load_conversation_history(turn.tenant, conversation_id)
-        resolved = resolve(turn, found.link if found is not None else None, items)
-        if isinstance(resolved, ApiError):
-            await self._store.discard_response(turn.tenant, turn.response_id)
-        return resolved
+            return conversation_not_found(conversation_id, param="conversation")
+        return conversation_locked(conversation_id) if result == "busy" else None
 
-    async def _look_up(self, turn: Turn) -> tuple[Item, ...] | ApiError:
-        """The turn's items with references replaced by the stored items that they name."""
-        wanted = [item.id for item in turn.items if item.type == "item_reference" and item.id is not None]
-        if not wanted:
-            return turn.items
-        found = await self._store.find_items(turn.tenant, wanted)
-        return _replace_references(turn.items, found)
+    async def _lock(self, turn: Turn, conversation_id: str) -> LockResult:
+        return await self._store.lock_conversation(turn.tenant, conversation_id, turn.response_id)
 
 
-def _replace_references(items: Sequence[Item], found: dict[str, Item]) -> tuple[Item, ...] | ApiError:
+class _Usage(msgspec.Struct):
+    total_tokens: int
+
+
+class _OutputHead(msgspec.Struct):
+    type: str
+
+
+class _Told(msgspec.Struct):
+    """What is read of a stored response."""
+
+    usage: _Usage | None = None
+    output: list[_OutputHead] = []
+
+
+def conversation_not_found(conversation_id: str, *, param: str) -> ApiError:
+    """The answer for a conversation that is not there, or is another tenant's."""
+    return api_error("not_found", f"Conversation with id '{conversation_id}' not found.", param=param)
+
+
+def conversation_locked(conversation_id: str) -> ApiError:
+    """The answer to a second writer."""
+    message = f"Conversation {conversation_id!r} is being written by another response; try again when it ended."
+    return api_error("conversation_locked", message, param="conversation")
+
+
+async def look_up(
+    store: Store, tenant: str, items: tuple[Item, ...], *, name: str = "input"
+) -> tuple[Item, ...] | ApiError:
+    """The items with references replaced by the stored items that they name. Raises `StoreError`."""
+    wanted = [item.id for item in items if item.type == "item_reference" and item.id is not None]
+    if not wanted:
+        return items
+    return _replace_references(items, await store.find_items(tenant, wanted), name)
+
+
+def _replace_references(items: Sequence[Item], found: dict[str, Item], name: str) -> tuple[Item, ...] | ApiError:
     replaced: list[Item] = []
     for index, item in enumerate(items):
         if item.type != "item_reference":
@@ -68,5 +128,5 @@ def _replace_references(items: Sequence[Item], found: dict[str, Item]) -> tuple[
             replaced.append(found[item.id])
         else:
             message = f"Item with id {item.id!r} not found. Items are stored only with `store: true`."
-            return api_error("not_found", message, param=f"input[{index}].id")
+            return api_error("not_found", message, param=f"{name}[{index}].id")
     return tuple(replaced)

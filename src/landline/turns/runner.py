@@ -1,23 +1,29 @@
 """The story of one turn, top to bottom: choose a target, ask it, compose what it says, announce, end."""
 
+import asyncio
+import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
+from typing import Protocol
 
 import msgspec
 import structlog
 
-from landline.dialects.dialect import Prompt
 from landline.routing.router import Choice, Router
 from landline.session.composer import Composer, EventNames
 from landline.session.turn import Turn, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.store import Store, StoreError
+from landline.turns.asking import ask, prompt_of
+from landline.turns.opening import Opener
 from landline.turns.prepare import Preparer
 from landline.turns.pump import Pump
 from landline.turns.record import CANCELLED, Record
+from landline.turns.sealing import Sealer
 from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
-from landline.wire.events import ServerEvent
+from landline.wire.events import ServerEvent, SteerAnswer
 from landline.wire.model_events import Failed, ModelEvent
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -34,117 +40,226 @@ class RunnerSettings(msgspec.Struct, frozen=True, kw_only=True):
     event_names: EventNames = "openai"
 
 
+class RunsTurns(Protocol):
+    """The conductor of turns; closing the generator aborts the turn and its upstream request."""
+
+    def run(self, turn: Turn) -> AsyncGenerator[TurnUpdate, None]: ...
+
+    async def count_tokens(self, turn: Turn) -> int | ApiError:
+        """How many tokens the turn's model would read. Nothing is generated, stored or locked."""
+        ...
+
+    def stop(self, response_id: str) -> None:
+        """Ends a running turn early: its last update says incomplete. An unknown id is ignored."""
+        ...
+
+    def answer_steer(self, response_id: str, answer: SteerAnswer) -> None:
+        """Says the answer among the events of a running turn; an accepted steer ends it at its next safe boundary."""
+        ...
+
+
 class TurnRunner:
     """Runs turns; holds nothing but the turns in flight."""
 
     def __init__(
-        self, router: Router[Target], store: Store, *, new_id: Callable[[str], str], settings: RunnerSettings
+        self,
+        router: Router[Target],
+        store: Store,
+        *,
+        new_id: Callable[[str], str],
+        settings: RunnerSettings,
+        sealer: Sealer | None = None,
     ) -> None:
+        """Without a `sealer`, what is sealed opens for as long as this runner lives."""
         self._router = router
         self._store = store
-        self._preparer = Preparer(store)
+        self._sealer = sealer or Sealer([secrets.token_bytes(32)])
+        self._preparer = Preparer(store, Opener(self._sealer))
         self._new_id = new_id
         self._settings = settings
         self._running: dict[str, _RunningTurn] = {}
+        self._saves: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Waits for what is still being saved; call it before the store is closed."""
+        if self._saves:
+            await asyncio.wait(self._saves)
 
     def stop(self, response_id: str) -> None:
-        """Ends a running turn early as incomplete; ignored when it is not running any more."""
+        """Ends a running turn early, as cancelled if it runs in the background, else as incomplete; ignored when it is
+        not running any more."""
         running = self._running.get(response_id)
         if running is not None:
             running.is_stopped = True
-            running.pump.interrupt()
+            if running.pump is not None:
+                running.pump.interrupt()
+
+    def answer_steer(self, response_id: str, answer: SteerAnswer) -> None:
+        """Says the answer among the events of a running turn; an accepted steer ends it at its next safe boundary."""
+        running = self._running.get(response_id)
+        if running is not None:
+            running.answers.append(answer)
+            if running.pump is not None:
+                running.pump.wake()
 
     async def run(self, turn: Turn) -> AsyncGenerator[TurnUpdate, None]:
-        """The turn's updates. Closing the generator aborts the upstream request."""
+        """The turn's updates. Closing the generator aborts the upstream request.
+
+        A background turn's first update announces it as queued; the model is asked when the next update is.
+        """
         choice = self._router.choose(turn.request.model)
         if isinstance(choice, ApiError):
             yield TurnRefused(choice)
             return
-        prepared = await self._prepare(turn)
-        if isinstance(prepared, ApiError):
-            yield TurnRefused(prepared)
-            return
-        turn = prepared
-        record = Record(self._store, turn, self._new_id)
-        composer = Composer(
-            turn, model=turn.request.model or choice.model, new_id=self._new_id, event_names=self._settings.event_names
-        )
-        running = _RunningTurn(Pump(choice.target.stream(_prompt(turn, choice))))
-        self._running[turn.response_id] = running
+        record = Record(self._store, turn, self._new_id, saves=self._saves)
         try:
-            async with aclosing(self._follow(composer, running, record)) as updates:
+            prepared = await self._prepare(turn)
+            if isinstance(prepared, ApiError):
+                await record.discard()
+                yield TurnRefused(prepared)
+                return
+            record.turn = prepared
+            async with aclosing(self._conduct(prepared, choice, record)) as updates:
                 async for update in updates:
                     yield update
         finally:
+            await record.discard()
+
+    async def count_tokens(self, turn: Turn) -> int | ApiError:
+        """How many tokens the turn's model would read. Nothing is generated, stored or locked."""
+        choice = self._router.choose(turn.request.model)
+        if isinstance(choice, ApiError):
+            return choice
+        prepared = await self._prepare(turn, is_writing=False)
+        return (
+            prepared
+            if isinstance(prepared, ApiError)
+            else await choice.target.count_tokens(prompt_of(prepared, choice))
+        )
+
+    async def _conduct(self, turn: Turn, choice: Choice[Target], record: Record) -> AsyncGenerator[TurnUpdate, None]:
+        """A turn with its history, from its announcement to its end."""
+        composer = Composer(
+            turn,
+            model=turn.request.model or choice.model,
+            new_id=self._new_id,
+            event_names=self._settings.event_names,
+            seal_reasoning=partial(self._sealer.seal, turn.tenant, "reasoning"),
+        )
+        running = self._running[turn.response_id] = _RunningTurn()
+        try:
+            if turn.request.background is True:
+                async with aclosing(_queue(composer, running, record)) as updates:
+                    async for update in updates:
+                        yield update
+            if not record.is_over:
+                running.pump = Pump(ask(turn, choice, self._sealer))
+                if running.is_stopped:
+                    running.pump.interrupt()
+                async with aclosing(self._follow(composer, running, running.pump, record)) as updates:
+                    async for update in updates:
+                        yield update
+        finally:
             del self._running[turn.response_id]
-            await running.pump.close()
+            if running.pump is not None:
+                await running.pump.close()
             await record.settle(composer)
 
-    async def _prepare(self, turn: Turn) -> Turn | ApiError:
+    async def _prepare(self, turn: Turn, *, is_writing: bool = True) -> Turn | ApiError:
         try:
-            return await self._preparer.prepare(turn)
+            return await self._preparer.prepare(turn, is_writing=is_writing)
         except StoreError:
             _log.exception("history_not_loaded", response_id=turn.response_id)
             return api_error("server_error", "The stored history could not be loaded.")
 
     async def _follow(
-        self, composer: Composer, running: "_RunningTurn", record: Record
+        self, composer: Composer, running: "_RunningTurn", pump: Pump, record: Record
     ) -> AsyncGenerator[TurnUpdate, None]:
         """Reads the model to its end and says what comes of it."""
         while not composer.is_over:
-            batch = await self._next_batch(composer, running)
+            batch = await self._next_batch(composer, running, pump)
             events: list[ServerEvent] = []
             if not composer.is_announced:
                 refusal = _refusal(batch)
                 if refusal is not None:
+                    await record.discard()
                     yield TurnRefused(refusal)
                     return
                 events = composer.open()
                 record.begin(composer.response)
-            elif not batch and not composer.is_over:
+            elif not batch and not composer.is_over and not running.answers:
                 events = [composer.keepalive()]
             events += composer.feed(batch)
+            events += composer.answer_steers(running.take_answers())
             if composer.is_over:
+                if composer.made_way:
+                    await pump.close()  # the successor finds the model's state free
                 ended = composer.close(time.time())
-                yield await record.finish(msgspec.structs.replace(ended, events=events + ended.events))
+                ended = await record.finish(msgspec.structs.replace(ended, events=events + ended.events))
+                late = composer.answer_steers(running.take_answers())
+                yield msgspec.structs.replace(ended, events=ended.events + late)
             elif events:
                 yield TurnProgressed(events)
 
-    async def _next_batch(self, composer: Composer, running: "_RunningTurn") -> list[ModelEvent]:
-        """The next model events; [] after a silence or a stop. A stream that just ends fails the turn."""
+    async def _next_batch(self, composer: Composer, running: "_RunningTurn", pump: Pump) -> list[ModelEvent]:
+        """The next model events; [] after a silence or a stop, and when a steer wants an answer.
+
+        A stream that just ends fails the turn.
+        """
         settings = self._settings
         timeout_s = settings.keepalive_s if composer.is_announced else settings.announce_after_s
         try:
-            batch = await running.pump.next_batch(timeout_s)
+            batch = await pump.next_batch(0.0 if running.answers else timeout_s)
         except Exception:  # noqa: BLE001 - the turn's root: a target's bug must end this turn, not the connection
             _log.exception("target_crashed", response_id=composer.response.id)
             return [Failed(api_error("server_error", "The target failed unexpectedly; see the server's log."))]
         if batch is not None:
             return batch
         if running.is_stopped:
-            composer.stop(CANCELLED)
+            _stop(composer)
             return []
         return [Failed(api_error("upstream_error", "The target's answer ended without a closing event."))]
 
 
 class _RunningTurn:
-    """What `stop` needs to reach a turn in flight."""
+    """What reaches a turn in flight."""
 
-    __slots__ = ("is_stopped", "pump")
+    __slots__ = ("answers", "is_stopped", "pump")
 
-    def __init__(self, pump: Pump) -> None:
-        self.pump = pump
+    def __init__(self) -> None:
+        self.pump: Pump | None = None
+        """None while the turn is queued."""
         self.is_stopped = False
+        self.answers: list[SteerAnswer] = []
+        """Answers to steers that are still to be said."""
+
+    def take_answers(self) -> list[SteerAnswer]:
+        answers, self.answers = self.answers, []
+        return answers
 
 
-def _prompt(turn: Turn, choice: Choice[Target]) -> Prompt:
-    return Prompt(
-        history=turn.history,
-        request=turn.request,
-        model=choice.model,
-        response_id=turn.response_id,
-        affinity_key=turn.affinity_key,
-    )
+async def _queue(composer: Composer, running: _RunningTurn, record: Record) -> AsyncGenerator[TurnUpdate, None]:
+    """Announces a background turn, which is saved by then; returns when the model may be asked, or the turn is over."""
+    queued = composer.open_queued()
+    refusal = await record.begin_now(composer.response)
+    if refusal is not None:
+        yield TurnRefused(refusal)
+        return
+    yield TurnProgressed(queued)
+    if running.is_stopped:
+        _stop(composer)
+        yield await record.finish(composer.close(time.time()))
+        return
+    begun = composer.begin()
+    if begun:
+        yield TurnProgressed(begun)
+
+
+def _stop(composer: Composer) -> None:
+    if composer.response.background:
+        composer.cancel()
+    else:
+        composer.stop(CANCELLED)
 
 
 def _refusal(batch: list[ModelEvent]) -> ApiError | None:

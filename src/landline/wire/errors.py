@@ -56,12 +56,20 @@ ERROR_RULES: dict[str, ErrorRule] = {
         ErrorRule(
             "context_length_exceeded", _INVALID, 400, "never", "the input does not fit the model's context window"
         ),
+        ErrorRule(
+            "invalid_encrypted_content",
+            _INVALID,
+            400,
+            "never",
+            "sealed content was made elsewhere, for another tenant or with a key that is gone, or was changed",
+        ),
         ErrorRule("invalid_prompt", _INVALID, 400, "never", "the model refused the prompt"),
         ErrorRule("model_not_found", _INVALID, 404, "never", "no model of this name is configured"),
         ErrorRule("not_found", _INVALID, 404, "never", "nothing is here"),
         ErrorRule("method_not_allowed", _INVALID, 405, "never", "this path does not take this method"),
         ErrorRule("request_timeout", _INVALID, 408, "after", "the body did not arrive in time"),
         ErrorRule("conversation_locked", _INVALID, 409, "after", "another response is writing to the conversation"),
+        ErrorRule("response_elsewhere", _INVALID, 409, "after", "the response runs in another process of this server"),
         ErrorRule("unsupported_media_type", _INVALID, 415, "never", "the body's type or encoding cannot be read"),
         ErrorRule(
             "websocket_upgrade_required", _INVALID, 426, "never", "this path speaks WebSocket, or sockets are off"

@@ -4,18 +4,20 @@ Lenient where real clients are (unknown keys, private keys, `stream` on the sock
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from landline.wire.errors import ApiError, api_error
-from landline.wire.items import Item, decode_item
+from landline.wire.items import InputFile, InputImage, InputText, Item, decode_item, decode_part
 
 STREAM_ID_PATTERN = r"^[A-Za-z0-9_.\-]{1,256}$"
 
 NULL = Raw(b"null")
 """An absent or null field whose bytes are kept."""
+
+_Body = TypeVar("_Body")
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Verbosity = Literal["low", "medium", "high"]
@@ -53,6 +55,14 @@ class CacheOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """True is the published spelling of `generate: false`."""
 
 
+class ContextManagement(msgspec.Struct, frozen=True):
+    """What to do when the context grows: `compaction` is the one published kind."""
+
+    type: str
+    compact_threshold: Annotated[int, Meta(ge=1)] | None = None
+    """Tokens of context beyond which it is compacted."""
+
+
 class ToolChoiceObject(msgspec.Struct, frozen=True, omit_defaults=True):
     """A `tool_choice` that is not a word: one tool, or a subset with a mode."""
 
@@ -64,6 +74,9 @@ class ToolChoiceObject(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 ToolChoice = Literal["none", "auto", "required"] | ToolChoiceObject
+
+
+Metadata = dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]]
 
 
 class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,9 +106,9 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     background: bool | None = None
-    context_management: list[Raw] | None = None
+    context_management: list[ContextManagement] | None = None
     truncation: Literal["auto", "disabled"] | None = None
-    metadata: dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]] | None = None
+    metadata: Metadata | None = None
     prompt: Raw = NULL
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
@@ -115,6 +128,16 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
         return prewarm or self.generate is False
 
     @property
+    def compact_threshold(self) -> int | None:
+        """Tokens of context beyond which the turn compacts it first."""
+        thresholds = [each.compact_threshold for each in self.context_management or () if each.compact_threshold]
+        return min(thresholds, default=None)
+
+    @property
+    def wants_encrypted_reasoning(self) -> bool:
+        return self.include is not None and "reasoning.encrypted_content" in self.include
+
+    @property
     def wants_logprobs(self) -> bool:
         return self.include is not None and "message.output_text.logprobs" in self.include
 
@@ -126,22 +149,36 @@ class CancelRequest(msgspec.Struct, frozen=True):
 
 
 class SteerRequest(msgspec.Struct, frozen=True):
-    """`response.steer`: user messages for a response that is running."""
+    """`response.steer`: user messages for a response that is running. Every field as it came: a wrong one is answered."""
 
-    previous_response_id: str
-    input: Raw
+    previous_response_id: Raw | UnsetType = UNSET
+    """The response to steer."""
+    input: Raw | UnsetType = UNSET
     stream_id: Raw | UnsetType = UNSET
+    """Not allowed: the response knows its lane."""
+
+
+class _SteerMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    role: Literal["user"]
+    content: str | list[Raw]
+    type: Literal["message"] = "message"
 
 
 _CREATE_DECODER: msgspec.json.Decoder[CreateRequest] = msgspec.json.Decoder(CreateRequest)
 _ITEMS_DECODER: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
+_STEER_MESSAGE_DECODER: msgspec.json.Decoder[_SteerMessage] = msgspec.json.Decoder(_SteerMessage)
 _STRING_DECODER: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 
 
 def decode_create(body: bytes | str) -> CreateRequest | ApiError:
     """Decodes a create body; a wrong one comes back as the error that names the field and what was expected."""
+    return decode_body(body, _CREATE_DECODER)
+
+
+def decode_body(body: bytes | str, decoder: msgspec.json.Decoder[_Body]) -> _Body | ApiError:
+    """The body as the decoder reads it, or the error that says what is wrong with it."""
     try:
-        return _CREATE_DECODER.decode(body)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
         return validation_error(error)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -180,6 +217,38 @@ def decode_items(raws: Sequence[Raw], name: str) -> tuple[Item, ...] | ApiError:
     return tuple(items)
 
 
+def decode_steer_input(raw: Raw) -> tuple[Item, ...] | ApiError:
+    """The user messages of a steer: a string, or messages that have nothing but `type`, `role` and `content`."""
+    items = decode_input(raw)
+    if isinstance(items, ApiError) or bytes(raw)[:1] != b"[":
+        return items if items else _empty_steer("input")
+    for index, item in enumerate(items):
+        refused = _check_steer_message(item, f"input[{index}]")
+        if refused is not None:
+            return refused
+    return items or _empty_steer("input")
+
+
+def _check_steer_message(item: Item, place: str) -> ApiError | None:
+    try:
+        message = _STEER_MESSAGE_DECODER.decode(item.raw)
+        parts = [] if isinstance(message.content, str) else [decode_part(part) for part in message.content]
+    except msgspec.ValidationError as error:
+        return validation_error(error, prefix=place)
+    if not parts and not isinstance(message.content, str):
+        return _empty_steer(f"{place}.content")
+    for index, part in enumerate(parts):
+        if not isinstance(part, InputText | InputImage | InputFile):
+            param = f"{place}.content[{index}]"
+            expected = "a part of type `input_text`, `input_image` or `input_file`"
+            return api_error("invalid_value", f"Expected {expected} at `{param}`.", param=param)
+    return None
+
+
+def _empty_steer(place: str) -> ApiError:
+    return api_error("invalid_value", f"Expected a string or a non-empty array at `{place}`.", param=place)
+
+
 class _ConversationObject(msgspec.Struct):
     id: str
 
@@ -201,7 +270,7 @@ def decode_conversation_id(raw: Raw) -> str | ApiError | None:
 def validation_error(error: msgspec.ValidationError, *, prefix: str = "") -> ApiError:
     """Turns msgspec's message (`Expected … - at `$.path``) into an error with the field's path as `param`."""
     text, _, path = str(error).partition(" - at `")
-    param = path.rstrip("`").removeprefix("$").removeprefix(".")
+    param = path.rstrip("`").rpartition("$")[2].removeprefix(".")  # of a wrong key: "key` in `$.metadata`"
     if prefix:
         param = prefix if not param else f"{prefix}{param}" if param.startswith("[") else f"{prefix}.{param}"
     where = f" at `{param}`" if param else ""

@@ -12,8 +12,11 @@ from landline.session.composer import Composer
 from landline.session.turn import Turn, TurnEnded
 from landline.wire.errors import api_error
 from landline.wire.events import encode_event
+from landline.wire.items import decode_item
 from landline.wire.model_events import (
     Accepted,
+    Compacted,
+    CompactionStarted,
     Failed,
     Finished,
     LogprobEntry,
@@ -224,3 +227,134 @@ def test_any_model_output_gives_whole_items_and_one_ending(
     assert [done[index] for index in range(len(added))] == events[-1]["response"]["output"]
     texts = "".join(each.text for batch in fed for each in batch if isinstance(each, TextDelta))
     assert texts == "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
+
+
+KEPT = decode_item(b'{"type":"message","role":"user","content":"kept"}')
+COMPACTED = Compacted("sealed", (KEPT,), frozenset((b"12345678",)))
+
+
+def test_compaction_is_announced_and_then_comes_whole() -> None:
+    events, ended = compose(
+        composer(),
+        [Accepted(), CompactionStarted()],
+        [UsageReported(100, 9, 40), COMPACTED],
+        [Accepted(), TextDelta("a"), UsageReported(20, 2, 10), Finished()],
+    )
+    assert types(events)[:6] == [
+        "created",
+        "in_progress",
+        "compaction.compacting",
+        "output_item.added",
+        "output_item.done",
+        "output_item.added",
+    ]
+    item = {"type": "compaction", "id": "cmp_0", "encrypted_content": "sealed"}
+    assert events[2] | {"item_id": "cmp_0", "output_index": 0} == events[2]
+    assert events[3]["item"] == events[4]["item"] == item
+    assert events[5]["output_index"] == 1
+    assert ended.output[0].opened == (KEPT,)
+    assert ended.output[0].covers == COMPACTED.covers
+    assert ended.history is not None
+    assert [each.type for each in ended.history.shown.all_items()] == ["message", "message"]
+
+
+def test_usage_of_a_compacting_turn_is_the_sum_and_its_context_the_last_pass() -> None:
+    _, ended = compose(
+        composer(),
+        [Accepted(), CompactionStarted(), UsageReported(100, 9, 40, 3, 1), COMPACTED],
+        [TextDelta("a"), UsageReported(20, 2, 10, 1, 1), Finished()],
+    )
+    usage = ended.response.usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (120, 11, 131)
+    assert (usage.input_tokens_details.cached_tokens, usage.input_tokens_details.cache_write_tokens) == (50, 2)
+    assert usage.output_tokens_details.reasoning_tokens == 4
+    assert ended.history is not None
+    assert ended.history.context_tokens == 22
+
+
+def test_context_behind_a_lone_compaction_is_not_known() -> None:
+    _, ended = compose(composer(), [Accepted(), CompactionStarted(), UsageReported(9, 9), COMPACTED, Finished()])
+    assert [item.type for item in ended.output] == ["compaction"]
+    assert ended.history is not None
+    assert ended.history.context_tokens is None
+
+
+def test_turn_that_breaks_while_it_compacts_leaves_no_item() -> None:
+    events, ended = compose(composer(), [Accepted(), CompactionStarted()], [Failed(api_error("model_error", "no"))])
+    assert types(events) == ["created", "in_progress", "compaction.compacting", "failed"]
+    assert ended.output == ()
+
+
+def test_open_responses_knows_no_compacting_event() -> None:
+    events, _ = compose(composer("open_responses"), [Accepted(), CompactionStarted(), COMPACTED, Finished()])
+    assert types(events) == ["created", "in_progress", "output_item.added", "output_item.done", "completed"]
+
+
+def sealing_composer(**fields: object) -> Composer:
+    request = decode_create(json.dumps({"model": "m", "input": "hi"} | fields))
+    assert isinstance(request, CreateRequest)
+    turn = Turn(response_id="resp_1", request=request, history=None, created_at=1.5)
+    return Composer(turn, model="m", new_id=lambda prefix: prefix, seal_reasoning=lambda data: f"<{data.decode()}>")
+
+
+def test_reasoning_is_sealed_when_the_client_asks_for_it() -> None:
+    batch: list[ModelEvent] = [Accepted(), ReasoningDelta("hm"), TextDelta("a"), Finished()]
+    _, sealed = compose(sealing_composer(include=["reasoning.encrypted_content"]), batch)
+    item = json.loads(sealed.output[0].raw)
+    assert item["content"] == [{"type": "reasoning_text", "text": "hm"}]
+    assert json.loads(item["encrypted_content"].strip("<>")) == item["content"]
+    _, plain = compose(sealing_composer(), batch)
+    assert "encrypted_content" not in json.loads(plain.output[0].raw)
+
+
+def test_reasoning_of_which_only_a_summary_is_known_has_nothing_to_seal() -> None:
+    made = sealing_composer(include=["reasoning.encrypted_content"])
+    _, ended = compose(made, [Accepted(), ReasoningSummaryDelta("hm"), Finished()])
+    assert "encrypted_content" not in json.loads(ended.output[0].raw)
+
+
+def test_queued_response_is_announced_as_such_and_begins_later() -> None:
+    made = composer(background=True)
+    queued = made.open_queued()
+    assert made.response.status == "queued"
+    begun = made.begin()
+    made.feed([TextDelta("a"), Finished()])
+    events = [json.loads(encode_event(event)) for event in [*queued, *begun, *made.close(2.5).events]]
+    assert types(events)[:3] == ["created", "queued", "in_progress"]
+    assert [event["response"]["status"] for event in events[:3]] == ["queued", "queued", "in_progress"]
+    assert [event["sequence_number"] for event in events[:3]] == [0, 1, 2]
+    assert events[-1]["response"]["status"] == "completed"
+
+
+def test_queued_warm_up_begins_without_a_word() -> None:
+    made = composer(background=True, prompt_cache_options={"prewarm": True})
+    made.open_queued()
+    assert made.begin() == []
+
+
+def test_cancelled_response_keeps_what_was_said_and_ends_the_stream_as_incomplete() -> None:
+    made = composer(background=True)
+    made.open_queued()
+    made.begin()
+    made.feed([TextDelta("half")])
+    made.cancel()
+    ended = made.close(2.5)
+    last = json.loads(encode_event(ended.events[-1]))
+    assert last["type"] == "response.incomplete"
+    assert last["response"]["status"] == "cancelled"
+    assert last["response"]["incomplete_details"] == {"reason": "cancelled"}
+    assert last["response"]["output"][0]["status"] == "incomplete"
+    assert ended.error is None
+
+
+def test_optional_keys_stand_there_only_when_the_request_set_them() -> None:
+    _, plain = compose(composer(), [Finished()])
+    encoded = json.loads(encode_event(plain.events[-1]))["response"]
+    assert not {"conversation", "prompt_cache_options", "prompt_cache_retention"} & set(encoded)
+    _, full = compose(
+        composer(prompt_cache_options={"mode": "explicit", "ttl": "30m"}, prompt_cache_retention="24h"), [Finished()]
+    )
+    echoed = json.loads(encode_event(full.events[-1]))["response"]
+    assert echoed["prompt_cache_options"] == {"mode": "explicit", "ttl": "30m"}
+    assert echoed["prompt_cache_retention"] == "24h"
