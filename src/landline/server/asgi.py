@@ -8,11 +8,14 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
+from landline.server.context import compact_window, count_input_tokens
+from landline.server.conversations import Conversations
 from landline.server.edge import Edge
 from landline.server.http import CreateEndpoint
-from landline.server.listings import Answer, list_models, read_model, report_health, report_readiness
+from landline.server.listings import Answer, describe_api, list_models, read_model, report_health, report_readiness
 from landline.server.replies import reply_error
 from landline.server.request_root import RequestRoot
+from landline.server.stored_responses import cancel_response, delete_response, list_input_items, retrieve_response
 from landline.server.websocket import SocketEndpoint
 from landline.wire.errors import api_error
 
@@ -28,9 +31,15 @@ def create_asgi(edge: Edge, *, lifespan: Lifespan | None = None) -> Starlette:
     socket = SocketEndpoint(edge)
     routes: list[BaseRoute] = [Route(path, create) for path in RESPONSES_PATHS]
     routes += [WebSocketRoute(path, socket) for path in RESPONSES_PATHS]
+    conversations = Conversations(edge)
     for prefix in ("/v1", ""):
+        routes.append(Route(f"{prefix}/openapi.json", Methods({"GET": describe_api})))
         routes.append(Route(f"{prefix}/models", Methods({"GET": list_models(edge)})))
         routes.append(Route(f"{prefix}/models/{{model_id:path}}", Methods({"GET": read_model(edge)})))
+        routes.append(Route(f"{prefix}/responses/compact", Methods({"POST": compact_window(edge)})))
+        routes.append(Route(f"{prefix}/responses/input_tokens", Methods({"POST": count_input_tokens(edge)})))
+        routes += _stored_routes(f"{prefix}/responses/{{response_id}}", edge)
+        routes += _conversation_routes(f"{prefix}/conversations", conversations)
     routes.append(Route("/health", Methods({"GET": report_health})))
     routes.append(Route("/ready", Methods({"GET": report_readiness(edge)})))
     app = Starlette(routes=routes, middleware=[Middleware(RequestRoot, edge=edge)], lifespan=lifespan)
@@ -39,16 +48,39 @@ def create_asgi(edge: Edge, *, lifespan: Lifespan | None = None) -> Starlette:
     return app
 
 
+def _stored_routes(path: str, edge: Edge) -> list[BaseRoute]:
+    """Must come after the fixed paths below `/responses`."""
+    one = Methods({"GET": retrieve_response(edge), "DELETE": delete_response(edge)})
+    return [
+        Route(path, one),
+        Route(f"{path}/cancel", Methods({"POST": cancel_response(edge)})),
+        Route(f"{path}/input_items", Methods({"GET": list_input_items(edge)})),
+    ]
+
+
+def _conversation_routes(path: str, conversations: Conversations) -> list[BaseRoute]:
+    each = f"{path}/{{conversation_id}}"
+    one = Methods({"GET": conversations.retrieve, "POST": conversations.update, "DELETE": conversations.delete})
+    items = Methods({"GET": conversations.list_items, "POST": conversations.add_items})
+    item = Methods({"GET": conversations.retrieve_item, "DELETE": conversations.delete_item})
+    return [
+        Route(path, Methods({"POST": conversations.create})),
+        Route(each, one),
+        Route(f"{each}/items", items),
+        Route(f"{each}/items/{{item_id}}", item),
+    ]
+
+
 class Methods:
     """One path's methods; another one is a 405 that names them."""
 
     def __init__(self, answers: Mapping[str, Answer]) -> None:
-        self._answers = answers
+        self.answers = answers
         self._allowed = ", ".join(answers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        answer = self._answers.get(method)
+        answer = self.answers.get(method)
         if answer is not None:
             return await answer(scope, receive, send)
         error = api_error(
