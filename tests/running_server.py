@@ -1,5 +1,6 @@
 """A real Landline in a process of its own, started by its command line, for end-to-end tests and benchmarks."""
 
+import os
 import queue
 import re
 import signal
@@ -19,8 +20,9 @@ _ADDRESS = re.compile(r"listens on http://127\.0\.0\.1:(\d+)")
 class RunningServer:
     """`landline serve --port 0` as a subprocess; a context manager.
 
-    `config` is the text of its `landline.toml`; None serves the embedded model without any. Ready when it printed the
-    address it listens on. Its output is kept in `log`.
+    `config` is the text of its `landline.toml`; None serves the embedded model without any. What it stores lies in
+    `folder`, so another one over the same folder finds it. Ready when it printed the address it listens on. Its output is
+    kept in `log`.
     """
 
     def __init__(self, config: str | None, folder: Path) -> None:
@@ -53,6 +55,7 @@ class RunningServer:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=self._folder,
+            env=os.environ | {"LANDLINE_DATA_DIR": str(self._folder / "data")},
         )
         threading.Thread(target=self._read_output, daemon=True).start()
         try:

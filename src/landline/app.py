@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import platformdirs
+import structlog
 from starlette.applications import Starlette
 
 from landline import config as settings
-from landline.config import Config, split_upstream
+from landline.config import Config, SealingSettings, StoreSettings, split_upstream
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.engine.catalog import resolve_model
 from landline.engine.settings import EngineSettings
@@ -22,13 +24,22 @@ from landline.server.drain import Drain
 from landline.server.edge import Edge, ModelInfo
 from landline.server.ids import new_id
 from landline.server.lifecycle import OnStarted, ServeSettings, serve
-from landline.stores.memory import MemoryStore
-from landline.stores.store import Store
+from landline.stores import is_claimed, make_store
+from landline.stores.events import EventLog
+from landline.stores.store import Store, StoreError
+from landline.turns.background import BackgroundTurns
 from landline.turns.runner import RunnerSettings, TurnRunner
+from landline.turns.sealing import Sealer, keep_key, split_keys
 from landline.upstream.embedded import EmbeddedTarget
 from landline.upstream.http import HttpTarget
 from landline.upstream.scripted import ScriptedTarget
 from landline.upstream.target import Target
+
+DATA_DIR_VARIABLE = "LANDLINE_DATA_DIR"
+_SWEEP_S = 3600.0
+"""How often what is over its time is deleted."""
+
+_log = structlog.stdlib.get_logger(__name__)
 
 _SettingsT = TypeVar("_SettingsT", bound=msgspec.Struct)
 
@@ -41,6 +52,8 @@ class App(msgspec.Struct, frozen=True, eq=False):
     drain: Drain
     targets: Mapping[str, Target]
     store: Store
+    runner: TurnRunner
+    background: BackgroundTurns
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncGenerator[None]:
@@ -54,6 +67,10 @@ class App(msgspec.Struct, frozen=True, eq=False):
             for target in self.targets.values():
                 stack.push_async_callback(target.close)
             await asyncio.gather(*(target.open() for target in self.targets.values()))
+            stack.push_async_callback(self.runner.close)
+            stack.push_async_callback(self.background.close)
+            sweeping = asyncio.create_task(_sweep_hourly(self.store))
+            stack.callback(sweeping.cancel)
             yield
 
 
@@ -62,10 +79,18 @@ def build_app(config: Config) -> App:
     targets = {name: _make_target(name, each) for name, each in config.targets.items()}
     router = _make_router(config, targets)
     runner_settings = RunnerSettings(event_names=config.server.event_names, keepalive_s=config.limits.keepalive_s)
-    store = MemoryStore()
+    store = _make_store(config.store)
+    sealer = _make_sealer(config.sealing)
+    runner = TurnRunner(router, store, new_id=new_id, settings=runner_settings, sealer=sealer)
+    log = EventLog(kept_s=config.background.events_kept_s)
+    background = BackgroundTurns(runner, log, config.background)
     drain = Drain()
+    drain.expired.subscribe(background.abort)
+    drain.work.append(background.wait_until_idle)
     edge = Edge(
-        runner=TurnRunner(router, store, new_id=new_id, settings=runner_settings),
+        runner=runner,
+        background=background,
+        store=store,
         list_models=_model_lister(router),
         list_troubles=lambda: [
             f"target {name!r} is not ready" for name, each in targets.items() if not each.is_ready()
@@ -76,7 +101,7 @@ def build_app(config: Config) -> App:
         clock=time.time,
         is_socket_enabled=config.server.sockets,
     )
-    return App(create_asgi(edge), drain, targets, store)
+    return App(create_asgi(edge), drain, targets, store, runner, background)
 
 
 def run_server(config: Config, *, on_started: OnStarted) -> int:
@@ -92,6 +117,46 @@ def run_server(config: Config, *, on_started: OnStarted) -> int:
         max_message_bytes=config.limits.max_frame_bytes,
     )
     return serve(app.asgi, app.drain, serve_settings, parts=app.opened(), on_started=on_started)
+
+
+def default_data_dir() -> Path:
+    """`LANDLINE_DATA_DIR`, else the user's data folder of this platform."""
+    chosen = os.environ.get(DATA_DIR_VARIABLE)
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("landline"))
+
+
+def _make_store(settings: StoreSettings) -> Store:
+    """The store that the settings name; the default one falls back to memory, so that a second server just works."""
+    retention_s = settings.retention_days * 24 * 3600
+    if settings.url is not None:
+        return make_store(settings.url, retention_s=retention_s)
+    path = default_data_dir() / "landline.db"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_free = not is_claimed(str(path))
+    except OSError:
+        is_free = False
+    if is_free:
+        return make_store(f"sqlite:///{path}", retention_s=retention_s)
+    _log.warning("store_in_memory", path=str(path), reason="another server uses the file, or it cannot be written")
+    return make_store("memory", retention_s=retention_s)
+
+
+def _make_sealer(settings: SealingSettings) -> Sealer:
+    if settings.keys_env is not None:
+        return Sealer(split_keys(os.environ[settings.keys_env]))
+    return Sealer([keep_key(default_data_dir() / "sealing.key")])
+
+
+async def _sweep_hourly(store: Store) -> None:
+    while True:
+        try:
+            swept = await store.sweep(time.time())
+            if swept:
+                _log.info("responses_expired", count=swept)
+        except StoreError:
+            _log.exception("sweep_failed")
+        await asyncio.sleep(_SWEEP_S)
 
 
 def _make_target(name: str, target: settings.TargetSettings) -> Target:

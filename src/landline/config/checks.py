@@ -9,16 +9,20 @@ from urllib.parse import urlsplit
 
 from landline.config.problems import Problem, did_you_mean, join_path
 from landline.config.settings import (
+    SQLITE_PREFIX,
     ChatCompletionsTarget,
     Config,
     EmbeddedTarget,
     ScriptedTarget,
+    SealingSettings,
     ServerSettings,
+    StoreSettings,
     TargetSettings,
     split_upstream,
 )
 from landline.engine.catalog import CATALOGUE
 from landline.engine.gguf import NotGgufError, read_gguf_head
+from landline.turns.sealing import split_keys
 from landline.upstream.script import ScriptError, load_script
 
 _TARGET_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -26,7 +30,8 @@ _TARGET_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 def check_config(config: Config, environment: Mapping[str, str]) -> list[Problem]:
     """Every disagreement inside a configuration that is well formed."""
-    problems = list(_check_server(config.server))
+    problems = [*_check_server(config.server), *_check_store(config.store)]
+    problems.extend(_check_sealing(config.sealing, environment))
     for name, target in config.targets.items():
         path = join_path("targets", name)
         if not _TARGET_NAME.fullmatch(name):
@@ -54,6 +59,38 @@ def _check_server(server: ServerSettings) -> Iterator[Problem]:
             "use `127.0.0.1` behind a proxy of yours that checks callers, or, if everybody who can reach this address "
             "may use every model, set `insecure_allow_public = true` in `[server]`",
         )
+
+
+def _check_store(store: StoreSettings) -> Iterator[Problem]:
+    """The URL itself is never shown: it may hold a password."""
+    url = store.url
+    if url is None or url == "memory":
+        return
+    file = url.removeprefix(SQLITE_PREFIX)
+    if url.startswith(("postgresql://", "postgres://")):
+        if not _has_valid_port(url):
+            yield Problem("store.url", "expected a port number after the host, or none")
+    elif file in ("", url):
+        yield Problem("store.url", "expected `sqlite:///PATH`, `postgresql://…` or `memory`")
+    elif not Path(file).parent.is_dir():
+        yield Problem("store.url", f"expected a folder, found none at {str(Path(file).parent)!r}")
+
+
+def _check_sealing(sealing: SealingSettings, environment: Mapping[str, str]) -> Iterator[Problem]:
+    """The keys themselves are never shown."""
+    if sealing.keys_env is None:
+        return
+    try:
+        split_keys(environment.get(sealing.keys_env, ""))
+    except ValueError as error:
+        yield Problem("sealing.keys_env", f"in the environment variable {sealing.keys_env!r}: {error}")
+
+
+def _has_valid_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def _check_target(path: str, target: TargetSettings, environment: Mapping[str, str]) -> Iterator[Problem]:

@@ -11,11 +11,13 @@ from landline.config.checks import check_config
 from landline.config.problems import Problem
 from landline.config.reading import read_config
 from landline.config.settings import (
+    SQLITE_PREFIX,
     ChatCompletionsTarget,
     Config,
     EmbeddedTarget,
     ModelSettings,
     ScriptedTarget,
+    StoreSettings,
     TargetSettings,
 )
 
@@ -76,7 +78,8 @@ def _override(config: Config, overrides: Overrides | None) -> Config:
 
 def _resolve_paths(config: Config, folder: Path) -> Config:
     """The configuration with paths taken relative to the file's folder, so that the working directory does not matter."""
-    return replace(config, targets={name: _resolve(target, folder) for name, target in config.targets.items()})
+    targets = {name: _resolve(target, folder) for name, target in config.targets.items()}
+    return replace(config, targets=targets, store=_resolve_store(config.store, folder))
 
 
 def _resolve(target: TargetSettings, folder: Path) -> TargetSettings:
@@ -89,6 +92,13 @@ def _resolve(target: TargetSettings, folder: Path) -> TargetSettings:
             return target
     given = {name: getattr(target, name) for name in names}
     return replace(target, **{name: _absolute(folder, path) for name, path in given.items() if path is not None})
+
+
+def _resolve_store(store: StoreSettings, folder: Path) -> StoreSettings:
+    path = store.url.removeprefix(SQLITE_PREFIX) if store.url is not None else ""
+    if not path or path == store.url:
+        return store
+    return replace(store, url=SQLITE_PREFIX + _absolute(folder, path))
 
 
 def _absolute(folder: Path, path: str) -> str:

@@ -11,6 +11,7 @@ from landline.config.describe import expectation, shown
 from landline.config.problems import Problem, did_you_mean, join_path
 from landline.config.settings import Config
 
+_SECTIONS = ("server", "limits", "store", "sealing", "background")
 LATER_DIALECTS = ("anthropic", "gemini", "responses")
 """Kinds of targets that are planned: naming one is answered as "not yet", not as a typing mistake."""
 
@@ -68,7 +69,7 @@ def _read_struct(cls: type[msgspec.Struct], value: object, path: str, problems: 
 
 def _hint(key: str, path: str, fields: Mapping[str, FieldInfo]) -> str:
     """Where the key belongs: in another section by that very name, or a near name in this one."""
-    elsewhere = [section for section in ("server", "limits") if section != path and key in _keys_of(section)]
+    elsewhere = [section for section in _SECTIONS if section != path and key in _keys_of(section)]
     return f"; it belongs in `[{elsewhere[0]}]`" if elsewhere else did_you_mean(key, fields)
 
 

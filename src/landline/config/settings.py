@@ -8,9 +8,13 @@ from landline.dialects.chat_completions.flags import ChatCompletionsFlags
 from landline.engine.settings import EngineSettings
 from landline.session.composer import EventNames
 from landline.session.limits import Limits, Seconds
+from landline.turns.background import BackgroundSettings
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+SQLITE_PREFIX = "sqlite:///"
+"""What a store's URL begins with that names a file."""
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,6 +82,25 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Targets that serve it: `"NAME"`, or `"NAME:MODEL"` where the upstream calls the model otherwise."""
 
 
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where responses with `store: true` and conversations are kept."""
+
+    url: Name | None = None
+    """`sqlite:///PATH` (relative to the file), `postgresql://USER:PASSWORD@HOST/DATABASE`, or `memory`, which forgets all
+    at the end of the process. Without it: a SQLite file in `LANDLINE_DATA_DIR` or the user's data folder."""
+    retention_days: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    """How long responses are kept. Conversations are kept until they are deleted."""
+
+
+class SealingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of what clients keep for the server: compactions and encrypted reasoning."""
+
+    keys_env: Name | None = None
+    """The environment variable that holds the keys, separated by commas, of 16 characters or more each: the first seals,
+    all open. Servers that share clients need the same ones. Without it: a random key in `LANDLINE_DATA_DIR` or the user's
+    data folder, made once."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -85,6 +108,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where the server listens and how it speaks."""
     limits: Limits = Limits()
     """What one connection may use."""
+    store: StoreSettings = StoreSettings()
+    """Where responses with `store: true` and conversations are kept."""
+    sealing: SealingSettings = SealingSettings()
+    """The keys of what clients keep for the server: compactions and encrypted reasoning."""
+    background: BackgroundSettings = BackgroundSettings()
+    """How many background responses there may be, and how long their events are kept."""
     targets: dict[str, TargetSettings] = {}
     """Upstreams by a name of your choice (letters, digits, `_` and `-`)."""
     models: dict[str, ModelSettings] = {}

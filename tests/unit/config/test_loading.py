@@ -255,3 +255,58 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     found = load_config(tmp_path / "latin.toml", {})
     assert isinstance(found, list)
     assert str(found[0]).startswith("not UTF-8 text")
+
+
+STORED = CHAT + "[store]\nurl = "
+
+
+def test_a_store_lies_beside_the_file(tmp_path: Path) -> None:
+    assert accepted(load(tmp_path, STORED + '"sqlite:///kept.db"')).store.url == f"sqlite:///{tmp_path}/kept.db"
+    assert accepted(load(tmp_path, STORED + f'"sqlite:///{tmp_path}/x.db"')).store.url == f"sqlite:///{tmp_path}/x.db"
+    for url in ("memory", "postgresql://me:secret@db.example:5432/landline"):
+        assert accepted(load(tmp_path, STORED + f'"{url}"')).store.url == url
+    assert accepted(load(tmp_path, CHAT)).store.url is None
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("mysql://me:secret@host/db", "expected `sqlite:///PATH`, `postgresql://…` or `memory`"),
+        ("sqlite:///", "expected `sqlite:///PATH`, `postgresql://…` or `memory`"),
+        ("kept.db", "expected `sqlite:///PATH`, `postgresql://…` or `memory`"),
+        ("postgresql://me:secret@host:port/db", "expected a port number after the host"),
+        ("sqlite:///nowhere/kept.db", "expected a folder, found none at"),
+    ],
+)
+def test_a_store_that_cannot_be_is_named_without_its_password(tmp_path: Path, url: str, expected: str) -> None:
+    (problem,) = problems(tmp_path, STORED + f'"{url}"')
+    assert problem.startswith(f"store.url: {expected}")
+    assert "secret" not in problem
+
+
+def test_limits_of_stored_and_background_responses_are_bounded(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path, CHAT + "[store]\nretention_days = -1\n[background]\nmax_running = 0\nevents_kept_s = 0\n"
+    )
+    assert found == [
+        "store.retention_days: expected a number, 0 or more, got -1",
+        "background.max_running: expected a whole number, 1 or more, got 0",
+        "background.events_kept_s: expected a number, 1 or more, got 0",
+    ]
+
+
+SEALED = CHAT + '[sealing]\nkeys_env = "SEALING_KEYS"\n'
+
+
+def test_sealing_keys_come_from_the_environment(tmp_path: Path) -> None:
+    keys = "a secret of enough characters,and another one of them"
+    assert accepted(load(tmp_path, SEALED, environment={"SEALING_KEYS": keys})).sealing.keys_env == "SEALING_KEYS"
+    assert accepted(load(tmp_path, CHAT)).sealing.keys_env is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"), [("", "expected at least one key"), ("too short", "expected keys of at least 16 characters")]
+)
+def test_wrong_sealing_keys_stop_the_start_and_are_not_shown(tmp_path: Path, keys: str, expected: str) -> None:
+    (problem,) = problems(tmp_path, SEALED, environment={"SEALING_KEYS": keys})
+    assert problem == f"sealing.keys_env: in the environment variable 'SEALING_KEYS': {expected}"
