@@ -99,6 +99,26 @@ async def test_steer_in_a_message_takes_effect_when_it_ends(
 
 
 @pytest.mark.client
+async def test_stored_successor_is_there_for_every_connection(landline: RunningServer, scripted: Script) -> None:
+    scenario = scripted(Answer("First.", pause_after=2), Answer("Second."), Answer("Third."))
+    async with connected(landline) as line:
+        target = await line.start(model=scenario.model, input="Go.")
+        await line.until("response.output_text.delta")
+        await line.steer(target, "Another way.")
+        scenario.release()
+        await line.until("response.completed")
+        successor = (await line.until("response.completed")).response.id
+    async with openai.AsyncOpenAI(base_url=landline.base_url, api_key="test-key", max_retries=0) as client:
+        items = (await client.responses.input_items.list(successor, order="asc")).data
+        third = await client.responses.create(model=scenario.model, input="More.", previous_response_id=successor)
+    assert [getattr(item, "role", None) for item in items][-1] == "user"
+    assert "Another way." in str(items[-1])
+    assert third.output_text == "Third."
+    scenario.assert_conversation()
+    assert len(scenario.received[-1].messages) == 5
+
+
+@pytest.mark.client
 async def test_steer_in_reasoning_stops_the_model_before_it_answers(landline: RunningServer, scripted: Script) -> None:
     scenario = scripted(
         Answer("Never said.", reasoning="Let me think about it.", pause_after=2, delta_chars=64), Answer("Steered.")

@@ -160,6 +160,30 @@ async def test_response_cancel_stops_the_turn_at_the_runner():
     assert (last["type"], last["response"]["incomplete_details"]) == ("response.incomplete", {"reason": "cancelled"})
 
 
+async def test_steer_is_answered_by_the_runner_and_its_successor_started():
+    steered = asyncio.Event()
+
+    async def script(turn):
+        composer = composed(turn)
+        yield TurnProgressed(composer.open())
+        if turn.request.previous_response_id is None:
+            await steered.wait()
+            [(_, answer)] = edge.runner.steer_answers
+            yield TurnProgressed(composer.answer_steers([answer]))
+        composer.feed([Finished()])
+        yield composer.close(time.time())
+
+    async with running_edge(script) as edge, connect(edge.socket_url) as line:
+        edge.runner.on_steer = steered.set
+        await line.send(create_frame())
+        response_id = json.loads(await line.recv())["response"]["id"]
+        await line.send(json.dumps({"type": "response.steer", "previous_response_id": response_id, "input": "x"}))
+        assert "response.steer.accepted" in [event["type"] for event in await read_turn(line)]
+        successor = (await read_turn(line))[-1]["response"]
+    assert [target for target, _ in edge.runner.steer_answers] == [response_id]
+    assert (successor["previous_response_id"], successor["status"]) == (response_id, "completed")
+
+
 @pytest.mark.parametrize(("leave", "code"), [("close", 1000), ("cut", 1006)])
 async def test_a_turn_is_aborted_when_its_client_goes_away(leave, code):
     with capture_logs() as logs:

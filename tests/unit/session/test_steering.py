@@ -1,10 +1,12 @@
 """Steering by example: what is taken, when it takes effect, what is said about it."""
 
+import json
 from typing import Any
 
 import pytest
 
 from landline.session.steering import MAX_PENDING_STEERS
+from landline.session.turn import AnswerSteer, SendFrames
 from landline.wire.errors import api_error
 from landline.wire.model_events import (
     Failed,
@@ -388,6 +390,14 @@ def test_pending_steers_are_bounded_in_bytes_over_the_connection() -> None:
     assert line.steer(second, "x" * 1500)["error"]["code"] == "too_many_pending_steers"
     line.send(type="response.cancel", response_id=first)
     assert line.steer(second, "x" * 1500)["type"] == "response.steer.accepted"
+
+
+def test_answers_that_nobody_reads_pile_up_where_the_edge_counts_them() -> None:
+    line = SteeredLine(max_queued_bytes=3000)
+    target = line.created()
+    frame = json.dumps({"type": "response.steer", "previous_response_id": target, "input": [{"text": "x" * 1000}]})
+    kinds = [type(command) for _ in range(8) for command in line.session.receive_frame(frame, 0.0)]
+    assert kinds == [AnswerSteer] * 4 + [SendFrames] * 4
 
 
 def test_closed_connection_says_nothing_of_its_steers() -> None:
