@@ -1,4 +1,4 @@
-"""The small read-only endpoints: models, health, readiness."""
+"""The small read-only endpoints: models, health, readiness, the API's description."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,6 +6,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from landline.server.edge import Edge
+from landline.server.openapi import encoded_document
 from landline.server.replies import reply_error, reply_json
 from landline.wire.errors import api_error, error_body
 
@@ -39,6 +40,11 @@ def read_model(edge: Edge) -> Answer:
 async def report_health(scope: Scope, receive: Receive, send: Send) -> None:
     """`GET /health`: the process is up."""
     await reply_json(scope, send, 200, b'{"status":"ok"}')
+
+
+async def describe_api(scope: Scope, receive: Receive, send: Send) -> None:
+    """`GET /v1/openapi.json`."""
+    await reply_json(scope, send, 200, encoded_document())
 
 
 def report_readiness(edge: Edge) -> Answer:
