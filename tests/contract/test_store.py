@@ -137,6 +137,14 @@ async def test_deleted_response_is_gone_but_its_descendants_keep_their_history(s
     assert ids(await store.load_history(TENANT, "d")) == [f"{name}.{end}" for name in "abcd" for end in ("in", "out")]
 
 
+async def test_fork_keeps_its_history_when_the_other_branch_and_the_fork_point_go(store: Store) -> None:
+    await _chain(store, "a", "b", "c")
+    await save(store, new_response("d", parent="b"))
+    for name in ("c", "b", "a"):
+        await store.delete_response(TENANT, name)
+    assert ids(await store.load_history(TENANT, "d")) == ["a.in", "a.out", "b.in", "b.out", "d.in", "d.out"]
+
+
 async def test_response_deleted_while_it_runs_stays_deleted(store: Store) -> None:
     await store.begin_response(new_response("a"))
     await store.delete_response(TENANT, "a")

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import asyncpg
@@ -42,7 +43,7 @@ class Database(Protocol):
         ...
 
     async def write(self, work: Callable[[Connection], _Result]) -> _Result:
-        """Runs `work` in one transaction, to its end even if the caller is cancelled meanwhile.
+        """Runs `work` in one transaction. If the caller is cancelled meanwhile, that waits until the end of it.
 
         `work` may run more than once, each time on a clean slate.
         """
@@ -59,20 +60,29 @@ class SqliteDatabase:
         self._reading = create_engine(url, hide_parameters=True, pool_size=_READERS, isolation_level="AUTOCOMMIT")
         self._writer = ThreadPoolExecutor(1, "sqlite-write")
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-read")
+        self._is_closed = False
         _prepare(self._writing)
         _prepare(self._reading)
         event.listen(self._writing, "begin", _begin_writing)
 
     async def read(self, work: Callable[[Connection], _Result]) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        return await self._run(self._readers, partial(self._read, work))
 
     async def write(self, work: Callable[[Connection], _Result]) -> _Result:
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, self._write, work))
+        return await _completed(self._run(self._writer, partial(self._write, work)))
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._dispose)
-        self._readers.shutdown(wait=False)
-        self._writer.shutdown(wait=False)
+        if not self._is_closed:
+            disposing = self._run(self._writer, self._dispose)
+            self._is_closed = True
+            await disposing
+            self._readers.shutdown(wait=False)
+            self._writer.shutdown(wait=False)
+
+    def _run(self, threads: ThreadPoolExecutor, work: Callable[[], _Result]) -> asyncio.Future[_Result]:
+        if self._is_closed:
+            raise StoreError("the store is closed")
+        return asyncio.get_running_loop().run_in_executor(threads, work)
 
     def _read(self, work: Callable[[Connection], _Result]) -> _Result:
         with store_errors("reading"), self._reading.connect() as connection:
@@ -95,6 +105,7 @@ class PostgresqlDatabase:
             url, hide_parameters=True, connect_args={"server_settings": _POSTGRESQL_SETTINGS}
         )
         self._reading = self._writing.execution_options(isolation_level="AUTOCOMMIT")
+        self._is_closed = False
 
     async def read(self, work: Callable[[Connection], _Result]) -> _Result:
         with store_errors("reading"):
@@ -104,14 +115,16 @@ class PostgresqlDatabase:
             return await self._read(work)
 
     async def write(self, work: Callable[[Connection], _Result]) -> _Result:
-        return await asyncio.shield(asyncio.ensure_future(self._write(work)))
+        return await _completed(asyncio.ensure_future(self._write(work)))
 
     async def close(self) -> None:
+        self._is_closed = True
         with store_errors("closing the database"):
             await self._writing.dispose()
 
     async def hold(self) -> AsyncConnection:
         """A connection to keep, for a lock that lives as long as it does."""
+        self._check_open()
         with store_errors("connecting"):
             return await self._writing.connect()
 
@@ -134,6 +147,7 @@ class PostgresqlDatabase:
             await connection.close()
 
     async def _read(self, work: Callable[[Connection], _Result]) -> _Result:
+        self._check_open()
         async with self._reading.connect() as connection:
             with _worth_repeating():
                 return await connection.run_sync(work)
@@ -146,9 +160,14 @@ class PostgresqlDatabase:
             return await self._attempt(work)
 
     async def _attempt(self, work: Callable[[Connection], _Result]) -> _Result:
+        self._check_open()
         async with self._writing.begin() as connection:
             with _worth_repeating():  # what fails in the commit, behind this, may have been done
                 return await connection.run_sync(work)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise StoreError("the store is closed")
 
 
 class _TryAgainError(Exception):
@@ -162,6 +181,16 @@ def _worth_repeating() -> Generator[None]:
     except DBAPIError as error:
         if error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _TRANSIENT_CODES:
             raise _TryAgainError(str(error)) from error
+        raise
+
+
+async def _completed(writing: asyncio.Future[_Result]) -> _Result:
+    """The result. A cancelled caller goes on only when nothing is being written any more: what it does next may build
+    on what was."""
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait({writing})
         raise
 
 
