@@ -1,4 +1,4 @@
-"""Writes the reference pages that are made from the code: settings, errors, commands. Run it by `make docs`.
+"""Writes the reference pages that are made from the code: the API, settings, errors, commands. Run it by `make docs`.
 
 tests/unit/test_docs.py fails when a page differs from what this makes, so the pages cannot lie.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import typer.main
+from api_page import api_page, cell
 
 from landline.cli import app
 from landline.cli.agent import make_agent
@@ -20,9 +21,12 @@ from landline.config.settings import (
     EmbeddedTarget,
     ModelSettings,
     ScriptedTarget,
+    SealingSettings,
     ServerSettings,
+    StoreSettings,
 )
 from landline.session.limits import Limits
+from landline.turns.background import BackgroundSettings
 from landline.wire.errors import ERROR_RULES, ErrorRule
 
 HERE = Path(__file__).resolve().parent
@@ -31,6 +35,9 @@ MADE = "<!-- Made from the code by `make docs`; edits are overwritten. -->\n"
 SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[server]", ServerSettings),
     ("[limits]", Limits),
+    ("[store]", StoreSettings),
+    ("[sealing]", SealingSettings),
+    ("[background]", BackgroundSettings),
     ('[targets.NAME] with dialect = "embedded"', EmbeddedTarget),
     ('[targets.NAME] with dialect = "chat_completions"', ChatCompletionsTarget),
     ('[targets.NAME] with dialect = "scripted"', ScriptedTarget),
@@ -40,7 +47,12 @@ SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
 
 def pages() -> dict[str, str]:
     """Every made page: file name in this folder → text."""
-    return {"configuration.md": configuration_page(), "errors.md": errors_page(), "commands.md": commands_page()}
+    return {
+        "api.md": MADE + "\n" + api_page(settings_table(Limits)),
+        "configuration.md": configuration_page(),
+        "errors.md": errors_page(),
+        "commands.md": commands_page(),
+    }
 
 
 def main() -> None:
@@ -154,11 +166,6 @@ def parameter_row(parameter: Any) -> str:
     return f"| {spelled} | {default} | {variable} | {cell(parameter.help or '')} |"
 
 
-def cell(text: str) -> str:
-    """The text on one line of a table."""
-    return " ".join(text.split()).replace("|", "\\|")
-
-
 CONFIGURATION_INTRODUCTION = """# Configuration
 
 `landline serve` needs no configuration. With `--config FILE`, or `LANDLINE_CONFIG` in the environment, it reads a TOML
@@ -179,8 +186,9 @@ targets = ["fake"]                      # a target, or "target:name-upstream"
 ```
 
 The environment stands above the file, and the command line above both: `LANDLINE_HOST` and `--host` for `server.host`,
-`LANDLINE_PORT` and `--port` for `server.port`. `LANDLINE_CACHE_DIR` says where fetched models are kept. Paths in a file
-are relative to the folder that the file is in.
+`LANDLINE_PORT` and `--port` for `server.port`. `LANDLINE_CACHE_DIR` says where fetched models are kept,
+`LANDLINE_DATA_DIR` where responses are stored when `[store]` names no place, and the key when `[sealing]` names none.
+Paths in a file are relative to the folder that the file is in.
 
 A wrong setting stops the start; the message names the key's path, what was expected and what came.
 """
