@@ -20,7 +20,9 @@ RETAINED_MAX_BYTES = 64 * 1024
 """Room for user messages: a quarter of the history, but within these: some 1,000 and 16,000 tokens."""
 SUMMARY_MIN_TOKENS = 512
 SUMMARY_MAX_TOKENS = 4096
-"""Room for the summary: a quarter of the history's tokens, at four bytes a token, but within these."""
+"""Room for the summary: an eighth of the history's tokens, at four bytes a token, but within these."""
+BYTES_PER_TOKEN = 4
+"""To set room aside and to decide where nobody can count; never for a count that is told."""
 SUMMARY_ID = "landline_summary"
 """Marks the summary among the items that a compaction opens to."""
 
@@ -78,18 +80,25 @@ class Opened(msgspec.Struct, frozen=True):
     covers: frozenset[bytes]
 
 
-def plan_compaction(history: Link, *, keeps_newest: bool) -> Plan:
-    """How a lineage is compacted. `keeps_newest` leaves its newest step as it is: the turn will go on from there."""
+def plan_compaction(history: Link, *, keeps_newest: bool, threshold_tokens: int | None = None) -> Plan:
+    """How a lineage is compacted. `keeps_newest` leaves its newest step as it is: the turn will go on from there.
+
+    With a threshold, summary and kept user messages get a quarter of it each at most: else the next turn would be over it.
+    """
     shown = history.shown.all_items()
     start = _newest_step(shown) if keeps_newest else len(shown)
     head, newest = shown[:start], shown[start:]
     budget_bytes = min(max(history.shown.size_bytes // 4, RETAINED_MIN_BYTES), RETAINED_MAX_BYTES)
+    summary_tokens = min(max(history.shown.size_bytes // 32, SUMMARY_MIN_TOKENS), SUMMARY_MAX_TOKENS)
+    if threshold_tokens is not None:
+        budget_bytes = min(budget_bytes, threshold_tokens * BYTES_PER_TOKEN // 4)
+        summary_tokens = min(summary_tokens, max(threshold_tokens // 4, 1))
     return Plan(
         head=_first_items(history.shown, start) if _has_news(head) or not keeps_newest else None,
         before=(*_without_repeats(each for each in head if _is_standing(each)), *_recent_messages(head, budget_bytes)),
         after=(*_open_calls(head), *newest),
         covers=_covers(history),
-        summary_tokens=min(max(history.shown.size_bytes // 16, SUMMARY_MIN_TOKENS), SUMMARY_MAX_TOKENS),
+        summary_tokens=summary_tokens,
     )
 
 

@@ -220,8 +220,8 @@ class OpenCompaction:
 
     def announce(self, events: list[ServerEvent], output_index: int) -> None:
         if self._stamp.event_names == "openai":
-            place = {"item_id": self._id, "output_index": output_index}
-            events.append(wire.CompactionCompacting(**place, **self._stamp.next()))
+            stamp = self._stamp.next()
+            events.append(wire.CompactionCompacting(item_id=self._id, output_index=output_index, **stamp))
 
     def finish(self, events: list[ServerEvent], output_index: int, compacted: Compacted) -> Item:
         raw = _raw(OutputCompaction(self._id, compacted.encrypted_content))

@@ -13,7 +13,7 @@ def drop_oldest(history: Link) -> Link | None:
     """The conversation, as a model reads it, without its oldest part; None if nothing more may go.
 
     What stays in any case: developer and system messages, tool lists, and what the client said last. A call goes
-    together with its output.
+    together with its output, one that waits for its output stays.
     """
     items = history.shown.all_items()
     groups = _droppable_groups(items)
@@ -37,7 +37,12 @@ def _droppable_groups(items: Sequence[Item]) -> list[list[int]]:
     for place, item in enumerate(items):
         if not is_kept_kind(item) or item.role == "user":
             groups.setdefault(item.call_id or place, []).append(place)
-    return [group for group in groups.values() if group[-1] < newest]
+    return [group for group in groups.values() if group[-1] < newest and not _is_open_call(items, group)]
+
+
+def _is_open_call(items: Sequence[Item], group: Sequence[int]) -> bool:
+    """Whether the output of the call is still to come."""
+    return items[group[-1]].call_id is not None and items[group[-1]].type.endswith("_call")
 
 
 def _newest_words(items: Sequence[Item]) -> int:

@@ -1,8 +1,9 @@
 """Canonical items: rewriting by clients is invisible, a changed character is not."""
 
+import msgspec
 import pytest
 
-from landline.wire.canonical import canonical
+from landline.wire.canonical import canonical, item_digest
 from landline.wire.items import decode_item
 
 
@@ -27,6 +28,10 @@ from landline.wire.items import decode_item
         (
             b'{"type":"reasoning","id":"rs_1","summary":[],"content":[]}',
             b'{"type":"reasoning","summary":[],"encrypted_content":null}',
+        ),
+        (
+            b'{"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"a"}],"encrypted_content":"x"}',
+            b'{"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"a"}]}',
         ),
     ],
 )
@@ -55,3 +60,10 @@ def test_played_back_item_is_the_same(ours: bytes, played_back: bytes) -> None:
 )
 def test_changed_item_is_another(left: bytes, right: bytes) -> None:
     assert canonical(decode_item(left)) != canonical(decode_item(right))
+
+
+def test_sealed_reasoning_means_what_it_opens_to() -> None:
+    plain = decode_item(b'{"type":"reasoning","content":[{"type":"reasoning_text","text":"a"}]}')
+    sealed = decode_item(b'{"type":"reasoning","summary":[],"encrypted_content":"x"}')
+    assert canonical(msgspec.structs.replace(sealed, opened=(plain,))) == canonical(plain) != canonical(sealed)
+    assert item_digest(plain) == item_digest(msgspec.structs.replace(plain, id="rs_1"))

@@ -1,7 +1,7 @@
 """How servers that speak chat completions count a prompt without running it: with their own template and tokenizer."""
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.dialect import CountRequest
 
@@ -15,14 +15,14 @@ def count_requests(body: bytes) -> list[CountRequest]:
     ]
 
 
-class _Shape(msgspec.Struct, omit_defaults=True):
+class _Shape(msgspec.Struct):
     """What vLLM's `TokenizeChatRequest` takes of a chat request (0.11: model, messages, tools, template arguments)."""
 
     model: str
     messages: Raw
-    tools: Raw | None = None
-    chat_template: str | None = None
-    chat_template_kwargs: Raw | None = None
+    tools: Raw | UnsetType = UNSET
+    chat_template: Raw | UnsetType = UNSET
+    chat_template_kwargs: Raw | UnsetType = UNSET
 
 
 class _LlamaServerCount(msgspec.Struct):

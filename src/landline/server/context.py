@@ -1,0 +1,114 @@
+"""`POST /v1/responses/compact` and `/input_tokens`: questions about a context. Nothing is stored."""
+
+from contextlib import aclosing
+from functools import partial
+from typing import assert_never
+
+import msgspec
+from msgspec import Raw
+from starlette.types import Receive, Scope, Send
+
+from landline.server.bodies import ClientGoneError, read_body
+from landline.server.edge import Edge
+from landline.server.exchange import answer_while_wanted
+from landline.server.listings import Answer
+from landline.server.replies import reply_error, reply_json
+from landline.session.admission import admit
+from landline.session.compaction import retained_messages
+from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused
+from landline.wire.context import CompactedWindow, InputTokens, retained_message
+from landline.wire.errors import ApiError, api_error
+from landline.wire.requests import CreateRequest, decode_create, is_null
+
+
+def compact_window(edge: Edge) -> Answer:
+    """`POST /v1/responses/compact`: the conversation given, as the window to go on with."""
+
+    async def answer(turn: Turn, scope: Scope, send: Send) -> None:
+        async with aclosing(edge.runner.run(turn)) as updates:
+            async for update in updates:
+                match update:
+                    case TurnProgressed():
+                        pass
+                    case TurnRefused(error):
+                        return await reply_error(scope, send, error)
+                    case TurnEnded():
+                        window = update.error or _window(update, edge)
+                        if isinstance(window, ApiError):
+                            return await reply_error(scope, send, window)
+                        return await reply_json(scope, send, 200, msgspec.json.encode(window))
+                    case _:
+                        assert_never(update)
+        raise RuntimeError("the turn ended without a last update")
+
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        turn = await _read_turn(edge, scope, receive)
+        if isinstance(turn, ApiError):
+            return await reply_error(scope, send, turn)
+        if turn is not None:
+            turn = msgspec.structs.replace(turn, is_compaction=True)
+            await answer_while_wanted(partial(answer, turn, scope), receive, send, edge.drain)
+        return None
+
+    return endpoint
+
+
+def count_input_tokens(edge: Edge) -> Answer:
+    """`POST /v1/responses/input_tokens`: how many tokens the model would read for this request."""
+
+    async def answer(turn: Turn, scope: Scope, send: Send) -> None:
+        count = await edge.runner.count_tokens(turn)
+        if isinstance(count, ApiError):
+            return await reply_error(scope, send, count)
+        return await reply_json(scope, send, 200, msgspec.json.encode(InputTokens(count)))
+
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        turn = await _read_turn(edge, scope, receive, may_have_conversation=True)
+        if isinstance(turn, ApiError):
+            return await reply_error(scope, send, turn)
+        if turn is not None:
+            await answer_while_wanted(partial(answer, turn, scope), receive, send, edge.drain)
+        return None
+
+    return endpoint
+
+
+async def _read_turn(
+    edge: Edge, scope: Scope, receive: Receive, *, may_have_conversation: bool = False
+) -> Turn | ApiError | None:
+    """The turn that the body describes; None if its client is gone."""
+    try:
+        body = await read_body(scope, receive, max_bytes=edge.limits.max_frame_bytes)
+    except ClientGoneError:
+        return None
+    request = body if isinstance(body, ApiError) else decode_create(body)
+    if isinstance(request, ApiError):
+        return request
+    if not may_have_conversation and not is_null(request.conversation):
+        message = "Expected `input` or `previous_response_id`: a conversation is not compacted here."
+        return api_error("unsupported_parameter", message, param="conversation")
+    request = _only_reading(request, keeps_conversation=may_have_conversation)
+    now, response_id = edge.clock(), edge.new_id("resp")
+    return admit(request, response_id=response_id, now=now, tenant=edge.tenant_of(scope))
+
+
+def _only_reading(request: CreateRequest, *, keeps_conversation: bool) -> CreateRequest:
+    """The request without what concerns an answer, its delivery or its storage."""
+    is_stored = None if keeps_conversation and not is_null(request.conversation) else False
+    return msgspec.structs.replace(
+        request, store=is_stored, stream=None, background=None, generate=None, context_management=None, metadata=None
+    )
+
+
+def _window(ended: TurnEnded, edge: Edge) -> CompactedWindow | ApiError:
+    usage = ended.response.usage
+    if ended.response.status != "completed" or usage is None:
+        return api_error("server_error", "The compaction was stopped before it was complete.")
+    [compaction] = ended.output
+    messages = [retained_message(item, item_id=edge.new_id("msg")) for item in retained_messages(compaction)]
+    return CompactedWindow(
+        id=ended.response.id,
+        created_at=ended.response.created_at,
+        output=[*messages, Raw(compaction.raw)],
+        usage=usage,
+    )
