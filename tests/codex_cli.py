@@ -3,8 +3,10 @@
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from node_clients import CLIENTS_FOLDER, NODE, require_node_clients
@@ -38,14 +40,25 @@ class CodexRun:
 
 
 def run_codex(
-    prompt: str, *, base_url: str, model: str, home: Path, work_folder: Path, websockets: bool = True, like: str = ""
+    prompt: str,
+    *,
+    base_url: str,
+    model: str,
+    home: Path,
+    work_folder: Path,
+    websockets: bool = True,
+    like: str = "",
+    provider_name: str = "landline",
+    settings: Mapping[str, int] = MappingProxyType({}),
 ) -> CodexRun:
-    """One `codex exec` of one prompt. `like` gives the model name the abilities of a built-in model."""
+    """One `codex exec` of one prompt. `like` gives the model name the abilities of a built-in model; the provider name
+    "OpenAI" switches remote compaction on; `settings` are more lines of its configuration."""
     require_node_clients()
     home.mkdir(parents=True)
     environment = {**os.environ, "CODEX_HOME": str(home), "LANDLINE_TEST_KEY": "test-key", "HOME": str(home)}
     catalog = _write_catalog(home, like, model, environment) if like else ""
-    (home / "config.toml").write_text(_config(base_url, model, websockets, catalog))
+    lines = "\n".join(f"{name} = {value}" for name, value in settings.items())
+    (home / "config.toml").write_text(lines + _config(base_url, model, websockets, catalog, provider_name))
     command = ["exec", "--json", "--skip-git-repo-check", "--sandbox", "danger-full-access", "-C", str(work_folder)]
     done = subprocess.run(
         [*_CODEX, *command, prompt],
@@ -61,14 +74,14 @@ def run_codex(
     return CodexRun(done.returncode, events, done.stderr)
 
 
-def _config(base_url: str, model: str, websockets: bool, catalog: str) -> str:
+def _config(base_url: str, model: str, websockets: bool, catalog: str, provider_name: str) -> str:
     return f"""
 model = {json.dumps(model)}
 model_provider = "landline"
 {f"model_catalog_json = {json.dumps(catalog)}" if catalog else ""}
 
 [model_providers.landline]
-name = "landline"
+name = {json.dumps(provider_name)}
 base_url = {json.dumps(base_url)}
 wire_api = "responses"
 env_key = "LANDLINE_TEST_KEY"

@@ -28,6 +28,11 @@ def validate_response(response: dict[str, Any]) -> None:
     _validate("ResponseResource", _without_quirks(response))
 
 
+def validate_compacted_window(window: dict[str, Any]) -> None:
+    """Fails unless the object is a whole `CompactResource`."""
+    _validate("CompactResource", window)
+
+
 def validate_event(event: dict[str, Any]) -> None:
     """Fails unless the event is one of the 24 streaming events of the schema and holds to its own."""
     name = _event_schemas().get(event["type"])
