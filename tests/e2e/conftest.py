@@ -5,7 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from fake_chat_server import FakeChatServer, Script
+from postgres_server import postgres
 from running_server import RunningServer
+
+__all__ = ["postgres"]
 
 _LOG_TAIL_CHARS = 6000
 

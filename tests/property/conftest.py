@@ -1,0 +1,13 @@
+"""One scripted upstream for all walks."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from fake_chat_server import FakeChatServer
+
+
+@pytest.fixture(scope="session")
+def shared_fake() -> Iterator[FakeChatServer]:
+    with FakeChatServer() as server:
+        yield server
