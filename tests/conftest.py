@@ -1,0 +1,18 @@
+"""What holds for every test."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Servers that name no data folder keep their database and their key in a temporary one."""
+    before = os.environ.get("LANDLINE_DATA_DIR")
+    os.environ["LANDLINE_DATA_DIR"] = str(tmp_path_factory.mktemp("data"))
+    yield
+    if before is None:
+        del os.environ["LANDLINE_DATA_DIR"]
+    else:
+        os.environ["LANDLINE_DATA_DIR"] = before
