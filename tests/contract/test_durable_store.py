@@ -7,10 +7,11 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from landline.stores import make_store
+from landline.stores import is_claimed, make_store
 from landline.stores.store import Conversation, Store, StoreError
 from postgres_server import PostgresServer
 from store_writer import WRITERS, write_until_killed
@@ -128,6 +129,16 @@ async def test_sqlite_file_serves_one_process(new_url: Callable[[str], str]) -> 
     await second.open()
     assert ids(await second.load_history(TENANT, "a")) == ["a.in", "a.out"]
     await second.close()
+
+
+async def test_file_that_is_no_database_is_a_store_error_and_is_let_go(new_url: Callable[[str], str]) -> None:
+    url = new_url("sqlite")
+    path = Path(url.removeprefix("sqlite:///"))
+    path.write_bytes(b"no database " * 100)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="not a database"):
+            await make_store(url).open()
+    assert not is_claimed(str(path))
 
 
 async def test_sqlite_folder_that_is_missing_is_a_store_error(new_url: Callable[[str], str]) -> None:

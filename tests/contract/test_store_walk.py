@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from landline.stores import make_store
-from landline.stores.sql.database import PostgresqlDatabase, SqliteDatabase, parse_url
+from landline.stores.sql.database import parse_url
+from landline.stores.sql.postgresql import PostgresqlDatabase
+from landline.stores.sql.sqlite import SqliteDatabase
 from landline.stores.sql.tables import items as item_rows
 from landline.stores.sql.tables import links, trunks
 from landline.stores.sql.tables import paths as path_rows

@@ -20,6 +20,6 @@ def make_store(url: str, *, retention_s: float = DEFAULT_RETENTION_S) -> Store:
 
 def is_claimed(path: str) -> bool:
     """Whether a SQLite file cannot be used now: another server has it, or nothing can be written beside it."""
-    from landline.stores.sql.ownership import is_claimed  # noqa: PLC0415 - as above
+    from landline.stores.sql.sqlite import is_claimed  # noqa: PLC0415 - as above
 
     return is_claimed(path)

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from landline.stores.paging import cut_page
 from landline.stores.sql import conversations, responses
-from landline.stores.sql.database import Database, PostgresqlDatabase, SqliteDatabase, parse_url
+from landline.stores.sql.database import Database, Ownership, parse_url
 from landline.stores.sql.lineages import load_history, load_items
 from landline.stores.sql.migrate import migrate
-from landline.stores.sql.ownership import FileOwnership, Ownership, SharedOwnership
+from landline.stores.sql.sqlite import FileOwnership, SqliteDatabase
 from landline.stores.store import (
     DEFAULT_RETENTION_S,
     Conversation,
@@ -17,6 +17,7 @@ from landline.stores.store import (
     Page,
     StoredHistory,
     StoredResponse,
+    StoreError,
 )
 from landline.wire.items import Item
 from landline.wire.responses import ResponseStatus
@@ -34,13 +35,22 @@ class SqlStore:
             self._database = database = SqliteDatabase(parsed)
             self._ownership = FileOwnership(database, parsed.database)
         else:
+            from landline.stores.sql.postgresql import (  # noqa: PLC0415 - its driver takes 0.2 s to import
+                PostgresqlDatabase,
+                SharedOwnership,
+            )
+
             self._database = database = PostgresqlDatabase(parsed)
             self._ownership = SharedOwnership(database)
 
     async def open(self) -> None:
         await self._ownership.claim()
-        await self._database.write(migrate)
-        await self._ownership.begin()
+        try:
+            await self._database.write(migrate)
+            await self._ownership.begin()
+        except StoreError:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         await self._database.close()

@@ -1,0 +1,142 @@
+"""SQLite: one file, one process."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+from landline.stores.sql.database import completed, store_errors
+from landline.stores.sql.responses import interrupt
+from landline.stores.store import StoreError
+
+_Result = TypeVar("_Result")
+
+_READERS = 2
+"""Threads that read; one more writes. Reads are short and share the processor with the event loop."""
+_BUSY_TIMEOUT_MS = 5000
+"""How long SQLite waits for a lock that another program (a backup, a shell) holds."""
+_SOLE_OWNER = 1
+
+
+class SqliteDatabase:
+    """A SQLite file: one thread writes, a few read."""
+
+    def __init__(self, url: URL) -> None:
+        self._writing = create_engine(url, hide_parameters=True, pool_size=1, max_overflow=0)
+        self._reading = create_engine(url, hide_parameters=True, pool_size=_READERS, isolation_level="AUTOCOMMIT")
+        self._writer = ThreadPoolExecutor(1, "sqlite-write")
+        self._readers = ThreadPoolExecutor(_READERS, "sqlite-read")
+        self._is_closed = False
+        _prepare(self._writing)
+        _prepare(self._reading)
+        event.listen(self._writing, "begin", _begin_writing)
+
+    async def read(self, work: Callable[[Connection], _Result]) -> _Result:
+        return await self._run(self._readers, partial(self._read, work))
+
+    async def write(self, work: Callable[[Connection], _Result]) -> _Result:
+        return await completed(self._run(self._writer, partial(self._write, work)))
+
+    async def close(self) -> None:
+        if not self._is_closed:
+            disposing = self._run(self._writer, self._dispose)
+            self._is_closed = True
+            await disposing
+            self._readers.shutdown(wait=False)
+            self._writer.shutdown(wait=False)
+
+    def _run(self, threads: ThreadPoolExecutor, work: Callable[[], _Result]) -> asyncio.Future[_Result]:
+        if self._is_closed:
+            raise StoreError("the store is closed")
+        return asyncio.get_running_loop().run_in_executor(threads, work)
+
+    def _read(self, work: Callable[[Connection], _Result]) -> _Result:
+        with store_errors("reading", sqlite3.Error), self._reading.connect() as connection:
+            return work(connection)
+
+    def _write(self, work: Callable[[Connection], _Result]) -> _Result:
+        with store_errors("writing", sqlite3.Error), self._writing.begin() as connection:
+            return work(connection)
+
+    def _dispose(self) -> None:
+        self._reading.dispose()
+        self._writing.dispose()
+
+
+class FileOwnership:
+    """A SQLite file belongs to one process at a time, which holds an exclusive lock on a file beside it.
+
+    The lock is SQLite's own, on an empty database: it works wherever SQLite does and dies with the process.
+    """
+
+    def __init__(self, database: SqliteDatabase, path: str) -> None:
+        self.number = _SOLE_OWNER
+        self._database = database
+        self._path = Path(f"{path}.lock")
+        self._lock: sqlite3.Connection | None = None
+
+    async def claim(self) -> None:
+        """Raises `StoreError` when another process has the file."""
+        try:
+            self._lock = _lock_file(self._path)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"{str(self._path)!r} cannot be locked ({error}). One process at a time may use a SQLite store: stop "
+                "the other one, name another file, or use PostgreSQL."
+            ) from error
+
+    async def begin(self) -> None:
+        """Nobody else lives here, so whatever runs was interrupted."""
+        await self._database.write(lambda connection: interrupt(connection, None))
+
+    async def keep(self) -> None:
+        """A file lock is not lost while the process lives."""
+
+    async def interrupt_dead(self) -> None:
+        """There are no other processes."""
+
+    async def release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def is_claimed(path: str) -> bool:
+    """Whether a SQLite file cannot be claimed now: another process has it, or nothing can be written beside it."""
+    try:
+        _lock_file(Path(f"{path}.lock")).close()
+    except sqlite3.Error:
+        return True
+    return False
+
+
+def _lock_file(path: Path) -> sqlite3.Connection:
+    """The lock, as long as the connection lives. Raises sqlite3.Error when it cannot be had."""
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _: object) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.isolation_level = None  # the driver begins no transaction of its own
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(
+            "PRAGMA synchronous = NORMAL"
+        )  # a killed process loses nothing: the system has what was written
+        connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_writing(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # a reader that becomes a writer may be refused
