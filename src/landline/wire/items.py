@@ -5,10 +5,10 @@ they need it. Nothing unknown is lost, because nothing is re-encoded.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw
 
 from landline.wire.tools import check_tool, nested_error
 
@@ -27,6 +27,10 @@ class Item(msgspec.Struct, frozen=True):
     """What a sealed item (compaction, encrypted reasoning) says: the items that stand for it towards a model."""
     covers: frozenset[bytes] = frozenset()
     """Of an opened compaction: the messages and tool lists that it stands for, by `item_digest`."""
+
+
+CallId = Annotated[str, Meta(min_length=1)]
+"""What ties an output to its call; upstreams refuse an empty one."""
 
 
 class InputText(msgspec.Struct, frozen=True, tag="input_text"):
@@ -88,26 +92,26 @@ class Message(msgspec.Struct, frozen=True, tag="message"):
 
 
 class FunctionCall(msgspec.Struct, frozen=True, tag="function_call"):
-    call_id: str
+    call_id: CallId
     name: str
     arguments: str
     namespace: str | None = None
 
 
 class FunctionCallOutput(msgspec.Struct, frozen=True, tag="function_call_output"):
-    call_id: str
+    call_id: CallId
     output: str | list[Raw]
 
 
 class CustomToolCall(msgspec.Struct, frozen=True, tag="custom_tool_call"):
-    call_id: str
+    call_id: CallId
     name: str
     input: str
     namespace: str | None = None
 
 
 class CustomToolCallOutput(msgspec.Struct, frozen=True, tag="custom_tool_call_output"):
-    call_id: str
+    call_id: CallId
     output: str | list[Raw]
 
 

@@ -51,6 +51,7 @@ def test_additional_tools_keep_their_tools() -> None:
     ("raw", "path"),
     [
         (b'{"type":"function_call","call_id":1,"name":"f","arguments":"{}"}', "$.call_id"),
+        (b'{"type":"function_call_output","call_id":"","output":""}', "$.call_id"),
         (b'{"role":"user","content":7}', "$.content"),
         (b'{"type":7}', "$.type"),
         (b'{"id":"x"}', "type"),
