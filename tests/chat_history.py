@@ -63,8 +63,10 @@ def build(
 
 
 def messages(*links: Sequence[Item], **options: Any) -> list[dict[str, Any]]:
-    """The messages of that request."""
+    """The messages of that request; none if it is refused because nothing can be said."""
     body = build(*links, **options)
+    if isinstance(body, ApiError) and body.code == "missing_required_parameter":
+        return []
     assert isinstance(body, dict), body
     return body["messages"]
 

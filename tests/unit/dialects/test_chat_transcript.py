@@ -247,6 +247,14 @@ def test_item_of_an_unknown_kind_is_told_as_its_json() -> None:
     assert '"text": "?"' in told[0]["content"]
 
 
+def test_an_input_of_which_nothing_can_be_said_is_refused() -> None:
+    search: Item = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    refused = error([search])
+    assert (refused.code, refused.param) == ("missing_required_parameter", "input")
+    assert messages([search], instructions="Go on.") == [{"role": "system", "content": "Go on."}]
+    assert messages([search], generate=False) == []
+
+
 def test_refusals_are_said_as_text() -> None:
     refused: Item = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I cannot."}]}
     assert messages([refused]) == [{"role": "assistant", "content": "I cannot."}]

@@ -15,7 +15,7 @@ from landline.dialects.chat_completions.tools import ToolSet, read_tools
 from landline.dialects.chat_completions.transcript import Transcript, close_transcript, extend_transcript
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
 from landline.session.lineage import Link
-from landline.wire.errors import ApiError
+from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
 
 PATH = "/chat/completions"
@@ -57,6 +57,9 @@ class ChatCompletions:
         messages = self._messages(prompt, tool_set.renamed, overrides)
         if isinstance(messages, ApiError):
             return messages
+        if not messages and prompt.history is not None and not prompt.request.is_warm_up:
+            message = "Expected `input` to hold something that this model can read: it would be asked with no message."
+            return api_error("missing_required_parameter", message, param="input")
         body = b"".join((_encode(members)[:-1], b',"messages":[', *messages, b"]}"))
         return UpstreamRequest(path=PATH, body=body, headers=self._headers(prompt))
 
