@@ -25,7 +25,9 @@ _NEEDED = ("initdb", "pg_ctl")
 class PostgresServer:
     """A running server that trusts everyone who can reach its loopback port."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_durable: bool = False) -> None:
+        """Unless it is durable, the server does not wait for its disk."""
+        self._fsync = "on" if is_durable else "off"
         self._programs = _find_programs()
         self._folder = Path(tempfile.mkdtemp(prefix="landline-postgres-"))
         self._numbers = itertools.count()
@@ -38,7 +40,7 @@ class PostgresServer:
         self.start()
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync={self._fsync} -c max_connections=200"
         log = str(self._folder / "log")
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-o", options, "-l", log, "-w", "start")
 

@@ -133,12 +133,16 @@ async def test_sqlite_file_serves_one_process(new_url: Callable[[str], str]) -> 
 
 async def test_file_that_is_no_database_is_a_store_error_and_is_let_go(new_url: Callable[[str], str]) -> None:
     url = new_url("sqlite")
-    path = Path(url.removeprefix("sqlite:///"))
-    path.write_bytes(b"no database " * 100)
+    path = url.removeprefix("sqlite:///")
+    _spoil(Path(path))
     for _ in range(2):
         with pytest.raises(StoreError, match="not a database"):
             await make_store(url).open()
-    assert not is_claimed(str(path))
+    assert not is_claimed(path)
+
+
+def _spoil(path: Path) -> None:
+    path.write_bytes(b"no database " * 100)
 
 
 async def test_sqlite_folder_that_is_missing_is_a_store_error(new_url: Callable[[str], str]) -> None:

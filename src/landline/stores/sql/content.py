@@ -1,11 +1,10 @@
-"""Items as the bytes of a column, written so that a whole lineage is decoded in one go.
+"""Items as bytes that can be joined, so that a whole lineage is decoded in one go.
 
 MessagePack, because it holds an item's JSON as it is; the JSON is not parsed again, it was checked when it came in.
 """
 
 import struct
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -22,19 +21,17 @@ class _SavedItem(msgspec.Struct, omit_defaults=True):
     call_id: str | None = None
 
 
-NO_ITEMS = b"\x90"
-"""An empty array."""
-
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER: msgspec.msgpack.Decoder[list[list[Item]]] = msgspec.msgpack.Decoder(list[list[Item]])
+_DECODER: msgspec.msgpack.Decoder[list[Item]] = msgspec.msgpack.Decoder(list[Item])
 
 
 def pack(items: Sequence[Item]) -> bytes:
-    """One array of items."""
-    return _ENCODER.encode([_SavedItem(item.raw, item.type, item.id, item.role, item.call_id) for item in items])
+    """The items, one behind another."""
+    saved = (_SavedItem(item.raw, item.type, item.id, item.role, item.call_id) for item in items)
+    return b"".join([_ENCODER.encode(each) for each in saved])
 
 
-def unpack(arrays: Sequence[bytes]) -> list[Item]:
-    """The items of several packed values, one behind another."""
-    header = b"\xdd" + struct.pack(">I", len(arrays))  # MessagePack's array of that many elements
-    return list(chain.from_iterable(_DECODER.decode(b"".join([header, *arrays]))))
+def unpack(count: int, pieces: Iterable[bytes]) -> list[Item]:
+    """So many items, which lie packed in these pieces."""
+    header = b"\xdd" + struct.pack(">I", count)  # MessagePack's array of that many elements
+    return _DECODER.decode(b"".join([header, *pieces]))

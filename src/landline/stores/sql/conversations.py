@@ -185,9 +185,9 @@ def _without(
     connection: Connection, tenant: str, ranges: Sequence[tuple[int, int]], key: int, item_id: str
 ) -> list[tuple[int, int]]:
     """The ranges with one link replaced by a copy that lacks the item."""
-    query = select(links.c.input, links.c.output).where(links.c.key == key)
-    row = connection.execute(query).one()
-    kept = [item for item in unpack([row.input, row.output]) if item.id != item_id]
+    query = select(links.c["count"], links.c.content).where(links.c.key == key)
+    count, content = connection.execute(query).one()
+    kept = [item for item in unpack(count, [content]) if item.id != item_id]
     replacement: list[tuple[int, int]] = []
     if kept:
         copy = new_trunk(connection)

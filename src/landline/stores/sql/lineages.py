@@ -9,27 +9,33 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
+    LargeBinary,
     Select,
     Table,
     bindparam,
+    cast,
     insert,
     literal,
     select,
+    type_coerce,
     union_all,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import NullType
 
 from landline.session.lineage import extend
-from landline.stores.sql.content import NO_ITEMS, pack, unpack
+from landline.stores.sql.content import pack, unpack
 from landline.stores.sql.tables import TRUNK_SIZE, items, links, paths, trunks
 from landline.stores.store import StoredHistory
 from landline.wire.items import Item
 
-LineageQuery = Select[int, int, bytes, bytes]
+LineageQuery = Select[int, int, int, bytes]
 
 _OWN_SEQ = 2**31 - 1
 """A trunk's own links come behind all its paths."""
+_AS_IT_COMES: Any = NullType()
+"""The type of bytes that are left as the driver gives them: SQLAlchemy would make bytes of each value again."""
 
 
 def trunk_of(key: int) -> int:
@@ -43,7 +49,7 @@ def first_key(key: int) -> int:
 
 
 def lineage_query(head: Select[int]) -> LineageQuery:
-    """The links of the lineage that ends with the link whose key `head` selects, as `seq`, key, input, output.
+    """The links of the lineage that ends with the link whose key `head` selects, as `seq`, key, count, content.
 
     They come in any order: to sort them, the database would move all content once more. No rows mean no such head.
     """
@@ -52,7 +58,8 @@ def lineage_query(head: Select[int]) -> LineageQuery:
     own = select(literal(_OWN_SEQ).label("seq"), (key - key % TRUNK_SIZE).label("low"), key.label("high"))
     before = select(paths.c.seq, paths.c.low, paths.c.high).join(tip, paths.c.trunk == key // TRUNK_SIZE)
     ranges = union_all(own, before).subquery("ranges")
-    return select(ranges.c.seq, links.c.key, links.c.input, links.c.output).join(
+    content = type_coerce(links.c.content, _AS_IT_COMES)
+    return select(ranges.c.seq, links.c.key, links.c["count"], content).join(
         ranges, links.c.key.between(ranges.c.low, ranges.c.high)
     )
 
@@ -60,7 +67,7 @@ def lineage_query(head: Select[int]) -> LineageQuery:
 def load_items(connection: Connection, query: LineageQuery, parameters: dict[str, str]) -> list[Item] | None:
     """The items of a lineage; None when its head is not there."""
     rows = sorted(connection.execute(query, parameters), key=itemgetter(0, 1))
-    return unpack([half for _, _, taken, given in rows for half in (taken, given)]) if rows else None
+    return unpack(sum([row[2] for row in rows]), [row[3] for row in rows]) if rows else None
 
 
 def load_history(connection: Connection, query: LineageQuery, parameters: dict[str, str]) -> StoredHistory | None:
@@ -122,7 +129,7 @@ def insert_link(
 def save_output(connection: Connection, key: int, tenant: str, output: Sequence[Item]) -> None:
     """Gives a response's link its output."""
     if output:
-        connection.execute(_SET_OUTPUT, {"at_key": key, "new_output": pack(output)})
+        connection.execute(_ADD_OUTPUT, {"at_key": key, "more_count": len(output), "more_content": pack(output)})
         _index(connection, tenant, key, output)
 
 
@@ -133,7 +140,8 @@ def _claim(connection: Connection, key: int, content: Sequence[Item]) -> bool:
 
 
 def _link_row(key: int, content: Sequence[Item]) -> dict[str, int | bytes]:
-    return {"key": key, "input": pack(content), "output": NO_ITEMS}
+    count = len(content)
+    return {"key": key, "input_count": count, "count": count, "content": pack(content)}
 
 
 def _index(connection: Connection, tenant: str, key: int, content: Sequence[Item]) -> None:
@@ -154,4 +162,11 @@ def _insert_or_ignore(table: Table) -> dict[str, Any]:
 
 _INSERT_ITEMS = _insert_or_ignore(items)
 _CLAIM_LINK = {name: statement.returning(links.c.key) for name, statement in _insert_or_ignore(links).items()}
-_SET_OUTPUT = update(links).where(links.c.key == bindparam("at_key")).values(output=bindparam("new_output"))
+_ADD_OUTPUT = (
+    update(links)
+    .where(links.c.key == bindparam("at_key"))
+    .values(
+        count=links.c["count"] + bindparam("more_count"),
+        content=cast(links.c.content.concat(bindparam("more_content", type_=LargeBinary)), LargeBinary),
+    )
+)

@@ -39,7 +39,7 @@ _FINISH = (
     .returning(responses.c.key, responses.c.conversation_id)
 )
 _DELETE = delete(responses).where(_IS).returning(responses.c.key)
-_LOAD_INPUT = select(links.c.input).join(responses, responses.c.key == links.c.key).where(_IS)
+_LOAD_LINK = select(links).join(responses, responses.c.key == links.c.key).where(_IS)
 
 
 def identify(tenant: str, response_id: str) -> dict[str, str]:
@@ -162,22 +162,22 @@ def load(connection: Connection, tenant: str, response_id: str) -> StoredRespons
 
 
 def list_input(connection: Connection, tenant: str, response_id: str, page: Page) -> ItemPage | None:
-    content = connection.execute(_LOAD_INPUT, identify(tenant, response_id)).scalar()
-    return None if content is None else cut_page(unpack([content]), page)
+    row = connection.execute(_LOAD_LINK, identify(tenant, response_id)).first()
+    return None if row is None else cut_page(unpack(row[2], [row[3]])[: row.input_count], page)
 
 
 def find_items(connection: Connection, tenant: str, item_ids: Sequence[str]) -> dict[str, Item]:
     if not item_ids:
         return {}
     query = (
-        select(links.c.input, links.c.output)
+        select(links.c["count"], links.c.content)
         .join(links, links.c.key == items.c.key)
         .where(items.c.tenant == tenant, items.c.item_id.in_(set(item_ids)))
         .order_by(items.c.key)
     )
     found: dict[str, Item] = {}
-    for taken, given in connection.execute(query):
-        for item in unpack([taken, given]):
+    for count, content in connection.execute(query):
+        for item in unpack(count, [content]):
             if item.id is not None and item.id in item_ids:
                 found[item.id] = item
     return found

@@ -20,6 +20,8 @@ _READERS = 2
 """Threads that read; one more writes. Reads are short and share the processor with the event loop."""
 _BUSY_TIMEOUT_MS = 5000
 """How long SQLite waits for a lock that another program (a backup, a shell) holds."""
+_CACHE_KB = 16 * 1024
+"""Pages that each connection keeps; the default of 2 MB is ten long conversations."""
 _SOLE_OWNER = 1
 
 
@@ -136,6 +138,7 @@ def _prepare(engine: Engine) -> None:
             "PRAGMA synchronous = NORMAL"
         )  # a killed process loses nothing: the system has what was written
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
 
 
 def _begin_writing(connection: Any) -> None:

@@ -63,10 +63,12 @@ links = Table(
     "links",
     metadata,
     Column("key", _ROW_NUMBER, primary_key=True, autoincrement=False),
-    Column("input", LargeBinary, nullable=False),
-    Column("output", LargeBinary, nullable=False),
+    Column("input_count", Integer, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
 )
-"""Items as `content.pack` writes them. Items that were added to a conversation count as input."""
+"""`count` items as `content.pack` writes them. The first `input_count` are a response's input, or were added to a
+conversation; the others are the response's output."""
 
 responses = Table(
     "responses",

@@ -26,8 +26,9 @@ def upgrade() -> None:
     op.create_table(
         "links",
         sa.Column("key", _ROW_NUMBER, primary_key=True, autoincrement=False),
-        sa.Column("input", sa.LargeBinary, nullable=False),
-        sa.Column("output", sa.LargeBinary, nullable=False),
+        sa.Column("input_count", sa.Integer, nullable=False),
+        sa.Column("count", sa.Integer, nullable=False),
+        sa.Column("content", sa.LargeBinary, nullable=False),
     )
     op.create_table(
         "responses",
