@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from landline.stores import is_claimed, make_store
 from landline.stores.store import Conversation, Store, StoreError
@@ -82,6 +84,29 @@ async def test_lock_without_a_response_is_freed_when_its_process_dies(durable_ur
     second = await _opened(durable_url)
     assert await second.lock_conversation(TENANT, "conv", "r") == "locked"
     await second.close()
+
+
+async def test_one_query_loads_a_history_of_any_shape(durable_url: str) -> None:
+    store = await _opened(durable_url)
+    parent: str | None = None
+    for number in range(20):  # every other turn is a fork
+        await save(store, new_response(f"r{number}", parent=parent))
+        if number % 2:
+            await save(store, new_response(f"other{number}", parent=parent))
+            parent = f"other{number}"
+        else:
+            parent = f"r{number}"
+    statements: list[str] = []
+
+    def count(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    event.listen(Engine, "before_cursor_execute", count)
+    history = await store.load_history(TENANT, "other19")
+    event.remove(Engine, "before_cursor_execute", count)
+    assert len(ids(history) or []) == 40
+    assert len(statements) == 1
+    await store.close()
 
 
 async def test_failed_transaction_leaves_nothing(durable_url: str) -> None:
