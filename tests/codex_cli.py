@@ -60,8 +60,19 @@ def run_codex(
     lines = "\n".join(f"{name} = {value}" for name, value in settings.items())
     (home / "config.toml").write_text(lines + _config(base_url, model, websockets, catalog, provider_name))
     command = ["exec", "--json", "--skip-git-repo-check", "--sandbox", "danger-full-access", "-C", str(work_folder)]
+    return _run([*command, prompt], environment, work_folder)
+
+
+def resume_codex(prompt: str, *, home: Path, work_folder: Path) -> CodexRun:
+    """Goes on with the newest thread of that home, in a new process."""
+    environment = {**os.environ, "CODEX_HOME": str(home), "LANDLINE_TEST_KEY": "test-key", "HOME": str(home)}
+    command = ["exec", "resume", "--last", "--json", "--skip-git-repo-check"]
+    return _run([*command, "--dangerously-bypass-approvals-and-sandbox", prompt], environment, work_folder)
+
+
+def _run(arguments: list[str], environment: Mapping[str, str], work_folder: Path) -> CodexRun:
     done = subprocess.run(
-        [*_CODEX, *command, prompt],
+        [*_CODEX, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

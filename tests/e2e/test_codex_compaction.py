@@ -9,7 +9,7 @@ import pytest
 from byte_relay import ByteRelay, client_messages
 from chat_scenario import Received, Scenario
 from chat_script import Answer, call
-from codex_cli import CodexRun, run_codex
+from codex_cli import CodexRun, resume_codex, run_codex
 from fake_chat_server import Script
 from running_server import RunningServer
 
@@ -69,6 +69,32 @@ def test_local_compaction_is_a_turn_like_any_other(landline: RunningServer, scri
     assert model.summaries >= 1, run.report
     assert not any("compaction" in " ".join(_types(frame)) for frame in _frames(relay))
     assert SUMMARY in json.dumps(scenario.received[-1].messages)
+    assert [each.refused for each in scenario.received if each.refused] == []
+
+
+def test_compacted_thread_is_resumed_by_another_process(
+    landline: RunningServer, scripted: Script, tmp_path: Path
+) -> None:
+    model = Working()
+    scenario = scripted.choosing(model.answer)
+    home, work_folder = tmp_path / "home", tmp_path / "work"
+    work_folder.mkdir()
+    first = run_codex(
+        "Do what is to be done.",
+        base_url=landline.base_url,
+        model=scenario.model,
+        home=home,
+        work_folder=work_folder,
+        provider_name="OpenAI",
+        settings={"model_auto_compact_token_limit": LIMIT_TOKENS},
+    )
+    assert first.answer == "All done.", first.report
+    asked = len(scenario.received)
+    resumed = resume_codex("And what did you do?", home=home, work_folder=work_folder)
+    assert resumed.answer == "All done.", resumed.report
+    newest = [each for each in scenario.received[asked:] if "And what did you do?" in json.dumps(each.messages[-1])]
+    assert newest, resumed.report
+    assert SUMMARY in json.dumps(newest[-1].messages)
     assert [each.refused for each in scenario.received if each.refused] == []
 
 
