@@ -77,7 +77,8 @@ def _find_programs() -> Path:
     found = _look_for_programs()
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
         print("installing PostgreSQL: apt-get install -y postgresql")
-        subprocess.run(["apt-get", "install", "-y", "-q", "postgresql"], check=False, stdout=subprocess.DEVNULL)
+        for step in (["update", "-q"], ["install", "-y", "-q", "postgresql"]):
+            subprocess.run(["apt-get", *step], check=False, stdout=subprocess.DEVNULL)
         found = _look_for_programs()
     if found is None:
         pytest.fail(_MISSING)

@@ -150,6 +150,41 @@ def test_compacted_window_is_shorter_and_goes_on(client: openai.OpenAI, model: s
     assert response.status in ("completed", "incomplete")
 
 
+def test_trigger_and_threshold_compact_inside_the_chain(client: openai.OpenAI) -> None:
+    """On the embedded model this is tested apart, with a conversation that fits its context."""
+    first = client.responses.create(**_short(SCRIPTED), input="Remember the word lighthouse.")
+    trigger: Any = [{"type": "compaction_trigger"}]
+    second = client.responses.create(model=SCRIPTED, temperature=0, input=trigger, previous_response_id=first.id)
+    assert [item.type for item in second.output] == ["compaction"]
+    third = client.responses.create(**_short(SCRIPTED), input="Go on.", previous_response_id=second.id)
+    management: Any = [{"type": "compaction", "compact_threshold": 10}]
+    fourth = client.responses.create(
+        model=SCRIPTED,
+        temperature=0,
+        input="And on.",
+        previous_response_id=third.id,
+        context_management=management,
+    )
+    assert [item.type for item in fourth.output] == ["compaction", "message"]
+    fifth = client.responses.create(**_short(SCRIPTED), input="And on.", previous_response_id=fourth.id)
+    assert fifth.status in ("completed", "incomplete")
+
+
+def test_stored_response_is_steered(client: openai.OpenAI) -> None:
+    with client.responses.connect() as line:
+        settings: Any = {"model": EMBEDDED, "temperature": 0, "max_output_tokens": 100}
+        line.response.create(**settings, input="Tell a story about a lighthouse.")
+        target = next(event for event in line if event.type == "response.created").response.id
+        line.response.steer(previous_response_id=target, input="Make it short.")
+        accepted = next(event for event in line if event.type.startswith("response.steer"))
+        assert accepted.type == "response.steer.accepted"
+        successor = next(event for event in line if event.type == "response.created").response
+        final = next(event for event in line if event.type in TERMINAL).response
+    assert successor.previous_response_id == target
+    assert client.responses.retrieve(target).status in ("completed", "incomplete")
+    assert client.responses.retrieve(final.id).output == final.output
+
+
 def test_tokens_are_counted_as_the_model_counts_them(client: openai.OpenAI, model: str) -> None:
     counted = client.responses.input_tokens.count(model=model, input="How many tokens is this?")
     response = client.responses.create(**_short(model), input="How many tokens is this?")
