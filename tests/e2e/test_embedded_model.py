@@ -73,13 +73,14 @@ async def test_stream_ends_at_the_token_limit_as_incomplete(client: openai.Async
 
 async def test_second_turn_of_an_unstored_chain_reuses_the_first(client: openai.AsyncOpenAI, model: str) -> None:
     async with client.responses.connect() as connection:
-        first = await _turn(connection, model=model, store=False, input=STORY, max_output_tokens=24)
+        first = await _turn(connection, model=model, store=False, input=STORY, temperature=0, max_output_tokens=24)
         second = await _turn(
             connection,
             model=model,
             store=False,
             input="And then?",
             previous_response_id=first.id,
+            temperature=0,
             max_output_tokens=24,
         )
     assert first.usage.total_tokens > 200

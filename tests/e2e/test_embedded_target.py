@@ -187,7 +187,9 @@ async def test_an_answer_that_could_go_on_for_ever_comes_to_an_end(target: Embed
 
 
 async def test_a_json_object_answer_parses(target: EmbeddedTarget) -> None:
-    heard = await ask(target, start(user("Describe a cat as JSON.")), text={"format": {"type": "json_object"}})
+    heard = await ask(
+        target, start(user("Describe a cat as JSON.")), temperature=0, text={"format": {"type": "json_object"}}
+    )
     assert heard.end == Finished()
     assert isinstance(json.loads(heard.text), dict)
 
