@@ -46,6 +46,8 @@ class WordTarget:
         """Released when a turn reaches the model."""
         self.permits = asyncio.Semaphore(0)
 
+    compacts = False
+
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...

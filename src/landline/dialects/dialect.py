@@ -25,6 +25,14 @@ class Prompt(msgspec.Struct, frozen=True):
     """Our id of the response that the turn makes."""
     affinity_key: str | None = None
     """Names the lane or conversation to routers behind the target."""
+    tenant: str = ""
+    """Whose turn it is; no state of a target may cross from one tenant to another."""
+    line_id: str | None = None
+    """The client's connection, if it is one that stays."""
+    body: bytes | str = b""
+    """The create as the client sent it; b"" for a turn that no client sent. `request` says what counts where they differ."""
+    is_compaction: bool = False
+    """Whether the turn's one output is to be a compaction of its history; only for upstreams that make their own."""
 
     @property
     def tool_items(self) -> Sequence[Item]:
@@ -38,6 +46,8 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     body: bytes
     headers: dict[str, str]
     method: str = "POST"
+    notes: tuple[str, ...] = ()
+    """What of the conversation could not be said to this upstream, for the log: kinds and counts, never content."""
 
 
 class CountRequest(msgspec.Struct, frozen=True):
@@ -69,6 +79,11 @@ class Dialect(Protocol):
     @property
     def prefills_warm_up(self) -> bool:
         """Whether a warm-up is worth a request to this upstream; if not, it is answered without one."""
+        ...
+
+    @property
+    def compacts(self) -> bool:
+        """Whether this upstream compacts conversations itself, and reads the compactions that it made."""
         ...
 
     def build_request(self, prompt: Prompt) -> UpstreamRequest | ApiError:

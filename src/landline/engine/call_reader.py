@@ -22,8 +22,10 @@ from landline.wire.model_events import (
     Finished,
     ModelEvent,
     ReasoningDelta,
+    ReasoningSigned,
     ReasoningSummaryDelta,
     RefusalDelta,
+    Relayed,
     TextDelta,
     ToolCallDelta,
     ToolCallEnded,
@@ -89,6 +91,8 @@ class CallReader:
                     | RefusalDelta()
                     | ReasoningDelta()
                     | ReasoningSummaryDelta()
+                    | ReasoningSigned()
+                    | Relayed()
                     | ToolCallDelta()
                     | ToolCallEnded()
                     | CompactionStarted()

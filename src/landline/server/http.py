@@ -16,7 +16,7 @@ from landline.server.sse_stream import stream_records, stream_turn
 from landline.session.admission import admit
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.wire.errors import ApiError
-from landline.wire.requests import CreateRequest, decode_create
+from landline.wire.requests import decode_create
 
 
 class CreateEndpoint:
@@ -30,17 +30,19 @@ class CreateEndpoint:
             body = await read_body(scope, receive, max_bytes=self._edge.limits.max_frame_bytes)
         except ClientGoneError:
             return
-        turn = body if isinstance(body, ApiError) else self._admit(decode_create(body), self._edge.tenant_of(scope))
+        turn = body if isinstance(body, ApiError) else self._admit(body, self._edge.tenant_of(scope))
         if isinstance(turn, ApiError):
             await reply_error(scope, send, turn)
             return
         answer = self._answer_queued if turn.request.background is True else self._answer
         await answer_while_wanted(partial(answer, turn, scope), receive, send, self._edge.drain)
 
-    def _admit(self, request: CreateRequest | ApiError, tenant: str) -> Turn | ApiError:
+    def _admit(self, body: bytes, tenant: str) -> Turn | ApiError:
+        request = decode_create(body)
         if isinstance(request, ApiError):
             return request
-        return admit(request, response_id=self._edge.new_id("resp"), now=self._edge.clock(), tenant=tenant)
+        response_id, now = self._edge.new_id("resp"), self._edge.clock()
+        return admit(request, response_id=response_id, now=now, tenant=tenant, body=body)
 
     async def _answer(self, turn: Turn, scope: Scope, send: Send) -> None:
         async with aclosing(self._edge.runner.run(turn)) as updates:
@@ -70,10 +72,10 @@ async def _reply_whole(updates: AsyncGenerator[TurnUpdate, None], scope: Scope, 
                 pass
             case TurnRefused(error):
                 return await reply_error(scope, send, error)
-            case TurnEnded(response=response, error=error):
+            case TurnEnded(error=error):
                 if error is not None:
                     return await reply_error(scope, send, error)
-                return await reply_json(scope, send, 200, msgspec.json.encode(response))
+                return await reply_json(scope, send, 200, update.body)
             case _:
                 assert_never(update)
     raise RuntimeError("the turn ended without a last update")

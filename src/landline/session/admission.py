@@ -38,6 +38,8 @@ def admit(
     stream_id: str | UnsetType = UNSET,
     tenant: str = "",
     affinity_key: str | None = None,
+    line_id: str | None = None,
+    body: bytes | str = b"",
 ) -> Turn | ApiError:
     """The turn for a decoded request, or why there is none.
 
@@ -67,6 +69,8 @@ def admit(
         stream_id=stream_id,
         tenant=tenant,
         affinity_key=affinity_key or request.prompt_cache_key,
+        line_id=line_id,
+        body=body,
     )
     is_parent_known = parent is not None or request.previous_response_id is None
     if is_parent_known and conversation_id is None and not any(_is_looked_up(item) for item in items):

@@ -11,6 +11,7 @@ import msgspec
 
 from landline.session.lineage import extend
 from landline.session.output_items import OpenCall, OpenCompaction, OpenItem, OpenMessage, OpenReasoning, Stamp
+from landline.session.relay import ITEM_ADDED, Relay
 from landline.session.turn import Turn, TurnEnded
 from landline.wire import events as wire
 from landline.wire.errors import ApiError, api_error
@@ -24,8 +25,10 @@ from landline.wire.model_events import (
     Finished,
     ModelEvent,
     ReasoningDelta,
+    ReasoningSigned,
     ReasoningSummaryDelta,
     RefusalDelta,
+    Relayed,
     TextDelta,
     ToolCallDelta,
     ToolCallEnded,
@@ -74,8 +77,8 @@ class Composer:
             conversation_id=turn.conversation_id,
         )
         self._stamp = Stamp(turn.stream_id, event_names)
+        self._relay = Relay(self._stamp)
         self._output: list[Item] = []
-        self._next_index = 0
         self._open: OpenMessage | OpenReasoning | None = None
         self._calls: dict[int, OpenCall] = {}
         self._compaction: OpenCompaction | None = None
@@ -94,14 +97,20 @@ class Composer:
         """The response as it was announced or begun: no output yet."""
         return self._response
 
-    def open(self) -> list[ServerEvent]:
-        """The events that announce a response whose model is at work."""
+    def open(self, batch: Sequence[ModelEvent] = ()) -> list[ServerEvent]:
+        """The events that announce a response whose model is at work, before its first batch.
+
+        None if the batch announces it: an upstream that speaks Responses does that itself.
+        """
         self.is_announced = True
+        if batch and isinstance(batch[0], Relayed):
+            return []
+        self._relay.is_announced = True
         return [wire.ResponseCreated(response=self._response, **self._stamp.next()), *self._in_progress()]
 
     def open_queued(self) -> list[ServerEvent]:
         """The events that announce a response that waits for its turn; `begin` follows."""
-        self.is_announced = True
+        self.is_announced = self._relay.is_announced = True
         self._response = msgspec.structs.replace(self._response, status="queued")
         return [
             wire.ResponseCreated(response=self._response, **self._stamp.next()),
@@ -135,10 +144,14 @@ class Composer:
                     self._message(events).add_text(events, text, logprobs)
                 case ToolCallDelta(index, text):
                     self._calls[index].add(events, text)
+                case Relayed():
+                    self._relay.feed(events, event, self._response, self._output)
                 case ReasoningDelta(text):
                     self._reasoning(events).add_text(events, text)
                 case ReasoningSummaryDelta(text):
                     self._reasoning(events).add_summary(events, text)
+                case ReasoningSigned(by, block):
+                    self._reasoning(events).add_signed(by, block)
                 case RefusalDelta(text):
                     self._message(events).add_refusal(events, text)
                 case ToolCallStarted():
@@ -177,7 +190,7 @@ class Composer:
         """The answers with their numbers. An accepted steer ends the turn at its next safe boundary, which may be now."""
         if any(isinstance(answer, wire.SteerAccepted) for answer in answers):
             self._is_steered = True
-            if not self.is_over and self._open is None and self._can_make_way():
+            if not self.is_over and self._open is None and self._relay.is_between_items and self._can_make_way():
                 self.stop(STEERED)
         return [msgspec.structs.replace(answer, **self._stamp.next()) for answer in answers]
 
@@ -204,6 +217,8 @@ class Composer:
         """The last events of the turn, the terminal one included; `now` in Unix seconds."""
         if not self.is_over:
             self.fail(api_error("server_error", "The turn ended without a closing event."))
+        if self._relay.has_ended:
+            return self._close_relayed()
         is_whole = self._error is None and self._incomplete_reason is None
         events: list[ServerEvent] = []
         self._finish_all(events, "completed" if is_whole else "incomplete")
@@ -220,15 +235,29 @@ class Composer:
         else:
             response = msgspec.structs.replace(response, status="completed", completed_at=int(now))
             events.append(wire.ResponseCompleted(response=response, **self._stamp.next()))
+        return self._ended(events, response)
+
+    def _close_relayed(self) -> TurnEnded:
+        """The end as the upstream told it."""
+        events: list[ServerEvent] = []
+        usage = _sum(self._spent, self._usage)
+        response, body = self._relay.close(
+            events, self._response, self._output, usage, has_spent=self._spent is not None
+        )
+        return self._ended(events, response, body)
+
+    def _ended(self, events: list[ServerEvent], response: Response, relayed: bytes | None = None) -> TurnEnded:
         output = tuple(self._output)
         history = extend(self._turn.history, output)
         if history is not None and output and self._usage is not None:
             history.context_tokens = self._usage.total_tokens or None
-        return TurnEnded(events, response, history, output, self._error)
+        return TurnEnded(events, response, history, output, self._error, relayed=relayed)
 
     def _is_safe_before(self, event: ModelEvent) -> bool:
         """Whether the turn may end before this event because it begins an item."""
         match event:
+            case Relayed(kind):
+                return kind == ITEM_ADDED and self._relay.is_between_items and self._can_make_way()
             case TextDelta() | RefusalDelta():
                 return not isinstance(self._open, OpenMessage) and self._can_make_way()
             case ReasoningDelta() | ReasoningSummaryDelta():
@@ -238,7 +267,8 @@ class Composer:
 
     def _can_make_way(self) -> bool:
         """Not after a call, whose output is owed and would be left behind, and not while the history is compacted."""
-        return not self._has_called and self._compaction is None and not self._turn.is_compaction
+        has_called = self._has_called or self._relay.has_called
+        return not has_called and self._compaction is None and not self._turn.is_compaction
 
     def _message(self, events: list[ServerEvent]) -> OpenMessage:
         if not isinstance(self._open, OpenMessage):
@@ -273,15 +303,15 @@ class Composer:
         self._spent, self._usage = _sum(self._spent, self._usage), None
 
     def _take_index(self) -> int:
-        self._next_index += 1
         self._output.append(_PLACEHOLDER)
-        return self._next_index - 1
+        return len(self._output) - 1
 
     def _finish_all(self, events: list[ServerEvent], status: Literal["completed", "incomplete"]) -> None:
         """Closes what is open, in output order; parallel calls may all be open at once."""
         if self._open is not None:
             self._finish(events, self._open, status)
             self._open = None
+        self._relay.finish_open(events, self._output)
         for call in self._calls.values():
             self._finish(events, call, status)
         self._calls.clear()

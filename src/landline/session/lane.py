@@ -18,6 +18,8 @@ class WaitingCreate(msgspec.Struct, frozen=True, eq=False):
     parent: Remembered | None
     """The parent as found on arrival; held here, so that it cannot be forgotten while the create waits."""
     size_bytes: int
+    body: bytes | str = b""
+    """The frame."""
 
     @property
     def may_take_steers(self) -> bool:

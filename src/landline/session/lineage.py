@@ -25,6 +25,7 @@ class Link:
         "_shown",
         "context_tokens",
         "depth",
+        "is_sealed",
         "item_count",
         "items",
         "parent",
@@ -47,6 +48,10 @@ class Link:
         own = tuple(item for item in self.items if item.type == "additional_tools")
         self.tool_items: tuple[Item, ...] = inherited + own if own else inherited
         """Every `additional_tools` item of the lineage, oldest first: they stay in force."""
+        self.is_sealed: bool = (parent is not None and parent.is_sealed) or any(
+            item.type == "compaction" and item.opened is None for item in self.items
+        )
+        """Whether it holds a compaction that only whoever made it can read."""
         self.context_tokens: int | None = None
         """Tokens that a model reported for the lineage up to here, what it wrote included; None when none did."""
         self._digests: tuple[bytes, ...] | None = None

@@ -8,7 +8,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from landline.wire import events as wire
 from landline.wire.events import ServerEvent
-from landline.wire.items import Item
+from landline.wire.items import Item, Signed
 from landline.wire.model_events import Compacted, LogprobEntry, ToolCallStarted
 from landline.wire.output import (
     ItemStatus,
@@ -20,6 +20,7 @@ from landline.wire.output import (
     OutputTextPart,
     ReasoningTextPart,
     RefusalPart,
+    SealedReasoning,
     SummaryTextPart,
 )
 
@@ -155,6 +156,7 @@ class OpenReasoning:
         self._seal = seal
         self._summary: list[Raw] = []
         self._content: list[Raw] = []
+        self._signed: Signed | None = None
         self._open_part: Literal["summary", "text"] | None = None
         self._chunks: list[str] = []
 
@@ -181,12 +183,18 @@ class OpenReasoning:
         self._chunks.append(text)
         events.append(wire.ReasoningSummaryTextDelta(delta=text, **self._summary_place(), **self._stamp.next()))
 
+    def add_signed(self, by: str, block: str) -> None:
+        blocks = self._signed.blocks if self._signed is not None else ()
+        self._signed = Signed(by, (*blocks, block))
+
     def finish(self, events: list[ServerEvent], status: Literal["completed", "incomplete"]) -> Item:
         self._close_part(events)
-        sealed = self._seal(msgspec.json.encode(self._content)) if self._seal is not None and self._content else UNSET
+        sealed: str | UnsetType = UNSET
+        if self._seal is not None and (self._content or self._signed is not None):
+            sealed = self._seal(msgspec.json.encode(SealedReasoning(self._content, self._signed)))
         raw = _raw(OutputReasoning(self._id, self._summary, self._content, sealed))
         events.append(wire.OutputItemDone(output_index=self.output_index, item=raw, **self._stamp.next()))
-        return Item(raw=bytes(raw), type="reasoning", id=self._id)
+        return Item(raw=bytes(raw), type="reasoning", id=self._id, signed=self._signed)
 
     def _close_part(self, events: list[ServerEvent]) -> None:
         text = "".join(self._chunks)

@@ -63,7 +63,7 @@ class Session:
         self._new_id = new_id
         self._tenant = tenant
         self._expires_at = opened_at + limits.max_age_s
-        self._affinity_key = new_id("line")
+        self._line_id = new_id("line")
         self._lanes = LaneBook(max_in_flight=limits.max_in_flight, max_named=limits.max_named_lanes)
         self._memory = ResponseMemory(limits.memory_bytes)
         self._steering = SteerBook(max_bytes=limits.max_queued_bytes, new_id=new_id)
@@ -90,7 +90,7 @@ class Session:
             return []
         request = decode_create(data)
         if isinstance(request, CreateRequest) and request.type == "response.create":
-            return self._receive_create(request, request.stream_id, request.previous_response_id, len(data), now)
+            return self._receive_create(request, request.stream_id, request.previous_response_id, data, now)
         try:
             head = _HEAD_DECODER.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -99,7 +99,7 @@ class Session:
             return _send_error(api_error("invalid_json", "Expected a JSON object; this one is nested too deeply."))
         match _text(head.type):
             case "response.create":
-                return self._receive_create(request, head.stream_id, _text(head.previous_response_id), len(data), now)
+                return self._receive_create(request, head.stream_id, _text(head.previous_response_id), data, now)
             case "response.cancel":
                 return self._receive_cancel(_text(head.response_id))
             case "response.steer":
@@ -152,7 +152,7 @@ class Session:
         request: CreateRequest | ApiError,
         stream_id: Raw | UnsetType,
         parent_id: str | None,
-        size_bytes: int,
+        body: bytes | str,
         now: float,
     ) -> list[Command]:
         lane = self._open_lane(stream_id)
@@ -161,12 +161,12 @@ class Session:
             return _send_error(lane, stream_id=(_text(stream_id) or UNSET) if is_lane_known else UNSET)
         if self._is_expired:
             return _send_error(self._age_error())
-        if self._is_queue_full(size_bytes):
+        if self._is_queue_full(len(body)):
             waiting = f"{self._lanes.waiting_count} creates ({self._lanes.waiting_bytes} bytes) are waiting"
             error = api_error("rate_limit_exceeded", f"Too many queued responses on this connection: {waiting}.")
             return _send_error(error, stream_id=_lane_stamp(lane))
         parent = self._memory.find(parent_id) if parent_id is not None else None
-        self._lanes.enqueue(lane, WaitingCreate(request, parent_id, parent, size_bytes))
+        self._lanes.enqueue(lane, WaitingCreate(request, parent_id, parent, len(body), body))
         return self._start_ready(now)
 
     def _open_lane(self, stream_id: Raw | UnsetType) -> Lane | ApiError:
@@ -211,10 +211,17 @@ class Session:
         if request.background is True:
             message = "`background` is not for sockets: create background responses over HTTP."
             return api_error("unsupported_parameter", message, param="background")
-        return self._make_turn(lane, request, parent, taken, now)
+        return self._make_turn(lane, request, parent, taken, now, body=create.body)
 
     def _make_turn(
-        self, lane: Lane, request: CreateRequest, parent: Remembered | None, taken: TakenSteers | None, now: float
+        self,
+        lane: Lane,
+        request: CreateRequest,
+        parent: Remembered | None,
+        taken: TakenSteers | None,
+        now: float,
+        *,
+        body: bytes | str,
     ) -> Turn | ApiError:
         return admit(
             request,
@@ -224,7 +231,9 @@ class Session:
             steered=taken.items if taken is not None else (),
             stream_id=_lane_stamp(lane),
             tenant=self._tenant,
-            affinity_key=f"{self._affinity_key}.{lane.lane_id or ''}",
+            affinity_key=f"{self._line_id}.{lane.lane_id or ''}",
+            line_id=self._line_id,
+            body=body,
         )
 
     def _refuse_turn(self, lane: Lane, response_id: str, error: ApiError) -> list[Command]:
@@ -256,7 +265,7 @@ class Session:
 
     def _start_successor(self, lane: Lane, target: Remembered, successor: Successor, now: float) -> list[Command]:
         """The server's own continuation of a steered response, in its place on the lane."""
-        turn = self._make_turn(lane, successor.request, target, successor.taken, now)
+        turn = self._make_turn(lane, successor.request, target, successor.taken, now, body=successor.body)
         if isinstance(turn, ApiError):
             self._lanes.finish(target.response_id)
             return give_back(successor.taken, turn)

@@ -65,6 +65,8 @@ class Successor(msgspec.Struct, frozen=True, eq=False):
 
     request: CreateRequest
     """The target's settings."""
+    body: bytes | str
+    """The create that they came in."""
     taken: TakenSteers
 
 
@@ -76,6 +78,7 @@ class _Target:
         self.stream_id = turn.stream_id
         self.request: CreateRequest | None = turn.request
         """None once the response is over."""
+        self.body = turn.body
         self.unsupported = _why_unsupported(turn)
         self.is_created = False
         self.is_cancelled = False
@@ -150,6 +153,7 @@ class SteerBook:
         self.progress(response_id, update.events)
         target = self._open[response_id]
         settings, target.request = target.request, None
+        body, target.body = target.body, b""
         assert settings is not None
         target.next_number = event_sequence(update.events[-1])[0] + 1
         stubs = required_input(update.output) if target.pending else []
@@ -161,7 +165,7 @@ class SteerBook:
         reason = _why_no_successor(target, update, stubs)
         if reason is not None:
             return None, _give_back(taken, reason)
-        return Successor(_successor_request(settings, response_id), taken), []
+        return Successor(_successor_request(settings, response_id), body, taken), []
 
     def take(self, response_id: str | None, stream_id: str | UnsetType) -> TakenSteers | None:
         """The steers that a create of that lane takes along when it continues that response."""

@@ -38,6 +38,12 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
     """Whose turn it is; nothing crosses from one tenant to another."""
     affinity_key: str | None = None
     """Names the conversation to routers behind the target."""
+    line_id: str | None = None
+    """The client's connection, if it is one that stays: what its lanes have in common."""
+    body: bytes | str = b""
+    """The create as it came, for upstreams that are told what this version does not know."""
+    unopened: ApiError | None = None
+    """Why a sealed item of the history does not open here; only a target that made it itself can be asked then."""
 
 
 class TurnProgressed(msgspec.Struct, frozen=True):
@@ -65,6 +71,14 @@ class TurnEnded(msgspec.Struct, frozen=True):
     """Set when the response failed: the events end in `response.failed`."""
     is_stored: bool = False
     """Whether the response was saved, so that its id is known beyond the connection."""
+    relayed: bytes | None = None
+    """The response object of an upstream that speaks Responses, with members that this version does not know; `response`
+    is what is understood of it."""
+
+    @property
+    def body(self) -> bytes:
+        """The final response object, JSON."""
+        return self.relayed if self.relayed is not None else msgspec.json.encode(self.response)
 
 
 TurnUpdate = TurnProgressed | TurnRefused | TurnEnded

@@ -22,8 +22,10 @@ from landline.wire.model_events import (
     Failed,
     Finished,
     ModelEvent,
+    Relayed,
     TextDelta,
     UsageReported,
+    relayed_text,
 )
 from landline.wire.requests import CreateRequest
 
@@ -43,12 +45,18 @@ def prompt_of(turn: Turn, choice: Choice[Target]) -> Prompt:
         model=choice.model,
         response_id=turn.response_id,
         affinity_key=turn.affinity_key,
+        tenant=turn.tenant,
+        line_id=turn.line_id,
+        body=turn.body,
+        is_compaction=turn.is_compaction,
     )
 
 
 def ask(turn: Turn, choice: Choice[Target], sealer: Sealer) -> Batches:
     """What the model says, and what is done to its context before that, as model events."""
     prompt = prompt_of(turn, choice)
+    if choice.target.compacts:
+        return _answer(choice, prompt)
     if turn.history is not None and not turn.request.is_warm_up:
         if turn.is_compaction:
             return _only_compact(turn, choice, prompt, plan_compaction(turn.history, keeps_newest=False), sealer)
@@ -97,16 +105,18 @@ async def _compact(turn: Turn, choice: Choice[Target], prompt: Prompt, plan: Pla
     spent = UsageReported(0, 0)
     is_started = False
     for request in tries:
-        asked = msgspec.structs.replace(prompt, history=plan.prompt, request=request)
+        asked = msgspec.structs.replace(prompt, history=plan.prompt, request=request, is_compaction=False)
         async with aclosing(choice.target.stream(asked)) as batches:
             async for batch in batches:
                 for event in batch:
                     match event:
-                        case Accepted() if not is_started:
+                        case Accepted() | Relayed() if not is_started:
                             is_started = True
                             yield [Accepted(), CompactionStarted()]
                         case TextDelta(text):
                             texts.append(text)
+                        case Relayed():
+                            texts.append(relayed_text(event))
                         case UsageReported():
                             spent = _sum(spent, event)
                         case Failed():

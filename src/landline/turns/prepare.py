@@ -30,10 +30,9 @@ class Preparer:
         if turn.is_resolved:
             return turn
         items = await look_up(self._store, turn.tenant, turn.items)
-        if not isinstance(items, ApiError):
-            items = self._opener.open_input(turn.tenant, items)
         if isinstance(items, ApiError):
             return items
+        items = self._opener.open_input(turn.tenant, items)
         if turn.conversation_id is not None:
             if is_writing:
                 refused = await self._lock_conversation(turn, turn.conversation_id)
@@ -42,17 +41,14 @@ class Preparer:
             found = await self._store.load_conversation_history(turn.tenant, turn.conversation_id)
             if found is None:
                 return conversation_not_found(turn.conversation_id, param="conversation")
-            history = self._opener.open_history(turn.tenant, found.link, param="conversation")
-            return history if isinstance(history, ApiError) else resolve(turn, history, items)
+            return resolve(turn, self._opener.open_history(turn.tenant, found.link), items)
         parent_id = turn.request.previous_response_id
         if parent_id is None or turn.is_parent_found:
             return resolve(turn, turn.history, items)
         found = await self._store.load_history(turn.tenant, parent_id)
         if found is None:
             return previous_response_not_found(parent_id)
-        history = self._opener.open_history(turn.tenant, found.link, param="previous_response_id")
-        if isinstance(history, ApiError):
-            return history
+        history = self._opener.open_history(turn.tenant, found.link)
         await self._note_tokens(turn, parent_id, history)
         return resolve(msgspec.structs.replace(turn, stored_parent_id=parent_id), history, items)
 

@@ -106,7 +106,7 @@ class Record:
             self.turn.tenant,
             self.turn.response_id,
             status=ended.response.status,
-            body=msgspec.json.encode(ended.response),
+            body=ended.body,
             output=ended.output if ended.error is None else (),
         )
 
@@ -169,4 +169,5 @@ def _failed_to_save(ended: TurnEnded) -> TurnEnded:
     )
     number, stream_id = event_sequence(ended.events[-1])
     failed = ResponseFailed(sequence_number=number, stream_id=stream_id, response=response)
-    return msgspec.structs.replace(ended, events=[*ended.events[:-1], failed], response=response, error=error)
+    events = [*ended.events[:-1], failed]
+    return msgspec.structs.replace(ended, events=events, response=response, error=error, relayed=None)

@@ -16,7 +16,7 @@ from landline.session.composer import Composer, EventNames
 from landline.session.turn import Turn, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.store import Store, StoreError
 from landline.turns.asking import ask, prompt_of
-from landline.turns.opening import Opener
+from landline.turns.opening import Opener, unreadable
 from landline.turns.prepare import Preparer
 from landline.turns.pump import Pump
 from landline.turns.record import CANCELLED, Record
@@ -114,6 +114,8 @@ class TurnRunner:
         record = Record(self._store, turn, self._new_id, saves=self._saves)
         try:
             prepared = await self._prepare(turn)
+            if isinstance(prepared, Turn) and not choice.target.compacts:
+                prepared = unreadable(prepared) or prepared
             if isinstance(prepared, ApiError):
                 await record.discard()
                 yield TurnRefused(prepared)
@@ -185,7 +187,7 @@ class TurnRunner:
                     await record.discard()
                     yield TurnRefused(refusal)
                     return
-                events = composer.open()
+                events = composer.open(batch)
                 record.begin(composer.response)
             elif not batch and not composer.is_over and not running.answers:
                 events = [composer.keepalive()]

@@ -76,6 +76,10 @@ class EmbeddedTarget:
         """The model's process; None while there is none."""
         return self._child.pid
 
+    @property
+    def compacts(self) -> bool:
+        return False
+
     async def open(self) -> None:
         """Loads the model. Raises `ChildFailedError` with llama.cpp's last lines when that fails."""
         self._session = open_session(_DEADLINES)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import aiohttp
 import msgspec
+import structlog
 
 from landline import __version__
 from landline.dialects.dialect import Dialect, Prompt, StreamDecoder, UpstreamRequest
@@ -22,6 +23,8 @@ LARGE_BODY_BYTES = 1024 * 1024
 """Bodies over this are written in pieces, so that one upload does not hold up other turns."""
 LINGER_S = 1.0
 """How long a finished answer may take to end its body before its connection is given up."""
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class HttpDeadlines(msgspec.Struct, frozen=True):
@@ -65,6 +68,10 @@ class HttpTarget:
         self._counters = Counters()
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def compacts(self) -> bool:
+        return self._dialect.compacts
+
     async def open(self) -> None:
         """Makes the pool of connections; none is opened before the first turn."""
         self._session = open_session(self._deadlines)
@@ -98,6 +105,8 @@ class HttpTarget:
             return _say([Failed(request)])
         if self._session is None:
             return _say([Failed(api_error("upstream_unavailable", f"Target {self.name!r} is not open."))])
+        if request.notes:
+            _log.info("left_out", target=self.name, response_id=prompt.response_id, what=list(request.notes))
         request = msgspec.structs.replace(request, headers={**request.headers, **self._headers})
         return stream_request(
             self._session,

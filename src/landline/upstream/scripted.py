@@ -70,6 +70,10 @@ class ScriptedTarget:
         self._attempts: OrderedDict[tuple[bytes, int], int] = OrderedDict()
         self._is_open = False
 
+    @property
+    def compacts(self) -> bool:
+        return False
+
     async def open(self) -> None:
         self._is_open = True
 

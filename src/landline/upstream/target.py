@@ -19,6 +19,11 @@ class Target(Protocol):
     name: str
     """The target's name in the configuration."""
 
+    @property
+    def compacts(self) -> bool:
+        """Whether the upstream compacts conversations itself, and reads the compactions that it made."""
+        ...
+
     async def open(self) -> None:
         """Makes the target ready (connections, a child process); called once before the first turn."""
         ...

@@ -1,7 +1,8 @@
 """An item's meaning as bytes: what clients rewrite when they play an item back is left out, the rest is kept.
 
 Dropped: `id`, `status`, null and empty fields, private keys of known clients, and the difference between a string and a
-one-part list of the same text; of reasoning that can be read, its sealed copy. A changed character of content is a different item.
+one-part list of the same text; of reasoning that can be read, its sealed copy. A changed character of content is a different
+item.
 """
 
 from hashlib import blake2b
@@ -27,7 +28,7 @@ def canonical(item: Item) -> bytes:
         item = item.opened[0]
     value = {key: each for key, each in _DECODER.decode(item.raw).items() if key not in _DROPPED_KEYS}
     value["type"] = item.type
-    if item.type == "reasoning" and value.get("content"):
+    if item.type == "reasoning" and (value.get("content") or value.get("summary")):
         value.pop("encrypted_content", None)
     for key in ("content", "output", "summary"):
         if key in value:

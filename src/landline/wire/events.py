@@ -193,6 +193,16 @@ class Keepalive(_Event, frozen=True, kw_only=True, tag="keepalive"):
     """Sent in long silences: Codex CLI's idle timer counts text frames, not pings."""
 
 
+class RelayedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of an upstream that speaks Responses itself: its own members, but for number, lane and the response's ids."""
+
+    kind: str
+    """Its `type`."""
+    members: dict[str, Raw]
+    sequence_number: int
+    stream_id: str | UnsetType = UNSET
+
+
 class AcceptedSteer(msgspec.Struct, frozen=True):
     """A steering submission that the server owns."""
 
@@ -286,7 +296,7 @@ class ErrorFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     headers: dict[str, str] | UnsetType = UNSET
 
 
-ServerEvent = (
+AuthoredEvent = (
     ResponseCreated
     | ResponseQueued
     | ResponseInProgress
@@ -321,6 +331,8 @@ ServerEvent = (
     | ErrorEvent
     | ErrorFrame
 )
+"""What Landline writes itself."""
+ServerEvent = AuthoredEvent | RelayedEvent
 TerminalEvent = ResponseCompleted | ResponseIncomplete | ResponseFailed
 SteerAnswer = SteerAccepted | SteerFailed
 
@@ -329,14 +341,26 @@ _ENCODER = msgspec.json.Encoder()
 
 def encode_event(event: ServerEvent) -> bytes:
     """One line of JSON, UTF-8."""
-    return _ENCODER.encode(event)
+    return _encode_relayed(event) if isinstance(event, RelayedEvent) else _ENCODER.encode(event)
 
 
 def event_type(event: ServerEvent) -> str:
     """The event's wire name, its `type`."""
+    if isinstance(event, RelayedEvent):
+        return event.kind
     tag = event.__struct_config__.tag
     assert isinstance(tag, str)
     return tag
+
+
+def _encode_relayed(event: RelayedEvent) -> bytes:
+    members: dict[str, object] = dict(event.members)
+    members["sequence_number"] = event.sequence_number
+    if isinstance(event.stream_id, UnsetType):
+        members.pop("stream_id", None)
+    else:
+        members["stream_id"] = event.stream_id
+    return _ENCODER.encode(members)
 
 
 def event_sequence(event: ServerEvent) -> tuple[int, str | UnsetType]:

@@ -27,6 +27,17 @@ class Item(msgspec.Struct, frozen=True):
     """What a sealed item (compaction, encrypted reasoning) says: the items that stand for it towards a model."""
     covers: frozenset[bytes] = frozenset()
     """Of an opened compaction: the messages and tool lists that it stands for, by `item_digest`."""
+    signed: "Signed | None" = None
+    """Of reasoning: what its vendor wants back with it."""
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """What a vendor signed of its model's reasoning, and wants back unchanged when the conversation goes on."""
+
+    by: str
+    """The dialect whose vendor signed it; nobody else can use it."""
+    blocks: tuple[str, ...]
+    """JSON objects in that dialect's own form, in order."""
 
 
 CallId = Annotated[str, Meta(min_length=1)]
@@ -256,7 +267,7 @@ def decode_part(raw: Raw | bytes) -> Part:
 
 def is_sealed(item: Item) -> bool:
     """Whether it must be opened before a model can read it; reasoning that also says its content plainly need not be."""
-    if item.opened is not None:
+    if item.opened is not None or item.signed is not None:
         return False
     if item.type != "reasoning" or b'"encrypted_content"' not in item.raw:
         return item.type == "compaction"

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import msgspec
+from msgspec import Raw
 
 from landline.wire.errors import ApiError
 from landline.wire.items import Item
@@ -54,6 +55,16 @@ class ReasoningSummaryDelta(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
+class ReasoningSigned(msgspec.Struct, frozen=True, tag=True):
+    """A block of reasoning that the vendor wants back as it is: it belongs to the reasoning said just before, or, if none
+    is open, to one of its own that says nothing."""
+
+    by: str
+    """The dialect."""
+    block: str
+    """One JSON object in the dialect's own form."""
+
+
 class ToolCallStarted(msgspec.Struct, frozen=True, tag=True):
     """The model began a tool call; `index` tells parallel calls apart, in order of appearance."""
 
@@ -75,6 +86,18 @@ class ToolCallEnded(msgspec.Struct, frozen=True, tag=True):
     """A call is complete. Optional: calls that are still open end with the turn."""
 
     index: int
+
+
+class Relayed(msgspec.Struct, frozen=True, tag=True):
+    """An event of an upstream that speaks Responses itself, to be passed on as it is but for number, lane and ids.
+
+    A terminal one is followed by what it means: `UsageReported`, then `Finished` or `Failed`.
+    """
+
+    kind: str
+    """Its `type`."""
+    members: dict[str, Raw]
+    """All its members, in order, each as the bytes that came."""
 
 
 class UsageReported(msgspec.Struct, frozen=True, tag=True):
@@ -120,6 +143,8 @@ ModelEvent = (
     | RefusalDelta
     | ReasoningDelta
     | ReasoningSummaryDelta
+    | ReasoningSigned
+    | Relayed
     | ToolCallStarted
     | ToolCallDelta
     | ToolCallEnded
@@ -130,4 +155,14 @@ ModelEvent = (
     | Failed
 )
 """A turn is: `Accepted`, any number of deltas and calls, one `UsageReported` if the upstream counts, then exactly one
-`Finished` or `Failed`. A refused request is a lone `Failed`."""
+`Finished` or `Failed`. A refused request is a lone `Failed`. An upstream that speaks Responses gives `Relayed` events in
+place of `Accepted`, deltas and calls."""
+
+
+_TEXT: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
+
+
+def relayed_text(event: Relayed) -> str:
+    """The text that a relayed event adds to the answer; "" for any other event."""
+    delta = event.members.get("delta") if event.kind == "response.output_text.delta" else None
+    return _TEXT.decode(delta) if delta is not None else ""

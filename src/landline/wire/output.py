@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from landline.wire.items import Signed
 from landline.wire.model_events import LogprobEntry
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
@@ -41,6 +42,13 @@ class OutputReasoning(msgspec.Struct, frozen=True, tag="reasoning"):
     content: list[Raw]
     encrypted_content: str | UnsetType = UNSET
     """The content sealed, for clients that play it back and keep nothing here."""
+
+
+class SealedReasoning(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `encrypted_content` holds: the reasoning's text, and what its vendor signed."""
+
+    content: list[Raw] = msgspec.field(default_factory=list[Raw])
+    signed: Signed | None = None
 
 
 class OutputCompaction(msgspec.Struct, frozen=True, tag="compaction"):

@@ -5,7 +5,15 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from landline.wire.errors import ApiError
-from landline.wire.events import ResponseFailed, ServerEvent, encode_event, error_event, event_sequence, event_type
+from landline.wire.events import (
+    RelayedEvent,
+    ResponseFailed,
+    ServerEvent,
+    encode_event,
+    error_event,
+    event_sequence,
+    event_type,
+)
 from landline.wire.sse import encode_sse
 
 Record = tuple[int, bytes]
@@ -23,7 +31,7 @@ def sse_records(events: Sequence[ServerEvent], error: ApiError | None = None) ->
 
 def _with_error_event(events: Sequence[ServerEvent], error: ApiError) -> Iterable[ServerEvent]:
     failed = events[-1]
-    assert isinstance(failed, ResponseFailed)
+    assert isinstance(failed, ResponseFailed | RelayedEvent)
     number = failed.sequence_number
     yield from events[:-1]
     yield error_event(error, sequence_number=number)

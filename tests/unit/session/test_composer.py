@@ -12,7 +12,7 @@ from landline.session.composer import Composer
 from landline.session.turn import Turn, TurnEnded
 from landline.wire.errors import api_error
 from landline.wire.events import encode_event
-from landline.wire.items import decode_item
+from landline.wire.items import Signed, decode_item
 from landline.wire.model_events import (
     Accepted,
     Compacted,
@@ -22,6 +22,7 @@ from landline.wire.model_events import (
     LogprobEntry,
     ModelEvent,
     ReasoningDelta,
+    ReasoningSigned,
     ReasoningSummaryDelta,
     RefusalDelta,
     TextDelta,
@@ -303,9 +304,19 @@ def test_reasoning_is_sealed_when_the_client_asks_for_it() -> None:
     _, sealed = compose(sealing_composer(include=["reasoning.encrypted_content"]), batch)
     item = json.loads(sealed.output[0].raw)
     assert item["content"] == [{"type": "reasoning_text", "text": "hm"}]
-    assert json.loads(item["encrypted_content"].strip("<>")) == item["content"]
+    assert json.loads(item["encrypted_content"].strip("<>")) == {"content": item["content"]}
     _, plain = compose(sealing_composer(), batch)
     assert "encrypted_content" not in json.loads(plain.output[0].raw)
+
+
+def test_what_a_vendor_signed_stays_with_the_item_and_is_sealed_when_asked_for() -> None:
+    batch: list[ModelEvent] = [Accepted(), ReasoningSummaryDelta("hm"), ReasoningSigned("v", '{"s":1}'), Finished()]
+    _, plain = compose(sealing_composer(), batch)
+    assert plain.output[0].signed == Signed("v", ('{"s":1}',))
+    assert b"encrypted_content" not in plain.output[0].raw
+    _, sealed = compose(sealing_composer(include=["reasoning.encrypted_content"]), batch)
+    token: str = json.loads(sealed.output[0].raw)["encrypted_content"]
+    assert json.loads(token[1:-1]) == {"content": [], "signed": {"by": "v", "blocks": ['{"s":1}']}}
 
 
 def test_reasoning_of_which_only_a_summary_is_known_has_nothing_to_seal() -> None:

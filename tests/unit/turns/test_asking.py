@@ -49,6 +49,8 @@ class FakeTarget:
         self.prompts: list[Prompt] = []
         self.counted = 0
 
+    compacts = False
+
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...

@@ -4,10 +4,11 @@ import msgspec
 
 from landline.session.compaction import plan_compaction
 from landline.session.lineage import Link, extend
-from landline.turns.opening import Opener
+from landline.session.turn import Turn
+from landline.turns.opening import Opener, unreadable
 from landline.turns.sealing import Sealer
-from landline.wire.errors import ApiError
-from landline.wire.items import Item, encode_item
+from landline.wire.items import Item, Signed, encode_item
+from landline.wire.requests import CreateRequest
 
 SEALER = Sealer(["a secret of enough characters"])
 OPENER = Opener(SEALER)
@@ -29,7 +30,7 @@ def reasoning(encrypted_content: str | None, content: list[object] | None = None
     return encode_item(fields)
 
 
-THOUGHTS = b'[{"type":"reasoning_text","text":"hm"}]'
+THOUGHTS = b'{"content":[{"type":"reasoning_text","text":"hm"}]}'
 
 
 def test_input_without_sealed_items_is_not_even_copied() -> None:
@@ -43,43 +44,62 @@ def test_input_without_sealed_items_is_not_even_copied() -> None:
 
 def test_compaction_opens_to_what_stands_for_it() -> None:
     opened = OPENER.open_input("t", (message("zero"), compaction()))
-    assert not isinstance(opened, ApiError)
     assert opened[0].opened is None
     assert opened[1].opened is not None
     assert [item.role for item in opened[1].opened] == ["user", "user"]
     assert len(opened[1].covers) == 1
 
 
-def test_compaction_of_another_tenant_names_its_place() -> None:
-    refused = OPENER.open_input("t", (message("zero"), compaction("other")))
-    assert isinstance(refused, ApiError)
+def turn_over(history: Link | None, items: tuple[Item, ...] = (), conversation_id: str | None = None) -> Turn:
+    request = CreateRequest()
+    return Turn("resp_1", request, history, 1.0, items=items, conversation_id=conversation_id)
+
+
+def test_compaction_of_another_tenant_stays_sealed_and_names_its_place() -> None:
+    items = OPENER.open_input("t", (message("zero"), compaction("other")))
+    assert items[1].opened is None
+    refused = unreadable(turn_over(Link(None, items), items))
+    assert refused is not None
     assert (refused.code, refused.param) == ("invalid_encrypted_content", "input[1].encrypted_content")
+
+
+def test_compaction_that_opens_makes_what_is_sealed_before_it_readable() -> None:
+    sealed = Link(None, [compaction("other"), message("one")])
+    assert unreadable(turn_over(sealed)) is not None
+    assert unreadable(turn_over(Link(sealed, OPENER.open_input("t", (compaction(),))))) is None
+    assert unreadable(turn_over(None)) is None
 
 
 def test_what_is_open_already_is_not_opened_again() -> None:
     opened = OPENER.open_input("t", (compaction(),))
-    assert not isinstance(opened, ApiError)
     assert OPENER.open_input("another", opened) is opened
 
 
 def test_sealed_reasoning_is_read_and_foreign_reasoning_is_passed_over() -> None:
     items = (reasoning(SEALER.seal("t", "reasoning", THOUGHTS)), reasoning("gAAAAB"), reasoning("gAAAAB", []))
     opened = OPENER.open_input("t", items)
-    assert not isinstance(opened, ApiError)
     assert opened[1:] == items[1:]
     [plain] = opened[0].opened or ()
-    assert msgspec.json.decode(plain.raw)["content"] == msgspec.json.decode(THOUGHTS)
+    assert msgspec.json.decode(plain.raw)["content"] == msgspec.json.decode(THOUGHTS)["content"]
+
+
+def test_what_a_vendor_signed_comes_back_with_its_reasoning() -> None:
+    payload = b'{"signed":{"by":"anthropic","blocks":["{}"]}}'
+    [opened] = OPENER.open_input("t", (reasoning(SEALER.seal("t", "reasoning", payload)),))
+    assert (opened.signed, opened.opened) == (Signed("anthropic", ("{}",)), None)
+    assert OPENER.open_input("t", (opened,)) == (opened,)
 
 
 def test_reasoning_seal_does_not_open_as_a_compaction() -> None:
     swapped = encode_item({"type": "compaction", "encrypted_content": SEALER.seal("t", "reasoning", THOUGHTS)})
-    assert isinstance(OPENER.open_input("t", (swapped,)), ApiError)
+    [item] = OPENER.open_input("t", (swapped,))
+    assert item.opened is None
 
 
 def test_stored_history_is_opened_from_the_first_sealed_item_on() -> None:
     root = Link(None, [message("one")])
     tip = Link(Link(Link(root, [compaction()]), [message("two")]), [message("three")])
-    opened = OPENER.open_history("t", tip, param="previous_response_id")
+    opened = OPENER.open_history("t", tip)
     assert isinstance(opened, Link)
     assert opened.chain()[0] is root
     assert len(opened.shown.all_items()) == 4
@@ -88,11 +108,11 @@ def test_stored_history_is_opened_from_the_first_sealed_item_on() -> None:
 
 def test_stored_history_without_sealed_items_stays_the_same() -> None:
     tip = Link(Link(None, [message("one")]), [message("two")])
-    assert OPENER.open_history("t", tip, param="conversation") is tip
-    assert OPENER.open_history("t", None, param="conversation") is None
+    assert OPENER.open_history("t", tip) is tip
+    assert OPENER.open_history("t", None) is None
 
 
 def test_stored_compaction_whose_key_is_gone_is_an_error_of_what_named_it() -> None:
-    refused = OPENER.open_history("t", Link(None, [compaction("other")]), param="conversation")
-    assert isinstance(refused, ApiError)
-    assert refused.param == "conversation"
+    history = OPENER.open_history("t", Link(None, [compaction("other")]))
+    named = [unreadable(turn_over(history, conversation_id=each)) for each in ("conv_1", None)]
+    assert [each.param for each in named if each is not None] == ["conversation", "previous_response_id"]

@@ -35,6 +35,8 @@ class EchoTarget:
 
     name = "echo"
 
+    compacts = False
+
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...

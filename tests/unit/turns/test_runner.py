@@ -28,6 +28,8 @@ class FakeTarget:
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
 
+    compacts = False
+
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...

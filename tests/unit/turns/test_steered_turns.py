@@ -37,6 +37,8 @@ class Model:
     async def count_tokens(self, prompt: Prompt) -> int:
         return 0
 
+    compacts = False
+
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...

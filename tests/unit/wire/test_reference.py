@@ -11,7 +11,7 @@ from landline.session.limits import Limits
 from landline.session.session import Session
 from landline.session.turn import SendFrames, Turn
 from landline.wire.errors import ApiError
-from landline.wire.events import ErrorFrame, ServerEvent
+from landline.wire.events import AuthoredEvent, ErrorFrame
 from landline.wire.items import KnownItem
 from landline.wire.reference import CLIENT_EVENTS, CREATE_FIELDS, ITEM_TYPES, SERVER_EVENTS, TOOL_KINDS, Treatment
 from landline.wire.requests import CreateRequest, decode_create
@@ -57,7 +57,7 @@ def test_every_field_of_create_has_one_row() -> None:
 
 
 def test_every_item_tool_and_event_has_one_row() -> None:
-    for table, union in ((ITEM_TYPES, KnownItem), (TOOL_KINDS, KnownTool), (SERVER_EVENTS, ServerEvent)):
+    for table, union in ((ITEM_TYPES, KnownItem), (TOOL_KINDS, KnownTool), (SERVER_EVENTS, AuthoredEvent)):
         types = [row.type for row in table]
         assert len(types) == len(set(types))
         assert set(types) == tags(union)

@@ -46,6 +46,10 @@ class ChatCompletions:
     def prefills_warm_up(self) -> bool:
         return self.flags.warm_up == "prefill"
 
+    @property
+    def compacts(self) -> bool:
+        return False
+
     def build_request(self, prompt: Prompt, overrides: RequestOverrides = _NO_OVERRIDES) -> UpstreamRequest | ApiError:
         """The request for a turn, or why this server cannot be asked."""
         tool_set = self.tool_set(prompt)

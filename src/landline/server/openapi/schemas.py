@@ -14,7 +14,7 @@ from landline.server.edge import ModelInfo
 from landline.server.openapi.foreign_json import FOREIGN_FIELDS, NULLABLE_STRING, OBJECTS, Schema, reference
 from landline.wire import items, output, tools
 from landline.wire.context import CompactedWindow, InputTokens
-from landline.wire.events import ServerEvent
+from landline.wire.events import AuthoredEvent
 from landline.wire.listings import ItemList
 from landline.wire.reference import CREATE_FIELDS, SERVER_EVENTS
 from landline.wire.requests import CreateRequest
@@ -36,7 +36,7 @@ OUTPUT_PARTS = (
     output.ReasoningTextPart,
     output.SummaryTextPart,
 )
-EVENTS: tuple[type[msgspec.Struct], ...] = get_args(ServerEvent)
+EVENTS: tuple[type[msgspec.Struct], ...] = get_args(AuthoredEvent)
 REQUESTS = (CreateRequest,)
 ANSWERS = (Response, CompactedWindow, InputTokens, ItemList, ModelInfo)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from landline.wire.items import Item
+from landline.wire.items import Item, Signed
 
 
 class _SavedItem(msgspec.Struct, omit_defaults=True):
@@ -19,6 +19,7 @@ class _SavedItem(msgspec.Struct, omit_defaults=True):
     id: str | None = None
     role: str | None = None
     call_id: str | None = None
+    signed: Signed | None = None
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -27,7 +28,7 @@ _DECODER: msgspec.msgpack.Decoder[list[Item]] = msgspec.msgpack.Decoder(list[Ite
 
 def pack(items: Sequence[Item]) -> bytes:
     """The items, one behind another."""
-    saved = (_SavedItem(item.raw, item.type, item.id, item.role, item.call_id) for item in items)
+    saved = (_SavedItem(item.raw, item.type, item.id, item.role, item.call_id, item.signed) for item in items)
     return b"".join([_ENCODER.encode(each) for each in saved])
 
 

@@ -1,0 +1,203 @@
+"""Passes on the response of an upstream that speaks Responses itself: its events and items stay the bytes that they are.
+
+Ours are the response's id and what Landline does in the upstream's place (`previous_response_id`, `store`, `background`,
+`conversation`), `sequence_number`, `stream_id`, and, behind a compaction of ours, `output_index`.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, UnsetType
+
+from landline.session.output_items import Stamp
+from landline.wire.events import OutputItemDone, RelayedEvent, ServerEvent
+from landline.wire.items import Item, decode_item
+from landline.wire.model_events import Relayed
+from landline.wire.responses import IncompleteDetails, Response, ResponseError, ResponseStatus, Usage
+
+ITEM_ADDED = "response.output_item.added"
+_ITEM_DONE = "response.output_item.done"
+_ANNOUNCING = frozenset(("response.created", "response.queued", "response.in_progress"))
+_TERMINAL: dict[str, ResponseStatus] = {
+    "response.completed": "completed",
+    "response.incomplete": "incomplete",
+    "response.failed": "failed",
+}
+_GROWING = {
+    "response.output_text.delta": "text",
+    "response.refusal.delta": "refusal",
+    "response.function_call_arguments.delta": "arguments",
+    "response.custom_tool_call_input.delta": "input",
+}
+"""Deltas that are kept while their item is open: if the turn is stopped, the item ends with what it had."""
+
+
+class _Told(msgspec.Struct):
+    """What is understood of the upstream's response object."""
+
+    model: str | None = None
+    status: str | None = None
+    completed_at: float | None = None
+    error: ResponseError | None = None
+    incomplete_details: IncompleteDetails | None = None
+    output: list[Raw] | None = None
+
+
+class _OpenItem(msgspec.Struct):
+    """An item that was added and is not done yet."""
+
+    raw: bytes
+    texts: dict[str, list[str]]
+
+
+_TOLD: msgspec.json.Decoder[_Told] = msgspec.json.Decoder(_Told)
+_MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
+_OBJECT: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
+_INDEX: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(int | None)
+_TEXT: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
+_NULL = Raw(b"null")
+_encode = msgspec.json.Encoder().encode
+
+
+class Relay:
+    """The relayed part of one response. A turn that relays nothing never touches it."""
+
+    def __init__(self, stamp: Stamp) -> None:
+        self.is_announced = False
+        """Whether the response was announced without the upstream's word, so that its own announcement is late."""
+        self.has_called = False
+        """Whether a call was relayed, whose output is owed."""
+        self._stamp = stamp
+        self._open: dict[int, _OpenItem] = {}
+        self._offset: int | None = None
+        """Output items of ours before the upstream's first."""
+        self._terminal: Relayed | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the upstream told the response's end."""
+        return self._terminal is not None
+
+    @property
+    def is_between_items(self) -> bool:
+        return not self._open
+
+    def feed(self, events: list[ServerEvent], event: Relayed, ours: Response, output: list[Item]) -> None:
+        """Takes one event; items that are done stand in `output`. The terminal event waits for `close`."""
+        if event.kind in _TERMINAL:
+            self._terminal = event
+            return
+        if event.kind in _ANNOUNCING and self.is_announced:
+            return
+        members = event.members
+        if "output_index" in members:
+            members = self._place(event, output)
+        if "response" in members:
+            announced = _MEMBERS.decode(members["response"])
+            members = {**members, "response": Raw(_encode(_with_ours(announced, ours)))}
+        events.append(RelayedEvent(kind=event.kind, members=members, **self._stamp.next()))
+
+    def finish_open(self, events: list[ServerEvent], output: list[Item]) -> None:
+        """Ends the items that the upstream left open, with what they had."""
+        for index, open_item in sorted(self._open.items()):
+            raw = _unfinished(open_item)
+            output[index] = _item(raw)
+            events.append(OutputItemDone(output_index=index, item=Raw(raw), **self._stamp.next()))
+        self._open.clear()
+
+    def close(
+        self, events: list[ServerEvent], ours: Response, output: list[Item], usage: Usage | None, *, has_spent: bool
+    ) -> tuple[Response, bytes]:
+        """Appends the terminal event; returns what is understood of the response, and its whole object.
+
+        `has_spent`: the usage is the sum of several passes, not the upstream's own.
+        """
+        assert self._terminal is not None
+        members = dict(_MEMBERS.decode(self._terminal.members.get("response", Raw(b"{}"))))
+        told = _TOLD.decode(_encode(members))
+        start = len(output) if self._offset is None else self._offset
+        if told.output and (self._open or len(output) == start):
+            output[start:] = [_item(bytes(raw)) for raw in told.output]
+        output[:] = [item for item in output if item is not _NOTHING]
+        if start or not told.output:
+            members["output"] = Raw(_encode([Raw(item.raw) for item in output]))
+        if has_spent:
+            members["usage"] = Raw(_encode(usage))
+        response = msgspec.structs.replace(
+            ours,
+            model=told.model or ours.model,
+            status=_status(self._terminal.kind, told),
+            completed_at=int(told.completed_at) if told.completed_at is not None else None,
+            error=told.error,
+            incomplete_details=told.incomplete_details,
+            output=[Raw(item.raw) for item in output],
+            usage=usage,
+        )
+        body = _encode(_with_ours(members, response))
+        event = {**self._terminal.members, "response": Raw(body)}
+        events.append(RelayedEvent(kind=self._terminal.kind, members=event, **self._stamp.next()))
+        return response, body
+
+    def _place(self, event: Relayed, output: list[Item]) -> dict[str, Raw]:
+        """Notes what the event says of its item; returns the members with the item's place in our output."""
+        theirs = _INDEX.decode(event.members["output_index"]) or 0
+        if self._offset is None:
+            self._offset = len(output)
+        index = theirs + self._offset
+        if event.kind == ITEM_ADDED:
+            self._reserve(index, output)
+            self._open[index] = _OpenItem(bytes(event.members.get("item", _NULL)), {})
+        elif event.kind == _ITEM_DONE:
+            self._reserve(index, output)
+            self._open.pop(index, None)
+            output[index] = _item(bytes(event.members.get("item", _NULL)))
+            self.has_called = self.has_called or output[index].type.endswith("_call")
+        elif event.kind in _GROWING and index in self._open:
+            text = _TEXT.decode(event.members.get("delta", _NULL)) or ""
+            self._open[index].texts.setdefault(_GROWING[event.kind], []).append(text)
+        return event.members if not self._offset else {**event.members, "output_index": Raw(str(index).encode())}
+
+    def _reserve(self, index: int, output: list[Item]) -> None:
+        """Makes room up to the index; upstreams number items without gaps, but nothing breaks if one does not."""
+        while len(output) <= index:
+            output.append(_NOTHING)
+
+
+_NOTHING = Item(raw=b"null", type="")
+
+
+def _with_ours(members: dict[str, Raw], ours: Response) -> dict[str, Raw]:
+    """The upstream's response object as our client knows it."""
+    changed: dict[str, object] = {"id": ours.id, "previous_response_id": ours.previous_response_id}
+    changed |= {name: getattr(ours, name) for name in ("store", "background") if name in members}
+    if not isinstance(ours.conversation, UnsetType):
+        changed["conversation"] = ours.conversation
+    return {**members, **{name: Raw(_encode(value)) for name, value in changed.items()}}
+
+
+def _item(raw: bytes) -> Item:
+    """The item, whatever it is: what an upstream made is never refused."""
+    try:
+        return decode_item(raw)
+    except msgspec.ValidationError:
+        head = _OBJECT.decode(raw)
+        return Item(raw=raw, type=str(head.get("type", "")))
+
+
+def _status(kind: str, told: _Told) -> ResponseStatus:
+    status = _TERMINAL[kind]
+    return "cancelled" if status == "incomplete" and told.status == "cancelled" else status
+
+
+def _unfinished(item: _OpenItem) -> bytes:
+    """The item as it stood when the turn was stopped: its first members, and the text that came since."""
+    members = _OBJECT.decode(item.raw)
+    texts = {name: "".join(chunks) for name, chunks in item.texts.items()}
+    parts: list[dict[str, object]] = []
+    if "text" in texts:
+        parts.append({"type": "output_text", "text": texts.pop("text"), "annotations": []})
+    if "refusal" in texts:
+        parts.append({"type": "refusal", "refusal": texts.pop("refusal")})
+    if parts:
+        members["content"] = parts
+    return _encode({**members, **texts, "status": "incomplete"})
