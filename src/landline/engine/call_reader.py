@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.chat_completions import Tool
-from landline.dialects.chat_completions.custom_input import InputDecoder
+from landline.dialects.custom_input import InputDecoder
 from landline.engine.json_scan import JsonScanner
 from landline.wire.model_events import (
     Accepted,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from landline.dialects.chat_completions import ChatCompletions
-from landline.dialects.chat_completions.faults import MESSAGE_CHARS
+from landline.dialects.faults import MESSAGE_CHARS
 from landline.wire.errors import ApiError
 
 

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Raw, UnsetType
 
 from landline.dialects.chat_completions.chunks import CallDelta, CallFunction
-from landline.dialects.chat_completions.custom_input import InputDecoder
 from landline.dialects.chat_completions.tools import Tool, ToolSet
+from landline.dialects.custom_input import InputDecoder
 from landline.wire.model_events import ModelEvent, ToolCallDelta, ToolCallStarted
 
 LEGACY_INDEX = -1

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from landline.dialects.chat_completions.counting import count_requests
-from landline.dialects.chat_completions.faults import read_fault
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags, RequestOverrides
 from landline.dialects.chat_completions.messages import ToolNames
 from landline.dialects.chat_completions.settings import read_settings
@@ -14,6 +13,7 @@ from landline.dialects.chat_completions.tool_choice import choose_tools
 from landline.dialects.chat_completions.tools import ToolSet, read_tools
 from landline.dialects.chat_completions.transcript import Transcript, close_transcript, extend_transcript
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
+from landline.dialects.faults import read_fault
 from landline.session.lineage import Link
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item

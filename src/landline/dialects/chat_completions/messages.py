@@ -5,7 +5,7 @@ import msgspec
 from landline.dialects.chat_completions.content import ChatPart, Content, read_content
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags
 from landline.dialects.chat_completions.foreign import HOSTED_ITEMS, call_of, output_of, telling_of
-from landline.dialects.chat_completions.names import upstream_name
+from landline.dialects.names import upstream_name
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import (
     AdditionalTools,

@@ -9,7 +9,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags
 from landline.dialects.chat_completions.messages import ToolNames
-from landline.dialects.chat_completions.names import hashed_name, upstream_name
+from landline.dialects.names import hashed_name, upstream_name
 from landline.wire.errors import ApiError
 from landline.wire.items import AdditionalTools, Item, typed_item
 from landline.wire.requests import validation_error

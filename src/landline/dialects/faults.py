@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from landline.dialects.chat_completions.waits import read_wait_s
+from landline.dialects.waits import read_wait_s
 from landline.wire.errors import ApiError, api_error
 
 MESSAGE_CHARS = 2000
