@@ -4,7 +4,7 @@ Ours are the response's id and what Landline does in the upstream's place (`prev
 `conversation`), `sequence_number`, `stream_id`, and, behind a compaction of ours, `output_index`.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, UnsetType
@@ -32,6 +32,12 @@ _GROWING = {
 """Deltas that are kept while their item is open: if the turn is stopped, the item ends with what it had."""
 
 
+MAX_GAP = 1024
+"""Upstreams number their items without gaps; a number this far ahead is not taken for one."""
+
+_Value = TypeVar("_Value")
+
+
 class _Told(msgspec.Struct):
     """What is understood of the upstream's response object."""
 
@@ -40,7 +46,10 @@ class _Told(msgspec.Struct):
     completed_at: float | None = None
     error: ResponseError | None = None
     incomplete_details: IncompleteDetails | None = None
-    output: list[Raw] | None = None
+
+
+class _Head(msgspec.Struct):
+    type: str = ""
 
 
 class _OpenItem(msgspec.Struct):
@@ -53,8 +62,10 @@ class _OpenItem(msgspec.Struct):
 _TOLD: msgspec.json.Decoder[_Told] = msgspec.json.Decoder(_Told)
 _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _OBJECT: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
-_INDEX: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(int | None)
-_TEXT: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
+_HEAD: msgspec.json.Decoder[_Head] = msgspec.json.Decoder(_Head)
+_RAWS: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
+_INDEX: msgspec.json.Decoder[int] = msgspec.json.Decoder(int)
+_TEXT: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 _NULL = Raw(b"null")
 _encode = msgspec.json.Encoder().encode
 
@@ -93,8 +104,8 @@ class Relay:
         if "output_index" in members:
             members = self._place(event, output)
         if "response" in members:
-            announced = _MEMBERS.decode(members["response"])
-            members = {**members, "response": Raw(_encode(_with_ours(announced, ours)))}
+            told = _read(members["response"], _MEMBERS, {})
+            members = {**members, "response": Raw(_encode(_with_ours(told, ours)))}
         events.append(RelayedEvent(kind=event.kind, members=members, **self._stamp.next()))
 
     def finish_open(self, events: list[ServerEvent], output: list[Item]) -> None:
@@ -104,6 +115,8 @@ class Relay:
             output[index] = _item(raw)
             events.append(OutputItemDone(output_index=index, item=Raw(raw), **self._stamp.next()))
         self._open.clear()
+        if self._offset is not None:
+            _drop_gaps(output)
 
     def close(
         self, events: list[ServerEvent], ours: Response, output: list[Item], usage: Usage | None, *, has_spent: bool
@@ -113,13 +126,14 @@ class Relay:
         `has_spent`: the usage is the sum of several passes, not the upstream's own.
         """
         assert self._terminal is not None
-        members = dict(_MEMBERS.decode(self._terminal.members.get("response", Raw(b"{}"))))
-        told = _TOLD.decode(_encode(members))
+        members = dict(_read(self._terminal.members.get("response", _NULL), _MEMBERS, {}))
+        told = _read(Raw(_encode(members)), _TOLD, _Told())
+        items = _read(members.get("output", _NULL), _RAWS, [])
         start = len(output) if self._offset is None else self._offset
-        if told.output and (self._open or len(output) == start):
-            output[start:] = [_item(bytes(raw)) for raw in told.output]
-        output[:] = [item for item in output if item is not _NOTHING]
-        if start or not told.output:
+        if items and (self._open or len(output) == start):
+            output[start:] = [_item(bytes(raw)) for raw in items]
+        _drop_gaps(output)
+        if start or not items:
             members["output"] = Raw(_encode([Raw(item.raw) for item in output]))
         if has_spent:
             members["usage"] = Raw(_encode(usage))
@@ -140,30 +154,44 @@ class Relay:
 
     def _place(self, event: Relayed, output: list[Item]) -> dict[str, Raw]:
         """Notes what the event says of its item; returns the members with the item's place in our output."""
-        theirs = _INDEX.decode(event.members["output_index"]) or 0
         if self._offset is None:
             self._offset = len(output)
-        index = theirs + self._offset
-        if event.kind == ITEM_ADDED:
+        index = _read(event.members["output_index"], _INDEX, -1) + self._offset
+        if not self._offset <= index <= len(output) + MAX_GAP:
+            return event.members
+        item = bytes(event.members.get("item", _NULL))
+        if event.kind == ITEM_ADDED and item[:1] == b"{":
             self._reserve(index, output)
-            self._open[index] = _OpenItem(bytes(event.members.get("item", _NULL)), {})
-        elif event.kind == _ITEM_DONE:
+            self._open[index] = _OpenItem(item, {})
+        elif event.kind == _ITEM_DONE and item[:1] == b"{":
             self._reserve(index, output)
             self._open.pop(index, None)
-            output[index] = _item(bytes(event.members.get("item", _NULL)))
+            output[index] = _item(item)
             self.has_called = self.has_called or output[index].type.endswith("_call")
         elif event.kind in _GROWING and index in self._open:
-            text = _TEXT.decode(event.members.get("delta", _NULL)) or ""
+            text = _read(event.members.get("delta", _NULL), _TEXT, "")
             self._open[index].texts.setdefault(_GROWING[event.kind], []).append(text)
         return event.members if not self._offset else {**event.members, "output_index": Raw(str(index).encode())}
 
     def _reserve(self, index: int, output: list[Item]) -> None:
-        """Makes room up to the index; upstreams number items without gaps, but nothing breaks if one does not."""
+        """Makes room up to the index."""
         while len(output) <= index:
             output.append(_NOTHING)
 
 
 _NOTHING = Item(raw=b"null", type="")
+
+
+def _drop_gaps(output: list[Item]) -> None:
+    output[:] = [item for item in output if item is not _NOTHING]
+
+
+def _read(raw: Raw, decoder: msgspec.json.Decoder[_Value], otherwise: _Value) -> _Value:
+    """The value as the decoder reads it; `otherwise` if it is something else: an upstream's mistake breaks no turn."""
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError:
+        return otherwise
 
 
 def _with_ours(members: dict[str, Raw], ours: Response) -> dict[str, Raw]:
@@ -180,8 +208,7 @@ def _item(raw: bytes) -> Item:
     try:
         return decode_item(raw)
     except msgspec.ValidationError:
-        head = _OBJECT.decode(raw)
-        return Item(raw=raw, type=str(head.get("type", "")))
+        return Item(raw=raw, type=_read(Raw(raw), _HEAD, _Head()).type)
 
 
 def _status(kind: str, told: _Told) -> ResponseStatus:
@@ -191,7 +218,7 @@ def _status(kind: str, told: _Told) -> ResponseStatus:
 
 def _unfinished(item: _OpenItem) -> bytes:
     """The item as it stood when the turn was stopped: its first members, and the text that came since."""
-    members = _OBJECT.decode(item.raw)
+    members = _read(Raw(item.raw), _OBJECT, {})
     texts = {name: "".join(chunks) for name, chunks in item.texts.items()}
     parts: list[dict[str, object]] = []
     if "text" in texts:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from msgspec import Raw
 
 from landline.session.composer import Composer
@@ -180,3 +181,28 @@ def test_steer_is_applied_between_items_and_not_behind_a_call() -> None:
     called.feed([CREATED, *item_events(0, CALL)])
     called.answer_steers([accepted])
     assert not called.is_over
+
+
+GARBAGE = [None, 3, "x", [], {"status": 7, "output": "no", "error": "oops", "completed_at": {}}]
+
+
+@pytest.mark.parametrize("value", GARBAGE, ids=repr)
+def test_response_object_that_makes_no_sense_breaks_nothing(value: object) -> None:
+    end: list[ModelEvent] = [relayed("response.completed", response=value), Finished()]
+    events, ended = compose(composer(), [relayed("response.created", response=value), *item_events(0, CALL), *end])
+    assert (events[-1]["response"]["id"], ended.response.status) == ("resp_ours", "completed")
+    assert [item.id for item in ended.output] == ["fc_up"]
+
+
+@pytest.mark.parametrize("index", [-1, 10**9, "0", None, 1.5], ids=repr)
+def test_place_that_makes_no_sense_is_passed_on_and_not_believed(index: object) -> None:
+    made = composer()
+    made.feed([CREATED, relayed("response.output_item.added", output_index=index, item=MESSAGE)])
+    made.stop("cancelled")
+    assert made.close(2.0).output == ()
+
+
+def test_item_that_is_none_is_not_remembered() -> None:
+    done = [relayed("response.output_item.done", output_index=at, item=item) for at, item in enumerate((None, 3, CALL))]
+    _, ended = compose(composer(), [CREATED, *done, *DONE])
+    assert [item.id for item in ended.output] == ["fc_up"]
