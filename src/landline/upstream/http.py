@@ -21,6 +21,8 @@ ERROR_BODY_BYTES = 64 * 1024
 """How much of a refusal is read; only its message matters."""
 LARGE_BODY_BYTES = 1024 * 1024
 """Bodies over this are written in pieces, so that one upload does not hold up other turns."""
+BEARER_HEADER = "Authorization"
+"""The header that carries a key as `Bearer KEY` (RFC 6750); any other carries the key alone."""
 LINGER_S = 1.0
 """How long a finished answer may take to end its body before its connection is given up."""
 
@@ -54,16 +56,15 @@ class HttpTarget:
         dialect: Dialect,
         *,
         api_key: str | None = None,
+        key_header: str = BEARER_HEADER,
         headers: Mapping[str, str] | None = None,
         deadlines: HttpDeadlines | None = None,
     ) -> None:
         self.name = name
         self._base_url = base_url.rstrip("/")
         self._dialect = dialect
-        self._headers = dict(headers or {})
+        self._headers = with_key(headers or {}, api_key, key_header)
         self._secrets = (api_key,) if api_key else ()
-        if api_key and "authorization" not in {header.lower() for header in self._headers}:
-            self._headers["Authorization"] = f"Bearer {api_key}"
         self._deadlines = deadlines or HttpDeadlines()
         self._counters = Counters()
         self._session: aiohttp.ClientSession | None = None
@@ -118,6 +119,15 @@ class HttpTarget:
             secrets=self._secrets,
             deadlines=self._deadlines,
         )
+
+
+def with_key(headers: Mapping[str, str], api_key: str | None, key_header: str = BEARER_HEADER) -> dict[str, str]:
+    """The headers of every request to a target, its key among them unless one of that name is given already."""
+    is_given = key_header.lower() in {header.lower() for header in headers}
+    if not api_key or is_given:
+        return dict(headers)
+    is_bearer = key_header.lower() == BEARER_HEADER.lower()
+    return {**headers, key_header: f"Bearer {api_key}" if is_bearer else api_key}
 
 
 class _Attempt:

@@ -14,7 +14,7 @@ from chat_history import create, lineage, message
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt
 from landline.upstream import HttpDeadlines, HttpTarget
-from landline.upstream.http import ERROR_BODY_BYTES, LARGE_BODY_BYTES
+from landline.upstream.http import ERROR_BODY_BYTES, LARGE_BODY_BYTES, with_key
 from landline.wire.errors import ApiError
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, TextDelta, UsageReported
 
@@ -327,6 +327,15 @@ async def test_a_rate_limit_is_a_lone_failure_with_its_wait() -> None:
     events = await ask(refusing(429, {"error": {"message": "slow down"}}, {"Retry-After": "2"}))
     assert len(events) == 1
     assert (error_in(events).code, error_in(events).retry_after_s) == ("rate_limit_exceeded", 2.0)
+
+
+@pytest.mark.parametrize(("header", "sent"), [("x-api-key", KEY), ("api-key", KEY), ("Authorization", f"Bearer {KEY}")])
+def test_the_key_goes_alone_in_any_header_but_authorization(header: str, sent: str) -> None:
+    assert with_key({"X-Extra": "1"}, KEY, header) == {"X-Extra": "1", header: sent}
+
+
+def test_a_configured_header_replaces_the_key_whatever_its_case() -> None:
+    assert with_key({"X-Api-Key": "mine"}, KEY, "x-api-key") == {"X-Api-Key": "mine"}
 
 
 async def test_the_key_is_in_no_error() -> None:
