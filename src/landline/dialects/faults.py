@@ -81,20 +81,31 @@ class _Body(msgspec.Struct, frozen=True):
 
 def read_fault(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
     """The meaning of a non-2xx answer."""
-    return _error_of(status, headers, _fault_of(body))
+    return explain(status, headers, decode_fault(body))
 
 
 def read_stream_fault(record: bytes) -> ApiError:
     """The meaning of an error that came as a record of a stream that had begun."""
-    fault = _fault_of(record)
+    fault = decode_fault(record)
+    return explain(status_of(fault), {}, fault)
+
+
+def status_of(fault: Fault) -> int:
+    """The status that a fault without one would have had."""
     status = int(fault.code) if re.fullmatch(r"[45]\d\d", fault.code) else _STATUS_OF_TYPE.get(fault.type.lower())
-    return _error_of(status or _STATUS_OF_TYPE.get(fault.code.lower(), 500), {}, fault)
+    return status or _STATUS_OF_TYPE.get(fault.code.lower(), 500)
 
 
-def _error_of(status: int, headers: Mapping[str, str], fault: Fault) -> ApiError:
-    message = _SECRET.sub("[key]", fault.message)[:MESSAGE_CHARS]
+def told_message(fault: Fault) -> str:
+    """The upstream's text as it may be passed on: no keys, and not without end."""
+    return _SECRET.sub("[key]", fault.message)[:MESSAGE_CHARS]
+
+
+def explain(status: int, headers: Mapping[str, str], fault: Fault) -> ApiError:
+    """The fault as one of our errors."""
+    message = told_message(fault)
     told = message or f"The target answered with status {status}."
-    code = _code_of(status, fault)
+    code = code_of(status, fault)
     if code == "upstream_auth_error" and status == 401:
         told = "The target refused the key that this server is configured with."
     elif code == "upstream_error":
@@ -104,7 +115,7 @@ def _error_of(status: int, headers: Mapping[str, str], fault: Fault) -> ApiError
     return api_error(code, told, param=_param_of(fault.param), retry_after_s=wait_s)
 
 
-def _code_of(status: int, fault: Fault) -> str:
+def code_of(status: int, fault: Fault) -> str:
     """The row of our error table; the fault's own words count before its status."""
     spelled = {fault.code, fault.type}
     if status == 402 or spelled & _QUOTA_CODES or (status in (403, 429) and _QUOTA.search(fault.message)):
@@ -137,7 +148,8 @@ def _code_of_status(status: int, fault: Fault) -> str:
             return "server_is_overloaded" if _OVERLOADED.search(fault.message) else "upstream_error"
 
 
-def _fault_of(body: bytes) -> Fault:
+def decode_fault(body: bytes) -> Fault:
+    """The error as the upstream spelled it, in any of the known envelopes; a body that is none is its message."""
     text = body.strip()
     if text[:1] == b"[":
         text = _first_of(text)
