@@ -4,8 +4,11 @@ import re
 from hashlib import blake2b
 
 MAX_NAME_CHARS = 64
-"""Limit of function names in the chat-completions API."""
+"""Limit of function names in the chat-completions API; Anthropic takes 128 characters, Gemini 64 (November 2026)."""
 SEPARATOR = "__"
+ToolNames = dict[tuple[str | None, str], str]
+"""Upstream names of the tools whose usual one is taken: (namespace, name) → name. Nearly always empty."""
+
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
 
 

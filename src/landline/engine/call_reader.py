@@ -11,8 +11,8 @@ from typing import Literal, assert_never
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from landline.dialects.chat_completions import Tool
 from landline.dialects.custom_input import InputDecoder
+from landline.dialects.tools import Tool
 from landline.engine.json_scan import JsonScanner
 from landline.wire.model_events import (
     Accepted,

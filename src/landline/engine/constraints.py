@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import UnsetType
 
-from landline.dialects.chat_completions import Tool
+from landline.dialects.tools import Tool
 from landline.wire.requests import TextSettings
 
 _CHARS_PER_ARRAY_ITEM = 64

@@ -10,7 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from landline.dialects.chat_completions import RequestOverrides, Tool
+from landline.dialects.chat_completions import RequestOverrides
+from landline.dialects.tools import Tool
 from landline.engine.constraints import call_grammar, call_schema
 from landline.wire.requests import ToolChoice
 

@@ -11,9 +11,10 @@ import aiohttp
 import msgspec
 import structlog
 
-from landline.dialects.chat_completions import ChatCompletions, ToolSet
+from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.chat_completions.counting import count_requests
 from landline.dialects.dialect import Prompt, UpstreamRequest
+from landline.dialects.tools import ToolSet
 from landline.engine.call_reader import CallReader
 from landline.engine.catalog import ModelFile
 from landline.engine.chat_template import chat_template_of, knows_tools

@@ -2,9 +2,11 @@
 
 import msgspec
 
-from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags, RequestOverrides, ToolSet
-from landline.dialects.chat_completions.tool_choice import choose_tools
+from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags, RequestOverrides
+from landline.dialects.chat_completions.tools import choice_member
 from landline.dialects.dialect import Prompt, UpstreamRequest
+from landline.dialects.tool_choice import choose_tools
+from landline.dialects.tools import ToolSet
 from landline.engine.constraints import answer_members
 from landline.engine.forced_calls import CallPlan, plan_calls, plan_overrides
 from landline.engine.prefixes import Lineage, seed_of
@@ -47,10 +49,10 @@ def read_turn(prompt: Prompt, dialect: ChatCompletions, limits: ModelLimits) -> 
     tool_set = dialect.tool_set(prompt)
     if isinstance(tool_set, ApiError):
         return tool_set
-    chosen = choose_tools(tool_set, prompt.request.tool_choice, FLAGS)
+    chosen = choose_tools(tool_set, prompt.request.tool_choice)
     if isinstance(chosen, ApiError):
         return chosen
-    plan = plan_calls(chosen.tools, chosen.choice, knows_tools=limits.knows_tools)
+    plan = plan_calls(chosen.tools, choice_member(chosen, FLAGS), knows_tools=limits.knows_tools)
     is_object = "grammar" in _answer_members(prompt.request, plan, limits)
     return Asked(tool_set, plan, has_grammar=is_object or plan.way == "enforced")
 

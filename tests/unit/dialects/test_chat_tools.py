@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_history import Item, build, create, error, function_call, lineage, messages, output
-from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags, ToolSet
+from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt
 from landline.dialects.names import MAX_NAME_CHARS, upstream_name
+from landline.dialects.tools import ToolSet
 from strict_chat import check_request
 
 READ: Item = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.dialects.chat_completions import Tool, ToolSet
+from landline.dialects.tools import Tool, ToolSet
 from landline.engine.call_reader import CallReader
 from landline.wire.model_events import (
     Accepted,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.dialects.chat_completions import Tool
+from landline.dialects.tools import Tool
 from landline.engine.constraints import answer_members, call_grammar, call_schema, capped, object_grammar
 from landline.wire.requests import CreateRequest, TextSettings, decode_create
 

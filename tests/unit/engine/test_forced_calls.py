@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from landline.dialects.chat_completions import Tool
+from landline.dialects.tools import Tool
 from landline.engine.forced_calls import plan_calls, plan_overrides, tool_block
 
 LOOK = Tool("function", None, "look", "look", b'{"type":"object"}', b'{"type":"function","function":{"name":"look"}}')

@@ -2,6 +2,5 @@
 
 from landline.dialects.chat_completions.dialect import ChatCompletions
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags, RequestOverrides
-from landline.dialects.chat_completions.tools import Tool, ToolSet
 
-__all__ = ["ChatCompletions", "ChatCompletionsFlags", "RequestOverrides", "Tool", "ToolSet"]
+__all__ = ["ChatCompletions", "ChatCompletionsFlags", "RequestOverrides"]

@@ -6,9 +6,9 @@ import msgspec
 from msgspec import Raw, UnsetType
 
 from landline.dialects.chat_completions.chunks import CallDelta, CallFunction
-from landline.dialects.chat_completions.tools import Tool, ToolSet
-from landline.dialects.custom_input import InputDecoder
-from landline.wire.model_events import ModelEvent, ToolCallDelta, ToolCallStarted
+from landline.dialects.named_call import NamedCall
+from landline.dialects.tools import ToolSet
+from landline.wire.model_events import ModelEvent
 
 LEGACY_INDEX = -1
 """Stands for the one call of the old `function_call` member."""
@@ -17,15 +17,14 @@ LEGACY_INDEX = -1
 class _OpenCall:
     """One call while its pieces come in."""
 
-    __slots__ = ("call_id", "input_decoder", "is_started", "pending", "position")
+    __slots__ = ("call_id", "named", "pending", "position")
 
     def __init__(self, position: int) -> None:
         self.position = position
         self.call_id = ""
-        self.is_started = False
         self.pending = ""
         """Arguments that came before the name."""
-        self.input_decoder: InputDecoder | None = None
+        self.named: NamedCall | None = None
 
 
 class CallAssembler:
@@ -46,8 +45,8 @@ class CallAssembler:
         """The events of one piece of a call."""
         name, text = _read_delta(delta)
         call = self._find_call(delta, name)
-        if call.is_started:
-            return _add_text(call, text)
+        if call.named is not None:
+            return call.named.add(text)
         call.pending += text
         call.call_id = call.call_id or delta.id or ""
         return self._start(call, name) if name else []
@@ -56,24 +55,22 @@ class CallAssembler:
         """What was still held back when the answer ended."""
         events: list[ModelEvent] = []
         for call in self._calls:
-            if call.input_decoder is not None:
-                rest = call.input_decoder.end()
-                call.input_decoder = None
-                if rest:
-                    events.append(ToolCallDelta(call.position, rest))
+            if call.named is not None:
+                events += call.named.end()
         return events
 
     def has_nameless(self) -> bool:
         """Whether a call never got its name."""
-        return any(not call.is_started for call in self._calls)
+        return any(call.named is None for call in self._calls)
 
     def _find_call(self, delta: CallDelta, name: str) -> _OpenCall:
         last = self._calls[-1] if self._calls else None
         call = last if delta.index is None else self._by_index.get(delta.index)
         if call is None:
             return self._open_call(delta.index)
-        is_other = bool(name and call.is_started and delta.id and delta.id != call.call_id)
-        is_whole = delta.index is None and bool(name) and call.is_started and not delta.id
+        is_started = call.named is not None
+        is_other = bool(name and is_started and delta.id and delta.id != call.call_id)
+        is_whole = delta.index is None and bool(name) and is_started and not delta.id
         return self._open_call(delta.index) if is_other or is_whole else call
 
     def _open_call(self, index: int | None) -> _OpenCall:
@@ -84,28 +81,12 @@ class CallAssembler:
         return call
 
     def _start(self, call: _OpenCall, name: str) -> list[ModelEvent]:
-        call.is_started = True
         if not call.call_id or call.call_id in self._call_ids:
             call.call_id = f"{self._call_id_prefix}_{call.position}"
         self._call_ids.add(call.call_id)
-        tool = self._find_tools().find_called(name)
-        started = _started(call, name, tool)
+        call.named = NamedCall(call.position, call.call_id, name, self._find_tools())
         pending, call.pending = call.pending, ""
-        return [started, *_add_text(call, pending)]
-
-
-def _started(call: _OpenCall, name: str, tool: Tool | None) -> ToolCallStarted:
-    if tool is None:
-        return ToolCallStarted(call.position, call.call_id, name)
-    if tool.kind == "custom" and tool.parameters:
-        call.input_decoder = InputDecoder()
-    return ToolCallStarted(call.position, call.call_id, tool.name, tool.kind, tool.namespace)
-
-
-def _add_text(call: _OpenCall, text: str) -> list[ModelEvent]:
-    if call.input_decoder is not None:
-        text = call.input_decoder.feed(text)
-    return [ToolCallDelta(call.position, text)] if text else []
+        return [call.named.started, *call.named.add(pending)]
 
 
 def _read_delta(delta: CallDelta) -> tuple[str, str]:

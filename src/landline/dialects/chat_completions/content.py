@@ -1,87 +1,33 @@
 """Content parts as chat-completions parts: text, images, files, audio."""
 
-from collections.abc import Sequence
-
-import msgspec
 from msgspec import Raw
 
+from landline.dialects.content import Attachment, Content
 from landline.wire.errors import ApiError, api_error
-from landline.wire.items import (
-    InputFile,
-    InputImage,
-    InputText,
-    OpaquePart,
-    OutputText,
-    PlainText,
-    ReasoningText,
-    Refusal,
-    SummaryText,
-    decode_part,
-)
+from landline.wire.items import InputFile, InputImage, OpaquePart
 
 ChatPart = dict[str, object] | Raw
 """One chat part as an object, or as the bytes of a kind that both APIs spell alike."""
 
 
-class Content(msgspec.Struct, frozen=True):
-    """A content value: its parts in order; text parts are plain strings."""
-
-    parts: tuple[str | ChatPart, ...]
-
-    @property
-    def text(self) -> str:
-        """All text, parts on lines of their own."""
-        return join_lines([part for part in self.parts if isinstance(part, str)])
-
-    @property
-    def attachments(self) -> list[ChatPart]:
-        """Images, files and audio."""
-        return [part for part in self.parts if not isinstance(part, str)]
-
-    def as_chat(self) -> str | list[ChatPart]:
-        """A string if there is only text, which every server takes; else a list of parts."""
-        if not self.attachments:
-            return self.text
-        return [text_part(part) if isinstance(part, str) else part for part in self.parts]
-
-
-def read_content(content: str | list[Raw]) -> Content | ApiError:
-    """The content of a message or tool output, or the error that names the part that cannot be said."""
-    if isinstance(content, str):
-        return Content((content,))
-    parts: list[str | ChatPart] = []
-    for raw in content:
-        part = _read_part(raw)
-        if isinstance(part, ApiError):
-            return part
-        parts.append(part)
-    return Content(tuple(parts))
-
-
-def join_lines(texts: Sequence[str]) -> str:
-    """The texts one after the other, with a line break where two would run together."""
-    joined = ""
-    for text in texts:
-        if joined and text and not joined.endswith("\n"):
-            joined += "\n"
-        joined += text
-    return joined
+def as_chat(content: Content[ChatPart]) -> str | list[ChatPart]:
+    """A string if there is only text, which every server takes; else a list of parts."""
+    if not content.attachments:
+        return content.text
+    return [text_part(part) if isinstance(part, str) else part for part in content.parts]
 
 
 def text_part(text: str) -> ChatPart:
     return {"type": "text", "text": text}
 
 
-def _read_part(raw: Raw) -> str | ChatPart | ApiError:
-    match decode_part(raw):
-        case InputText(text) | OutputText(text) | PlainText(text) | SummaryText(text) | ReasoningText(text):
-            return text
-        case Refusal(refusal):
-            return refusal
-        case InputImage() as image:
-            return _image_part(image)
-        case InputFile() as file:
-            return _file_part(file)
+def read_attachment(part: Attachment) -> ChatPart | ApiError:
+    """A part that is no text."""
+    match part:
+        case InputImage():
+            return _image_part(part)
+        case InputFile():
+            return _file_part(part)
         case OpaquePart(type="input_audio", raw=data):
             return Raw(data)
         case OpaquePart(type=kind):

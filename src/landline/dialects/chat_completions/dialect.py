@@ -6,24 +6,22 @@ import msgspec
 
 from landline.dialects.chat_completions.counting import count_requests
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags, RequestOverrides
-from landline.dialects.chat_completions.messages import ToolNames
 from landline.dialects.chat_completions.settings import read_settings
 from landline.dialects.chat_completions.stream import ChatStreamDecoder
-from landline.dialects.chat_completions.tool_choice import choose_tools
-from landline.dialects.chat_completions.tools import ToolSet, read_tools
+from landline.dialects.chat_completions.tools import choice_member, tool_maker
 from landline.dialects.chat_completions.transcript import Transcript, close_transcript, extend_transcript
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
 from landline.dialects.faults import read_fault
+from landline.dialects.names import ToolNames
+from landline.dialects.tool_choice import choose_tools
+from landline.dialects.tools import ToolReader, ToolSet
 from landline.session.lineage import Link
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
 
 PATH = "/chat/completions"
-TOOL_SETS_KEPT = 64
-"""Distinct tool lists remembered: clients send theirs with every turn (Codex CLI 17.8 kB), few lists are in use at once."""
 
 _encode = msgspec.json.Encoder().encode
-_NO_TOOLS = ToolSet(())
 _NO_OVERRIDES = RequestOverrides()
 
 
@@ -40,7 +38,7 @@ class ChatCompletions:
             str(self.flags.tool_images),
         )
         self._rendering_key = ":".join(("chat_completions", *shaping))
-        self._tool_sets: dict[bytes, ToolSet | ApiError] = {}
+        self._tools = ToolReader(tool_maker(self.flags))
 
     @property
     def prefills_warm_up(self) -> bool:
@@ -77,7 +75,7 @@ class ChatCompletions:
         item_count = prompt.history.item_count if prompt.history is not None else 0
         id_seed = prompt.response_id.removeprefix("resp_") or str(item_count)
         return ChatStreamDecoder(
-            find_tools=lambda: self._known_tools(prompt),
+            find_tools=lambda: self._tools.known(prompt),
             call_id_prefix=f"call_{id_seed[:48]}",
             is_warm_up=prompt.request.is_warm_up,
         )
@@ -88,35 +86,22 @@ class ChatCompletions:
 
     def tool_set(self, prompt: Prompt) -> ToolSet | ApiError:
         """The tools of a turn; remembered by their bytes."""
-        tools = prompt.request.tools or ()
-        tool_items = prompt.tool_items
-        if not tools and not tool_items:
-            return _NO_TOOLS
-        key = b"".join((*tools, b"|", *(item.raw for item in tool_items)))
-        known = self._tool_sets.get(key)
-        if known is None:
-            if len(self._tool_sets) >= TOOL_SETS_KEPT:
-                del self._tool_sets[next(iter(self._tool_sets))]
-            known = self._tool_sets[key] = read_tools(tools, tool_items, self.flags)
-        return known
-
-    def _known_tools(self, prompt: Prompt) -> ToolSet:
-        tool_set = self.tool_set(prompt)
-        return _NO_TOOLS if isinstance(tool_set, ApiError) else tool_set
+        return self._tools.read(prompt)
 
     def _members(self, prompt: Prompt, tool_set: ToolSet, overrides: RequestOverrides) -> dict[str, object] | ApiError:
         """Every member of the body but `messages`."""
         members: dict[str, object] = {"model": prompt.model, "stream": True}
         if self.flags.stream_usage:
             members["stream_options"] = {"include_usage": True}
-        chosen = choose_tools(tool_set, prompt.request.tool_choice, self.flags)
+        chosen = choose_tools(tool_set, prompt.request.tool_choice)
         if isinstance(chosen, ApiError):
             if "tools" not in overrides.omit:
                 return chosen
         elif chosen.tools:
             members["tools"] = [msgspec.Raw(tool.json) for tool in chosen.tools]
-            if chosen.choice is not None:
-                members["tool_choice"] = chosen.choice
+            choice = choice_member(chosen, self.flags)
+            if choice is not None:
+                members["tool_choice"] = choice
             if prompt.request.parallel_tool_calls is not None:
                 members["parallel_tool_calls"] = prompt.request.parallel_tool_calls
         members |= read_settings(prompt.request, self.flags)

@@ -16,9 +16,9 @@ from landline.dialects.chat_completions.chunks import (
     TokenInfo,
     Usage,
 )
-from landline.dialects.chat_completions.tools import ToolSet
 from landline.dialects.chat_completions.usage import read_usage
 from landline.dialects.faults import read_stream_fault
+from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import (
     Failed,

@@ -18,18 +18,11 @@ from typing import assert_never
 
 import msgspec
 
-from landline.dialects.chat_completions.content import ChatPart, Content, text_part
+from landline.dialects.chat_completions.content import ChatPart, as_chat, read_attachment, text_part
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags
-from landline.dialects.chat_completions.messages import (
-    Answered,
-    Called,
-    Spoken,
-    Thought,
-    Told,
-    ToolNames,
-    Unsaid,
-    read_item,
-)
+from landline.dialects.content import Content
+from landline.dialects.names import ToolNames
+from landline.dialects.sayings import Answered, Called, Saying, Spoken, Thought, Told, Unsaid, read_item
 from landline.wire.errors import ApiError
 from landline.wire.items import Item
 
@@ -43,7 +36,7 @@ class ModelRun(msgspec.Struct, frozen=True):
     texts: tuple[str, ...] = ()
     thoughts: tuple[str, ...] = ()
     calls: tuple[Called, ...] = ()
-    answers: dict[str, Content] = {}
+    answers: dict[str, Content[ChatPart]] = {}
     held: tuple[bytes, ...] = ()
     """Messages that came while calls were unanswered."""
 
@@ -69,7 +62,7 @@ def extend_transcript(
         return before
     writer = _Writer(before or Transcript(), flags)
     for item in items:
-        saying = read_item(item, flags, names)
+        saying = read_item(item, names, read_attachment)
         if isinstance(saying, ApiError):
             return Transcript(error=saying)
         writer.say(saying)
@@ -101,16 +94,18 @@ class _Writer:
             has_messages=self._has_messages(),
         )
 
-    def say(self, saying: Told | Spoken | Thought | Called | Answered | Unsaid) -> None:
+    def say(self, saying: Saying[ChatPart]) -> None:
         match saying:
             case Told(role, content):
-                self._tell(role, content)
+                is_developer = role == "developer"
+                self._tell(self._flags.developer_role if is_developer else role, as_chat(content))
             case Spoken(text):
                 run = self._model_run()
                 self._run = msgspec.structs.replace(run, texts=(*run.texts, text))
             case Thought(text):
-                run = self._model_run()
-                self._run = msgspec.structs.replace(run, thoughts=(*run.thoughts, text))
+                if text:
+                    run = self._model_run()
+                    self._run = msgspec.structs.replace(run, thoughts=(*run.thoughts, text))
             case Called():
                 run = self._model_run()
                 self._run = msgspec.structs.replace(run, calls=(*run.calls, saying))
@@ -138,7 +133,7 @@ class _Writer:
         self._close()
         self._closed.append(message)
 
-    def _answer(self, answered: Answered) -> None:
+    def _answer(self, answered: Answered[ChatPart]) -> None:
         run = self._run
         if run is None or answered.call_id not in _unanswered(run):
             self._tell("user", _late_output(answered))
@@ -168,8 +163,8 @@ def _close_run(run: ModelRun, flags: ChatCompletionsFlags) -> list[bytes]:
     messages = [_encode(_assistant_message(run, flags))]
     attachments: list[ChatPart] = []
     for call in run.calls:
-        content = run.answers.get(call.call_id, Content((NO_OUTPUT,)))
-        said = content.as_chat() if flags.tool_images else content.text
+        content: Content[ChatPart] = run.answers.get(call.call_id, Content((NO_OUTPUT,)))
+        said = as_chat(content) if flags.tool_images else content.text
         messages.append(_encode({"role": "tool", "tool_call_id": call.call_id, "content": said}))
         if not flags.tool_images and content.attachments:
             attachments += [text_part(f"Attached to the output of {call.call_id}:"), *content.attachments]
@@ -185,10 +180,15 @@ def _assistant_message(run: ModelRun, flags: ChatCompletionsFlags) -> dict[str, 
     if thought and flags.reasoning_field != "none":
         message[flags.reasoning_field] = thought
     if run.calls:
-        message["tool_calls"] = [call.call for call in run.calls]
+        message["tool_calls"] = [_call_member(call, flags) for call in run.calls]
     return message
 
 
-def _late_output(answered: Answered) -> str | list[ChatPart]:
-    content = Content((f"Output of the tool call {answered.call_id}:", *answered.content.parts))
-    return content.as_chat()
+def _call_member(call: Called, flags: ChatCompletionsFlags) -> dict[str, object]:
+    if call.input is not None and flags.custom_tools == "custom":
+        return {"id": call.call_id, "type": "custom", "custom": {"name": call.name, "input": call.input}}
+    return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _late_output(answered: Answered[ChatPart]) -> str | list[ChatPart]:
+    return as_chat(Content((f"Output of the tool call {answered.call_id}:", *answered.content.parts)))

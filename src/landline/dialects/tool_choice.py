@@ -1,11 +1,11 @@
-"""`tool_choice` in chat-completions terms, and the tools that it leaves."""
+"""What `tool_choice` means, and the tools that it leaves."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
-from landline.dialects.chat_completions.flags import ChatCompletionsFlags
-from landline.dialects.chat_completions.tools import Tool, ToolSet
+from landline.dialects.tools import Tool, ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.requests import ToolChoice, ToolChoiceObject
 
@@ -14,29 +14,31 @@ class ChosenTools(msgspec.Struct, frozen=True):
     """What goes upstream."""
 
     tools: Sequence[Tool]
-    choice: str | dict[str, object] | None = None
-    """The value of `tool_choice`; None leaves it out."""
+    mode: Literal["none", "auto", "required"] | None = None
+    """None if nothing was said, or there is no tool."""
+    tool: Tool | None = None
+    """The one that must be called."""
 
 
-def choose_tools(tool_set: ToolSet, choice: ToolChoice | None, flags: ChatCompletionsFlags) -> ChosenTools | ApiError:
+def choose_tools(tool_set: ToolSet, choice: ToolChoice | None) -> ChosenTools | ApiError:
     """The tools to send and the choice among them, or the error if the choice names a tool that is not there."""
     if isinstance(choice, ToolChoiceObject):
         if choice.type == "allowed_tools":
             return _allowed(tool_set, choice)
-        return _named(tool_set, choice, flags)
+        return _named(tool_set, choice)
     if choice == "required" and not tool_set.tools:
         return _refused('`tool_choice` is "required", but there is no tool that this model can call.')
     return ChosenTools(tool_set.tools, choice if tool_set.tools else None)
 
 
-def _named(tool_set: ToolSet, choice: ToolChoiceObject, flags: ChatCompletionsFlags) -> ChosenTools | ApiError:
+def _named(tool_set: ToolSet, choice: ToolChoiceObject) -> ChosenTools | ApiError:
     if choice.type not in ("function", "custom"):
         message = f"`tool_choice` asks for {choice.type!r}, a hosted tool that this model's target lacks."
         return api_error("unsupported_parameter", message, param="tool_choice")
     tool = _find(tool_set, choice)
     if tool is None:
         return _refused(f"`tool_choice` names {choice.name!r}, which is not among the tools.")
-    return ChosenTools(tool_set.tools, _choice_of(tool, flags))
+    return ChosenTools(tool_set.tools, tool=tool)
 
 
 def _allowed(tool_set: ToolSet, choice: ToolChoiceObject) -> ChosenTools | ApiError:
@@ -59,11 +61,6 @@ def _allowed(tool_set: ToolSet, choice: ToolChoiceObject) -> ChosenTools | ApiEr
 def _find(tool_set: ToolSet, choice: ToolChoiceObject) -> Tool | None:
     name = choice.name or ""
     return tool_set.find(choice.namespace, name) or tool_set.find_called(name)
-
-
-def _choice_of(tool: Tool, flags: ChatCompletionsFlags) -> dict[str, object]:
-    kind = "custom" if tool.kind == "custom" and flags.custom_tools == "custom" else "function"
-    return {"type": kind, kind: {"name": tool.upstream_name}}
 
 
 def _refused(message: str) -> ApiError:

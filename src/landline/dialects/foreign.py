@@ -1,4 +1,4 @@
-"""Items that chat completions has no word for: built-in tools that the client runs, and kinds that are not known here.
+"""Items that other vendors' APIs have no word for: built-in tools that the client runs, and kinds that are not known here.
 
 A built-in tool's call and its output are a call like any other, under the item's own kind as its name, so that the model
 sees what was done. An unknown item is told as its JSON. Only what hosted tools of other targets did is passed over:
@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from landline.dialects.chat_completions.content import Content
 from landline.wire.items import OpaqueItem
 
 HOSTED_ITEMS = frozenset(
@@ -45,14 +44,14 @@ def call_of(item: OpaqueItem) -> tuple[str, str, str] | None:
     return call_id, item.type.removesuffix("_call"), msgspec.json.encode(arguments).decode()
 
 
-def output_of(item: OpaqueItem) -> tuple[str, Content] | None:
+def output_of(item: OpaqueItem) -> tuple[str, str] | None:
     """Call id and output of a built-in tool; an output that is no text is said as its JSON."""
     members = _DECODER.decode(item.raw)
     call_id = members.get("call_id")
     if not isinstance(call_id, str) or not item.type.endswith("_output"):
         return None
     output = members.get("output")
-    return call_id, Content((output if isinstance(output, str) else msgspec.json.encode(output).decode(),))
+    return call_id, output if isinstance(output, str) else msgspec.json.encode(output).decode()
 
 
 def telling_of(item: OpaqueItem) -> str:

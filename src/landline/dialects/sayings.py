@@ -1,11 +1,13 @@
-"""One item of the conversation as what it says in chat-completions terms."""
+"""One item of the conversation as what it says: the few kinds of saying that every vendor's API has a form for."""
+
+from typing import Generic, Literal
 
 import msgspec
+from msgspec import Raw
 
-from landline.dialects.chat_completions.content import ChatPart, Content, read_content
-from landline.dialects.chat_completions.flags import ChatCompletionsFlags
-from landline.dialects.chat_completions.foreign import HOSTED_ITEMS, call_of, output_of, telling_of
-from landline.dialects.names import upstream_name
+from landline.dialects.content import AttachmentReader, Content, PartT, read_content
+from landline.dialects.foreign import HOSTED_ITEMS, call_of, output_of, telling_of
+from landline.dialects.names import ToolNames, upstream_name
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import (
     AdditionalTools,
@@ -20,19 +22,17 @@ from landline.wire.items import (
     Message,
     OpaqueItem,
     Reasoning,
+    Signed,
     text_of,
     typed_item,
 )
 
-ToolNames = dict[tuple[str | None, str], str]
-"""Upstream names of the tools whose usual one is taken: (namespace, name) → name. Nearly always empty."""
 
+class Told(msgspec.Struct, Generic[PartT], frozen=True):
+    """A message of the user's or the developer's side; one of the developer's is text alone."""
 
-class Told(msgspec.Struct, frozen=True):
-    """A message of the user's or the developer's side."""
-
-    role: str
-    content: str | list[ChatPart]
+    role: Literal["user", "developer"]
+    content: Content[PartT]
 
 
 class Spoken(msgspec.Struct, frozen=True):
@@ -42,52 +42,54 @@ class Spoken(msgspec.Struct, frozen=True):
 
 
 class Thought(msgspec.Struct, frozen=True):
-    """Text that the model thought."""
+    """What the model thought: its text, "" if it is not told, and what its vendor signed of it."""
 
     text: str
+    signed: Signed | None = None
 
 
 class Called(msgspec.Struct, frozen=True):
-    """A tool call of the model; `call` is the member of `tool_calls`."""
+    """A tool call of the model, under the tool's upstream name."""
 
     call_id: str
-    call: dict[str, object]
+    name: str
+    arguments: str
+    """A JSON object; of a custom tool's call the one that its stand-in function takes."""
+    input: str | None = None
+    """Of a custom tool's call: the text."""
 
 
-class Answered(msgspec.Struct, frozen=True):
+class Answered(msgspec.Struct, Generic[PartT], frozen=True):
     """The output of a tool call."""
 
     call_id: str
-    content: Content
+    content: Content[PartT]
 
 
 class Unsaid(msgspec.Struct, frozen=True):
     """An item without a counterpart: tool lists, and what hosted tools of other targets did."""
 
 
-Saying = Told | Spoken | Thought | Called | Answered | Unsaid
+Saying = Told[PartT] | Spoken | Thought | Called | Answered[PartT] | Unsaid
 
 
-def read_item(item: Item, flags: ChatCompletionsFlags, names: ToolNames) -> Saying | ApiError:
-    """What the item says, or why this dialect cannot say it.
+def read_item(item: Item, names: ToolNames, read_attachment: AttachmentReader[PartT]) -> Saying[PartT] | ApiError:
+    """What the item says, or why no dialect can say it.
 
     Passed over: `additional_tools` (they are in `tools`) and what hosted tools of other targets did. Nothing else is:
     built-in tools that the client runs are calls like any other, items of unknown kinds are told as their JSON.
     """
     match typed_item(item):
         case Message(role, content):
-            return _read_message(role, content, flags)
+            return _read_message(role, content, read_attachment)
         case Reasoning(content=content):
-            text = text_of(content or [])
-            return Thought(text) if text else Unsaid()
+            return Thought(text_of(content or []), item.signed)
         case FunctionCall(call_id, name, arguments, namespace):
-            known = names.get((namespace, name)) or upstream_name(namespace, name)
-            return Called(call_id, _function_call(call_id, known, _checked_arguments(arguments)))
+            return Called(call_id, _known_name(namespace, name, names), _checked_arguments(arguments))
         case CustomToolCall(call_id, name, text, namespace):
-            known = names.get((namespace, name)) or upstream_name(namespace, name)
-            return Called(call_id, _custom_call(call_id, known, text, flags))
+            return Called(call_id, _known_name(namespace, name, names), one_string_arguments(text), text)
         case FunctionCallOutput(call_id, output) | CustomToolCallOutput(call_id, output):
-            content = read_content(output)
+            content = read_content(output, read_attachment)
             return content if isinstance(content, ApiError) else Answered(call_id, content)
         case AdditionalTools():
             return Unsaid()
@@ -103,45 +105,42 @@ def read_item(item: Item, flags: ChatCompletionsFlags, names: ToolNames) -> Sayi
             return api_error("invalid_value", message, param="input")
 
 
-def _read_message(role: str, content: str | list[msgspec.Raw], flags: ChatCompletionsFlags) -> Saying | ApiError:
-    read = read_content(content)
+def one_string_arguments(text: str) -> str:
+    """The arguments of a custom tool that is offered as a function, spaced as models write JSON."""
+    return '{"input": ' + msgspec.json.encode(text).decode() + "}"
+
+
+def _read_message(
+    role: str, content: str | list[Raw], read_attachment: AttachmentReader[PartT]
+) -> Saying[PartT] | ApiError:
+    read = read_content(content, read_attachment)
     if isinstance(read, ApiError):
         return read
     match role:
         case "assistant":
             return Spoken(read.text)
         case "system" | "developer" if not read.attachments:
-            return Told(flags.developer_role, read.text)
+            return Told("developer", read)
         case _:
-            return Told("user", read.as_chat())
+            return Told("user", read)
 
 
-def _read_foreign(item: OpaqueItem) -> Saying:
+def _read_foreign(item: OpaqueItem) -> Saying[PartT]:
     if item.type in HOSTED_ITEMS:
         return Unsaid()
     call = call_of(item)
     if call is not None:
         call_id, name, arguments = call
-        return Called(call_id, _function_call(call_id, upstream_name(None, name), arguments))
+        return Called(call_id, upstream_name(None, name), arguments)
     output = output_of(item)
     if output is not None:
-        return Answered(*output)
-    return Told("user", telling_of(item))
+        call_id, text = output
+        return Answered(call_id, Content((text,)))
+    return Told("user", Content((telling_of(item),)))
 
 
-def _function_call(call_id: str, name: str, arguments: str) -> dict[str, object]:
-    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
-
-
-def _custom_call(call_id: str, name: str, text: str, flags: ChatCompletionsFlags) -> dict[str, object]:
-    if flags.custom_tools == "custom":
-        return {"id": call_id, "type": "custom", "custom": {"name": name, "input": text}}
-    return _function_call(call_id, name, one_string_arguments(text))
-
-
-def one_string_arguments(text: str) -> str:
-    """The arguments of a custom tool that is offered as a function, spaced as models write JSON."""
-    return '{"input": ' + msgspec.json.encode(text).decode() + "}"
+def _known_name(namespace: str | None, name: str, names: ToolNames) -> str:
+    return names.get((namespace, name)) or upstream_name(namespace, name)
 
 
 def _checked_arguments(arguments: str) -> str:
@@ -152,7 +151,7 @@ def _checked_arguments(arguments: str) -> str:
     if not arguments.strip():
         return "{}"
     try:
-        msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
+        msgspec.json.decode(arguments, type=dict[str, Raw])
     except msgspec.DecodeError:
         return '{"malformed_arguments": ' + msgspec.json.encode(arguments).decode() + "}"
     return arguments

@@ -1,0 +1,194 @@
+"""The tools of a turn under flat names, and the way back from the names that the model uses."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from landline.dialects.dialect import Prompt
+from landline.dialects.names import ToolNames, hashed_name, upstream_name
+from landline.wire.errors import ApiError
+from landline.wire.items import AdditionalTools, Item, typed_item
+from landline.wire.requests import validation_error
+
+NO_PARAMETERS = b'{"type":"object","properties":{}}'
+"""Sent for a function without parameters; llama-server refuses a function that names none."""
+ONE_STRING_PARAMETERS = (
+    b'{"type":"object","properties":{"input":{"type":"string","description":"The whole input of the tool, as plain text."}}'
+    b',"required":["input"],"additionalProperties":false}'
+)
+"""Parameters of the function that stands in for a custom tool."""
+TOOL_SETS_KEPT = 64
+"""Distinct tool lists remembered: clients send theirs with every turn (Codex CLI 17.8 kB), few lists are in use at once."""
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """One tool that the model may call."""
+
+    kind: Literal["function", "custom"]
+    namespace: str | None
+    name: str
+    upstream_name: str
+    parameters: bytes
+    """JSON Schema of a function's arguments; of the one-string object for a custom tool."""
+    json: bytes
+    """The member of the request's `tools`."""
+
+
+class ToolSet:
+    """The tools of one turn in the order given; a later definition replaces an earlier one of the same name."""
+
+    def __init__(self, tools: Sequence[Tool], passed_over: Iterable[str] = ()) -> None:
+        self.tools = tuple(tools)
+        self.passed_over = frozenset(passed_over)
+        """Types of hosted and built-in tools that were offered and that this target lacks."""
+        self._by_upstream_name = {tool.upstream_name: tool for tool in tools}
+
+    @cached_property
+    def renamed(self) -> ToolNames:
+        """Upstream names that are not the usual ones, because another tool has those."""
+        usual = ((tool, upstream_name(tool.namespace, tool.name)) for tool in self.tools)
+        return {(tool.namespace, tool.name): tool.upstream_name for tool, name in usual if tool.upstream_name != name}
+
+    @cached_property
+    def _by_bare_name(self) -> dict[str, Tool | None]:
+        bare: dict[str, Tool | None] = {}
+        for tool in self.tools:
+            bare[tool.name] = None if tool.name in bare else tool
+        return bare
+
+    def find(self, namespace: str | None, name: str) -> Tool | None:
+        """The tool as the client names it."""
+        return next((tool for tool in self.tools if tool.name == name and tool.namespace == namespace), None)
+
+    def find_called(self, called: str) -> Tool | None:
+        """The tool that the model means; a name without its namespace counts if only one tool has it."""
+        return self._by_upstream_name.get(called) or self._by_bare_name.get(called)
+
+
+class ToolFormat(msgspec.Struct, frozen=True):
+    """What the input of a custom tool looks like."""
+
+    type: str = "text"
+    syntax: str | None = None
+    definition: str | None = None
+
+
+class ToolDefinition(msgspec.Struct, frozen=True):
+    """A tool as the client sends it; the fields of the kinds that are understood."""
+
+    type: str
+    name: str | None = None
+    description: str | None = None
+    parameters: Raw | UnsetType = UNSET
+    strict: bool | None = None
+    format: ToolFormat | None = None
+    tools: list[Raw] | None = None
+
+    @property
+    def parameters_json(self) -> bytes:
+        """JSON Schema of a function's arguments."""
+        parameters = self.parameters
+        if isinstance(parameters, UnsetType) or bytes(parameters) == b"null":
+            return NO_PARAMETERS
+        return bytes(parameters)
+
+    @property
+    def one_string_description(self) -> str:
+        """What the model is told of a custom tool that is offered as a function; its grammar is told, not enforced."""
+        about = [self.description] if self.description else []
+        if self.format is not None and self.format.definition:
+            syntax = self.format.syntax or ""
+            about.append(f"`input` is plain text that matches this {syntax} grammar:\n{self.format.definition}")
+        return "\n\n".join(about)
+
+
+ToolMaker = Callable[[str | None, ToolDefinition, str], Tool]
+"""Makes the dialect's tool out of namespace, definition and upstream name."""
+_DECODER: msgspec.json.Decoder[ToolDefinition] = msgspec.json.Decoder(ToolDefinition)
+_Key = tuple[str | None, str]
+_NO_TOOLS = ToolSet(())
+
+
+class ToolReader:
+    """Reads the tools of turns for one dialect; remembers them by their bytes."""
+
+    def __init__(self, make_tool: ToolMaker) -> None:
+        self._make_tool = make_tool
+        self._known: dict[bytes, ToolSet | ApiError] = {}
+
+    def read(self, prompt: Prompt) -> ToolSet | ApiError:
+        """The tools of a turn, or the error that names the malformed one."""
+        tools = prompt.request.tools or ()
+        tool_items = prompt.tool_items
+        if not tools and not tool_items:
+            return _NO_TOOLS
+        key = b"".join((*tools, b"|", *(item.raw for item in tool_items)))
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= TOOL_SETS_KEPT:
+                del self._known[next(iter(self._known))]
+            known = self._known[key] = read_tools(tools, tool_items, self._make_tool)
+        return known
+
+    def known(self, prompt: Prompt) -> ToolSet:
+        """The same for reading an answer: none where the request had been refused."""
+        tool_set = self.read(prompt)
+        return _NO_TOOLS if isinstance(tool_set, ApiError) else tool_set
+
+
+def read_tools(tools: Sequence[Raw], tool_items: Sequence[Item], make_tool: ToolMaker) -> ToolSet | ApiError:
+    """The request's tools and those of `additional_tools` items, or the error that names the malformed one."""
+    definitions: dict[_Key, ToolDefinition] = {}
+    passed_over: set[str] = set()
+    for where, raw in _all_tools(tools, tool_items):
+        try:
+            for namespace, definition in _flatten(raw):
+                if definition.type in ("function", "custom") and definition.name:
+                    definitions[(namespace, definition.name)] = definition
+                else:
+                    passed_over.add(definition.type)
+        except msgspec.ValidationError as error:
+            return validation_error(error, prefix=where)
+    names = _upstream_names(definitions)
+    made = [make_tool(key[0], definition, names[key]) for key, definition in definitions.items()]
+    return ToolSet(made, passed_over)
+
+
+def _all_tools(tools: Sequence[Raw], tool_items: Sequence[Item]) -> Iterator[tuple[str, Raw]]:
+    yield from ((f"tools[{index}]", raw) for index, raw in enumerate(tools))
+    for item in tool_items:
+        added = typed_item(item)
+        if isinstance(added, AdditionalTools):
+            yield from ((f"input.additional_tools[{index}]", raw) for index, raw in enumerate(added.tools))
+
+
+def _flatten(raw: Raw) -> Iterator[tuple[str | None, ToolDefinition]]:
+    """A tool, or the tools of a namespace; the namespace's own description goes with its first tool."""
+    definition = _DECODER.decode(raw)
+    if definition.type != "namespace":
+        yield None, definition
+        return
+    about = definition.description or ""
+    for nested in definition.tools or ():
+        tool = _DECODER.decode(nested)
+        if about:
+            described = f"{about}\n\n{tool.description}" if tool.description else about
+            tool = msgspec.structs.replace(tool, description=described)
+            about = ""
+        yield definition.name, tool
+
+
+def _upstream_names(keys: Iterable[_Key]) -> dict[_Key, str]:
+    """A name of its own for every tool: plain functions first, because their names cannot be split back."""
+    names: dict[_Key, str] = {}
+    taken: set[str] = set()
+    for key in sorted(keys, key=lambda key: key[0] is not None):
+        name = upstream_name(*key)
+        if name in taken:
+            name = hashed_name(*key)
+        taken.add(name)
+        names[key] = name
+    return names
