@@ -1,0 +1,132 @@
+"""Responses as a dialect: the client's own create and items, sent on as they are; the upstream's events, passed on."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec import Raw
+
+from landline.dialects.affinity import affinity_headers
+from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
+from landline.dialects.responses.counting import count_request
+from landline.dialects.responses.faults import read_refusal
+from landline.dialects.responses.flags import ResponsesFlags
+from landline.dialects.responses.history import Rendered, render_items
+from landline.dialects.responses.members import Members, create_members, stream_options
+from landline.dialects.responses.stream import ResponsesStreamDecoder
+from landline.session.lineage import Link
+from landline.wire.errors import ApiError
+from landline.wire.items import Item
+
+PATH = "/responses"
+_TRIGGER = b'{"type":"compaction_trigger"}'
+_TRUE = Raw(b"true")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Responses:
+    """The Responses dialect with the flags of one server."""
+
+    def __init__(self, flags: ResponsesFlags | None = None) -> None:
+        self.flags = flags or ResponsesFlags()
+        self._rendering_key = f"responses:{self.flags.foreign_reasoning}"
+
+    @property
+    def prefills_warm_up(self) -> bool:
+        """A warm-up is worth something on a socket only: over HTTP no state is left behind for the next turn."""
+        return False
+
+    @property
+    def compacts(self) -> bool:
+        return self.flags.compaction == "upstream"
+
+    def build_request(self, prompt: Prompt, *, omit_reasoning: bool = False) -> UpstreamRequest | ApiError:
+        """The request for a turn: its whole history as `input`."""
+        rendered = self._render(prompt.history, is_plain=omit_reasoning)
+        members = {**create_members(prompt, self.flags), "stream": _TRUE, **stream_options(prompt)}
+        return UpstreamRequest(
+            path=PATH,
+            body=_join(members, _pieces(rendered, prompt)),
+            headers=self.headers(prompt) | {"Content-Type": "application/json", "Accept": "text/event-stream"},
+            notes=_notes(rendered),
+        )
+
+    def retry_request(self, prompt: Prompt, error: ApiError) -> UpstreamRequest | None:
+        """The request to try once more after a refusal: without reasoning, if the upstream cannot read what it was sent.
+
+        Another of its models or accounts encrypted it, or its key is gone. OpenAI says `invalid_encrypted_content` then, or
+        that an item `rs_…` is not found.
+        """
+        is_reasoning = error.code == "invalid_encrypted_content" or "Item with id 'rs_" in error.message
+        if not is_reasoning or (prompt.history is not None and prompt.history.is_sealed):
+            return None
+        request = self.build_request(prompt, omit_reasoning=True)
+        return request if isinstance(request, UpstreamRequest) and request.notes else None
+
+    def build_frame(
+        self,
+        prompt: Prompt,
+        items: Sequence[Item],
+        *,
+        previous_response_id: str | None = None,
+        stream_id: str | None = None,
+        omit_reasoning: bool = False,
+    ) -> bytes | ApiError:
+        """One `response.create` frame with these items: what is new since `previous_response_id`, or the whole history.
+
+        A warm-up stays one (`generate: false`).
+        """
+        members: Members = {"type": Raw(b'"response.create"')}
+        if stream_id is not None:
+            members["stream_id"] = Raw(_encode(stream_id))
+        if previous_response_id is not None:
+            members["previous_response_id"] = Raw(_encode(previous_response_id))
+        members |= create_members(prompt, self.flags)
+        if prompt.request.generate is False:
+            members["generate"] = Raw(b"false")
+        if previous_response_id is not None and self.flags.socket.instructions_with_previous == "omit":
+            members.pop("instructions", None)
+        rendered = render_items(None, items, self.flags, is_plain=omit_reasoning)
+        return _join(members, _pieces([rendered], prompt))
+
+    def count_requests(self, prompt: Prompt) -> Sequence[CountRequest] | ApiError:
+        """The one way to have the prompt counted."""
+        pieces = [piece for each in self._render(prompt.history) for piece in each.pieces]
+        return [count_request(create_members(prompt, self.flags), pieces)]
+
+    def open_decoder(self, prompt: Prompt) -> StreamDecoder:
+        """A decoder of the answer over HTTP; a socket's frames go to an `EventReader`."""
+        del prompt
+        return ResponsesStreamDecoder()
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+        """What a non-2xx answer means."""
+        return read_refusal(status, headers, body).error
+
+    def headers(self, prompt: Prompt) -> dict[str, str]:
+        """What tells routers in front of the upstream which conversation this is; also for a socket's upgrade."""
+        return affinity_headers(self.flags.affinity_headers, prompt.affinity_key)
+
+    def _render(self, history: Link | None, *, is_plain: bool = False) -> list[Rendered]:
+        if history is None:
+            return []
+
+        def extend(before: Rendered | None, items: Sequence[Item]) -> Rendered:
+            return render_items(before, items, self.flags, is_plain=is_plain)
+
+        return history.folds("responses:plain" if is_plain else self._rendering_key, extend)
+
+
+def _pieces(rendered: Sequence[Rendered], prompt: Prompt) -> list[bytes]:
+    pieces = [piece for each in rendered for piece in each.pieces]
+    return [*pieces, _TRIGGER] if prompt.is_compaction else pieces
+
+
+def _join(members: Members, pieces: Sequence[bytes]) -> bytes:
+    """One JSON object; the items are joined as the bytes that they are."""
+    return b"".join((_encode(members)[:-1], b',"input":[', b",".join(pieces), b"]}"))
+
+
+def _notes(rendered: Sequence[Rendered]) -> tuple[str, ...]:
+    left_out = rendered[-1].left_out if rendered else 0
+    return (f"{left_out} reasoning items",) if left_out else ()

@@ -1,0 +1,149 @@
+"""One event of a Responses server, from whatever transport, as model events."""
+
+import msgspec
+from msgspec import Raw
+
+from landline.dialects.responses.faults import Failure, read_failed_response, read_failure
+from landline.wire.errors import api_error
+from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed, UsageReported
+
+HELD_EVENTS = 64
+"""How many events may come before a response is announced; more are taken as its announcement."""
+
+_ANNOUNCING = frozenset(("response.created", "response.queued", "response.in_progress"))
+_ENDING = frozenset(("response.completed", "response.incomplete", "response.failed"))
+_ERRORS = frozenset(("error", "response.error"))
+_NOTHING = Raw(b"{}")
+
+
+class _InputDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int
+    output_tokens: int = 0
+    input_tokens_details: _InputDetails | None = None
+    output_tokens_details: _OutputDetails | None = None
+
+
+class _Counted(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+class _Reason(msgspec.Struct):
+    reason: str | None = None
+
+
+class _Ended(msgspec.Struct):
+    incomplete_details: _Reason | None = None
+
+
+_MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
+_KIND: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
+_COUNTED: msgspec.json.Decoder[_Counted] = msgspec.json.Decoder(_Counted)
+_ENDED: msgspec.json.Decoder[_Ended] = msgspec.json.Decoder(_Ended)
+
+
+class EventReader:
+    """Reads the events of one response, in order, each as one JSON object.
+
+    What comes before the response is announced (rate limits, keepalives) is held until it is, so that a refusal is a lone
+    `Failed`. Nothing is read after `Finished` or `Failed`.
+    """
+
+    def __init__(self) -> None:
+        self.is_announced = False
+        """Whether the upstream said that it made a response."""
+        self.is_over = False
+        self.failure: Failure | None = None
+        """The error that the upstream told in an event of its own, with its code as it spelled it."""
+        self._held: list[ModelEvent] = []
+
+    def read(self, payload: bytes) -> list[ModelEvent]:
+        """The model events of one event. An error event is a `Failed`: on a socket nothing follows it."""
+        if self.is_over:
+            return []
+        try:
+            members = _MEMBERS.decode(payload)
+            kind = _KIND.decode(members["type"]) if "type" in members else None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self.is_over = True
+            return [Failed(api_error("upstream_error", f"The target sent an event that cannot be read: {error}."))]
+        if kind in _ERRORS or (kind is None and ("error" in members or "message" in members)):
+            return self._fail(payload)
+        if kind is None:
+            return []
+        event = Relayed(kind, members)
+        if kind in _ENDING:
+            self.is_over = True
+            return self._announced([event, *_ending(kind, bytes(members.get("response", _NOTHING)))], kind)
+        return self._announced([event], kind)
+
+    def _fail(self, payload: bytes) -> list[ModelEvent]:
+        self.is_over = True
+        self.failure = read_failure(payload)
+        return [Failed(self.failure.error)]
+
+    def _announced(self, events: list[ModelEvent], kind: str) -> list[ModelEvent]:
+        """The events, with those that were held; none yet if no response is announced.
+
+        Sockets may leave the announcement out (openai 3.54.0, its socket's notes): then it is ours to make.
+        """
+        if self.is_announced:
+            return events
+        self._held += events
+        starts = kind.startswith("response.output_item.") or self.is_over or len(self._held) > HELD_EVENTS
+        if kind not in _ANNOUNCING and not starts:
+            return []
+        self.is_announced = True
+        held, self._held = self._held, []
+        return held if kind in _ANNOUNCING else [Accepted(), *held]
+
+
+def _ending(kind: str, response: bytes) -> list[ModelEvent]:
+    """What a terminal event means."""
+    usage = _read_usage(response)
+    counted: list[ModelEvent] = [usage] if usage is not None else []
+    if kind == "response.failed":
+        return [*counted, Failed(read_failed_response(response))]
+    if kind == "response.completed":
+        return [*counted, Finished()]
+    match _read_reason(response):
+        case "max_output_tokens":
+            return [*counted, Finished("max_output_tokens")]
+        case "content_filter":
+            return [*counted, Finished("content_filter")]
+        case _:
+            return [*counted, Finished()]
+
+
+def _read_usage(response: bytes) -> UsageReported | None:
+    """The upstream's own count; None if it gave none, or one of another shape."""
+    try:
+        usage = _COUNTED.decode(response).usage
+    except msgspec.DecodeError:
+        return None
+    if usage is None:
+        return None
+    read, written = usage.input_tokens_details or _InputDetails(), usage.output_tokens_details or _OutputDetails()
+    return UsageReported(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=read.cached_tokens or 0,
+        reasoning_tokens=written.reasoning_tokens or 0,
+        cache_write_tokens=read.cache_write_tokens or 0,
+    )
+
+
+def _read_reason(response: bytes) -> str | None:
+    try:
+        details = _ENDED.decode(response).incomplete_details
+    except msgspec.DecodeError:
+        return None
+    return details.reason if details is not None else None

@@ -1,0 +1,103 @@
+"""The body of a Responses server's answer over HTTP as model events: relayed, not rebuilt."""
+
+import msgspec
+from msgspec import Raw
+
+from landline.dialects.responses.events import EventReader
+from landline.wire.errors import api_error
+from landline.wire.model_events import Failed, ModelEvent
+from landline.wire.sse import SseDecoder
+
+_CUT = Failed(api_error("upstream_error", "The target's answer broke off before it was complete."))
+
+
+class ResponsesStreamDecoder:
+    """One answer, fed in any split: an event stream, or one response object of a server that does not stream."""
+
+    def __init__(self) -> None:
+        self._sse = SseDecoder()
+        self._reader = EventReader()
+        self._is_closed = False
+        self._error: Failed | None = None
+        """What an error event said. If the response's own end follows, that counts: it has the response."""
+        self._body: bytes | None = b""
+        """The start of the body until it is known to be a stream; all of it if it is one JSON object."""
+
+    def feed(self, chunk: bytes) -> list[ModelEvent]:
+        """The model events that the chunk completes."""
+        if self._body is not None:
+            self._body += chunk
+            if not self._body.lstrip() or self._body.lstrip()[:1] == b"{":
+                return []
+            chunk, self._body = self._body, None
+        events: list[ModelEvent] = []
+        for payload in self._sse.feed(chunk):
+            events += self._read(payload)
+        return events
+
+    def end(self) -> list[ModelEvent]:
+        """The closing event, if it has not come yet."""
+        events: list[ModelEvent] = []
+        if self._body is not None:
+            events += self._read_whole(self._body)
+        else:
+            for payload in self._sse.end():
+                events += self._read(payload)
+        return events if self._is_closed else [*events, *self._close(self._error or _CUT)]
+
+    def _read(self, payload: bytes) -> list[ModelEvent]:
+        if self._is_closed:
+            return []
+        if payload[:6] == b"[DONE]":
+            return self._close(self._error or _CUT)
+        events = self._reader.read(payload)
+        last = events[-1] if events else None
+        if not self._reader.is_over or last is None:
+            return events
+        if isinstance(last, Failed) and self._reader.failure is not None and self._reader.is_announced:
+            self._error, self._reader = last, _resumed()
+            return events[:-1]
+        self._is_closed = True
+        return events
+
+    def _read_whole(self, body: bytes) -> list[ModelEvent]:
+        """A response object that came at once, as the events that would have told it."""
+        if not body.strip():
+            return []
+        events: list[ModelEvent] = []
+        for payload in _events_of(body):
+            events += self._read(payload)
+        return events
+
+    def _close(self, failed: Failed) -> list[ModelEvent]:
+        self._is_closed = True
+        return [failed]
+
+
+class _Whole(msgspec.Struct):
+    object: str = ""
+    status: str = ""
+    output: list[Raw] = []
+
+
+def _resumed() -> EventReader:
+    """A reader for what follows an error event."""
+    reader = EventReader()
+    reader.is_announced = True
+    return reader
+
+
+def _events_of(body: bytes) -> list[bytes]:
+    try:
+        whole = msgspec.json.decode(body, type=_Whole)
+    except msgspec.DecodeError:
+        return [body]
+    if whole.object != "response":
+        return [body]
+    kind = {"incomplete": "incomplete", "failed": "failed", "cancelled": "incomplete"}.get(whole.status, "completed")
+    events: list[dict[str, object]] = []
+    for index, item in enumerate(whole.output):
+        place: dict[str, object] = {"output_index": index, "item": item}
+        events += [{"type": f"response.output_item.{step}", **place} for step in ("added", "done")]
+    events.append({"type": f"response.{kind}", "response": Raw(body)})
+    return [msgspec.json.encode(event) for event in events]
