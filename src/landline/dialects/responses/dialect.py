@@ -74,7 +74,8 @@ class Responses:
     ) -> bytes | ApiError:
         """One `response.create` frame with these items: what is new since `previous_response_id`, or the whole history.
 
-        A warm-up stays one (`generate: false`).
+        A warm-up stays one (`generate: false`). Where instructions cannot be sent behind a response, the caller sees to it
+        that they are those that the chain began with.
         """
         members: Members = {"type": Raw(b'"response.create"')}
         if stream_id is not None:
@@ -84,7 +85,7 @@ class Responses:
         members |= create_members(prompt, self.flags)
         if prompt.request.generate is False:
             members["generate"] = Raw(b"false")
-        if previous_response_id is not None and self.flags.socket.instructions_with_previous == "omit":
+        if previous_response_id is not None and self.flags.instructions_with_previous == "omit":
             members.pop("instructions", None)
         rendered = render_items(None, items, self.flags, is_plain=omit_reasoning)
         return _join(members, _pieces([rendered], prompt))

@@ -5,27 +5,6 @@ from typing import Literal
 import msgspec
 
 
-class SocketFlags(msgspec.Struct, frozen=True, kw_only=True):
-    """How a server's own WebSocket behaves. The defaults suit any server that has one; vendors differ (November 2026)."""
-
-    lanes: int = 1
-    """Turns in flight on one socket, each on a `stream_id` of its own: OpenAI 16. 1 sends no `stream_id` (Azure, xAI,
-    Vercel, Open Responses)."""
-    max_age_s: float = 55 * 60
-    """How old a socket grows before its next turn gets a new one: OpenAI and Azure close at 60 minutes, xAI at 25, Vercel
-    at 13."""
-    max_idle_s: float = 5 * 60
-    """How long a socket is kept without a turn; Vercel closes it after five minutes."""
-    max_frame_bytes: int = 16 * 1024 * 1024 - 1
-    """Larger requests go over HTTP: OpenAI refuses frames of 16 MiB, Vercel of 4 MiB, LocalAI of 10 MiB."""
-    warm_up: Literal["pass", "skip"] = "pass"
-    """Whether a warm-up (`generate: false`) is a frame to this server, or answered without one (Vercel, LocalAI)."""
-    deltas: bool = True
-    """Whether `previous_response_id` is used at all; if not, every turn sends the whole history (LocalAI without a store)."""
-    instructions_with_previous: Literal["send", "omit"] = "send"
-    """xAI refuses `instructions` beside `previous_response_id`: they hold for the chain there."""
-
-
 class ResponsesFlags(msgspec.Struct, frozen=True, kw_only=True):
     """The defaults suit OpenAI and Azure."""
 
@@ -40,5 +19,11 @@ class ResponsesFlags(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a turn without `prompt_cache_key` gets one that names its conversation."""
     affinity_headers: tuple[str, ...] = ("X-Session-Id",)
     """Headers that tell a router in front of replicas which conversation this is."""
-    socket: SocketFlags = SocketFlags()
-    """For `transport = "websocket"`."""
+    warm_up: Literal["pass", "skip"] = "pass"
+    """Whether a warm-up (`generate: false`) goes to the upstream's socket, or is answered without a request, as over HTTP
+    it always is: Vercel and LocalAI know none."""
+    deltas: bool = True
+    """Whether the upstream's socket is sent only what is new, behind `previous_response_id`; if not, the whole history."""
+    instructions_with_previous: Literal["send", "omit"] = "send"
+    """Whether `instructions` may stand beside `previous_response_id`. xAI refuses that (November 2026); those that the chain
+    began with hold there."""
