@@ -71,7 +71,7 @@ class Link:
     def digests(self) -> tuple[bytes, ...]:
         """The digest chain over this link's items: `d(i+1) = H(d(i), canonical(item i))`, computed once."""
         if self._digests is None:
-            self._digests = _extend_digests(self.digest_before(), self.items)
+            self._digests = extend_digests(self.digest_before(), self.items)
         return self._digests
 
     @property
@@ -88,7 +88,7 @@ class Link:
             link = link.parent
         for ancestor in reversed(missing):
             before = ancestor.parent.digest if ancestor.parent is not None else b""
-            ancestor._digests = _extend_digests(before, ancestor.items)
+            ancestor._digests = extend_digests(before, ancestor.items)
         return self.parent.digest if self.parent is not None else b""
 
     def digests_newest_first(self) -> Iterator[bytes]:
@@ -97,6 +97,17 @@ class Link:
         while link is not None:
             yield from reversed(link.digests)
             link = link.parent
+
+    def items_after(self, digest: bytes) -> list[Item] | None:
+        """The items behind the prefix of that digest, oldest first; None if no prefix has it. O(those items)."""
+        newer: list[Item] = []
+        link: Link | None = self
+        while link is not None:
+            if digest in link.digests:
+                return [*link.items[link.digests.index(digest) + 1 :], *reversed(newer)]
+            newer += reversed(link.items)
+            link = link.parent
+        return None
 
     def folds(self, key: str, step: Callable[[_State | None, Sequence[Item]], _State]) -> list[_State]:
         """A state carried over the lineage, one a link, root first; each link's is made once per `key`.
@@ -133,6 +144,15 @@ def extend(parent: Link | None, items: Sequence[Item]) -> Link | None:
     return Link(parent, items) if items else parent
 
 
+def extend_digests(before: bytes, items: Iterable[Item]) -> tuple[bytes, ...]:
+    """The digest chain over items that follow a history of that digest (b"" for none)."""
+    digests: list[bytes] = []
+    for item in items:
+        before = blake2b(before + canonical(item), digest_size=DIGEST_BYTES).digest()
+        digests.append(before)
+    return tuple(digests)
+
+
 def _show(parent: Link | None, items: tuple[Item, ...]) -> Link | None:
     """What a model reads in place of the link; None if that is the link itself."""
     newest = max((place for place, item in enumerate(items) if item.type == "compaction" and item.opened), default=None)
@@ -154,11 +174,3 @@ def is_kept_kind(item: Item) -> bool:
 
 def _said(items: Iterable[Item]) -> list[Item]:
     return [said for item in items for said in (item.opened or (item,))]
-
-
-def _extend_digests(before: bytes, items: Sequence[Item]) -> tuple[bytes, ...]:
-    digests: list[bytes] = []
-    for item in items:
-        before = blake2b(before + canonical(item), digest_size=DIGEST_BYTES).digest()
-        digests.append(before)
-    return tuple(digests)

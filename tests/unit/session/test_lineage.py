@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.session.lineage import Link, extend
+from landline.session.lineage import Link, extend, extend_digests
 from landline.wire.items import Item, decode_item
 
 
@@ -87,3 +87,20 @@ def test_extending_with_nothing_is_the_same_lineage() -> None:
     link = Link(None, [message("a")])
     assert extend(link, []) is link
     assert extend(None, []) is None
+
+
+@given(st.lists(texts, min_size=1, max_size=5), st.data())
+def test_items_after_a_digest_are_those_behind_its_prefix(links: list[list[str]], data: st.DataObject) -> None:
+    link: Link | None = None
+    for words in links:
+        link = extend(link, [message(word) for word in words])
+    assert link is not None
+    items = link.all_items()
+    kept = data.draw(st.integers(1, len(items)))
+    prefix = extend_digests(b"", items[:kept])[-1]
+    assert link.items_after(prefix) == items[kept:]
+
+
+def test_no_items_follow_a_digest_of_another_history() -> None:
+    link = Link(Link(None, [message("a")]), [message("b")])
+    assert link.items_after(Link(None, [message("b")]).digest) is None
