@@ -35,7 +35,8 @@ RIVERS = "Rivers carry water from the mountains to the sea. " * 12
 WEATHER = function("get_weather", {"city": {"type": "string"}, "unit": {"enum": ["celsius", "fahrenheit"]}})
 SEARCH = function("search", {"query": {"type": "string"}, "limit": {"type": "integer"}}, ["query"])
 SHELL = {"type": "custom", "name": "shell", "description": "Runs a command."}
-TRIES = 20
+TRIES = 5
+"""Through the whole server the same is tried twenty times, in test_embedded_model.py."""
 TOOL_TEMPLATE = """\
 {%- if tools %}<|im_start|>system
 {% for tool in tools %}{{ tool | tojson }}
