@@ -1,7 +1,7 @@
 """The contract of a dialect: hub and spoke, Responses items in and model events out, never a pair of protocols."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -100,4 +100,13 @@ class Dialect(Protocol):
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         """The meaning of a non-2xx answer, kept: rate limit with its wait, context overflow, authentication …"""
+        ...
+
+
+@runtime_checkable
+class RelayingDialect(Dialect, Protocol):
+    """The dialect of an upstream that speaks Responses: its own events announce the response, so nobody else does."""
+
+    def retry_request(self, prompt: Prompt, error: ApiError) -> UpstreamRequest | None:
+        """Another request for the turn that was refused with this error; None if the error is the answer."""
         ...

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from landline import __version__
-from landline.dialects.dialect import Dialect, Prompt, StreamDecoder, UpstreamRequest
+from landline.dialects.dialect import Dialect, Prompt, RelayingDialect, StreamDecoder, UpstreamRequest
 from landline.upstream.counting import Counters, count_by_reading
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, UsageReported
@@ -106,18 +106,45 @@ class HttpTarget:
             return _say([Failed(request)])
         if self._session is None:
             return _say([Failed(api_error("upstream_unavailable", f"Target {self.name!r} is not open."))])
+        if isinstance(self._dialect, RelayingDialect):
+            return self._relay(self._session, self._dialect, prompt, request)
+        return self._send(self._session, prompt, request)
+
+    async def _relay(
+        self, session: aiohttp.ClientSession, dialect: RelayingDialect, prompt: Prompt, request: UpstreamRequest
+    ) -> AsyncGenerator[list[ModelEvent], None]:
+        """One turn whose upstream announces it itself; asked once more if the dialect can put a refused request better."""
+        retry: UpstreamRequest | None = None
+        async with contextlib.aclosing(self._send(session, prompt, request, says_accepted=False)) as batches:
+            is_first = True
+            async for batch in batches:
+                if is_first and isinstance(batch[0], Failed):
+                    retry = dialect.retry_request(prompt, batch[0].error)
+                if retry is not None:
+                    _log.info("asked_again", target=self.name, response_id=prompt.response_id)
+                    break
+                is_first = False
+                yield batch
+        if retry is not None:
+            async with contextlib.aclosing(self._send(session, prompt, retry, says_accepted=False)) as batches:
+                async for batch in batches:
+                    yield batch
+
+    def _send(
+        self, session: aiohttp.ClientSession, prompt: Prompt, request: UpstreamRequest, *, says_accepted: bool = True
+    ) -> AsyncGenerator[list[ModelEvent], None]:
         if request.notes:
             _log.info("left_out", target=self.name, response_id=prompt.response_id, what=list(request.notes))
-        request = msgspec.structs.replace(request, headers={**request.headers, **self._headers})
         return stream_request(
-            self._session,
+            session,
             self._base_url,
-            request,
+            msgspec.structs.replace(request, headers={**request.headers, **self._headers}),
             self._dialect.open_decoder(prompt),
             self._dialect.decode_error,
             target_name=self.name,
             secrets=self._secrets,
             deadlines=self._deadlines,
+            says_accepted=says_accepted,
         )
 
 
@@ -156,8 +183,10 @@ async def stream_request(
     target_name: str,
     secrets: Sequence[str] = (),
     deadlines: HttpDeadlines,
+    says_accepted: bool = True,
 ) -> AsyncGenerator[list[ModelEvent], None]:
-    """One turn over HTTP: `[Accepted()]` with the headers of a 2xx, then one batch a network read.
+    """One turn over HTTP: `[Accepted()]` with the headers of a 2xx unless the answer itself says that, then one batch a
+    network read.
 
     Whatever fails is a `Failed`. `secrets` never appear in a message. Closing the generator closes the connection.
     """
@@ -172,7 +201,8 @@ async def stream_request(
             error = await _read_refusal(response, decode_error, target_name, deadlines)
             yield [Failed(_without(error, secrets))]
             return
-        yield [Accepted()]
+        if says_accepted:
+            yield [Accepted()]
         broken: ApiError | None = None
         try:
             async for data in response.content.iter_any():

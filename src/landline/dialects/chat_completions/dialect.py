@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from landline.dialects.affinity import affinity_headers
 from landline.dialects.chat_completions.counting import count_requests
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags, RequestOverrides
 from landline.dialects.chat_completions.settings import read_settings
@@ -142,13 +143,4 @@ class ChatCompletions:
 
     def _headers(self, prompt: Prompt) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
-        if prompt.affinity_key is not None:
-            headers |= dict.fromkeys(self.flags.affinity_headers, _header_value(prompt.affinity_key))
-        return headers
-
-
-def _header_value(text: str) -> str:
-    """The text as a header may carry it; clients choose it (`prompt_cache_key`), so anything may be in it."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"%{byte:02X}" for byte in text.encode())
+        return headers | affinity_headers(self.flags.affinity_headers, prompt.affinity_key)
