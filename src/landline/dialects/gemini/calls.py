@@ -1,0 +1,77 @@
+"""The function calls of one answer as model events."""
+
+from collections.abc import Callable
+
+from msgspec import UnsetType
+
+from landline.dialects.gemini.chunks import FunctionCall
+from landline.dialects.gemini.partial_args import ArgumentsBuilder
+from landline.dialects.gemini.signatures import VENDOR, Block, encode_block
+from landline.dialects.named_call import NamedCall
+from landline.dialects.tools import ToolSet
+from landline.wire.model_events import ModelEvent, ReasoningSigned, ToolCallEnded
+
+_OWN_PREFIXES = ("default_api:", "default_api.")
+"""What models at times put in front of a tool's name, because their prompt shows them the tools that way."""
+
+
+class _OpenCall:
+    """A call whose arguments come in pieces."""
+
+    def __init__(self, call: FunctionCall, signature: str | None) -> None:
+        self.head = call
+        self.signature = signature
+        self.arguments = ArgumentsBuilder()
+
+
+class CallReader:
+    """Gemini sends each call whole, in a part of its own."""
+
+    def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
+        self._find_tools = find_tools
+        self._call_id_prefix = call_id_prefix
+        self._model = model
+        self._call_ids: set[str] = set()
+        self._open: _OpenCall | None = None
+
+    def read(self, call: FunctionCall, signature: str | None) -> list[ModelEvent]:
+        """The events of one part: what was signed with the call, then the call."""
+        if self._open is None:
+            if not call.will_continue and not call.partial_args:
+                return self._make(call, signature, _arguments_text(call))
+            self._open = _OpenCall(call, signature)
+        opened = self._open
+        opened.signature = opened.signature or signature
+        for piece in call.partial_args or ():
+            opened.arguments.add(piece)
+        return [] if call.will_continue else self.end()
+
+    def end(self) -> list[ModelEvent]:
+        """The call whose last piece is in, or never came."""
+        opened, self._open = self._open, None
+        return self._make(opened.head, opened.signature, opened.arguments.encode()) if opened is not None else []
+
+    def _make(self, call: FunctionCall, signature: str | None, arguments: str) -> list[ModelEvent]:
+        index = len(self._call_ids)
+        call_id = call.id or ""
+        if not call_id or call_id in self._call_ids:
+            call_id = f"{self._call_id_prefix}_{index}"
+        self._call_ids.add(call_id)
+        events: list[ModelEvent] = []
+        if signature:
+            block = Block("call", signature, self._model, call_id=call_id)
+            events.append(ReasoningSigned(VENDOR, encode_block(block)))
+        tools = self._find_tools()
+        named = NamedCall(index, call_id, _tool_name(call.name or "", tools), tools)
+        return [*events, named.started, *named.add(arguments), *named.end(), ToolCallEnded(index)]
+
+
+def _tool_name(name: str, tools: ToolSet) -> str:
+    bare = next((name.removeprefix(prefix) for prefix in _OWN_PREFIXES if name.startswith(prefix)), name)
+    return bare if tools.find_called(name) is None and tools.find_called(bare) is not None else name
+
+
+def _arguments_text(call: FunctionCall) -> str:
+    if isinstance(call.args, UnsetType) or bytes(call.args) == b"null":
+        return "{}"
+    return bytes(call.args).decode()

@@ -1,0 +1,150 @@
+"""The body of a generateContent answer as model events."""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+from msgspec import Raw, UnsetType
+
+from landline.dialects.gemini.answer import PartReader
+from landline.dialects.gemini.chunks import CHUNK_DECODER, Candidate, Chunk, LogprobsResult, TokenInfo, UsageMetadata
+from landline.dialects.gemini.endings import read_block, read_ending
+from landline.dialects.gemini.faults import read_stream_fault
+from landline.dialects.gemini.usage import read_usage
+from landline.dialects.tools import ToolSet
+from landline.wire.errors import ApiError, api_error
+from landline.wire.model_events import Failed, LogprobEntry, ModelEvent, TokenLogprob
+from landline.wire.sse import SseDecoder
+
+
+class GeminiStreamDecoder:
+    """One answer, fed in any split.
+
+    A stream has no end marker, and several records may carry a `finishReason`: the closing events come with the end of the
+    body. An end without a `finishReason` is a cut.
+    """
+
+    def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
+        self._sse = SseDecoder()
+        self._parts = PartReader(find_tools, call_id_prefix, model)
+        self._is_closed = False
+        self._finish_reason: str | None = None
+        self._finish_message: str | None = None
+        self._usage: UsageMetadata | None = None
+        self._body: bytes | None = b""
+        """The start of the body until it is known to be a stream; all of it if it is JSON without one."""
+        self._tail = b""
+        """The stream from its last record on: an error may follow that is no record."""
+
+    def feed(self, chunk: bytes) -> list[ModelEvent]:
+        """The model events that the chunk completes."""
+        if self._body is not None:
+            self._body += chunk
+            if not self._body.strip() or self._body.lstrip()[:1] in (b"{", b"["):
+                return []
+            chunk, self._body = self._body, None
+        self._keep_tail(chunk)
+        events: list[ModelEvent] = []
+        for payload in self._sse.feed(chunk):
+            self._read_record(payload, events)
+        return events
+
+    def end(self) -> list[ModelEvent]:
+        """The closing events, if they have not come yet."""
+        events: list[ModelEvent] = []
+        for payload in _records_of(self._body) if self._body is not None else self._sse.end():
+            self._read_record(payload, events)
+        if self._finish_reason is None:
+            self._close(events, Failed(_error_behind(self._tail) or _CUT))
+        self._close(events, None)
+        return events
+
+    def _keep_tail(self, chunk: bytes) -> None:
+        tail = self._tail + chunk
+        self._tail = tail[tail.rfind(b"\ndata:") + 1 :]
+
+    def _read_record(self, payload: bytes, events: list[ModelEvent]) -> None:
+        if self._is_closed or not payload.strip():
+            return
+        try:
+            chunk = CHUNK_DECODER.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            message = f"The target sent a chunk that cannot be read: {error}."
+            self._close(events, Failed(api_error("upstream_error", message)))
+            return
+        if chunk.usage_metadata is not None:
+            self._usage = chunk.usage_metadata
+        for candidate in chunk.candidates or ():
+            if not candidate.index:
+                self._read_candidate(candidate, events)
+        fault = _fault_of(chunk, payload) or read_block(chunk.prompt_feedback)
+        if fault is not None:
+            self._close(events, Failed(fault))
+
+    def _read_candidate(self, candidate: Candidate, events: list[ModelEvent]) -> None:
+        logprobs = _logprobs_of(candidate.logprobs_result)
+        for part in (candidate.content.parts if candidate.content is not None else None) or ():
+            self._parts.read(part, logprobs, events)
+            if part.text and not part.thought:
+                logprobs = None
+        if candidate.finish_reason:
+            self._finish_reason = candidate.finish_reason
+            self._finish_message = candidate.finish_message
+
+    def _close(self, events: list[ModelEvent], failed: Failed | None) -> None:
+        """Ends the turn: what was held back, the count, the ending."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._parts.end(events)
+        usage = read_usage(self._usage)
+        if usage is not None:
+            events.append(usage)
+        reason, message = self._finish_reason or "", self._finish_message
+        events.append(failed or read_ending(reason, message, has_said=self._parts.has_said))
+
+
+_CUT = api_error("upstream_error", "The target's answer broke off before it was complete.")
+
+
+def _records_of(body: bytes) -> Iterator[bytes]:
+    """The records of an answer that is no event stream: one object, or the array of objects that comes without `alt=sse`."""
+    text = body.strip()
+    if text[:1] != b"[":
+        yield text
+        return
+    try:
+        yield from (bytes(record) for record in msgspec.json.decode(text, type=list[Raw]))
+    except msgspec.DecodeError:
+        yield text
+
+
+def _error_behind(tail: bytes) -> ApiError | None:
+    """An error that was written into the stream as plain JSON, behind its last record (seen by the google-genai client)."""
+    text = tail.replace(b"\r\n", b"\n")
+    rest = (text.partition(b"\n\n")[2] if text.startswith(b"data:") else text).strip()
+    return read_stream_fault(rest) if rest[:1] in (b"{", b"[") else None
+
+
+def _fault_of(chunk: Chunk, payload: bytes) -> ApiError | None:
+    has_error = not isinstance(chunk.error, UnsetType) and bytes(chunk.error) != b"null"
+    return read_stream_fault(payload) if has_error else None
+
+
+def _logprobs_of(result: LogprobsResult | None) -> list[LogprobEntry] | None:
+    """Gemini's two lists as one: what was chosen at each position, and what was likely there."""
+    if result is None or not result.chosen_candidates:
+        return None
+    tops = [each.candidates or [] for each in result.top_candidates or ()]
+    tops += [[]] * (len(result.chosen_candidates) - len(tops))
+    return [
+        LogprobEntry(chosen.token, _logprob(chosen), list(chosen.token.encode()), [_token_logprob(top) for top in likely])
+        for chosen, likely in zip(result.chosen_candidates, tops, strict=False)
+    ]
+
+
+def _token_logprob(token: TokenInfo) -> TokenLogprob:
+    return TokenLogprob(token.token, _logprob(token), list(token.token.encode()))
+
+
+def _logprob(token: TokenInfo) -> float:
+    return token.log_probability or 0.0
