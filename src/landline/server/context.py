@@ -81,7 +81,9 @@ async def _read_turn(
         body = await read_body(scope, receive, max_bytes=edge.limits.max_frame_bytes)
     except ClientGoneError:
         return None
-    request = body if isinstance(body, ApiError) else decode_create(body)
+    if isinstance(body, ApiError):
+        return body
+    request = decode_create(body)
     if isinstance(request, ApiError):
         return request
     if not may_have_conversation and not is_null(request.conversation):
@@ -89,7 +91,7 @@ async def _read_turn(
         return api_error("unsupported_parameter", message, param="conversation")
     request = _only_reading(request, keeps_conversation=may_have_conversation)
     now, response_id = edge.clock(), edge.new_id("resp")
-    return admit(request, response_id=response_id, now=now, tenant=edge.tenant_of(scope))
+    return admit(request, response_id=response_id, now=now, tenant=edge.tenant_of(scope), body=body)
 
 
 def _only_reading(request: CreateRequest, *, keeps_conversation: bool) -> CreateRequest:
@@ -101,11 +103,17 @@ def _only_reading(request: CreateRequest, *, keeps_conversation: bool) -> Create
 
 
 def _window(ended: TurnEnded, edge: Edge) -> CompactedWindow | ApiError:
+    """The user messages and their compaction. An upstream that compacts itself was asked for one, as any turn may ask
+    (`compaction_trigger`), and the messages are kept here: so one way serves every target."""
     usage = ended.response.usage
     if ended.response.status != "completed" or usage is None:
         return api_error("server_error", "The compaction was stopped before it was complete.")
+    if [item.type for item in ended.output] != ["compaction"]:
+        message = "Expected the target to answer with one compaction; it may not know `compaction_trigger`."
+        return api_error("upstream_error", message)
     [compaction] = ended.output
-    messages = [retained_message(item, item_id=edge.new_id("msg")) for item in retained_messages(compaction)]
+    kept = retained_messages(compaction, ended.history)
+    messages = [retained_message(item, item_id=edge.new_id("msg")) for item in kept]
     return CompactedWindow(
         id=ended.response.id,
         created_at=ended.response.created_at,

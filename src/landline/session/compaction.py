@@ -88,7 +88,7 @@ def plan_compaction(history: Link, *, keeps_newest: bool, threshold_tokens: int 
     shown = history.shown.all_items()
     start = _newest_step(shown) if keeps_newest else len(shown)
     head, newest = shown[:start], shown[start:]
-    budget_bytes = min(max(history.shown.size_bytes // 4, RETAINED_MIN_BYTES), RETAINED_MAX_BYTES)
+    budget_bytes = _budget_bytes(history)
     summary_tokens = min(max(history.shown.size_bytes // 32, SUMMARY_MIN_TOKENS), SUMMARY_MAX_TOKENS)
     if threshold_tokens is not None:
         budget_bytes = min(budget_bytes, threshold_tokens * BYTES_PER_TOKEN // 4)
@@ -115,9 +115,14 @@ def open_payload(payload: bytes) -> Opened | None:
     return Opened(items, frozenset(value.covers[at : at + size] for at in range(0, len(value.covers), size)))
 
 
-def retained_messages(compaction: Item) -> list[Item]:
-    """The user messages that an opened compaction kept word for word."""
-    return [item for item in compaction.opened or () if item.role == "user" and item.id != SUMMARY_ID]
+def retained_messages(compaction: Item, history: Link | None) -> list[Item]:
+    """The user messages that a compaction of the history keeps word for word.
+
+    Those of one that only its maker can read are not to be seen: as many of the newest as one of ours would keep.
+    """
+    if compaction.opened is not None:
+        return [item for item in compaction.opened if item.role == "user" and item.id != SUMMARY_ID]
+    return _recent_messages(history.shown.all_items(), _budget_bytes(history)) if history is not None else []
 
 
 class _Head(msgspec.Struct):
@@ -172,6 +177,11 @@ def _has_news(items: Sequence[Item]) -> bool:
 def _is_standing(item: Item) -> bool:
     """Whether it holds for the whole conversation: developer and system messages, tool lists."""
     return is_kept_kind(item) and item.role != "user"
+
+
+def _budget_bytes(history: Link) -> int:
+    """Room for user messages."""
+    return min(max(history.shown.size_bytes // 4, RETAINED_MIN_BYTES), RETAINED_MAX_BYTES)
 
 
 def _recent_messages(items: Sequence[Item], budget_bytes: int) -> list[Item]:

@@ -179,7 +179,7 @@ def test_prompt_asks_for_the_summary_behind_the_conversation() -> None:
 
 def test_recent_user_messages_are_kept_within_the_budget() -> None:
     history = link([user(f"{number} " + "x" * 1000) for number in range(400)], [assistant("a")])
-    kept = retained_messages(compaction_of(plan_compaction(history, keeps_newest=False)))
+    kept = retained_messages(compaction_of(plan_compaction(history, keeps_newest=False)), history)
     assert sum(len(item.raw) for item in kept) <= RETAINED_MAX_BYTES
     assert [_word(item).split()[0] for item in kept] == [f"user:{number}" for number in range(400 - len(kept), 400)]
     assert 50 < len(kept) < 65
