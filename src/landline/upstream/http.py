@@ -14,6 +14,7 @@ import structlog
 from landline import __version__
 from landline.dialects.dialect import Dialect, Prompt, RelayingDialect, StreamDecoder, UpstreamRequest
 from landline.upstream.counting import Counters, count_by_reading
+from landline.upstream.redaction import redact, redact_error
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, UsageReported
 
@@ -199,7 +200,7 @@ async def stream_request(
     try:
         if not 200 <= response.status < 300:
             error = await _read_refusal(response, decode_error, target_name, deadlines)
-            yield [Failed(_without(error, secrets))]
+            yield [Failed(redact_error(error, secrets))]
             return
         if says_accepted:
             yield [Accepted()]
@@ -210,7 +211,7 @@ async def stream_request(
                 if not events:
                     continue
                 is_whole = isinstance(events[-1], Finished)
-                yield _redacted(events, secrets)
+                yield redact(events, secrets)
                 if is_whole or isinstance(events[-1], Failed):
                     return
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -218,7 +219,7 @@ async def stream_request(
         events = decoder.end()
         if broken is not None and events and isinstance(events[-1], Failed):
             events[-1] = Failed(broken)
-        yield _redacted(events, secrets)
+        yield redact(events, secrets)
     finally:
         _leave(response, is_whole=is_whole)
 
@@ -310,18 +311,3 @@ def _broken_off(target_name: str, error: Exception, deadlines: HttpDeadlines) ->
     else:
         message = f"Target {target_name!r} broke off its answer."
     return api_error("upstream_error", message)
-
-
-def _redacted(events: list[ModelEvent], secrets: Sequence[str]) -> list[ModelEvent]:
-    """The batch without secrets in its error: servers like to repeat the key that they refuse."""
-    last = events[-1]
-    if isinstance(last, Failed):
-        events[-1] = Failed(_without(last.error, secrets))
-    return events
-
-
-def _without(error: ApiError, secrets: Sequence[str]) -> ApiError:
-    message = error.message
-    for secret in secrets:
-        message = message.replace(secret, "[key]")
-    return msgspec.structs.replace(error, message=message)
