@@ -35,6 +35,8 @@ class Tool(msgspec.Struct, frozen=True):
     """JSON Schema of a function's arguments; of the one-string object for a custom tool."""
     json: bytes
     """The member of the request's `tools`."""
+    is_strict: bool = False
+    """Whether the client asked that arguments hold to the schema; said by dialects that say it apart from the tool."""
 
 
 class ToolSet:

@@ -5,7 +5,7 @@ not do; a gateway may.
 """
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -53,7 +53,7 @@ def _plain(value: Any) -> Any:
     """Objects and arrays out of the holders, which are objects whose keys are numbers where an array is meant."""
     if not isinstance(value, dict):
         return value
-    holder: dict[str | int, Any] = value
+    holder = cast("dict[str | int, Any]", value)
     if holder and all(isinstance(key, int) for key in holder):
         return [_plain(holder[key]) for key in sorted(holder, key=int)]
     return {str(key): _plain(each) for key, each in holder.items()}

@@ -137,7 +137,9 @@ def _logprobs_of(result: LogprobsResult | None) -> list[LogprobEntry] | None:
     tops = [each.candidates or [] for each in result.top_candidates or ()]
     tops += [[]] * (len(result.chosen_candidates) - len(tops))
     return [
-        LogprobEntry(chosen.token, _logprob(chosen), list(chosen.token.encode()), [_token_logprob(top) for top in likely])
+        LogprobEntry(
+            chosen.token, _logprob(chosen), list(chosen.token.encode()), [_token_logprob(top) for top in likely]
+        )
         for chosen, likely in zip(result.chosen_candidates, tops, strict=False)
     ]
 

@@ -1,0 +1,140 @@
+"""Images, files and audio as parts of a Gemini content."""
+
+import msgspec
+
+from landline.dialects.content import Attachment
+from landline.wire.errors import ApiError, api_error
+from landline.wire.items import InputFile, InputImage
+
+_INSIDE = frozenset(("image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"))
+"""What a function response may hold (Gemini API, "Multimodal function responses")."""
+_MIME_TYPES = {
+    "aac": "audio/aac",
+    "aiff": "audio/aiff",
+    "avi": "video/avi",
+    "c": "text/plain",
+    "css": "text/css",
+    "csv": "text/csv",
+    "flac": "audio/flac",
+    "flv": "video/x-flv",
+    "gif": "image/gif",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "htm": "text/html",
+    "html": "text/html",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "js": "text/javascript",
+    "json": "application/json",
+    "m4a": "audio/m4a",
+    "md": "text/markdown",
+    "mov": "video/mov",
+    "mp3": "audio/mp3",
+    "mp4": "video/mp4",
+    "mpeg": "video/mpeg",
+    "mpg": "video/mpg",
+    "ogg": "audio/ogg",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "py": "text/x-python",
+    "rtf": "text/rtf",
+    "txt": "text/plain",
+    "wav": "audio/wav",
+    "webm": "video/webm",
+    "webp": "image/webp",
+    "wmv": "video/wmv",
+    "xml": "text/xml",
+}
+"""By the ending of the name: Gemini wants to know, and a URL or a plain file does not say (API reference, file types)."""
+_URL_SCHEMES = ("https://", "http://", "gs://")
+_encode = msgspec.json.Encoder().encode
+
+
+class Media(msgspec.Struct, frozen=True):
+    """One part that is no text."""
+
+    json: bytes
+    """The part."""
+    fits_inside: bool = False
+    """Whether a function response may hold it."""
+
+
+class _Audio(msgspec.Struct):
+    data: str
+    format: str = "wav"
+
+
+class _AudioPart(msgspec.Struct):
+    input_audio: _Audio
+
+
+def text_part(text: str) -> bytes:
+    """A part of text."""
+    return _encode({"text": text})
+
+
+def read_attachment(part: Attachment) -> Media | ApiError:
+    """A part that is no text, or the error that names what Gemini cannot be given."""
+    if isinstance(part, InputImage):
+        return _read_image(part)
+    if isinstance(part, InputFile):
+        return _read_file(part)
+    if part.type == "input_audio":
+        try:
+            audio = msgspec.json.decode(part.raw, type=_AudioPart).input_audio
+        except msgspec.DecodeError:
+            return _refused("Expected `input_audio` to hold `data` and `format`.")
+        return _inline(f"audio/{audio.format}", audio.data)
+    return _refused(f"Content of type {part.type!r} cannot be sent to this model.")
+
+
+def _read_image(image: InputImage) -> Media | ApiError:
+    if image.image_url is not None:
+        return _at_url(image.image_url)
+    if image.file_id is not None and image.file_id.startswith(_URL_SCHEMES):
+        return _at_url(image.file_id)
+    return _refused("This model takes images by `image_url`; as `file_id` only the URI of a file that Google stores.")
+
+
+def _read_file(file: InputFile) -> Media | ApiError:
+    if file.file_data is not None and not file.file_data.startswith("data:"):
+        mime_type = _mime_type(file.filename or "")
+        if mime_type is None:
+            return _refused(
+                "Expected `file_data` as a `data:` URL, or a `filename` whose ending tells the kind of file."
+            )
+        return _inline(mime_type, file.file_data)
+    url = file.file_data or file.file_url or file.file_id or ""
+    if not url.startswith(("data:", *_URL_SCHEMES)):
+        return _refused(
+            "This model takes files by `file_data` or `file_url`; as `file_id` only the URI of a file that Google stores."
+        )
+    return _at_url(url, file.filename or "")
+
+
+def _at_url(url: str, name: str = "") -> Media | ApiError:
+    """What a `data:` URL holds, or a reference: Google fetches it, this server does not."""
+    if url.startswith("data:"):
+        head, _, data = url.partition(",")
+        mime_type, *settings = head.removeprefix("data:").split(";")
+        if "base64" not in settings:
+            return _refused("Expected a `data:` URL in base64.")
+        return _inline(mime_type or "application/octet-stream", data)
+    reference = {"fileUri": url}
+    mime_type = _mime_type(name) or _mime_type(url.partition("?")[0])
+    if mime_type is not None:
+        reference = {"mimeType": mime_type, **reference}
+    return Media(_encode({"fileData": reference}))
+
+
+def _inline(mime_type: str, data: str) -> Media:
+    part = _encode({"inlineData": {"mimeType": mime_type, "data": data}})
+    return Media(part, fits_inside=mime_type in _INSIDE)
+
+
+def _mime_type(name: str) -> str | None:
+    return _MIME_TYPES.get(name.rpartition("/")[2].rpartition(".")[2].lower())
+
+
+def _refused(message: str) -> ApiError:
+    return api_error("unsupported_content", message)

@@ -1,0 +1,137 @@
+"""Gemini as a dialect: builds requests, opens decoders, reads errors."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+from urllib.parse import quote
+
+import msgspec
+
+from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
+from landline.dialects.gemini.content import text_part
+from landline.dialects.gemini.counting import count_request
+from landline.dialects.gemini.families import family_of
+from landline.dialects.gemini.faults import read_fault
+from landline.dialects.gemini.flags import GeminiFlags
+from landline.dialects.gemini.settings import generation_config, service_tier
+from landline.dialects.gemini.stream import GeminiStreamDecoder
+from landline.dialects.gemini.tools import declare, tool_members
+from landline.dialects.gemini.transcript import Manner, Transcript, close_transcript, extend_transcript
+from landline.dialects.names import ToolNames
+from landline.dialects.tool_choice import choose_tools
+from landline.dialects.tools import ToolReader, ToolSet
+from landline.session.lineage import Link
+from landline.wire.errors import ApiError, api_error
+from landline.wire.items import Item
+
+_HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+_encode = msgspec.json.Encoder().encode
+
+
+class Gemini:
+    """The generateContent dialect with the flags of one server."""
+
+    def __init__(self, flags: GeminiFlags | None = None) -> None:
+        self.flags = flags or GeminiFlags()
+        self._tools = ToolReader(declare)
+
+    @property
+    def prefills_warm_up(self) -> bool:
+        """No: an implicit cache keeps nothing of a prompt that Gemini was not asked to answer in full."""
+        return False
+
+    @property
+    def compacts(self) -> bool:
+        return False
+
+    def build_request(self, prompt: Prompt) -> UpstreamRequest | ApiError:
+        """The request for a turn, or why Gemini cannot be asked."""
+        tool_set = self._tools.read(prompt)
+        if isinstance(tool_set, ApiError):
+            return tool_set
+        members = self._members(prompt, tool_set)
+        if isinstance(members, ApiError):
+            return members
+        manner = self._manner(prompt.model, tool_set.renamed)
+        transcripts = _transcripts(prompt.history, manner)
+        last = transcripts[-1] if transcripts else Transcript()
+        if last.error is not None:
+            return last.error
+        pieces = [*(transcript.written for transcript in transcripts), close_transcript(last, manner)]
+        instructions, contents = _split_system(prompt.request.instructions or "", last.system, pieces)
+        if not any(contents):
+            message = "Expected `input` to hold something that this model can read: it would be asked with no message."
+            return api_error("missing_required_parameter", message, param="input")
+        if instructions:
+            members["systemInstruction"] = {"parts": [{"text": instructions}]}
+        body = b"".join((b'{"contents":[', *contents, b"]", *_rest_of(_encode(members))))
+        path = f"{_model_path(prompt.model)}:streamGenerateContent?alt=sse"
+        notes = (f"reasoning of other models: {last.left_out}",) if last.left_out else ()
+        return UpstreamRequest(path=path, body=body, headers=dict(_HEADERS), notes=notes)
+
+    def count_requests(self, prompt: Prompt) -> Sequence[CountRequest] | ApiError:
+        """The one way to have the prompt counted."""
+        request = self.build_request(prompt)
+        return request if isinstance(request, ApiError) else [count_request(_model_path(prompt.model), request.body)]
+
+    def open_decoder(self, prompt: Prompt) -> StreamDecoder:
+        """A decoder of the answer."""
+        item_count = prompt.history.item_count if prompt.history is not None else 0
+        id_seed = prompt.response_id.removeprefix("resp_") or str(item_count)
+        return GeminiStreamDecoder(lambda: self._tools.known(prompt), f"call_{id_seed[:48]}", prompt.model)
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+        """What a non-2xx answer means."""
+        return read_fault(status, headers, body)
+
+    def _members(self, prompt: Prompt, tool_set: ToolSet) -> dict[str, object] | ApiError:
+        """Every member of the body but `contents` and `systemInstruction`."""
+        request = prompt.request
+        chosen = choose_tools(tool_set, request.tool_choice)
+        if isinstance(chosen, ApiError):
+            return chosen
+        settings = generation_config(request, family_of(prompt.model, self.flags))
+        extra = dict(self.flags.extra_body)
+        more = extra.pop("generationConfig", None)
+        if isinstance(more, dict):
+            settings |= cast("dict[str, object]", more)
+        members = tool_members(tool_set, chosen) | service_tier(request)
+        if settings:
+            members["generationConfig"] = settings
+        return members | extra
+
+    def _manner(self, model: str, names: ToolNames) -> Manner:
+        return Manner(model, family_of(model, self.flags), self.flags.call_ids, names)
+
+
+def _transcripts(history: Link | None, manner: Manner) -> list[Transcript]:
+    if history is None:
+        return []
+
+    def extend(before: Transcript | None, items: Sequence[Item]) -> Transcript:
+        return extend_transcript(before, items, manner)
+
+    family = manner.family
+    shaping = (manner.model, family.needs_signatures, family.takes_media_inside, manner.has_call_ids)
+    return history.folds(f"gemini:{shaping}:{sorted(manner.names.items(), key=str)}", extend)
+
+
+def _split_system(instructions: str, system: Sequence[str], pieces: Sequence[bytes]) -> tuple[str, Sequence[bytes]]:
+    """The system instruction, and the contents.
+
+    Where the developer alone has spoken, Gemini would refuse a request without contents: then its words are the question.
+    """
+    if any(pieces):
+        return "\n\n".join(text for text in (instructions, *system) if text), pieces
+    parts = b",".join(text_part(text) for text in system if text)
+    return instructions, [b'{"role":"user","parts":[' + parts + b"]}"] if parts else []
+
+
+def _rest_of(members: bytes) -> tuple[bytes, ...]:
+    """What follows the first member of the body."""
+    return (b"}",) if members == b"{}" else (b",", members[1:])
+
+
+def _model_path(model: str) -> str:
+    """`/models/NAME`; a name that holds a slash says itself what it is (`tunedModels/NAME`)."""
+    path = quote(model, safe="/-._~:@")
+    return f"/{path}" if "/" in model else f"/models/{path}"

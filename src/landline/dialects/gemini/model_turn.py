@@ -1,0 +1,132 @@
+"""What the model says between two contents of the user: its parts with their signatures, and the answers to its calls."""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from msgspec import Raw
+
+from landline.dialects.content import Content
+from landline.dialects.gemini.content import Media, text_part
+from landline.dialects.gemini.families import Family
+from landline.dialects.gemini.signatures import SKIP_CHECK, Block
+from landline.dialects.gemini.tools import function_name
+from landline.dialects.sayings import Called
+
+NO_OUTPUT = "(no output yet)"
+_encode = msgspec.json.Encoder().encode
+
+
+class Text(msgspec.Struct, frozen=True):
+    """One message of the model's; `blocks` say which of its text was signed."""
+
+    text: str
+    blocks: tuple[Block, ...] = ()
+    is_thought: bool = False
+
+
+class ModelTurn(msgspec.Struct, frozen=True):
+    """The newest content of the model's, still open."""
+
+    said: tuple[Text | Called, ...] = ()
+    signatures: dict[str, str] = {}
+    """Of calls, by their ids."""
+    answers: dict[str, Content[Media]] = {}
+    held: tuple[bytes, ...] = ()
+    """Parts of the user's that came while calls were unanswered."""
+
+    @property
+    def calls(self) -> list[Called]:
+        return [each for each in self.said if isinstance(each, Called)]
+
+    @property
+    def unanswered(self) -> list[str]:
+        return [call.call_id for call in self.calls if call.call_id not in self.answers]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the user has spoken since: what the model says next is another content."""
+        return bool(self.answers or self.held)
+
+
+def add_blocks(turn: ModelTurn, blocks: Sequence[Block], thought: str) -> ModelTurn:
+    """The turn with what was signed of it: of calls to come, of the text before, of this thought."""
+    for block in blocks:
+        last = turn.said[-1] if turn.said else None
+        if block.kind == "call":
+            turn = msgspec.structs.replace(turn, signatures={**turn.signatures, block.call_id: block.signature})
+        elif block.kind == "text" and isinstance(last, Text) and not last.is_thought:
+            signed = msgspec.structs.replace(last, blocks=(*last.blocks, block))
+            turn = msgspec.structs.replace(turn, said=(*turn.said[:-1], signed))
+        elif block.kind == "text":
+            turn = msgspec.structs.replace(turn, said=(*turn.said, Text("", (block,))))
+        else:
+            signed = Text(thought[block.start : block.end], (block,), is_thought=True)
+            turn = msgspec.structs.replace(turn, said=(*turn.said, signed))
+    return turn
+
+
+def model_parts(turn: ModelTurn, family: Family, *, has_call_ids: bool) -> list[bytes]:
+    """The parts of the model's content.
+
+    Calls made together have one signature, on the first; a model that demands one gets the value that skips the check where
+    there is none. It stays there for good, so that the start of the prompt does not change when the user speaks again.
+    """
+    parts: list[bytes] = []
+    is_first_call = True
+    for each in turn.said:
+        if isinstance(each, Text):
+            parts += _thought_part(each) if each.is_thought else _text_parts(each)
+            continue
+        signature = turn.signatures.get(each.call_id)
+        if signature is None and is_first_call and family.needs_signatures:
+            signature = SKIP_CHECK
+        parts.append(_call_part(each, signature, has_call_ids=has_call_ids))
+        is_first_call = False
+    return parts
+
+
+def answer_parts(turn: ModelTurn, family: Family, *, has_call_ids: bool) -> list[bytes]:
+    """The parts of the user's content that answers the calls, in their order, then what had to wait for them."""
+    responses: list[bytes] = []
+    attached: list[bytes] = []
+    for call in turn.calls:
+        answer = turn.answers.get(call.call_id, Content[Media]((NO_OUTPUT,)))
+        media = answer.attachments
+        inside = [Raw(each.json) for each in media if each.fits_inside and family.takes_media_inside]
+        after = [each.json for each in media if not (each.fits_inside and family.takes_media_inside)]
+        response: dict[str, object] = {"id": call.call_id} if has_call_ids else {}
+        response |= {"name": function_name(call.name), "response": {"output": answer.text}}
+        if inside:
+            response["parts"] = inside
+        responses.append(_encode({"functionResponse": response}))
+        if after:
+            attached += [text_part(f"Attached to the output of {call.call_id}:"), *after]
+    return [*responses, *attached, *turn.held]
+
+
+def _call_part(call: Called, signature: str | None, *, has_call_ids: bool) -> bytes:
+    function: dict[str, object] = {"id": call.call_id} if has_call_ids else {}
+    function |= {"name": function_name(call.name), "args": Raw(call.arguments.encode())}
+    return _encode({"functionCall": function} | _signed(signature))
+
+
+def _thought_part(said: Text) -> Iterator[bytes]:
+    for block in said.blocks:
+        yield _encode({"text": said.text, "thought": True} | _signed(block.signature))
+
+
+def _text_parts(said: Text) -> Iterator[bytes]:
+    """The text cut where it was signed: a signed part must not be joined with another one."""
+    position = 0
+    for block in said.blocks:
+        start = min(max(block.start, position), len(said.text))
+        if start > position:
+            yield text_part(said.text[position:start])
+        position = max(start, min(block.end, len(said.text)))
+        yield _encode({"text": said.text[start:position]} | _signed(block.signature))
+    if position < len(said.text):
+        yield text_part(said.text[position:])
+
+
+def _signed(signature: str | None) -> dict[str, object]:
+    return {"thoughtSignature": signature} if signature is not None else {}

@@ -1,0 +1,191 @@
+"""A lineage as Gemini contents, carried along link by link: what a link's items add is made into bytes once.
+
+The contents take turns, user and model. Gemini wants every call answered in the content that directly follows it, as many
+responses as calls, in their order. So a transcript keeps the newest content of the model's open until its calls are answered:
+
+- items of the model that follow each other are one content, items of the user's side too;
+- what the user says between calls and their outputs comes after the outputs;
+- a call that is still unanswered when the model goes on, or at the end, gets a note in place of its output;
+- an output whose call is not open any more is told as text;
+- a conversation that begins with the model gets a note in front.
+
+The result does not depend on how the items are cut into links.
+"""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import msgspec
+
+from landline.dialects.content import Content
+from landline.dialects.gemini.content import Media, read_attachment, text_part
+from landline.dialects.gemini.families import Family
+from landline.dialects.gemini.model_turn import ModelTurn, Text, add_blocks, answer_parts, model_parts
+from landline.dialects.gemini.signatures import read_blocks
+from landline.dialects.names import ToolNames
+from landline.dialects.sayings import Answered, Called, Saying, Spoken, Thought, Told, Unsaid, read_item
+from landline.wire.errors import ApiError
+from landline.wire.items import Item, Reasoning, text_of, typed_item
+
+NO_BEGINNING = "(The beginning of the conversation is left out.)"
+"""Gemini refuses a function call that follows no content of the user's."""
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """How the conversation is said to one model."""
+
+    model: str
+    family: Family
+    has_call_ids: bool
+    names: ToolNames
+
+
+class Transcript(msgspec.Struct, frozen=True):
+    """The conversation up to and with one link."""
+
+    written: bytes = b""
+    """What this link adds to the inside of the array of contents."""
+    is_user_open: bool = False
+    """Whether the last content that was written is the user's, its array of parts still open."""
+    has_contents: bool = False
+    turn: ModelTurn | None = None
+    system: tuple[str, ...] = ()
+    """Leading messages of the developer's."""
+    left_out: int = 0
+    """Reasoning of other models."""
+    error: ApiError | None = None
+    """Why the conversation cannot be said; it stays for the rest of the lineage."""
+
+
+def extend_transcript(before: Transcript | None, items: Sequence[Item], manner: Manner) -> Transcript:
+    """The transcript after more items."""
+    if before is not None and before.error is not None:
+        return before
+    writer = _Writer(before or Transcript(), manner)
+    for item in items:
+        if item.type == "reasoning":
+            writer.think(item)
+            continue
+        saying = read_item(item, manner.names, read_attachment)
+        if isinstance(saying, ApiError):
+            return Transcript(error=saying)
+        writer.say(saying)
+    return writer.transcript()
+
+
+def close_transcript(transcript: Transcript, manner: Manner) -> bytes:
+    """What ends the contents that are still open at the end of the conversation."""
+    writer = _Writer(transcript, manner)
+    writer.close()
+    return writer.transcript().written
+
+
+class _Writer:
+    """A transcript that is being extended."""
+
+    def __init__(self, before: Transcript, manner: Manner) -> None:
+        self._manner = manner
+        self._written: list[bytes] = []
+        self._is_user_open = before.is_user_open
+        self._has_contents = before.has_contents
+        self._turn = before.turn
+        self._system = before.system
+        self._left_out = before.left_out
+
+    def transcript(self) -> Transcript:
+        return Transcript(
+            written=b"".join(self._written),
+            is_user_open=self._is_user_open,
+            has_contents=self._has_contents,
+            turn=self._turn,
+            system=self._system,
+            left_out=self._left_out,
+        )
+
+    def say(self, saying: Saying[Media]) -> None:
+        match saying:
+            case Told(role, content):
+                self._tell(role, content)
+            case Spoken(text):
+                if text:
+                    turn = self._model_turn()
+                    self._turn = msgspec.structs.replace(turn, said=(*turn.said, Text(text)))
+            case Called():
+                turn = self._model_turn()
+                self._turn = msgspec.structs.replace(turn, said=(*turn.said, saying))
+            case Answered(call_id, content):
+                self._answer(call_id, content)
+            case Thought() | Unsaid():
+                pass
+            case _:
+                assert_never(saying)
+
+    def think(self, item: Item) -> None:
+        """Takes what this model signed; reasoning that only another one can read is left out."""
+        value = typed_item(item)
+        assert isinstance(value, Reasoning)
+        blocks = read_blocks(item, self._manner.model)
+        if blocks is not None:
+            self._turn = add_blocks(self._model_turn(), blocks, text_of(value.summary))
+        elif item.signed is not None or value.content or value.encrypted_content:
+            self._left_out += 1
+
+    def close(self) -> None:
+        """Ends every content."""
+        self._close_turn()
+        if self._is_user_open:
+            self._written.append(b"]}")
+            self._is_user_open = False
+
+    def _tell(self, role: str, content: Content[Media]) -> None:
+        if role == "developer" and not self._has_contents and self._turn is None:
+            self._system = (*self._system, content.text)
+            return
+        parts = [text_part(part) if isinstance(part, str) else part.json for part in content.parts if part]
+        if not parts:
+            return
+        turn = self._turn
+        if turn is not None and turn.unanswered:
+            self._turn = msgspec.structs.replace(turn, held=(*turn.held, *parts))
+            return
+        self._close_turn()
+        self._write_user(parts)
+
+    def _answer(self, call_id: str, content: Content[Media]) -> None:
+        turn = self._turn
+        if turn is None or call_id not in turn.unanswered:
+            self._tell("user", Content((f"Output of the tool call {call_id}:", *content.parts)))
+            return
+        self._turn = msgspec.structs.replace(turn, answers={**turn.answers, call_id: content})
+
+    def _model_turn(self) -> ModelTurn:
+        """The turn that the model's next item belongs to."""
+        if self._turn is not None and self._turn.is_over:
+            self._close_turn()
+        return self._turn or ModelTurn()
+
+    def _close_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is None:
+            return
+        manner = self._manner
+        parts = model_parts(turn, manner.family, has_call_ids=manner.has_call_ids)
+        if parts:
+            if not self._has_contents:
+                self._write_user([text_part(NO_BEGINNING)])
+            if self._is_user_open:
+                self._written.append(b"]}")
+            self._written.append(b',{"role":"model","parts":[' + b",".join(parts) + b"]}")
+            self._is_user_open = False
+        self._write_user(answer_parts(turn, manner.family, has_call_ids=manner.has_call_ids))
+
+    def _write_user(self, parts: Sequence[bytes]) -> None:
+        if not parts:
+            return
+        if self._is_user_open:
+            self._written.append(b",")
+        else:
+            start = b',{"role":"user","parts":[' if self._has_contents else b'{"role":"user","parts":['
+            self._written.append(start)
+        self._written.append(b",".join(parts))
+        self._is_user_open = self._has_contents = True
