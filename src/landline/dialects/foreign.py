@@ -5,10 +5,9 @@ sees what was done. An unknown item is told as its JSON. Only what hosted tools 
 the model's own answer already says what came of it.
 """
 
-from typing import Any
-
 import msgspec
 
+from landline.wire.canonical import foreign_members
 from landline.wire.items import OpaqueItem
 
 HOSTED_ITEMS = frozenset(
@@ -30,13 +29,12 @@ HOSTED_ITEMS = frozenset(
 )
 """Item types of tools that another server ran, and settings in the shape of items (Responses reference, 2026-11)."""
 
-_DECODER: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
-_FRAME_MEMBERS = ("type", "id", "call_id", "status")
+_FRAME_MEMBERS = ("type", "call_id", "status")
 
 
 def call_of(item: OpaqueItem) -> tuple[str, str, str] | None:
     """Call id, name and arguments (JSON) of a built-in tool's call; None if the item is none."""
-    members = _DECODER.decode(item.raw)
+    members = foreign_members(item.raw)
     call_id = members.get("call_id")
     if not isinstance(call_id, str) or not item.type.endswith("_call"):
         return None
@@ -46,7 +44,7 @@ def call_of(item: OpaqueItem) -> tuple[str, str, str] | None:
 
 def output_of(item: OpaqueItem) -> tuple[str, str] | None:
     """Call id and output of a built-in tool; an output that is no text is said as its JSON."""
-    members = _DECODER.decode(item.raw)
+    members = foreign_members(item.raw)
     call_id = members.get("call_id")
     if not isinstance(call_id, str) or not item.type.endswith("_output"):
         return None
@@ -56,4 +54,4 @@ def output_of(item: OpaqueItem) -> tuple[str, str] | None:
 
 def telling_of(item: OpaqueItem) -> str:
     """An unknown item in words."""
-    return f"Item of type {item.type!r}: {item.raw.decode()}"
+    return f"Item of type {item.type!r}: {msgspec.json.encode(foreign_members(item.raw)).decode()}"

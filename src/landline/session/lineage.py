@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, TypeVar
 
-from landline.wire.canonical import canonical, item_digest
+from landline.wire.canonical import canonical_digest, item_digest
 from landline.wire.items import Item
 
 DIGEST_BYTES = 16
@@ -33,7 +33,10 @@ class Link:
         "tool_items",
     )
 
-    def __init__(self, parent: "Link | None", items: Sequence[Item]) -> None:
+    def __init__(
+        self, parent: "Link | None", items: Sequence[Item], *, digests: tuple[bytes, ...] | None = None
+    ) -> None:
+        """`digests` are its own, one an item, where they are known already."""
         self.parent = parent
         self.items = tuple(items)
         self.depth: int = 1 + (parent.depth if parent is not None else 0)
@@ -54,7 +57,7 @@ class Link:
         """Whether it holds a compaction that only whoever made it can read."""
         self.context_tokens: int | None = None
         """Tokens that a model reported for the lineage up to here, what it wrote included; None when none did."""
-        self._digests: tuple[bytes, ...] | None = None
+        self._digests = digests
         self._folds: dict[str, Any] = {}
         self._shown = _show(parent, self.items)
 
@@ -69,7 +72,7 @@ class Link:
 
     @property
     def digests(self) -> tuple[bytes, ...]:
-        """The digest chain over this link's items: `d(i+1) = H(d(i), canonical(item i))`, computed once."""
+        """The digest chain over this link's items: `d(i+1) = H(d(i), H(canonical(item i)))`, computed once."""
         if self._digests is None:
             self._digests = extend_digests(self.digest_before(), self.items)
         return self._digests
@@ -146,9 +149,14 @@ def extend(parent: Link | None, items: Sequence[Item]) -> Link | None:
 
 def extend_digests(before: bytes, items: Iterable[Item]) -> tuple[bytes, ...]:
     """The digest chain over items that follow a history of that digest (b"" for none)."""
+    return chain_digests(before, map(canonical_digest, items))
+
+
+def chain_digests(before: bytes, item_digests: Iterable[bytes]) -> tuple[bytes, ...]:
+    """The same for items whose canonical digests are known."""
     digests: list[bytes] = []
-    for item in items:
-        before = blake2b(before + canonical(item), digest_size=DIGEST_BYTES).digest()
+    for each in item_digests:
+        before = blake2b(before + each, digest_size=DIGEST_BYTES).digest()
         digests.append(before)
     return tuple(digests)
 

@@ -1,39 +1,60 @@
 """An item's meaning as bytes: what clients rewrite when they play an item back is left out, the rest is kept.
 
-Dropped: `id`, `status`, null and empty fields, private keys of known clients, and the difference between a string and a
-one-part list of the same text; of reasoning that can be read, its sealed copy. A changed character of content is a different
-item.
+Two items with the same canonical form say the same to every model, so one may stand for the other. Left out is exactly
+what unmodified clients were seen to change (November 2026):
+
+| rewriting | clients |
+|---|---|
+| `id`, `status`, `created_by` and null members left out, added or made anew | all |
+| message `type` left out | openai-agents, AI SDK, opencode, pi, pydantic-ai, llm |
+| a string for a list of one text, and the reverse | openai-agents, langchain, llm, pydantic-ai |
+| kind, `annotations` and `logprobs` of a text part | AI SDK, opencode, pi, llm |
+| tool arguments parsed and printed again: spaces, escapes, `1.0` as `1`, `{}` for nothing | AI SDK, opencode, pi |
+| `internal_chat_message_metadata_passthrough` added | Codex CLI with OpenAI's own provider |
+| readable reasoning left out where the sealed copy says it | Codex CLI, AI SDK, opencode, pi |
+
+A changed character of anything else is another item: `phase`, `namespace`, `encrypted_content`, the order of parts and of
+members inside them. So is a merged or a split message, and reasoning that is played back without what it said. Of reasoning
+that says nothing itself the `id` counts: it is all that tells an upstream what was thought.
 """
 
+import json
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import msgspec
+from msgspec import Raw
 
-from landline.wire.items import Item
-
-_DROPPED_KEYS = frozenset(("id", "status", "internal_chat_message_metadata_passthrough", "created_by"))
-_TEXT_PARTS = frozenset(("input_text", "output_text", "text"))
+from landline.wire.items import KNOWN_ITEM_TYPES, Item
 
 ITEM_DIGEST_BYTES = 8
 """Enough to tell the items of one conversation apart; nothing is trusted because of it."""
+CANONICAL_DIGEST_BYTES = 16
+"""No two items that anybody can write have the same digest of this size."""
+
+_CLIENT_KEYS = frozenset(("id", "created_by", "internal_chat_message_metadata_passthrough"))
+_DROPPED_KEYS = _CLIENT_KEYS | {"status"}
+_TEXT_PARTS = frozenset(("input_text", "output_text", "text"))
+_DROPPED_PART_KEYS = frozenset(("type", "annotations", "logprobs"))
+_CONTENT_KEYS = frozenset(("content", "output", "summary"))
 
 _DECODER: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
-_ENCODER = msgspec.json.Encoder(order="deterministic")
+_encode = msgspec.json.Encoder().encode
 
 
 def canonical(item: Item) -> bytes:
-    """The item's canonical JSON: keys sorted, rewritable spelling removed."""
-    if item.type == "reasoning" and item.opened:
-        item = item.opened[0]
-    value = {key: each for key, each in _DECODER.decode(item.raw).items() if key not in _DROPPED_KEYS}
-    value["type"] = item.type
-    if item.type == "reasoning" and (value.get("content") or value.get("summary")):
-        value.pop("encrypted_content", None)
-    for key in ("content", "output", "summary"):
-        if key in value:
-            value[key] = _canonical_content(value[key])
-    return _ENCODER.encode(_without_empty(value))
+    """The item's canonical JSON, members sorted, and behind it on a line of its own what its JSON does not say."""
+    try:
+        if item.type not in KNOWN_ITEM_TYPES:
+            return _encode({**foreign_members(item.raw), "type": item.type})
+        return _encode(_canonical_members(item)) + _unsaid(item)
+    except RecursionError:
+        return item.raw
+
+
+def canonical_digest(item: Item) -> bytes:
+    """Names what the item means, for all time and everybody: equal digests are equal items."""
+    return blake2b(canonical(item), digest_size=CANONICAL_DIGEST_BYTES).digest()
 
 
 def item_digest(item: Item) -> bytes:
@@ -41,22 +62,96 @@ def item_digest(item: Item) -> bytes:
     return blake2b(canonical(item), digest_size=ITEM_DIGEST_BYTES).digest()
 
 
+def foreign_members(raw: bytes) -> dict[str, Any]:
+    """What an item of a kind that is not known here says: all its members but names that servers and clients give it,
+    sorted. Dialects tell it in these words, so that a model reads the same whoever's copy is told."""
+    members = _DECODER.decode(raw).items()
+    return {key: each for key, each in sorted(members) if key not in _CLIENT_KEYS and each is not None}
+
+
+def _canonical_members(item: Item) -> dict[str, Any]:
+    members = _DECODER.decode(item.raw)
+    if item.type == "reasoning" and item.opened:
+        said = _DECODER.decode(item.opened[0].raw)
+        members |= {key: each for key, each in said.items() if each is not None}
+    members["type"] = item.type
+    kept: dict[str, Any] = {}
+    for key, each in sorted(members.items()):
+        if each is None or key in _DROPPED_KEYS:
+            continue
+        if key in _CONTENT_KEYS:
+            each = _canonical_content(each)
+            if each == []:
+                continue
+        elif key == "arguments" and isinstance(each, str):
+            each = _canonical_arguments(each)
+        kept[key] = each
+    return kept
+
+
+def _unsaid(item: Item) -> bytes:
+    """What an item means beside its members: whether it was opened here, its vendor's signature, whom it names."""
+    match item.type:
+        case "compaction":
+            return b"\nopened" if item.opened is not None else b""
+        case "item_reference":
+            return b"\n" + _encode(item.id)
+        case "reasoning" if item.signed is not None:
+            return b"\n" + _encode(item.signed)
+        case "reasoning" if item.opened is None and not _says_something(item):
+            return b"\n" + _encode(item.id)
+        case _:
+            return b""
+
+
+def _says_something(reasoning: Item) -> bool:
+    members = _DECODER.decode(reasoning.raw)
+    return bool(members.get("content") or members.get("encrypted_content"))
+
+
 def _canonical_content(content: object) -> object:
     if isinstance(content, str):
         return [{"text": content}] if content else []
     if not isinstance(content, list):
         return content
-    return [_canonical_part(part) for part in cast("list[object]", content)]
+    parts = [_canonical_part(part) for part in cast("list[object]", content)]
+    return [] if parts == [{"text": ""}] else parts
 
 
 def _canonical_part(part: object) -> object:
     if not isinstance(part, dict):
         return part
     fields = cast("dict[str, object]", part)
-    if fields.get("type") not in _TEXT_PARTS:
-        return fields
-    return {key: each for key, each in fields.items() if key not in ("type", "annotations", "logprobs")}
+    dropped = _DROPPED_PART_KEYS if fields.get("type") in _TEXT_PARTS else ()
+    return {key: each for key, each in sorted(fields.items()) if key not in dropped and each is not None}
 
 
-def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: each for key, each in fields.items() if each is not None and each not in ([], {})}
+def _canonical_arguments(text: str) -> object:
+    """The arguments as what their JSON says, every member in its order; text that is no JSON object as it stands."""
+    try:
+        value: object = _ARGUMENTS.decode(text) if text.strip() else _members([])
+        _encode(value)
+    except (ValueError, RecursionError):
+        return text
+    return cast("object", value) if isinstance(value, dict) else text
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object that keeps its order and members of the same name."""
+    return {"members": pairs}
+
+
+def _number(text: str) -> Raw:
+    """The number without closing zeros, which JavaScript does not print; its other digits count."""
+    if "." in text and "e" not in text and "E" not in text:
+        text = text.rstrip("0").rstrip(".")
+    return Raw(text.encode())
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+_ARGUMENTS = json.JSONDecoder(
+    object_pairs_hook=_members, parse_float=_number, parse_int=_number, parse_constant=_refuse_constant
+)

@@ -184,6 +184,9 @@ _KNOWN_ITEMS: dict[str, type[KnownItem]] = {
     "additional_tools": AdditionalTools,
 }
 
+KNOWN_ITEM_TYPES = frozenset(_KNOWN_ITEMS)
+"""Every other kind is opaque."""
+
 
 class _ItemHead(msgspec.Struct):
     type: str | None = None

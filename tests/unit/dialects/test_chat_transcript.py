@@ -244,7 +244,7 @@ def test_output_of_a_built_in_tool_that_is_no_text_is_said_as_its_json() -> None
 def test_item_of_an_unknown_kind_is_told_as_its_json() -> None:
     told = messages([{"type": "x:new", "text": "?"}])
     assert told[0]["role"] == "user"
-    assert '"text": "?"' in told[0]["content"]
+    assert '"text":"?"' in told[0]["content"]
 
 
 def test_an_input_of_which_nothing_can_be_said_is_refused() -> None:

@@ -1,69 +1,222 @@
 """Canonical items: rewriting by clients is invisible, a changed character is not."""
 
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from landline.wire.canonical import canonical, item_digest
-from landline.wire.items import decode_item
+from client_spellings import CONVERSATION, SPELLINGS, JsonItem, played_back
+from landline.wire.canonical import canonical, canonical_digest, item_digest
+from landline.wire.items import Item, Reasoning, Signed, decode_item, encode_item
 
-
-@pytest.mark.parametrize(
-    ("ours", "played_back"),
-    [
-        (
-            (
-                b'{"type":"message","id":"msg_1","status":"completed","role":"assistant",'
-                b'"content":[{"type":"output_text","text":"Hi","annotations":[],"logprobs":[]}]}'
-            ),
-            b'{"role":"assistant","content":"Hi"}',
-        ),
-        (
-            b'{"role":"user","content":"Hi"}',
-            b'{"content":[{"type":"input_text","text":"Hi"}],"role":"user","type":"message","status":null}',
-        ),
-        (
-            b'{"type":"function_call","id":"fc_1","call_id":"c","name":"f","arguments":"{}","status":"completed"}',
-            b'{"arguments":"{}","call_id":"c","name":"f","type":"function_call","namespace":null}',
-        ),
-        (
-            b'{"type":"reasoning","id":"rs_1","summary":[],"content":[]}',
-            b'{"type":"reasoning","summary":[],"encrypted_content":null}',
-        ),
-        (
-            b'{"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"a"}],"encrypted_content":"x"}',
-            b'{"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"a"}]}',
-        ),
-    ],
+PLAIN_REASONING = encode_item(
+    {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Look at the clock."}]}
 )
-def test_played_back_item_is_the_same(ours: bytes, played_back: bytes) -> None:
-    assert canonical(decode_item(ours)) == canonical(decode_item(played_back))
+
+
+def item_of(value: JsonItem) -> Item:
+    """The item, with its sealed reasoning opened where it does not say it itself, as a turn reads it."""
+    item = decode_item(json.dumps(value).encode())
+    is_sealed = item.type == "reasoning" and not value.get("content") and value.get("encrypted_content")
+    return msgspec.structs.replace(item, opened=(PLAIN_REASONING,)) if is_sealed else item
+
+
+@pytest.mark.parametrize("client", SPELLINGS)
+def test_what_a_client_plays_back_means_what_it_was_given(client: str) -> None:
+    given_ = [canonical(item_of(item)) for item in CONVERSATION]
+    assert [canonical(item_of(item)) for item in played_back(client)] == given_
 
 
 @pytest.mark.parametrize(
     ("left", "right"),
     [
-        (b'{"role":"user","content":"Hi"}', b'{"role":"user","content":"hi"}'),
-        (b'{"role":"user","content":"Hi"}', b'{"role":"developer","content":"Hi"}'),
+        ({"role": "user", "content": ""}, {"role": "user", "content": []}),
+        ({"role": "user", "content": ""}, {"role": "user", "content": [{"type": "input_text", "text": ""}]}),
         (
-            b'{"role":"user","content":"ab"}',
-            b'{"role":"user","content":[{"type":"input_text","text":"a"},{"type":"input_text","text":"b"}]}',
+            {"type": "reasoning", "id": "rs_1", "summary": [], "content": []},
+            {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": None},
         ),
         (
-            b'{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}',
-            b'{"type":"function_call","call_id":"d","name":"f","arguments":"{}"}',
+            {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"},
+            {"type": "reasoning", "summary": [], "encrypted_content": "x"},
         ),
         (
-            b'{"role":"user","content":[{"type":"input_image","image_url":"data:a"}]}',
-            b'{"role":"user","content":[{"type":"input_image","image_url":"data:b"}]}',
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": " "},
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{ }"},
+        ),
+        (
+            {"role": "user", "content": [{"type": "input_image", "image_url": "data:a", "file_id": None}]},
+            {"role": "user", "content": [{"image_url": "data:a", "type": "input_image"}]},
+        ),
+        (
+            {"type": "custom_tool_call_output", "call_id": "c", "output": "ok"},
+            {"type": "custom_tool_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "ok"}]},
+        ),
+        (
+            {"type": "future_thing", "id": "ft_1", "note": "n", "extra": None},
+            {"note": "n", "type": "future_thing", "created_by": "somebody"},
         ),
     ],
 )
-def test_changed_item_is_another(left: bytes, right: bytes) -> None:
-    assert canonical(decode_item(left)) != canonical(decode_item(right))
+def test_spelling_does_not_matter(left: JsonItem, right: JsonItem) -> None:
+    assert canonical_digest(item_of(left)) == canonical_digest(item_of(right))
+    assert item_digest(item_of(left)) == item_digest(item_of(right))
 
 
-def test_sealed_reasoning_means_what_it_opens_to() -> None:
-    plain = decode_item(b'{"type":"reasoning","content":[{"type":"reasoning_text","text":"a"}]}')
-    sealed = decode_item(b'{"type":"reasoning","summary":[],"encrypted_content":"x"}')
-    assert canonical(msgspec.structs.replace(sealed, opened=(plain,))) == canonical(plain) != canonical(sealed)
-    assert item_digest(plain) == item_digest(msgspec.structs.replace(plain, id="rs_1"))
+CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+REASONING = {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "a"}]}
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ({"role": "user", "content": "Hi"}, {"role": "user", "content": "hi"}),
+        ({"role": "user", "content": "Hi"}, {"role": "developer", "content": "Hi"}),
+        ({"role": "system", "content": "Hi"}, {"role": "developer", "content": "Hi"}),
+        (
+            {"role": "user", "content": "ab"},
+            {"role": "user", "content": [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]},
+        ),
+        (
+            {"role": "assistant", "content": "no"},
+            {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+        ),
+        ({"role": "assistant", "content": "a", "phase": "commentary"}, {"role": "assistant", "content": "a"}),
+        (CALL, {**CALL, "call_id": "d"}),
+        (CALL, {**CALL, "namespace": "n"}),
+        ({**CALL, "arguments": '{"a": 1}'}, {**CALL, "arguments": '{"a": "1"}'}),
+        ({**CALL, "arguments": '{"a": [1]}'}, {**CALL, "arguments": '{"a": {"members": [1]}}'}),
+        ({**CALL, "arguments": '{"a":1,"b":2}'}, {**CALL, "arguments": '{"b":2,"a":1}'}),
+        ({**CALL, "arguments": '{"a":1,"a":2}'}, {**CALL, "arguments": '{"a":2}'}),
+        ({**CALL, "arguments": '{"a":12345678901234567890}'}, {**CALL, "arguments": '{"a":12345678901234567000}'}),
+        ({**CALL, "arguments": '{"a":1e2}'}, {**CALL, "arguments": '{"a":100}'}),
+        ({**CALL, "arguments": '{"a":1'}, {**CALL, "arguments": '{"a": 1'}),
+        ({**CALL, "arguments": '{"a":NaN}'}, {**CALL, "arguments": '{"a": NaN}'}),
+        ({**CALL, "arguments": '"a"'}, {**CALL, "arguments": "a"}),
+        (
+            {"type": "custom_tool_call", "call_id": "c", "name": "f", "input": '{"a":1}'},
+            {"type": "custom_tool_call", "call_id": "c", "name": "f", "input": '{"a": 1}'},
+        ),
+        (
+            {"role": "user", "content": [{"type": "input_image", "image_url": "data:a"}]},
+            {"role": "user", "content": [{"type": "input_image", "image_url": "data:b"}]},
+        ),
+        ({"type": "reasoning", "summary": []}, REASONING),
+        ({**REASONING, "encrypted_content": "x"}, REASONING),
+        ({"type": "reasoning", "id": "rs_1", "summary": []}, {"type": "reasoning", "id": "rs_2", "summary": []}),
+        (
+            {"type": "additional_tools", "role": "developer", "tools": []},
+            {"type": "additional_tools", "role": "developer"},
+        ),
+        ({"type": "item_reference", "id": "msg_1"}, {"type": "item_reference", "id": "msg_2"}),
+        ({"type": "patch_output", "status": "failed"}, {"type": "patch_output", "status": "completed"}),
+        ({"type": "future_thing", "notes": []}, {"type": "future_thing"}),
+    ],
+)
+def test_other_meaning_is_another_item(left: JsonItem, right: JsonItem) -> None:
+    assert canonical_digest(item_of(left)) != canonical_digest(item_of(right))
+
+
+@given(st.data())
+def test_a_changed_character_is_another_item(data: st.DataObject) -> None:
+    item = data.draw(st.sampled_from(CONVERSATION))
+    path = data.draw(st.sampled_from(list(_texts(item))))
+    old = _at(item, path)
+    place = data.draw(st.integers(0, len(old)))
+    new = old[:place] + data.draw(st.text(max_size=2)) + old[place + data.draw(st.integers(0, 1)) :]
+    changed = _with(item, path, new)
+    is_same = new == old or (path == ("arguments",) and _says_the_same(old, new))
+    if path == ("type",) and new in ("output_text", "input_text", "text"):
+        return
+    assert (canonical(_loose(changed)) == canonical(_loose(item))) == is_same
+
+
+@given(st.data())
+def test_order_counts(data: st.DataObject) -> None:
+    parts = data.draw(st.lists(st.text(min_size=1), min_size=2, max_size=4, unique=True))
+    shuffled = data.draw(st.permutations(parts))
+    items = [
+        item_of({"role": "user", "content": [{"type": "input_text", "text": text} for text in each]})
+        for each in (parts, shuffled)
+    ]
+    assert (canonical(items[0]) == canonical(items[1])) == (list(shuffled) == parts)
+
+
+def test_a_signature_counts() -> None:
+    bare = item_of(REASONING)
+    signed = [msgspec.structs.replace(bare, signed=Signed("anthropic", (block,))) for block in ("{}", '{"a":1}')]
+    assert len({canonical(each) for each in (bare, *signed)}) == 3
+
+
+def test_sealed_reasoning_means_what_it_opens_to_and_its_seal() -> None:
+    said = encode_item(Reasoning([], [msgspec.Raw(b'{"type":"reasoning_text","text":"a"}')]))
+    opened = msgspec.structs.replace(
+        decode_item(b'{"type":"reasoning","summary":[],"encrypted_content":"x"}'), opened=(said,)
+    )
+    assert canonical(opened) == canonical(item_of({**REASONING, "encrypted_content": "x"}))
+    assert canonical(opened) != canonical(item_of(REASONING))
+
+
+def test_a_compaction_that_opens_here_is_not_one_that_does_not() -> None:
+    closed = decode_item(b'{"type":"compaction","encrypted_content":"x"}')
+    opened = msgspec.structs.replace(closed, opened=(item_of({"role": "user", "content": "Summary"}),))
+    assert canonical(opened) != canonical(closed)
+
+
+def test_what_is_nested_too_deeply_means_its_bytes() -> None:
+    deep = b'{"type":"future_thing","a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    assert canonical(Item(deep, "future_thing")) == deep
+    call = {**CALL, "arguments": '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"}
+    assert canonical(item_of(call)) == canonical(item_of({**call, "id": "fc_1"}))
+
+
+def test_a_broken_item_of_an_upstream_has_a_canonical_form() -> None:
+    for raw in (b'{"type":"function_call"}', b'{"type":"message","content":[1,"a",{}]}', b'{"type":"reasoning"}'):
+        assert canonical(Item(raw, json.loads(raw)["type"]))
+
+
+def _loose(value: JsonItem) -> Item:
+    """The item whatever it says: a changed character may break its type."""
+    raw = json.dumps(value).encode()
+    return Item(raw, value["type"], value.get("id"), value.get("role"), value.get("call_id"))
+
+
+def _texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The places of every string that means something."""
+    if isinstance(value, str):
+        yield path
+    elif isinstance(value, dict):
+        for name, each in cast("JsonItem", value).items():
+            if name not in ("id", "status", "type", "annotations", "logprobs"):
+                yield from _texts(each, (*path, name))
+    elif isinstance(value, list):
+        for index, each in enumerate(cast("list[Any]", value)):
+            yield from _texts(each, (*path, index))
+
+
+def _at(value: Any, path: tuple[Any, ...]) -> str:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def _with(value: Any, path: tuple[Any, ...], text: str) -> Any:
+    if not path:
+        return text
+    copy: Any = value.copy()
+    copy[path[0]] = _with(value[path[0]], path[1:], text)
+    return copy
+
+
+def _says_the_same(left: str, right: str) -> bool:
+    """Whether both are one JSON object, its members in the same order."""
+    try:
+        values = [json.loads(text or "{}", object_pairs_hook=list) for text in (left, right)]
+        [json.dumps(value, ensure_ascii=False).encode() for value in values]
+    except ValueError:
+        return False
+    return all(text.strip()[:1] in ("", "{") for text in (left, right)) and repr(values[0]) == repr(values[1])
