@@ -194,7 +194,7 @@ async def stream_request(
     try:
         response = await _send(session, base_url, request)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        yield [Failed(_unreachable(target_name, error, deadlines))]
+        yield [Failed(unreachable(target_name, error, deadlines))]
         return
     is_whole = False
     try:
@@ -215,7 +215,7 @@ async def stream_request(
                 if is_whole or isinstance(events[-1], Failed):
                     return
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            broken = _broken_off(target_name, error, deadlines)
+            broken = broken_off(target_name, error, deadlines)
         events = decoder.end()
         if broken is not None and events and isinstance(events[-1], Failed):
             events[-1] = Failed(broken)
@@ -283,10 +283,11 @@ def _leave(response: aiohttp.ClientResponse, *, is_whole: bool) -> None:
         response.close()
 
 
-def _unreachable(target_name: str, error: Exception, deadlines: HttpDeadlines) -> ApiError:
+def unreachable(target_name: str, error: Exception, deadlines: HttpDeadlines) -> ApiError:
+    """Why no connection came about."""
     match error:
         case aiohttp.SocketTimeoutError():
-            return _broken_off(target_name, error, deadlines)
+            return broken_off(target_name, error, deadlines)
         case aiohttp.ClientConnectorDNSError():
             what = f"its host name {error.host!r} does not resolve"
         case aiohttp.ClientConnectorCertificateError():
@@ -305,7 +306,8 @@ def _unreachable(target_name: str, error: Exception, deadlines: HttpDeadlines) -
     return api_error("upstream_unavailable", f"Target {target_name!r} cannot be reached: {what}.")
 
 
-def _broken_off(target_name: str, error: Exception, deadlines: HttpDeadlines) -> ApiError:
+def broken_off(target_name: str, error: Exception, deadlines: HttpDeadlines) -> ApiError:
+    """Why an answer that had begun did not end."""
     if isinstance(error, TimeoutError):
         message = f"Target {target_name!r} sent nothing for {deadlines.read_idle_s:g} s."
     else:
