@@ -11,7 +11,8 @@ import aiohttp
 from starlette.types import Scope
 
 from landline.dialects.dialect import Prompt
-from landline.routing.router import Route, Router
+from landline.routing.choice import Route
+from landline.routing.router import Router
 from landline.server.asgi import create_asgi
 from landline.server.drain import Drain
 from landline.server.edge import Edge

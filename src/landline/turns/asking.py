@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from landline.dialects.dialect import Prompt
-from landline.routing.router import Choice
+from landline.routing.choice import Choice
 from landline.session.compaction import BYTES_PER_TOKEN, Plan, plan_compaction
 from landline.session.lineage import Link
 from landline.session.truncation import drop_oldest

@@ -1,4 +1,4 @@
-"""The story of one turn, top to bottom: choose a target, ask it, compose what it says, announce, end."""
+"""The story of one turn, top to bottom: find its history, ask a target, compose what it says, announce, end."""
 
 import asyncio
 import secrets
@@ -11,12 +11,12 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from landline.routing.router import Choice, Router
+from landline.routing.router import Router
 from landline.session.composer import Composer, EventNames
 from landline.session.turn import Turn, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.store import Store, StoreError
-from landline.turns.asking import ask, prompt_of
-from landline.turns.opening import Opener, unreadable
+from landline.turns.attempts import Attempts
+from landline.turns.opening import Opener
 from landline.turns.prepare import Preparer
 from landline.turns.pump import Pump
 from landline.turns.record import CANCELLED, Record
@@ -107,21 +107,19 @@ class TurnRunner:
 
         A background turn's first update announces it as queued; the model is asked when the next update is.
         """
-        choice = self._router.choose(turn.request.model)
-        if isinstance(choice, ApiError):
-            yield TurnRefused(choice)
+        refused = self._router.refuse(turn.request.model)
+        if refused is not None:
+            yield TurnRefused(refused)
             return
         record = Record(self._store, turn, self._new_id, saves=self._saves)
         try:
             prepared = await self._prepare(turn)
-            if isinstance(prepared, Turn) and not choice.target.compacts:
-                prepared = unreadable(prepared) or prepared
             if isinstance(prepared, ApiError):
                 await record.discard()
                 yield TurnRefused(prepared)
                 return
             record.turn = prepared
-            async with aclosing(self._conduct(prepared, choice, record)) as updates:
+            async with aclosing(self._conduct(prepared, record)) as updates:
                 async for update in updates:
                     yield update
         finally:
@@ -129,36 +127,39 @@ class TurnRunner:
 
     async def count_tokens(self, turn: Turn) -> int | ApiError:
         """How many tokens the turn's model would read. Nothing is generated, stored or locked."""
-        choice = self._router.choose(turn.request.model)
-        if isinstance(choice, ApiError):
-            return choice
+        refused = self._router.refuse(turn.request.model)
+        if refused is not None:
+            return refused
         prepared = await self._prepare(turn, is_writing=False)
-        return (
-            prepared
-            if isinstance(prepared, ApiError)
-            else await choice.target.count_tokens(prompt_of(prepared, choice))
-        )
+        if isinstance(prepared, ApiError):
+            return prepared
+        return await Attempts(self._router, prepared, self._sealer).count_tokens()
 
-    async def _conduct(self, turn: Turn, choice: Choice[Target], record: Record) -> AsyncGenerator[TurnUpdate, None]:
+    async def _conduct(self, turn: Turn, record: Record) -> AsyncGenerator[TurnUpdate, None]:
         """A turn with its history, from its announcement to its end."""
         composer = Composer(
             turn,
-            model=turn.request.model or choice.model,
+            model=turn.request.model or "",
             new_id=self._new_id,
             event_names=self._settings.event_names,
             seal_reasoning=partial(self._sealer.seal, turn.tenant, "reasoning"),
         )
+        attempts = Attempts(self._router, turn, self._sealer)
         running = self._running[turn.response_id] = _RunningTurn()
         try:
             if turn.request.background is True:
+                refused = attempts.check()
+                if refused is not None:
+                    yield TurnRefused(refused)
+                    return
                 async with aclosing(_queue(composer, running, record)) as updates:
                     async for update in updates:
                         yield update
             if not record.is_over:
-                running.pump = Pump(ask(turn, choice, self._sealer))
+                running.pump = Pump(attempts.stream())
                 if running.is_stopped:
                     running.pump.interrupt()
-                async with aclosing(self._follow(composer, running, running.pump, record)) as updates:
+                async with aclosing(self._follow(composer, running, running.pump, attempts, record)) as updates:
                     async for update in updates:
                         yield update
         finally:
@@ -175,7 +176,7 @@ class TurnRunner:
             return api_error("server_error", "The stored history could not be loaded.")
 
     async def _follow(
-        self, composer: Composer, running: "_RunningTurn", pump: Pump, record: Record
+        self, composer: Composer, running: "_RunningTurn", pump: Pump, attempts: Attempts, record: Record
     ) -> AsyncGenerator[TurnUpdate, None]:
         """Reads the model to its end and says what comes of it."""
         while not composer.is_over:
@@ -197,6 +198,8 @@ class TurnRunner:
                 if composer.made_way:
                     await pump.close()  # the successor finds the model's state free
                 ended = composer.close(time.time())
+                if ended.error is None:
+                    attempts.remember(ended.history)
                 ended = await record.finish(msgspec.structs.replace(ended, events=events + ended.events))
                 late = composer.answer_steers(running.take_answers())
                 yield msgspec.structs.replace(ended, events=ended.events + late)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from landline.dialects.dialect import Prompt
-from landline.routing.router import Choice, Route, Router
+from landline.routing.choice import Choice, Route
+from landline.routing.router import Router
 from landline.session.admission import admit
 from landline.session.compaction import SUMMARY_ID
 from landline.session.lineage import Link, extend

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator, Sequence
 import msgspec
 
 from landline.dialects.dialect import Prompt
-from landline.routing.router import Route, Router
+from landline.routing.choice import Route
+from landline.routing.router import Router
 from landline.session.admission import admit
 from landline.session.lineage import Link
 from landline.session.memory import Remembered

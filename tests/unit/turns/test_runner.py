@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from landline.dialects.dialect import Prompt
-from landline.routing.router import Route, Router
+from landline.routing.choice import Route
+from landline.routing.router import Router
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.memory import MemoryStore
 from landline.turns.runner import RunnerSettings, TurnRunner

@@ -6,7 +6,8 @@ import json
 from collections.abc import AsyncGenerator
 
 from landline.dialects.dialect import Prompt
-from landline.routing.router import Route, Router
+from landline.routing.choice import Route
+from landline.routing.router import Router
 from landline.session.turn import Turn, TurnEnded, TurnRefused, TurnUpdate
 from landline.stores.memory import MemoryStore
 from landline.turns.runner import RunnerSettings, TurnRunner

@@ -1,0 +1,168 @@
+"""Whether a target may be asked: a circuit breaker, a rest after a rate limit, and what is in flight."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+State = Literal["closed", "open", "half_open", "probing"]
+"""`closed`: works. `open`: failed too often, left alone for a while. `half_open`: that while is over, one turn may try.
+`probing`: that turn is under way."""
+Incident = Literal["tripped", "waited", "probe_begun", "proved", "probe_failed", "probe_abandoned"]
+
+TRANSITIONS: dict[tuple[State, Incident], State] = {
+    ("closed", "tripped"): "open",
+    ("open", "waited"): "half_open",
+    ("open", "proved"): "closed",
+    ("half_open", "probe_begun"): "probing",
+    ("half_open", "proved"): "closed",
+    ("probing", "proved"): "closed",
+    ("probing", "probe_failed"): "open",
+    ("probing", "probe_abandoned"): "half_open",
+}
+"""The circuit breaker. What is not in the table changes nothing: turns begun before a change report after it."""
+
+FAILURES_IN_A_ROW = 3
+"""So many failures, with nothing else between them, open the breaker: one may be an accident, and every failure before
+the opening costs a turn the time of a try."""
+WATCHED_TURNS = 20
+WATCHED_MIN = 10
+FAILURE_SHARE = 0.5
+"""Of the latest turns (`WATCHED_MIN` at least, `WATCHED_TURNS` at most), the share of failures that opens it as well."""
+BACKOFF_S = 1.0
+BACKOFF_MAX_S = 30.0
+"""An open breaker is left alone for the first time so long; each failed probe doubles that, up to the second."""
+JITTER_SHARE = 0.2
+"""How much of a wait is left to chance, so that servers do not probe in step."""
+
+
+class Health:
+    """What is known of one target. Times are seconds of any clock that only goes forward."""
+
+    def __init__(self, jitter: Callable[[], float]) -> None:
+        """`jitter` gives a number from 0 to 1 at each opening."""
+        self.state: State = "closed"
+        self.in_flight = 0
+        self.resting_until = 0.0
+        """Until when the target asked to be left alone (a rate limit); it works nevertheless."""
+        self.open_until = 0.0
+        """While `open`: when one turn may try."""
+        self._jitter = jitter
+        self._openings = 0
+        """Since a turn last ended well."""
+        self._failures_in_a_row = 0
+        self._watched: deque[bool] = deque(maxlen=WATCHED_TURNS)
+        """Whether the latest turns went well."""
+        self._probe: Ticket | None = None
+
+    def is_usable(self, now: float) -> bool:
+        """Whether a turn may begin here without asking for trouble."""
+        if now < self.resting_until:
+            return False
+        return self.state in ("closed", "half_open") or (self.state == "open" and now >= self.open_until)
+
+    def is_broken(self, now: float) -> bool:
+        """Whether it failed too often and is to be left alone, which a mere rest is not."""
+        return self.state == "probing" or (self.state == "open" and now < self.open_until)
+
+    def wait_s(self, now: float) -> float:
+        """How long until it may be tried; 0 when it may now."""
+        until = max(self.resting_until, self.open_until if self.state == "open" else 0.0)
+        return max(0.0, until - now)
+
+    def begin(self, now: float) -> "Ticket":
+        """A turn begins here; of a half-open target it is the probe."""
+        if self.state == "open" and now >= self.open_until:
+            self._change("waited")
+        ticket = Ticket(self)
+        if self.state == "half_open":
+            self._change("probe_begun")
+            self._probe = ticket
+        self.in_flight += 1
+        return ticket
+
+    def prove(self) -> None:
+        """The target took a turn: it works."""
+        if self.state != "closed":
+            self._change("proved")
+            self._probe = None
+            self._forget_turns()
+
+    def note_success(self) -> None:
+        """A turn ended well."""
+        self.prove()
+        self._openings = 0
+        self._failures_in_a_row = 0
+        self._watched.append(True)
+
+    def note_failure(self, ticket: "Ticket", now: float) -> None:
+        """A turn failed by the target's fault. Of a target that is not closed only the probe counts."""
+        if ticket is self._probe:
+            self._probe = None
+            self._open("probe_failed", now)
+        elif self.state == "closed":
+            self._failures_in_a_row += 1
+            self._watched.append(False)
+            if self._failures_in_a_row >= FAILURES_IN_A_ROW or self._fails_mostly():
+                self._open("tripped", now)
+
+    def note_rest(self, until: float) -> None:
+        """The target asked to be left alone: it works."""
+        self.prove()
+        self.resting_until = max(self.resting_until, until)
+
+    def note_end(self, ticket: "Ticket") -> None:
+        """The turn is over, however it went; an undecided probe leaves its place to another turn."""
+        self.in_flight -= 1
+        if ticket is self._probe:
+            self._probe = None
+            self._change("probe_abandoned")
+
+    def _fails_mostly(self) -> bool:
+        count = len(self._watched)
+        return count >= WATCHED_MIN and self._watched.count(False) >= FAILURE_SHARE * count
+
+    def _open(self, incident: Incident, now: float) -> None:
+        self._change(incident)
+        self._forget_turns()
+        wait_s = min(BACKOFF_S * 2.0**self._openings, BACKOFF_MAX_S)
+        self.open_until = now + wait_s * (1 - JITTER_SHARE * self._jitter())
+        self._openings = min(self._openings + 1, 16)  # far beyond the longest wait, and no overflow
+
+    def _forget_turns(self) -> None:
+        self._failures_in_a_row = 0
+        self._watched.clear()
+
+    def _change(self, incident: Incident) -> None:
+        self.state = TRANSITIONS.get((self.state, incident), self.state)
+
+
+class Ticket:
+    """One turn at one target: say at most how it went, and `end` once."""
+
+    __slots__ = ("_health", "_is_over")
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._is_over = False
+
+    def prove(self) -> None:
+        """The target took the turn and begins to answer."""
+        self._health.prove()
+
+    def succeed(self) -> None:
+        """The turn ended well."""
+        self._health.note_success()
+
+    def fail(self, now: float) -> None:
+        """The turn failed by the target's fault."""
+        self._health.note_failure(self, now)
+
+    def rest(self, now: float, wait_s: float) -> None:
+        """The target wants to be left alone for a while."""
+        self._health.note_rest(now + wait_s)
+
+    def end(self) -> None:
+        """The turn is over. Without a word before, as when its client went away, it says nothing of the target."""
+        if not self._is_over:
+            self._is_over = True
+            self._health.note_end(self)

@@ -1,0 +1,131 @@
+"""Where state is: which target last served a lineage, a key, and who made a compaction. In memory only, bounded."""
+
+from collections import OrderedDict
+from collections.abc import Collection
+from hashlib import blake2b
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from landline.session.lineage import Link
+from landline.wire.canonical import canonical, item_digest
+from landline.wire.items import Item
+
+MAX_ANCHORS = 65_536
+"""Lineages, keys and compactions remembered, of each so many: some 15 MB at most. A turn adds one lineage."""
+_KEY_BYTES = 16
+
+_Value = TypeVar("_Value")
+
+
+class Place(NamedTuple):
+    """Where state can be warm: one model at one target."""
+
+    target: str
+    model: str
+    """As the target calls it."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A prefix of a lineage that is warm somewhere."""
+
+    place: Place
+    item_count: int
+    """Items of the prefix."""
+
+
+class Warmth:
+    """What was served where. Everything belongs to a tenant."""
+
+    def __init__(self, max_anchors: int = MAX_ANCHORS) -> None:
+        self._lineages: _Recent[Place] = _Recent(max_anchors)
+        self._keys: _Recent[Place] = _Recent(max_anchors)
+        self._makers: _Recent[str] = _Recent(max_anchors)
+
+    def remember(self, tenant: str, history: Link, place: Place) -> None:
+        """A lineage, what the model wrote included, is warm here now. O(items of the last turn)."""
+        self._lineages.put((tenant, history.digest), place)
+
+    def remember_key(self, tenant: str, affinity_key: str, place: Place) -> None:
+        """A turn under this key was served here."""
+        self._keys.put((tenant, affinity_key.encode()), place)
+
+    def remember_maker(self, tenant: str, history: Link, target: str) -> None:
+        """What is sealed in the lineage was made at this target, unless the maker is known already."""
+        sealed = sealed_item(history)
+        if sealed is not None and self._makers.find((tenant, item_digest(sealed))) is None:
+            self._makers.put((tenant, item_digest(sealed)), target)
+
+    def find(self, tenant: str, history: Link, places: Collection[Place]) -> Found | None:
+        """The longest prefix that is warm at one of the places. A warm turn looks up its new items only."""
+        item_count = history.item_count
+        for digest in history.digests_newest_first():
+            place = self._lineages.find((tenant, digest))
+            if place is not None and place in places:
+                return Found(place, item_count)
+            item_count -= 1
+        return None
+
+    def find_key(self, tenant: str, affinity_key: str) -> Place | None:
+        """Where the key was last served."""
+        return self._keys.find((tenant, affinity_key.encode()))
+
+    def find_maker(self, tenant: str, history: Link) -> str | None:
+        """The target that made what is sealed in the lineage; None if nothing is, or nobody knows."""
+        sealed = sealed_item(history)
+        return None if sealed is None else self._makers.find((tenant, item_digest(sealed)))
+
+
+def conversation_key(tenant: str, history: Link | None) -> str | None:
+    """Names the conversation by how it began: everything before the first item that a model wrote.
+
+    So it is the same in each turn of an agent run, whether its client plays back the whole history or continues by id, and
+    after a restart. It says nothing of tenant or content. Conversations of a tenant that begin alike share one.
+    """
+    if history is None:
+        return None
+    key = blake2b(tenant.encode() + b"\0", digest_size=_KEY_BYTES)
+    for link in history.chain():
+        for item in link.items:
+            if _is_written(item):
+                return key.hexdigest()
+            key.update(canonical(item))
+    return key.hexdigest()
+
+
+def sealed_item(history: Link) -> Item | None:
+    """The newest compaction of the lineage that nobody here can open: only who made it can read it."""
+    link: Link | None = history.shown
+    if not link.is_sealed:
+        return None
+    while link is not None:
+        for item in reversed(link.items):
+            if item.type == "compaction" and item.opened is None:
+                return item
+        link = link.parent
+    return None
+
+
+def _is_written(item: Item) -> bool:
+    """Whether a model wrote it, or made it."""
+    return item.role == "assistant" or item.type in ("reasoning", "compaction") or item.type.endswith("_call")
+
+
+class _Recent(Generic[_Value]):
+    """The most recently used entries."""
+
+    def __init__(self, max_count: int) -> None:
+        self._max_count = max_count
+        self._entries: OrderedDict[tuple[str, bytes], _Value] = OrderedDict()
+
+    def find(self, key: tuple[str, bytes]) -> _Value | None:
+        value = self._entries.get(key)
+        if value is not None:
+            self._entries.move_to_end(key)
+        return value
+
+    def put(self, key: tuple[str, bytes], value: _Value) -> None:
+        self._entries[key] = value
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._max_count:
+            self._entries.popitem(last=False)
