@@ -1,45 +1,17 @@
 """`landline agent` as a user runs it, piped: what it prints and how it exits."""
 
-import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from fake_responses import Fail, FakeResponses, Reply, Step
+from fake_responses_server import Fail, FakeResponses, Reply
 from landline.agent.command import agent_command
 from landline.agent.console import printable
 
 APP = typer.Typer()
 APP.command()(agent_command)
-
-
-@contextmanager
-def server_of(*steps: Step) -> Iterator[FakeResponses]:
-    """The fake in a thread of its own, because the command owns the event loop of this one."""
-    fake = FakeResponses(*steps)
-    started = threading.Event()
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    async def serve() -> None:
-        async with fake.serving():
-            started.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert started.wait(10)
-        yield fake
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        loop.close()
 
 
 def invoke(*arguments: str) -> Result:
@@ -48,7 +20,7 @@ def invoke(*arguments: str) -> Result:
 
 def test_answer_and_numbers_are_printed_and_the_exit_is_0(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
-    with server_of(Reply(calls=[("ls", '{"path":"."}')]), Reply("One file: a.txt")) as fake:
+    with FakeResponses(Reply(calls=[("ls", '{"path":"."}')]), Reply("One file: a.txt")).in_thread() as fake:
         result = invoke("--dir", str(tmp_path), "--url", fake.base_url)
     assert result.exit_code == 0
     assert 'tool  ls {"path":"."} → 15 B' in result.stdout
@@ -62,7 +34,7 @@ def test_answer_and_numbers_are_printed_and_the_exit_is_0(tmp_path: Path) -> Non
 
 
 def test_giving_up_is_said_on_stderr_and_the_exit_is_1(tmp_path: Path) -> None:
-    with server_of(Reply(" "), Reply(" ")) as fake:
+    with FakeResponses(Reply(" "), Reply(" ")).in_thread() as fake:
         result = invoke("--dir", str(tmp_path), "--url", fake.base_url, "--model", "m")
     assert result.exit_code == 1
     assert result.stderr.strip() == "the model gave up: an empty answer"
@@ -70,7 +42,7 @@ def test_giving_up_is_said_on_stderr_and_the_exit_is_1(tmp_path: Path) -> None:
 
 def test_servers_error_exits_1(tmp_path: Path) -> None:
     fail = Fail({"error": {"code": "model_not_found", "message": "no [bold]such[/bold] model"}}, status=404)
-    with server_of(fail) as fake:
+    with FakeResponses(fail).in_thread() as fake:
         result = invoke("--dir", str(tmp_path), "--url", fake.base_url, "--model", "m", "--transport", "http")
     assert result.exit_code == 1
     assert "no [bold]such[/bold] model" in result.stderr
@@ -92,7 +64,7 @@ def test_wrong_usage_exits_2(arguments: tuple[str, ...]) -> None:
 
 def test_key_comes_from_the_named_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SESAME", "open")
-    with server_of(Reply("done")) as fake:
+    with FakeResponses(Reply("done")).in_thread() as fake:
         invoke("--dir", str(tmp_path), "--url", fake.base_url, "--api-key-env", "SESAME")
     assert fake.upgrades[0]["Authorization"] == "Bearer open"
 

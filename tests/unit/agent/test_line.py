@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from byte_relay import ByteRelay
-from fake_responses import CutLine, Fail, FakeResponses, Reply, Silence
+from fake_responses_server import CutLine, Fail, FakeResponses, Reply, Silence
 from landline.agent import AgentSettings, Endpoint, RunResult, SilentReporter, Tool, run_agent
 
 ECHO = Tool("echo", "Says it again.", {"type": "object"}, lambda arguments: f"heard {arguments} " + "x" * 500)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fake_responses import Fail, FakeResponses, Reply
+from fake_responses_server import Fail, FakeResponses, Reply
 from landline.agent import AgentSettings, CallReport, Endpoint, RunResult, Tool, ToolError, TurnReport, run_agent
 
 
@@ -67,13 +67,13 @@ def outputs(fake: FakeResponses) -> list[str]:
 
 
 async def test_run_is_told_in_order_and_text_as_it_comes() -> None:
-    _, _, told = await run(look_at("a"), Reply("two words"))
+    _, _, told = await run(look_at("a"), Reply("the two words"))
     assert told == [
         "turn 1",
         CallReport("look", '{"path": "a"}', 6, is_error=False),
         "end 1",
         "turn 2",
-        "two",
+        "the two ",
         "words",
         "end 2",
         "answered",
