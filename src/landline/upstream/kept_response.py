@@ -1,0 +1,74 @@
+"""What an upstream keeps of a response that it told: its id, and the items that the next turn finds in its history."""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Raw
+
+from landline.session.lineage import Link, extend_digests
+from landline.wire.items import Item, decode_item
+from landline.wire.model_events import Relayed
+
+_ENDING = frozenset(("response.completed", "response.incomplete", "response.failed"))
+_ITEM_ADDED = "response.output_item.added"
+_ITEM_DONE = "response.output_item.done"
+
+
+class _Told(msgspec.Struct):
+    id: str | None = None
+    output: list[Raw] | None = None
+
+
+_TOLD: msgspec.json.Decoder[_Told] = msgspec.json.Decoder(_Told)
+_INDEX: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(int | None)
+_NULL = Raw(b"null")
+
+
+class KeptResponse:
+    """One response, read beside what is relayed of it; `session/relay.py` makes the client's items in the same way."""
+
+    def __init__(self) -> None:
+        self._told: _Told | None = None
+        self._items: dict[int, Raw] = {}
+        self._open: set[int] = set()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the response's own end was told."""
+        return self._told is not None
+
+    def note(self, event: Relayed) -> None:
+        """Takes one event; malformed ones leave nothing to go on from."""
+        try:
+            if event.kind in _ENDING:
+                self._told = _Told()
+                self._told = _TOLD.decode(event.members.get("response", Raw(b"{}")))
+            elif event.kind in (_ITEM_ADDED, _ITEM_DONE):
+                index = _INDEX.decode(event.members.get("output_index", _NULL)) or 0
+                if event.kind == _ITEM_ADDED:
+                    self._open.add(index)
+                else:
+                    self._open.discard(index)
+                    self._items[index] = event.members.get("item", _NULL)
+        except msgspec.DecodeError:
+            self._items.clear()
+            self._open.add(-1)
+
+    def anchor(self, history: Link | None) -> tuple[bytes, str] | None:
+        """The digest of the history with this response's items, and its id; None if nothing can go on from it."""
+        if self._told is None or self._told.id is None:
+            return None
+        raws = [self._items[index] for index in sorted(self._items)]
+        if self._told.output and (self._open or not raws):
+            raws = self._told.output
+        before = history.digest if history is not None else b""
+        try:
+            digests = extend_digests(before, _items(raws))
+        except msgspec.DecodeError:
+            return None
+        digest = digests[-1] if digests else before
+        return (digest, self._told.id) if digest else None
+
+
+def _items(raws: Sequence[Raw]) -> list[Item]:
+    return [decode_item(raw) for raw in raws]

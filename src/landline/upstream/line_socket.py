@@ -1,0 +1,287 @@
+"""One socket to a Responses server: frames out, frames in, each to the turn on whose lane it came."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import aiohttp
+import msgspec
+from aiohttp import WSMsgType
+from aiohttp.compression_utils import ZLibCompressor
+
+from landline import __version__
+
+WINDOW_BITS = 15
+DEFLATE_LEVEL = 6
+"""aiohttp deflates at level 1, whose search is too short to find the tools of the frame before: 21 frames that repeat 18 kB
+of tools are 67 kB then and 22 kB at level 6, in the same time (zlib 1.3, `docs/adr/0014-deflate-towards-upstreams.md`)."""
+INLINE_DEFLATE_BYTES = 64 * 1024
+"""Larger frames are deflated in a thread, so that one upload does not hold up other turns."""
+MAX_BUFFERED_BYTES = 4 * 1024 * 1024
+"""Frames of one turn that wait for a slow client; beyond them the socket is not read."""
+CLOSE_TIMEOUT_S = 2.0
+"""An upstream that does not answer a close is not waited for."""
+TOO_LARGE_CODE = 1009
+"""RFC 6455 §7.4.1: a frame was larger than the peer takes."""
+
+_ENDING = frozenset(("response.completed", "response.incomplete", "response.failed", "error", "response.error"))
+
+
+class _Head(msgspec.Struct):
+    """What is read of a frame to find its turn."""
+
+    type: str | None = None
+    stream_id: str | None = None
+
+
+_HEAD: msgspec.json.Decoder[_Head] = msgspec.json.Decoder(_Head)
+
+
+class LineDeflated(aiohttp.ClientWebSocketResponse[Literal[True]]):
+    """aiohttp's socket with a compressor of our own: its window is as wide as the upstream grants, its search is not short."""
+
+    def __init__(self, reader: Any, writer: Any, *args: Any, **options: Any) -> None:
+        super().__init__(reader, writer, *args, **options)
+        if self.compress:
+            writer._compressobj = ZLibCompressor(
+                level=DEFLATE_LEVEL, wbits=-self.compress, max_sync_chunk_size=INLINE_DEFLATE_BYTES
+            )
+
+
+def open_socket_session() -> aiohttp.ClientSession:
+    """What sockets are opened with. Must be called in the event loop that uses it."""
+    connector = aiohttp.TCPConnector(limit=0)
+    headers = {"User-Agent": f"landline/{__version__}"}
+    return aiohttp.ClientSession(connector=connector, headers=headers, ws_response_class=LineDeflated)
+
+
+async def open_line_socket(
+    session: aiohttp.ClientSession,
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    has_lanes: bool,
+    connect_s: float,
+    ping_s: float,
+    on_closed: Callable[[], None],
+) -> "LineSocket":
+    """An open socket; deflate is offered with the widest window and context takeover.
+
+    `on_closed` is called once, when the socket is closed or lost.
+
+    Raises aiohttp.WSServerHandshakeError when the upstream refuses it, aiohttp.ClientError, OSError or TimeoutError when it
+    cannot be reached.
+    """
+    async with asyncio.timeout(connect_s):
+        socket = await session.ws_connect(
+            url,
+            headers=headers,
+            compress=WINDOW_BITS,
+            max_msg_size=0,
+            autoping=False,
+            decode_text=False,
+            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),  # pyright: ignore[reportCallIssue]
+        )
+    return LineSocket(socket, has_lanes=has_lanes, ping_s=ping_s, on_closed=on_closed)
+
+
+class LineSocket:
+    """An open socket. Frames of a lane go to the turn that joined it; what nobody waits for is thrown away."""
+
+    def __init__(
+        self,
+        socket: aiohttp.ClientWebSocketResponse[Any],
+        *,
+        has_lanes: bool,
+        ping_s: float,
+        on_closed: Callable[[], None],
+    ) -> None:
+        self.close_reason: str | None = None
+        """Why it is closed; None while it is open."""
+        self.close_code: int | None = None
+        self._socket = socket
+        self._has_lanes = has_lanes
+        self._ping_s = ping_s
+        self._joined: dict[str | None, LaneFrames] = {}
+        self._draining: dict[str | None, Callable[[], None]] = {}
+        self._has_received = False
+        self._on_closed = on_closed
+        self._sends: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.create_task(self._read())
+        # Not in the task's own `finally`: a task that is cancelled before its first step runs none of its code.
+        self._reading.add_done_callback(self._end)
+        self._beating = asyncio.create_task(self._beat())
+
+    def join(self, stream_id: str | None) -> "LaneFrames":
+        """The frames of a turn that is about to be sent on that lane; nothing of it may be under way."""
+        frames = self._joined[stream_id] = LaneFrames(self)
+        return frames
+
+    def leave(self, stream_id: str | None) -> None:
+        """The lane's turn is over."""
+        frames = self._joined.pop(stream_id, None)
+        if frames is not None:
+            frames.take()
+
+    def drain(self, stream_id: str | None, on_drained: Callable[[], None]) -> None:
+        """Leaves a lane whose turn goes on; its frames are thrown away up to the last one, of which `on_drained` tells."""
+        self.leave(stream_id)
+        self._draining[stream_id] = on_drained
+
+    async def send(self, frame: bytes) -> None:
+        """Sends one text frame, to its end even if the caller is cancelled: then it is known what the upstream was asked.
+
+        Raises aiohttp.ClientError or OSError when the socket is closed or lost.
+        """
+        task = asyncio.create_task(self._socket.send_frame(frame, WSMsgType.TEXT))
+        self._sends.add(task)
+        task.add_done_callback(self._sent)
+        await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Closes the socket; what is joined hears of it."""
+        self._beating.cancel()
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            await self._socket.close()
+        self._reading.cancel()
+        await asyncio.wait({self._reading, self._beating, *self._sends})
+
+    async def _read(self) -> None:
+        """Hands out frames until the socket ends. Those of one network read are there at once, and go to their turns so."""
+        socket = self._socket
+        try:
+            while True:
+                message = await socket.receive()
+                self._has_received = True
+                match message.type:
+                    case WSMsgType.TEXT | WSMsgType.BINARY:
+                        await self._hand_out(message.data)
+                    case WSMsgType.PING:
+                        await socket.pong(message.data)
+                    case WSMsgType.PONG:
+                        pass
+                    case _:
+                        self.close_reason = self._reason(message)
+                        return
+        except (aiohttp.ClientError, OSError) as error:
+            self.close_reason = str(error) or type(error).__name__
+
+    def _end(self, _task: asyncio.Task[None]) -> None:
+        self.close_reason = self.close_reason or "closed by this side"
+        self.close_code = self._socket.close_code
+        self._beating.cancel()
+        for frames in self._joined.values():
+            frames.end()
+        self._on_closed()
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sends.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to whoever waits, and of no interest if nobody does
+
+    async def _hand_out(self, frame: bytes) -> None:
+        frames = self._joined.get(None) if not self._has_lanes else self._find_turn(frame)
+        if frames is not None:
+            frames.add(frame)
+            if frames.size_bytes > MAX_BUFFERED_BYTES:
+                await frames.wait_for_room()
+
+    def _find_turn(self, frame: bytes) -> "LaneFrames | None":
+        """The turn whose lane the frame names. One without a name is for the turn that waits longest for its first frame:
+        servers send the errors of the connection so, instead of an answer."""
+        try:
+            head = _HEAD.decode(frame)
+        except msgspec.DecodeError:
+            head = _Head()
+        if head.stream_id is None:
+            waiting = [frames for frames in self._joined.values() if not frames.has_begun]
+            return waiting[0] if waiting else None
+        if head.stream_id in self._draining:
+            if head.type is None or head.type in _ENDING:
+                self._draining.pop(head.stream_id)()
+            return None
+        return self._joined.get(head.stream_id)
+
+    async def _beat(self) -> None:
+        """Pings in silences; gives the socket up when nothing comes back. An upload may take longer than that."""
+        missed = 0
+        while True:
+            await asyncio.sleep(self._ping_s)
+            is_silent = not self._has_received and not self._sends
+            self._has_received = False
+            missed = missed + 1 if is_silent else 0
+            if missed > 1:
+                self.close_reason = f"nothing came for {2 * self._ping_s:g} s, no answer to a ping either"
+                await self._socket.close()
+                return
+            if is_silent:
+                with contextlib.suppress(aiohttp.ClientError, OSError):
+                    await self._socket.ping()
+
+    def _reason(self, message: aiohttp.WSMessage) -> str:
+        if self.close_reason is not None:
+            return self.close_reason
+        if message.type is WSMsgType.ERROR:
+            return str(message.data)
+        code = self._socket.close_code
+        return f"closed with code {code}" + (f" ({message.extra})" if message.extra else "")
+
+
+class LaneFrames:
+    """What has come for one turn and was not taken yet."""
+
+    def __init__(self, socket: LineSocket) -> None:
+        self.socket = socket
+        self.has_begun = False
+        """Whether any frame has come."""
+        self.size_bytes = 0
+        self._frames: list[bytes] = []
+        self._wake: asyncio.Future[None] | None = None
+        self._room: asyncio.Event | None = None
+
+    async def next(self, timeout_s: float) -> list[bytes] | None:
+        """The frames that came since the last call, at least one; None when the socket is closed and all were taken.
+
+        Raises TimeoutError when nothing comes for so long.
+        """
+        if not self._frames and self.socket.close_reason is None:
+            loop = asyncio.get_running_loop()
+            self._wake = loop.create_future()
+            timer = loop.call_later(timeout_s, self.end)
+            try:
+                await self._wake
+            finally:
+                timer.cancel()
+                self._wake = None
+        if self._frames:
+            return self.take()
+        if self.socket.close_reason is None:
+            raise TimeoutError
+        return None
+
+    def take(self) -> list[bytes]:
+        """The frames that have come."""
+        frames, self._frames = self._frames, []
+        self.size_bytes = 0
+        if self._room is not None:
+            self._room.set()
+        return frames
+
+    def add(self, frame: bytes) -> None:
+        """One more frame."""
+        self.has_begun = True
+        self._frames.append(frame)
+        self.size_bytes += len(frame)
+        self.end()
+
+    async def wait_for_room(self) -> None:
+        """Returns when the turn has taken what is there, or does not want it."""
+        self._room = asyncio.Event()
+        await self._room.wait()
+        self._room = None
+
+    def end(self) -> None:
+        """Ends the turn's wait, if it waits."""
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
