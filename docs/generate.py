@@ -12,21 +12,23 @@ from typing import Any
 import msgspec
 import typer.main
 from api_page import api_page, cell
+from profiles_page import profiles_page
 
 from landline.cli import app
 from landline.cli.agent import make_agent
 from landline.config.describe import expectation
-from landline.config.settings import (
+from landline.config.settings import ModelSettings, SealingSettings, ServerSettings, StoreSettings
+from landline.config.targets import (
+    AnthropicTarget,
     ChatCompletionsTarget,
     EmbeddedTarget,
-    ModelSettings,
+    GeminiTarget,
+    ResponsesTarget,
     ScriptedTarget,
-    SealingSettings,
-    ServerSettings,
-    StoreSettings,
 )
 from landline.session.limits import Limits
 from landline.turns.background import BackgroundSettings
+from landline.upstream.socket_settings import SocketSettings
 from landline.wire.errors import ERROR_RULES, ErrorRule
 
 HERE = Path(__file__).resolve().parent
@@ -40,6 +42,10 @@ SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[background]", BackgroundSettings),
     ('[targets.NAME] with dialect = "embedded"', EmbeddedTarget),
     ('[targets.NAME] with dialect = "chat_completions"', ChatCompletionsTarget),
+    ('[targets.NAME] with dialect = "responses"', ResponsesTarget),
+    ("[targets.NAME.socket]", SocketSettings),
+    ('[targets.NAME] with dialect = "anthropic"', AnthropicTarget),
+    ('[targets.NAME] with dialect = "gemini"', GeminiTarget),
     ('[targets.NAME] with dialect = "scripted"', ScriptedTarget),
     ('[models."NAME"]', ModelSettings),
 )
@@ -52,6 +58,7 @@ def pages() -> dict[str, str]:
         "configuration.md": configuration_page(),
         "errors.md": errors_page(),
         "commands.md": commands_page(),
+        "profiles.md": MADE + "\n" + profiles_page(),
     }
 
 
@@ -111,6 +118,8 @@ def default_text(field: msgspec.structs.FieldInfo) -> str:
             return f"`[{', '.join(toml_string(str(entry)) for entry in value)}]`"
         case str():
             return f"`{toml_string(value)}`"
+        case msgspec.Struct():
+            return "as below"
         case _:
             return f"`{value}`"
 
@@ -176,14 +185,22 @@ file like this one; `landline check FILE` prints everything that is wrong with a
 host = "127.0.0.1"
 port = 8080
 
-[targets.fake]
-dialect = "chat_completions"            # embedded | chat_completions | scripted
-base_url = "http://127.0.0.1:9100/v1"
-api_key_env = "FAKE_KEY"                # optional
+[targets.one]
+dialect = "chat_completions"            # embedded | chat_completions | responses | anthropic | gemini | scripted
+base_url = "http://127.0.0.1:8000/v1"
+api_key_env = "ONE_KEY"                 # optional: the variable, never the key
+
+[targets.two]
+profile = "vllm"                        # a vendor or server of profiles.md gives what is left out
+base_url = "http://127.0.0.1:8001/v1"
 
 [models."demo"]                         # the name clients ask for; "*" catches the rest
-targets = ["fake"]                      # a target, or "target:name-upstream"
+targets = ["one", "two:name-upstream"]  # a pool: each a target, or "target:name-upstream"
+weights = [2, 1]                        # optional
 ```
+
+`landline check FILE` also shows what each target's profile gave it, and `landline check FILE --live` asks every target for
+real.
 
 The environment stands above the file, and the command line above both: `LANDLINE_HOST` and `--host` for `server.host`,
 `LANDLINE_PORT` and `--port` for `server.port`. `LANDLINE_CACHE_DIR` says where fetched models are kept,

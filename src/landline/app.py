@@ -16,9 +16,13 @@ from starlette.applications import Starlette
 from landline import config as settings
 from landline.config import Config, SealingSettings, StoreSettings, split_upstream
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
+from landline.dialects.dialect import Dialect
+from landline.dialects.gemini import Gemini, GeminiFlags
+from landline.dialects.responses import Responses, ResponsesFlags
 from landline.engine.catalog import resolve_model
 from landline.engine.settings import EngineSettings
-from landline.routing.router import Route, Router
+from landline.routing.choice import Route
+from landline.routing.router import Router
 from landline.server.asgi import create_asgi
 from landline.server.drain import Drain
 from landline.server.edge import Edge, ModelInfo
@@ -76,7 +80,7 @@ class App(msgspec.Struct, frozen=True, eq=False):
 
 def build_app(config: Config) -> App:
     """Makes every part that the configuration names; nothing is started yet."""
-    targets = {name: _make_target(name, each) for name, each in config.targets.items()}
+    targets = {name: make_target(name, each) for name, each in config.targets.items()}
     router = _make_router(config, targets)
     runner_settings = RunnerSettings(event_names=config.server.event_names, keepalive_s=config.limits.keepalive_s)
     store = _make_store(config.store)
@@ -159,16 +163,39 @@ async def _sweep_hourly(store: Store) -> None:
         await asyncio.sleep(_SWEEP_S)
 
 
-def _make_target(name: str, target: settings.TargetSettings) -> Target:
+def make_target(name: str, target: settings.TargetSettings) -> Target:
+    """The target that the settings describe, not yet open; its key is taken from the environment.
+
+    Raises `ModelUnavailableError` when an embedded model's file is not there.
+    """
     match target:
         case settings.EmbeddedTarget():
             return EmbeddedTarget(name, resolve_model(target.gguf or target.model), _narrow(target, EngineSettings))
         case settings.ChatCompletionsTarget():
-            dialect = ChatCompletions(_narrow(target, ChatCompletionsFlags))
-            api_key = os.environ[target.api_key_env] if target.api_key_env is not None else None
-            return HttpTarget(name, target.base_url, dialect, api_key=api_key, headers=target.headers)
+            return _over_http(name, target, ChatCompletions(_narrow(target, ChatCompletionsFlags)))
+        case settings.ResponsesTarget():
+            return _over_http(name, target, Responses(_narrow(target, ResponsesFlags)))
+        case settings.GeminiTarget():
+            return _over_http(name, target, Gemini(_narrow(target, GeminiFlags)))
+        case settings.AnthropicTarget():
+            raise NotImplementedError(target)
         case settings.ScriptedTarget():
             return ScriptedTarget(name, Path(target.transcript))
+
+
+def _over_http(name: str, target: settings.RemoteTarget, dialect: Dialect) -> HttpTarget:
+    return HttpTarget(
+        name,
+        target.base_url,
+        dialect,
+        api_key=_api_key(target),
+        key_header=target.key_header,
+        headers=target.headers,
+    )
+
+
+def _api_key(target: settings.RemoteTarget) -> str | None:
+    return os.environ[target.api_key_env] if target.api_key_env is not None else None
 
 
 def _make_router(config: Config, targets: Mapping[str, Target]) -> Router[Target]:

@@ -19,13 +19,19 @@ def _generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["api.md", "configuration.md", "errors.md", "commands.md"])
+@pytest.mark.parametrize("name", ["api.md", "configuration.md", "errors.md", "commands.md", "profiles.md"])
 def test_made_page_is_what_the_code_makes_now(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == _generator().pages()[name], "run `make docs`"
 
 
 def test_every_made_page_is_compared() -> None:
-    assert set(_generator().pages()) == {"api.md", "configuration.md", "errors.md", "commands.md"}
+    assert set(_generator().pages()) == {
+        "api.md",
+        "configuration.md",
+        "errors.md",
+        "commands.md",
+        "profiles.md",
+    }
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:

@@ -3,26 +3,36 @@
 from landline.config.loading import Overrides, default_config, load_config
 from landline.config.problems import Problem
 from landline.config.settings import (
-    ChatCompletionsTarget,
     Config,
-    EmbeddedTarget,
     ModelSettings,
-    ScriptedTarget,
     SealingSettings,
     ServerSettings,
     StoreSettings,
-    TargetSettings,
     Upstream,
     split_upstream,
 )
+from landline.config.targets import (
+    AnthropicTarget,
+    ChatCompletionsTarget,
+    EmbeddedTarget,
+    GeminiTarget,
+    RemoteTarget,
+    ResponsesTarget,
+    ScriptedTarget,
+    TargetSettings,
+)
 
 __all__ = [
+    "AnthropicTarget",
     "ChatCompletionsTarget",
     "Config",
     "EmbeddedTarget",
+    "GeminiTarget",
     "ModelSettings",
     "Overrides",
     "Problem",
+    "RemoteTarget",
+    "ResponsesTarget",
     "ScriptedTarget",
     "SealingSettings",
     "ServerSettings",

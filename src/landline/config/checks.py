@@ -8,17 +8,24 @@ from typing import assert_never
 from urllib.parse import urlsplit
 
 from landline.config.problems import Problem, did_you_mean, join_path
+from landline.config.profiling import conventional_keys, profile_of
 from landline.config.settings import (
     SQLITE_PREFIX,
-    ChatCompletionsTarget,
     Config,
-    EmbeddedTarget,
-    ScriptedTarget,
     SealingSettings,
     ServerSettings,
     StoreSettings,
-    TargetSettings,
     split_upstream,
+)
+from landline.config.targets import (
+    AnthropicTarget,
+    ChatCompletionsTarget,
+    EmbeddedTarget,
+    GeminiTarget,
+    RemoteTarget,
+    ResponsesTarget,
+    ScriptedTarget,
+    TargetSettings,
 )
 from landline.engine.catalog import CATALOGUE
 from landline.engine.gguf import NotGgufError, read_gguf_head
@@ -26,6 +33,8 @@ from landline.turns.sealing import split_keys
 from landline.upstream.script import ScriptError, load_script
 
 _TARGET_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+")
+"""A token of RFC 9110."""
 
 
 def check_config(config: Config, environment: Mapping[str, str]) -> list[Problem]:
@@ -97,8 +106,8 @@ def _check_target(path: str, target: TargetSettings, environment: Mapping[str, s
     match target:
         case EmbeddedTarget():
             yield from _check_embedded(path, target)
-        case ChatCompletionsTarget():
-            yield from _check_chat_completions(path, target, environment)
+        case ChatCompletionsTarget() | AnthropicTarget() | GeminiTarget() | ResponsesTarget():
+            yield from _check_remote(path, target, environment)
         case ScriptedTarget():
             yield from _check_transcript(join_path(path, "transcript"), target.transcript)
         case _:
@@ -117,20 +126,45 @@ def _check_embedded(path: str, target: EmbeddedTarget) -> Iterator[Problem]:
         yield from _check_file(join_path(path, "chat_template"), target.chat_template)
 
 
-def _check_chat_completions(
-    path: str, target: ChatCompletionsTarget, environment: Mapping[str, str]
-) -> Iterator[Problem]:
+def _check_remote(path: str, target: RemoteTarget, environment: Mapping[str, str]) -> Iterator[Problem]:
+    """The key itself is never shown."""
     url = urlsplit(target.base_url)
     if url.scheme not in ("http", "https") or not url.hostname:
         yield Problem(
             join_path(path, "base_url"),
             f"expected a URL such as 'http://127.0.0.1:8000/v1', got {target.base_url!r}",
         )
-    if target.api_key_env is not None and not environment.get(target.api_key_env):
+    if not _HEADER_NAME.fullmatch(target.key_header):
+        yield Problem(join_path(path, "key_header"), f"expected the name of a header, got {target.key_header!r}")
+    if target.api_key_env is None:
+        yield from _check_missing_key(path, target)
+        return
+    key = environment.get(target.api_key_env)
+    if not key:
         yield Problem(
             join_path(path, "api_key_env"),
             f"the environment variable {target.api_key_env!r} is not set; export it before the start, "
             "or drop the setting if the upstream asks for no key",
+        )
+    elif not (key.isascii() and key.isprintable()) or key != key.strip():
+        yield Problem(
+            join_path(path, "api_key_env"),
+            f"the environment variable {target.api_key_env!r} holds characters that a key cannot have, "
+            "such as a space or a line break at its end",
+        )
+
+
+def _check_missing_key(path: str, target: RemoteTarget) -> Iterator[Problem]:
+    profile, _ = profile_of(target)
+    names = conventional_keys(target)
+    if profile is None or not profile.needs_key or not names:
+        return
+    given = {header.lower() for header in target.headers}
+    if target.key_header.lower() not in given:
+        known = " or ".join(repr(name) for name in names)
+        yield Problem(
+            join_path(path, "api_key_env"),
+            f"{profile.vendor} wants a key: export it as {known}, or name another environment variable here",
         )
 
 
@@ -172,5 +206,8 @@ def _check_models(config: Config) -> Iterator[Problem]:
                 yield Problem(path, f"no target {upstream.target!r}{did_you_mean(upstream.target, config.targets)}")
             if upstream.model == "":
                 yield Problem(path, f"expected 'TARGET' or 'TARGET:MODEL', got {reference!r}")
+        if model.weights and len(model.weights) != len(model.targets):
+            message = f"expected {len(model.targets)}, one for each target, got {len(model.weights)}"
+            yield Problem(join_path(join_path("models", name), "weights"), message)
         for reference in sorted({reference for reference in model.targets if model.targets.count(reference) > 1}):
             yield Problem(path, f"{reference!r} is named twice")

@@ -25,13 +25,15 @@ def _describe(kind: inspect.Type) -> str:
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType():
-            return "a whole number" + _bounds(kind.ge, kind.le)
+            return "a whole number" + _bounds(kind)
         case inspect.FloatType():
-            return "a number" + _bounds(kind.ge, kind.le)
+            return "a number" + _bounds(kind)
         case inspect.StrType():
             return "a non-empty string" if kind.min_length else "a string"
         case inspect.LiteralType():
             return "one of " + ", ".join(f"`{value}`" for value in sorted(map(str, kind.values)))
+        case inspect.ListType(item_type=inspect.FloatType() as item):
+            return f"a list of numbers{_bounds(item)}"
         case inspect.ListType():
             return f"a list of strings{_at_least(kind.min_length)}"
         case inspect.VarTupleType(item_type=inspect.LiteralType() as item):
@@ -47,7 +49,10 @@ def _describe(kind: inspect.Type) -> str:
             return "a table"
 
 
-def _bounds(least: float | None, most: float | None) -> str:
+def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
+    least, most = kind.ge, kind.le
+    if kind.gt is not None:
+        return f" over {kind.gt:g}"
     if least is not None and most is not None:
         return f" from {least:g} to {most:g}"
     if least is not None:

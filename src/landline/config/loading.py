@@ -9,15 +9,16 @@ from msgspec.structs import replace
 
 from landline.config.checks import check_config
 from landline.config.problems import Problem
+from landline.config.profiling import find_key
 from landline.config.reading import read_config
-from landline.config.settings import (
-    SQLITE_PREFIX,
+from landline.config.settings import SQLITE_PREFIX, Config, ModelSettings, StoreSettings
+from landline.config.targets import (
+    AnthropicTarget,
     ChatCompletionsTarget,
-    Config,
     EmbeddedTarget,
-    ModelSettings,
+    GeminiTarget,
+    ResponsesTarget,
     ScriptedTarget,
-    StoreSettings,
     TargetSettings,
 )
 
@@ -34,7 +35,7 @@ def load_config(
 ) -> Config | list[Problem]:
     """The settings of a file, complete and checked, with its paths made absolute; or everything wrong with it.
 
-    `environment` is asked for the keys that targets name by `api_key_env`.
+    `environment` is asked for the keys that targets name by `api_key_env`, or that their profiles know.
     """
     table = _parse(path)
     if isinstance(table, Problem):
@@ -42,7 +43,7 @@ def load_config(
     config = read_config(table)
     if not isinstance(config, Config):
         return config
-    config = _resolve_paths(_override(config, overrides), path.parent)
+    config = _resolve_paths(_find_keys(_override(config, overrides), environment), path.parent)
     return check_config(config, environment) or config
 
 
@@ -76,6 +77,11 @@ def _override(config: Config, overrides: Overrides | None) -> Config:
     return replace(config, server=replace(config.server, **changes)) if changes else config
 
 
+def _find_keys(config: Config, environment: Mapping[str, str]) -> Config:
+    targets = {name: find_key(target, environment) for name, target in config.targets.items()}
+    return replace(config, targets=targets)
+
+
 def _resolve_paths(config: Config, folder: Path) -> Config:
     """The configuration with paths taken relative to the file's folder, so that the working directory does not matter."""
     targets = {name: _resolve(target, folder) for name, target in config.targets.items()}
@@ -88,7 +94,7 @@ def _resolve(target: TargetSettings, folder: Path) -> TargetSettings:
             names = ("gguf", "mmproj", "chat_template", "park_dir")
         case ScriptedTarget():
             names = ("transcript",)
-        case ChatCompletionsTarget():
+        case ChatCompletionsTarget() | AnthropicTarget() | GeminiTarget() | ResponsesTarget():
             return target
     given = {name: getattr(target, name) for name in names}
     return replace(target, **{name: _absolute(folder, path) for name, path in given.items() if path is not None})

@@ -9,11 +9,10 @@ from msgspec.structs import FieldInfo
 
 from landline.config.describe import expectation, shown
 from landline.config.problems import Problem, did_you_mean, join_path
+from landline.config.profiling import fill_in
 from landline.config.settings import Config
 
 _SECTIONS = ("server", "limits", "store", "sealing", "background")
-LATER_DIALECTS = ("anthropic", "gemini", "responses")
-"""Kinds of targets that are planned: naming one is answered as "not yet", not as a typing mistake."""
 
 
 def read_config(table: Mapping[str, object]) -> Config | list[Problem]:
@@ -79,15 +78,19 @@ def _keys_of(section: str) -> set[str]:
 
 
 def _read_tagged(structs: list[type[msgspec.Struct]], value: object, path: str, problems: list[Problem]) -> object:
-    """One member of a union, chosen by its tag (`dialect`)."""
+    """One member of the union of targets, chosen by its tag (`dialect`), completed by its profile."""
     if not isinstance(value, dict):
         problems.append(Problem(path, f"expected a table, got {shown(value)}"))
         return None
+    table = fill_in(cast("dict[str, object]", value), path)
+    if isinstance(table, Problem):
+        problems.append(table)
+        return None
     by_tag = {str(cls.__struct_config__.tag): cls for cls in structs}
     tag_field = str(structs[0].__struct_config__.tag_field)
-    tag = cast("dict[str, object]", value).get(tag_field)
+    tag = table.get(tag_field)
     if isinstance(tag, str) and tag in by_tag:
-        return _read_struct(by_tag[tag], cast("dict[str, object]", value), path, problems)
+        return _read_struct(by_tag[tag], table, path, problems)
     expected = f"one of {', '.join(f'`{name}`' for name in sorted(by_tag))}"
     problems.append(Problem(join_path(path, tag_field), _wrong_tag(tag, expected, by_tag)))
     return None
@@ -96,8 +99,6 @@ def _read_tagged(structs: list[type[msgspec.Struct]], value: object, path: str, 
 def _wrong_tag(tag: object, expected: str, by_tag: Mapping[str, type[msgspec.Struct]]) -> str:
     if tag is None:
         return f"missing; expected {expected}"
-    if tag in LATER_DIALECTS:
-        return f"{tag!r} is planned, but this version cannot speak it yet; expected {expected}"
     if isinstance(tag, str):
         return f"expected {expected}, got {shown(tag)}" + did_you_mean(tag, by_tag).partition("; known here")[0]
     return f"expected {expected}, got {shown(tag)}"

@@ -4,14 +4,13 @@ from typing import Annotated
 
 import msgspec
 
-from landline.dialects.chat_completions.flags import ChatCompletionsFlags
-from landline.engine.settings import EngineSettings
+from landline.config.targets import Name, TargetSettings
 from landline.session.composer import EventNames
 from landline.session.limits import Limits, Seconds
 from landline.turns.background import BackgroundSettings
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Name = Annotated[str, msgspec.Meta(min_length=1)]
+Weight = Annotated[float, msgspec.Meta(gt=0)]
 
 SQLITE_PREFIX = "sqlite:///"
 """What a store's URL begins with that names a file."""
@@ -34,52 +33,14 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Insecure: listens on a non-loopback address although whoever reaches it may use every model."""
 
 
-class EmbeddedTarget(
-    EngineSettings, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="dialect", tag="embedded"
-):
-    """A model that runs on this machine, in a child process of Landline. Paths are relative to the file."""
-
-    model: Name | None = None
-    """A model of the catalogue, fetched once (`landline models` lists them). Not together with `gguf`."""
-    gguf: Name | None = None
-    """A GGUF file of yours."""
-
-
-class ChatCompletionsTarget(
-    ChatCompletionsFlags,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    tag_field="dialect",
-    tag="chat_completions",
-):
-    """Any server that speaks chat completions: vLLM, SGLang, llama-server, Ollama, OpenRouter …"""
-
-    base_url: Name
-    """The URL that `/chat/completions` follows, as in `http://127.0.0.1:8000/v1`."""
-    api_key_env: Name | None = None
-    """The environment variable that holds the key. The key itself is never written in the file."""
-    headers: dict[str, str] = msgspec.field(default_factory=dict[str, str])
-    """Headers sent along with every request."""
-
-
-class ScriptedTarget(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="dialect", tag="scripted"
-):
-    """Plays a transcript instead of asking a model: for tests, demos and load."""
-
-    transcript: Name
-    """The transcript file, relative to the configuration."""
-
-
-TargetSettings = EmbeddedTarget | ChatCompletionsTarget | ScriptedTarget
-
-
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A name that clients ask for. The name `"*"` catches every other one."""
 
     targets: Annotated[list[Name], msgspec.Meta(min_length=1)]
     """Targets that serve it: `"NAME"`, or `"NAME:MODEL"` where the upstream calls the model otherwise."""
+    weights: list[Weight] = []
+    """One number for each target, in the same order: a target with 2 gets twice the conversations of one with 1. Without
+    them all count alike."""
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -53,7 +53,7 @@ def accepted(found: Config | list[Problem]) -> Config:
     return found
 
 
-DIALECTS = "one of `chat_completions`, `embedded`, `scripted`"
+DIALECTS = "one of `anthropic`, `chat_completions`, `embedded`, `gemini`, `responses`, `scripted`"
 MODEL = '[models."m"]\ntargets = ["t"]\n'
 CHAT = '[targets.t]\ndialect = "chat_completions"\nbase_url = "http://127.0.0.1:1/v1"\n' + MODEL
 
@@ -122,18 +122,24 @@ def test_without_a_file_the_embedded_model_answers_to_every_name() -> None:
         ("targets = 3\n", "targets: expected a table, got 3"),
         ("[targets]\nt = 3\n", "targets.t: expected a table, got 3"),
         ("[limits]\nmax_in_flight = 0\n", "limits.max_in_flight: expected a whole number, 1 or more, got 0"),
-        ("[targets.u]\n", "targets.u.dialect: missing; expected one of `chat_completions`, `embedded`, `scripted`"),
+        ("[targets.u]\n", f"targets.u.dialect: missing; expected {DIALECTS}"),
         (
             '[targets.u]\ndialect = "chat_completion"\n',
             f"targets.u.dialect: expected {DIALECTS}, got 'chat_completion'; did you mean `chat_completions`?",
         ),
+        ("[targets.u]\ndialect = 1\n", f"targets.u.dialect: expected {DIALECTS}, got 1"),
+        ('[targets.u]\ndialect = "responses"\n', "targets.u.base_url: missing; expected a non-empty string"),
         (
-            "[targets.u]\ndialect = 1\n",
-            "targets.u.dialect: expected one of `chat_completions`, `embedded`, `scripted`, got 1",
+            '[targets.u]\ndialect = "responses"\nbase_url = "http://x"\ntransport = "carrier pigeon"\n',
+            "targets.u.transport: expected one of `http`, `websocket`, got 'carrier pigeon'",
         ),
         (
-            '[targets.u]\ndialect = "anthropic"\n',
-            f"targets.u.dialect: 'anthropic' is planned, but this version cannot speak it yet; expected {DIALECTS}",
+            '[targets.u]\ndialect = "responses"\nbase_url = "http://x"\n[targets.u.socket]\nmax_sockets = 0\n',
+            "targets.u.socket.max_sockets: expected a whole number, 1 or more, got 0",
+        ),
+        (
+            '[targets.u]\ndialect = "responses"\nbase_url = "http://x"\n[targets.u.socket]\nmax_socket = 1\n',
+            "targets.u.socket.max_socket: unknown key; did you mean `max_sockets`?",
         ),
         ('[targets.u]\ndialect = "chat_completions"\n', "targets.u.base_url: missing; expected a non-empty string"),
         (
@@ -148,6 +154,14 @@ def test_without_a_file_the_embedded_model_answers_to_every_name() -> None:
         ('[models."gpt-5.1"]\n', 'models."gpt-5.1".targets: missing; expected a list of strings, at least 1'),
         ("[models.n]\ntargets = []\n", "models.n.targets: expected a list of strings, at least 1, got []"),
         ('[models.n]\ntargets = "t"\n', "models.n.targets: expected a list of strings, at least 1, got 't'"),
+        (
+            '[models.n]\ntargets = ["t"]\nweights = [0]\n',
+            "models.n.weights: expected a list of numbers over 0, got [0]",
+        ),
+        (
+            '[models.n]\ntargets = ["t"]\nweights = 2\n',
+            "models.n.weights: expected a list of numbers over 0, got 2",
+        ),
     ],
 )
 def test_a_malformed_setting_is_named_with_what_was_expected(tmp_path: Path, text: str, expected: str) -> None:
@@ -161,6 +175,14 @@ def test_a_malformed_setting_is_named_with_what_was_expected(tmp_path: Path, tex
         ('[models."n"]\ntargets = ["tt"]\n', "models.n.targets: no target 'tt'; did you mean `t`?"),
         ('[models."n"]\ntargets = ["t:"]\n', "models.n.targets: expected 'TARGET' or 'TARGET:MODEL', got 't:'"),
         ('[models."n"]\ntargets = ["t", "t"]\n', "models.n.targets: 't' is named twice"),
+        (
+            '[models."n"]\ntargets = ["t"]\nweights = [1, 2]\n',
+            "models.n.weights: expected 1, one for each target, got 2",
+        ),
+        (
+            '[targets.u]\ndialect = "responses"\nbase_url = "http://x"\nkey_header = "a b"\n',
+            "targets.u.key_header: expected the name of a header, got 'a b'",
+        ),
         ('[targets."a b"]\ndialect = "embedded"\n', 'targets."a b": a target\'s name is letters, digits, `_` and `-`'),
         ('[targets.u]\ndialect = "embedded"\nmodel = "x"\n', "targets.u.model: no model 'x'; known here: `smollm2"),
         ('[targets.u]\ndialect = "embedded"\ngguf = "no.gguf"\n', "targets.u.gguf: expected a file, found none at '"),
@@ -187,6 +209,20 @@ def test_a_key_that_is_not_in_the_environment_stops_the_start(tmp_path: Path) ->
     assert message.startswith("targets.fake.api_key_env: the environment variable 'FAKE_KEY' is not set; export it")
     (message,) = problems(tmp_path, FROM_THE_ISSUE, environment={"FAKE_KEY": ""})
     assert "'FAKE_KEY' is not set" in message
+
+
+@pytest.mark.parametrize("key", ["sk-1\n", " sk-1", "sk-\u201c1\u201d"])
+def test_a_key_that_no_header_can_carry_stops_the_start_and_is_not_shown(tmp_path: Path, key: str) -> None:
+    (message,) = problems(tmp_path, FROM_THE_ISSUE, environment={"FAKE_KEY": key})
+    assert message.startswith(
+        "targets.fake.api_key_env: the environment variable 'FAKE_KEY' holds characters that a key"
+    )
+    assert "sk-" not in message
+
+
+def test_weights_stand_beside_the_targets_that_they_weigh(tmp_path: Path) -> None:
+    config = accepted(load(tmp_path, CHAT + '[models.p]\ntargets = ["t", "t:big"]\nweights = [1, 2.5]\n'))
+    assert config.models["p"].weights == [1.0, 2.5]
 
 
 def test_both_a_model_and_a_file_are_one_too_many(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Makes profiles.md: what each profile gives a target, from the rows in `landline.dialects.profiles`."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from landline.dialects.profiles import PROFILES, Profile, Way
+
+
+def profiles_page() -> str:
+    """The page: an introduction, a table of all profiles, and a section each."""
+    head = ["| profile | vendor | dialects, the first by default | key |", "| --- | --- | --- | --- |"]
+    sections = [_section(name, profile) for name, profile in PROFILES.items()]
+    return "\n".join([INTRODUCTION, *head, *map(_row, PROFILES.items()), "", *sections])
+
+
+def _row(entry: tuple[str, Profile]) -> str:
+    name, profile = entry
+    dialects = ", ".join(_spoken(way) for way in profile.ways)
+    return f"| [`{name}`](#{name}) | {profile.vendor} | {dialects} | {_keys(profile)} |"
+
+
+def _spoken(way: Way) -> str:
+    transport = f" ({way.settings['transport']})" if "transport" in way.settings else ""
+    return f"`{way.dialect}`{transport}"
+
+
+def _keys(profile: Profile) -> str:
+    names = " or ".join(f"`{name}`" for name in profile.key_envs)
+    if not names:
+        return "none"
+    return names if profile.needs_key else f"{names}, if it wants one"
+
+
+def _section(name: str, profile: Profile) -> str:
+    lines = [f"## {name}\n"]
+    if profile.note:
+        lines.append(f"{profile.note}\n")
+    for way in profile.ways:
+        lines.append("```toml")
+        lines.extend(_toml(profile, way))
+        lines.append("```\n")
+    lines.append(f"Source: {profile.source}.\n")
+    return "\n".join(lines)
+
+
+def _toml(profile: Profile, way: Way) -> Iterator[str]:
+    yield f'dialect = "{way.dialect}"'
+    yield f'base_url = "{way.base_url}"' if way.base_url is not None else f'base_url = "{profile.url_example}"  # yours'
+    for key, value in way.settings.items():
+        yield f"{key} = {_toml_value(value)}"
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {_toml_value(inner)}' for key, inner in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return msgspec.json.encode(value).decode()
+
+
+INTRODUCTION = """# Profiles
+
+A profile is what a vendor or server wants of the target that speaks to it: `profile = "groq"` stands for its dialect, its
+URL, the environment variable of its key by convention, and the flags in which it differs from the defaults. What the
+file says itself stands above the profile; a `dialect` takes another way to speak to the same vendor, where there is one.
+
+```toml
+[targets.fast]
+profile = "groq"                # that is all, with GROQ_API_KEY exported
+
+[targets.elsewhere]
+profile = "vllm"
+base_url = "http://gpu-7:8000/v1"
+warm_up = "skip"
+```
+
+A key that is found by convention is sent to the vendor's own URL only; with another `base_url`, name its variable by
+`api_key_env`. For servers that you run yourself, the URL is where they listen if nothing is changed. `landline check FILE`
+shows what a target came to, and `landline check FILE --live` whether it works. The rows are
+[data](../src/landline/dialects/profiles.py); flags are explained in [configuration.md](configuration.md).
+"""

@@ -1,0 +1,78 @@
+"""What a target's `profile` gives it: the vendor's dialect, URL and flags, and the variable of its key."""
+
+from collections.abc import Mapping
+from typing import cast
+
+from msgspec.structs import replace
+
+from landline.config.problems import Problem, did_you_mean, join_path
+from landline.config.targets import EmbeddedTarget, RemoteTarget, ScriptedTarget, TargetSettings
+from landline.dialects.profiles import PROFILES, Profile, Way
+
+OWN_PROFILES = ("anthropic", "gemini")
+"""Dialects of one vendor: without a URL, the vendor is meant."""
+
+
+def fill_in(table: Mapping[str, object], path: str) -> Mapping[str, object] | Problem:
+    """The target's table with what its profile gives where the table says nothing; a table inside is filled in likewise.
+
+    `path` is the target's, for the problem that is returned when the profile cannot be meant.
+    """
+    name = _profile_name(table)
+    if name is None:
+        return table
+    if not isinstance(name, str) or name not in PROFILES:
+        hint = did_you_mean(str(name), PROFILES)
+        return Problem(join_path(path, "profile"), f"no profile {name!r}{hint}; docs/profiles.md describes them")
+    profile = PROFILES[name]
+    way = profile.way(table.get("dialect"))
+    if way is None:
+        spoken = " or ".join(f"`{each.dialect}`" for each in profile.ways)
+        message = f"{profile.vendor} is spoken to in {spoken}, got {table.get('dialect')!r}"
+        return Problem(join_path(path, "dialect"), message)
+    if way.base_url is None and "base_url" not in table:
+        message = f"missing; {profile.vendor}'s URL is yours to give, as in {profile.url_example!r}"
+        return Problem(join_path(path, "base_url"), message)
+    given = {"dialect": way.dialect, "profile": name, **way.settings}
+    return _merge(given if way.base_url is None else {**given, "base_url": way.base_url}, table)
+
+
+def find_key(target: TargetSettings, environment: Mapping[str, str]) -> TargetSettings:
+    """The target with the variable of its key, if that is left out and one that is conventional is set."""
+    if isinstance(target, EmbeddedTarget | ScriptedTarget) or target.api_key_env is not None:
+        return target
+    names = [name for name in conventional_keys(target) if environment.get(name)]
+    return replace(target, api_key_env=names[0]) if names else target
+
+
+def conventional_keys(target: RemoteTarget) -> tuple[str, ...]:
+    """The variables that hold the key of the target's vendor.
+
+    None for a URL that is not the vendor's: a key goes where its owner is, or where the file sends it by name.
+    """
+    profile, way = profile_of(target)
+    if profile is None or way is None:
+        return ()
+    is_elsewhere = way.base_url is not None and way.base_url != target.base_url.rstrip("/")
+    return () if is_elsewhere and not profile.is_local else profile.key_envs
+
+
+def profile_of(target: RemoteTarget) -> tuple[Profile | None, Way | None]:
+    """The target's profile and the way in which it is spoken to."""
+    profile = PROFILES.get(target.profile or "")
+    return profile, profile.way(target.__struct_config__.tag) if profile is not None else None
+
+
+def _profile_name(table: Mapping[str, object]) -> object:
+    dialect = table.get("dialect")
+    implied = dialect if dialect in OWN_PROFILES and "base_url" not in table else None
+    return table.get("profile", implied)
+
+
+def _merge(given: Mapping[str, object], table: Mapping[str, object]) -> dict[str, object]:
+    merged = {**given, **table}
+    for key, value in table.items():
+        default = given.get(key)
+        if isinstance(default, dict) and isinstance(value, dict):
+            merged[key] = {**cast("dict[str, object]", default), **cast("dict[str, object]", value)}
+    return merged

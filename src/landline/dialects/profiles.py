@@ -1,0 +1,425 @@
+"""Vendors and servers as rows: where they are, how they are spoken to, and what they do otherwise than the defaults.
+
+A row is defaults for a target of the configuration (`profile = "groq"`); what the file says itself wins. Nothing but data:
+a vendor that differs in a way that no flag names needs a flag in its dialect, not code here.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+DialectName = Literal["chat_completions", "anthropic", "gemini", "responses"]
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """One dialect that a vendor speaks."""
+
+    dialect: DialectName
+    base_url: str | None
+    """None: the URL is the user's own, as in `Profile.url_example`."""
+    settings: Mapping[str, object] = {}
+    """Keys of a target that differ from their defaults, as the configuration file writes them."""
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """One vendor or server."""
+
+    vendor: str
+    """Its name as it writes it."""
+    ways: tuple[Way, ...]
+    """What it speaks, the best for an agent first; the file's `dialect` takes another one."""
+    key_envs: tuple[str, ...] = ()
+    """The environment variables that hold its key by convention; the first one that is set is taken."""
+    needs_key: bool = True
+    """Whether it answers nobody without a key."""
+    is_local: bool = False
+    """Whether users run it themselves: then `base_url` is where it listens if nothing is changed."""
+    url_example: str = ""
+    """What a URL looks like that is the user's own."""
+    source: str
+    """Where this is said, and when it was read or reported."""
+    note: str = ""
+    """What a user should know, for docs/profiles.md."""
+
+    def way(self, dialect: object) -> Way | None:
+        """The way of a dialect; the first one for None."""
+        ways = [way for way in self.ways if dialect is None or way.dialect == dialect]
+        return ways[0] if ways else None
+
+
+_NOT_CLAUDE: dict[str, object] = {"thinking": "budget", "sampling": "send", "strict_tools": False, "cache": "off"}
+"""What other models behind the Messages API want: the older way to ask for thinking, sampling parameters, no strict tools and
+no cache breakpoints, which they either ignore or refuse."""
+
+_OWN_MESSAGES: dict[str, object] = {**_NOT_CLAUDE, "key_header": "Authorization"}
+"""The same for servers that users run, which take keys as chat completions do."""
+
+PROFILES: dict[str, Profile] = {
+    "openai": Profile(
+        vendor="OpenAI",
+        ways=(
+            Way(
+                dialect="responses",
+                base_url="https://api.openai.com/v1",
+                settings={"transport": "websocket", "socket": {"lanes_per_socket": 16}},
+            ),
+            Way(
+                dialect="chat_completions",
+                base_url="https://api.openai.com/v1",
+                settings={
+                    "developer_role": "developer",
+                    "custom_tools": "custom",
+                    "reasoning_field": "none",
+                    "max_tokens_field": "max_completion_tokens",
+                    "forward": ["prompt_cache_key", "safety_identifier", "service_tier", "verbosity"],
+                    "affinity_headers": [],
+                },
+            ),
+        ),
+        key_envs=("OPENAI_API_KEY",),
+        source="developers.openai.com, guide on WebSocket mode, and the openai 3.54.0 types (November 2026)",
+        note="16 responses at once on a socket, each on a lane; sockets close at 60 minutes.",
+    ),
+    "azure": Profile(
+        vendor="Azure OpenAI",
+        ways=(
+            Way(dialect="responses", base_url=None, settings={"transport": "websocket", "key_header": "api-key"}),
+            Way(
+                dialect="chat_completions",
+                base_url=None,
+                settings={
+                    "key_header": "api-key",
+                    "developer_role": "developer",
+                    "reasoning_field": "none",
+                    "max_tokens_field": "max_completion_tokens",
+                    "affinity_headers": [],
+                },
+            ),
+        ),
+        key_envs=("AZURE_OPENAI_API_KEY",),
+        url_example="https://RESOURCE.openai.azure.com/openai/v1",
+        source="learn.microsoft.com, Responses API in WebSocket mode (November 2026)",
+        note="The model is the name of your deployment. One response at a time on a socket. For Entra ID, set "
+        '`key_header = "Authorization"` and name a variable with a token.',
+    ),
+    "xai": Profile(
+        vendor="xAI",
+        ways=(
+            Way(
+                dialect="responses",
+                base_url="https://api.x.ai/v1",
+                settings={
+                    "transport": "websocket",
+                    "instructions_with_previous": "omit",
+                    "socket": {"socket_max_age_s": 1380.0},
+                },
+            ),
+            Way(dialect="chat_completions", base_url="https://api.x.ai/v1"),
+        ),
+        key_envs=("XAI_API_KEY",),
+        source="docs.x.ai, WebSocket mode (November 2026); anomalyco/opencode#48227 for the instructions",
+        note="Sockets close at 25 minutes and are left after 23; one response at a time on each. Instructions beside "
+        "`previous_response_id` are refused, so they go with the first turn of a chain.",
+    ),
+    "vercel": Profile(
+        vendor="Vercel AI Gateway",
+        ways=(
+            Way(
+                dialect="responses",
+                base_url="https://ai-gateway.vercel.sh/v1",
+                settings={
+                    "transport": "websocket",
+                    "warm_up": "skip",
+                    "socket": {
+                        "socket_max_age_s": 720.0,
+                        "socket_idle_close_s": 270.0,
+                        "max_frame_bytes": 4 * 1024 * 1024 - 1,
+                        "has_one_model_per_socket": True,
+                    },
+                },
+            ),
+            Way(
+                dialect="chat_completions",
+                base_url="https://ai-gateway.vercel.sh/v1",
+                settings={"reasoning_field": "reasoning"},
+            ),
+            Way(dialect="anthropic", base_url="https://ai-gateway.vercel.sh/v1"),
+        ),
+        key_envs=("AI_GATEWAY_API_KEY", "VERCEL_OIDC_TOKEN"),
+        source="vercel.com/docs/ai-gateway, Responses over WebSocket (updated 2026-09-08)",
+        note="Sockets close at about 13 minutes or after 5 idle ones, take frames of 4 MiB and one model each.",
+    ),
+    "openrouter": Profile(
+        vendor="OpenRouter",
+        ways=(
+            Way(
+                dialect="chat_completions",
+                base_url="https://openrouter.ai/api/v1",
+                settings={"reasoning_field": "reasoning"},
+            ),
+            Way(dialect="responses", base_url="https://openrouter.ai/api/v1", settings={"store": "never"}),
+            Way(
+                dialect="anthropic",
+                base_url="https://openrouter.ai/api/v1",
+                settings={"key_header": "Authorization", "affinity_headers": ["X-Session-Id"]},
+            ),
+        ),
+        key_envs=("OPENROUTER_API_KEY",),
+        source="openrouter.ai/docs: reasoning tokens, provider sticky routing, create a message (November 2026)",
+        note="`X-Session-Id` keeps a conversation at one provider, which keeps its cache warm. Their Responses API is "
+        "stateless.",
+    ),
+    "groq": Profile(
+        vendor="Groq",
+        ways=(
+            Way(
+                dialect="chat_completions",
+                base_url="https://api.groq.com/openai/v1",
+                settings={
+                    "reasoning_field": "reasoning",
+                    "max_tokens_field": "max_completion_tokens",
+                    "forward": ["user"],
+                    "affinity_headers": [],
+                },
+            ),
+            Way(dialect="responses", base_url="https://api.groq.com/openai/v1", settings={"store": "never"}),
+        ),
+        key_envs=("GROQ_API_KEY",),
+        source="console.groq.com/docs/openai (November 2026); janhq/jan#8136 (2026-05) and vercel/ai#8057 for reasoning; "
+        "zed-industries/zed#36215 for prompt_cache_key",
+        note="Unknown members are refused, `prompt_cache_key`, `logprobs` and `top_logprobs` among them. Models that do "
+        'not reason refuse reasoning too: set `reasoning_field = "none"` for them.',
+    ),
+    "together": Profile(
+        vendor="Together AI",
+        ways=(
+            Way(
+                dialect="chat_completions",
+                base_url="https://api.together.ai/v1",
+                settings={"reasoning_field": "reasoning"},
+            ),
+            Way(dialect="responses", base_url="https://api.together.ai/v1", settings={"store": "never"}),
+        ),
+        key_envs=("TOGETHER_API_KEY",),
+        source="docs.together.ai, OpenAI compatibility, and Responses API (November 2026)",
+        note="Their Responses API keeps nothing and is meant for a few models.",
+    ),
+    "fireworks": Profile(
+        vendor="Fireworks AI",
+        ways=(
+            Way(
+                dialect="chat_completions",
+                base_url="https://api.fireworks.ai/inference/v1",
+                settings={"affinity_headers": ["x-session-affinity"]},
+            ),
+            Way(dialect="responses", base_url="https://api.fireworks.ai/inference/v1"),
+            Way(
+                dialect="anthropic",
+                base_url="https://api.fireworks.ai/inference/v1",
+                settings={**_NOT_CLAUDE, "affinity_headers": ["x-session-affinity"]},
+            ),
+        ),
+        key_envs=("FIREWORKS_API_KEY",),
+        source="docs.fireworks.ai/guides/prompt-caching (November 2026)",
+        note="Caches are per replica; `x-session-affinity` leads a conversation to the one it was on.",
+    ),
+    "deepseek": Profile(
+        vendor="DeepSeek",
+        ways=(
+            Way(dialect="chat_completions", base_url="https://api.deepseek.com/v1", settings={"affinity_headers": []}),
+            Way(dialect="anthropic", base_url="https://api.deepseek.com/anthropic/v1", settings=_NOT_CLAUDE),
+        ),
+        key_envs=("DEEPSEEK_API_KEY",),
+        source="api-docs.deepseek.com, thinking mode (November 2026)",
+        note="Reasoning of a turn with tool calls has to be sent back, as `reasoning_content`.",
+    ),
+    "mistral": Profile(
+        vendor="Mistral AI",
+        ways=(
+            Way(
+                dialect="chat_completions",
+                base_url="https://api.mistral.ai/v1",
+                settings={
+                    "reasoning_field": "none",
+                    "stream_usage": False,
+                    "forward": ["prompt_cache_key"],
+                    "affinity_headers": [],
+                },
+            ),
+        ),
+        key_envs=("MISTRAL_API_KEY",),
+        source="charmbracelet/crush#1590 (2025-12), editor-code-assistant/eca#231 (2025-12), Gitlawb/openclaude#739 "
+        "(2026-04); strandsagents.com, Mistral model provider, for prompt_cache_key",
+        note="Unknown members are refused with 422, `reasoning_content` and `max_completion_tokens` among them. Usage "
+        "comes with the last chunk unasked.",
+    ),
+    "cerebras": Profile(
+        vendor="Cerebras",
+        ways=(
+            Way(
+                dialect="chat_completions",
+                base_url="https://api.cerebras.ai/v1",
+                settings={
+                    "reasoning_field": "reasoning",
+                    "max_tokens_field": "max_completion_tokens",
+                    "forward": ["user"],
+                    "affinity_headers": [],
+                },
+            ),
+        ),
+        key_envs=("CEREBRAS_API_KEY",),
+        source="inference-docs.cerebras.ai, reasoning; zed-industries/zed#36215; Kilo-Org/kilocode#10375 (2026-05)",
+        note="Unknown members are refused, `reasoning_content` among them.",
+    ),
+    "moonshot": Profile(
+        vendor="Moonshot AI (Kimi)",
+        ways=(
+            Way(
+                dialect="chat_completions",
+                base_url="https://api.moonshot.ai/v1",
+                settings={"max_tokens_field": "max_completion_tokens", "affinity_headers": []},
+            ),
+            Way(dialect="anthropic", base_url="https://api.moonshot.ai/anthropic/v1", settings=_NOT_CLAUDE),
+        ),
+        key_envs=("MOONSHOT_API_KEY", "KIMI_API_KEY"),
+        source="platform.moonshot.ai/docs, use of Kimi K2 thinking; platform.kimi.ai/docs (November 2026)",
+        note="In China the URL is `https://api.moonshot.cn/v1`. Thinking models refuse calls whose `reasoning_content` is "
+        "gone, and have fixed sampling parameters.",
+    ),
+    "zai": Profile(
+        vendor="Z.ai (GLM)",
+        ways=(
+            Way(
+                dialect="chat_completions",
+                base_url="https://api.z.ai/api/paas/v4",
+                settings={"forward": [], "affinity_headers": []},
+            ),
+            Way(dialect="anthropic", base_url="https://api.z.ai/api/anthropic/v1", settings=_NOT_CLAUDE),
+        ),
+        key_envs=("ZAI_API_KEY", "Z_AI_API_KEY"),
+        source="docs.z.ai, chat completion (November 2026); docs.continue.dev, Z.ai",
+        note="For the coding plan the URL is `https://api.z.ai/api/coding/paas/v4`. `tool_choice` is only `auto`.",
+    ),
+    "anthropic": Profile(
+        vendor="Anthropic",
+        ways=(Way(dialect="anthropic", base_url="https://api.anthropic.com/v1"),),
+        key_envs=("ANTHROPIC_API_KEY",),
+        source="docs.anthropic.com, API overview, and the anthropic 2.12.0 types (November 2026)",
+        note='For an OAuth token, set `key_header = "Authorization"` and name its variable.',
+    ),
+    "gemini": Profile(
+        vendor="Google Gemini",
+        ways=(
+            Way(dialect="gemini", base_url="https://generativelanguage.googleapis.com/v1beta"),
+            Way(
+                dialect="chat_completions",
+                base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+                settings={"reasoning_field": "none", "forward": [], "affinity_headers": []},
+            ),
+        ),
+        key_envs=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        source="ai.google.dev/api, and the google-genai 3.4.0 types (November 2026)",
+        note="The chat-completions way loses thought signatures; it is there for comparison.",
+    ),
+    "vllm": Profile(
+        vendor="vLLM",
+        ways=(
+            Way(
+                dialect="chat_completions",
+                base_url="http://127.0.0.1:8000/v1",
+                settings={"reasoning_field": "reasoning", "warm_up": "prefill"},
+            ),
+            Way(
+                dialect="responses",
+                base_url="http://127.0.0.1:8000/v1",
+                settings={"store": "never", "foreign_reasoning": "send"},
+            ),
+            Way(dialect="anthropic", base_url="http://127.0.0.1:8000/v1", settings=_OWN_MESSAGES),
+        ),
+        key_envs=("VLLM_API_KEY",),
+        needs_key=False,
+        is_local=True,
+        source="vllm-project/vllm#27752, #33402 (2026-01) and #38488 for the reasoning field",
+        note="Before 0.19 the field was `reasoning_content`. Start it with `--enable-auto-tool-choice` and its "
+        "`--tool-call-parser`, and with `--enable-prompt-tokens-details` to see cached tokens.",
+    ),
+    "sglang": Profile(
+        vendor="SGLang",
+        ways=(Way(dialect="chat_completions", base_url="http://127.0.0.1:30000/v1", settings={"warm_up": "prefill"}),),
+        needs_key=False,
+        is_local=True,
+        source="docs.sglang.ai, server arguments (November 2026)",
+        note="Start it with `--enable-cache-report` to see cached tokens.",
+    ),
+    "llama-server": Profile(
+        vendor="llama.cpp's llama-server",
+        ways=(
+            Way(dialect="chat_completions", base_url="http://127.0.0.1:8080/v1", settings={"warm_up": "prefill"}),
+            Way(dialect="anthropic", base_url="http://127.0.0.1:8080/v1", settings=_OWN_MESSAGES),
+        ),
+        key_envs=("LLAMA_API_KEY",),
+        needs_key=False,
+        is_local=True,
+        source="ggml-org/llama.cpp, tools/server/README.md (November 2026)",
+        note="Its port is Landline's own default; give one of the two another. Start it with `--jinja`.",
+    ),
+    "ollama": Profile(
+        vendor="Ollama",
+        ways=(
+            Way(
+                dialect="chat_completions",
+                base_url="http://127.0.0.1:11434/v1",
+                settings={"reasoning_field": "reasoning", "warm_up": "prefill"},
+            ),
+            Way(dialect="anthropic", base_url="http://127.0.0.1:11434/v1", settings=_NOT_CLAUDE),
+        ),
+        needs_key=False,
+        is_local=True,
+        source="ollama/ollama, docs/openai.md and docs/anthropic.md; anomalyco/opencode#34798 for the reasoning field",
+        note="Its context is short unless `OLLAMA_CONTEXT_LENGTH` says otherwise; what does not fit is dropped unsaid.",
+    ),
+    "lmstudio": Profile(
+        vendor="LM Studio",
+        ways=(
+            Way(dialect="chat_completions", base_url="http://127.0.0.1:1234/v1", settings={"warm_up": "prefill"}),
+            Way(dialect="responses", base_url="http://127.0.0.1:1234/v1", settings={"foreign_reasoning": "send"}),
+            Way(dialect="anthropic", base_url="http://127.0.0.1:1234/v1", settings=_OWN_MESSAGES),
+        ),
+        key_envs=("LM_API_TOKEN",),
+        needs_key=False,
+        is_local=True,
+        source="lmstudio.ai/docs, API changelog: Responses since 0.3.29, Anthropic since 0.4.1",
+    ),
+    "litellm": Profile(
+        vendor="LiteLLM proxy",
+        ways=(
+            Way(dialect="chat_completions", base_url="http://127.0.0.1:4000/v1"),
+            Way(dialect="responses", base_url="http://127.0.0.1:4000/v1"),
+            Way(dialect="anthropic", base_url="http://127.0.0.1:4000/v1", settings={"key_header": "Authorization"}),
+        ),
+        key_envs=("LITELLM_PROXY_API_KEY", "LITELLM_API_KEY"),
+        needs_key=False,
+        is_local=True,
+        source="docs.litellm.ai, proxy quick start (November 2026)",
+    ),
+    "landline": Profile(
+        vendor="another Landline",
+        ways=(
+            Way(
+                dialect="responses",
+                base_url="http://127.0.0.1:8080/v1",
+                settings={
+                    "transport": "websocket",
+                    "foreign_reasoning": "send",
+                    "socket": {"lanes_per_socket": 16, "max_frame_bytes": 128 * 1024 * 1024},
+                },
+            ),
+        ),
+        key_envs=("LANDLINE_API_KEY",),
+        needs_key=False,
+        is_local=True,
+        source="this repository, `[limits]` of docs/configuration.md",
+    ),
+}
+"""Every profile by the name that a configuration gives it."""
