@@ -1,0 +1,390 @@
+"""A turn goes to the next target while nothing was said, and to no other afterwards."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from landline.dialects.dialect import Prompt
+from landline.routing.choice import Route
+from landline.routing.health import FAILURES_IN_A_ROW
+from landline.routing.router import Router
+from landline.session.admission import admit
+from landline.session.lineage import Link
+from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
+from landline.stores.memory import MemoryStore
+from landline.turns.attempts import Attempts
+from landline.turns.runner import RunnerSettings, TurnRunner
+from landline.turns.sealing import Sealer
+from landline.upstream.target import Target
+from landline.wire.errors import ApiError, api_error
+from landline.wire.events import event_type
+from landline.wire.items import encode_item
+from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, TextDelta
+from landline.wire.requests import CreateRequest, decode_create
+
+SEALER = Sealer(["a secret of enough characters"])
+DOWN = api_error("upstream_unavailable", "down")
+Answerer = Callable[[Prompt], AsyncGenerator[list[ModelEvent], None]]
+
+
+class FakeTarget:
+    """Answers with its name, or as it is told."""
+
+    def __init__(self, name: str, error: ApiError | None = None, *, compacts: bool = False) -> None:
+        self.name = name
+        self.error = error
+        self.compacts = compacts
+        self.prompts: list[Prompt] = []
+        self.answer: Answerer | None = None
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def is_ready(self) -> bool:
+        return True
+
+    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+        return self.error or 7
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        self.prompts.append(prompt)
+        if self.answer is not None:
+            async with aclosing(self.answer(prompt)) as batches:
+                async for batch in batches:
+                    yield batch
+        elif self.error is not None:
+            yield [Failed(self.error)]
+        else:
+            yield [Accepted()]
+            yield [TextDelta(self.name), Finished()]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def router_of(*targets: FakeTarget) -> Router[Target]:
+    as_targets: list[Target] = list(targets)
+    return Router({"m": [Route(each, None) for each in as_targets]}, jitter=lambda: 0.0)
+
+
+def turn(history: Link | None = None, **fields: Any) -> Turn:
+    request = decode_create(json.dumps({"model": "m", "input": "hi"} | fields))
+    assert isinstance(request, CreateRequest), request
+    return Turn("resp_1", request, history, created_at=1.0, tenant="t")
+
+
+async def attempt(router: Router[Target], asked: Turn | None = None, clock: Clock | None = None) -> list[ModelEvent]:
+    attempts = Attempts(router, asked or turn(), SEALER, clock=clock or Clock())
+    return [event async for batch in attempts.stream() for event in batch]
+
+
+def said(events: list[ModelEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "upstream_unavailable",
+        "upstream_error",
+        "server_is_overloaded",
+        "upstream_auth_error",
+        "insufficient_quota",
+        "rate_limit_exceeded",
+        "model_not_found",
+    ],
+)
+async def test_refusal_that_another_target_may_not_share_is_not_told(code: str) -> None:
+    first, second = FakeTarget("a", api_error(code, "why")), FakeTarget("b")
+    events = await attempt(router_of(first, second))
+    assert events == [Accepted(), TextDelta("b"), Finished()]
+    assert len(first.prompts) == 1
+
+
+@pytest.mark.parametrize("code", ["context_length_exceeded", "invalid_prompt", "invalid_value", "model_error"])
+async def test_refusal_of_the_turn_itself_is_told_at_once(code: str) -> None:
+    second = FakeTarget("b")
+    error = api_error(code, "why")
+    router = router_of(FakeTarget("a", error), second)
+    assert await attempt(router) == [Failed(error)]
+    assert second.prompts == []
+    for _ in range(2 * FAILURES_IN_A_ROW):
+        await attempt(router)
+    assert {each.state for each in router.target_health(0.0)} == {"closed"}
+
+
+async def test_nothing_is_tried_again_after_the_first_event() -> None:
+    first, second = FakeTarget("a"), FakeTarget("b")
+
+    async def break_off(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        yield [Accepted()]
+        yield [Failed(api_error("upstream_error", "broke off"))]
+
+    first.answer = break_off
+    events = await attempt(router_of(first, second))
+    assert [type(event) for event in events] == [Accepted, Failed]
+    assert second.prompts == []
+
+
+async def test_when_all_fail_the_most_useful_error_is_told() -> None:
+    limits = [api_error("rate_limit_exceeded", "slow", retry_after_s=wait) for wait in (20, 3)]
+    router = router_of(FakeTarget("a", limits[0]), FakeTarget("b", limits[1]), FakeTarget("c", DOWN))
+    assert await attempt(router) == [Failed(limits[1])]
+
+
+async def test_target_that_fails_is_left_alone_and_probed_when_its_wait_is_over() -> None:
+    first, second, clock = FakeTarget("a", DOWN), FakeTarget("b"), Clock()
+    router = router_of(first, second)
+    for _ in range(3 * FAILURES_IN_A_ROW):
+        assert said(await attempt(router, clock=clock)) == "b"
+    assert len(first.prompts) == FAILURES_IN_A_ROW
+    clock.now = 1.0
+    first.error = None
+    assert {said(await attempt(router, clock=clock)) for _ in range(4)} == {"a", "b"}
+    assert {each.state for each in router.target_health(clock.now)} == {"closed"}
+
+
+async def test_answers_that_break_off_open_the_breaker_too() -> None:
+    only = FakeTarget("a")
+
+    async def break_off(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        yield [Accepted(), Failed(api_error("upstream_error", "broke off"))]
+
+    only.answer = break_off
+    router = router_of(only, FakeTarget("b"))
+    for _ in range(2 * FAILURES_IN_A_ROW):
+        await attempt(router)
+    assert {each.target: each.state for each in router.target_health(0.0)} == {"a": "open", "b": "closed"}
+
+
+async def test_rate_limited_target_rests_and_is_not_broken() -> None:
+    first, second, clock = FakeTarget("a"), FakeTarget("b"), Clock()
+    first.error = api_error("rate_limit_exceeded", "slow", retry_after_s=30)
+    router = router_of(first, second)
+    for _ in range(3):
+        assert said(await attempt(router, clock=clock)) == "b"
+    assert len(first.prompts) == 1
+    [health] = [each for each in router.target_health(0.0) if each.target == "a"]
+    assert (health.state, health.wait_s) == ("closed", 30.0)
+
+
+async def test_turn_that_is_aborted_says_nothing_of_its_target() -> None:
+    only = FakeTarget("a")
+    released = asyncio.Event()
+
+    async def hang(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        try:
+            yield [Accepted()]
+            await asyncio.Event().wait()
+        finally:
+            released.set()
+
+    only.answer = hang
+    router = router_of(only)
+    for _ in range(2 * FAILURES_IN_A_ROW):
+        stream = Attempts(router, turn(), SEALER).stream()
+        await anext(stream)
+        [health] = router.target_health(0.0)
+        assert health.in_flight == 1
+        await stream.aclose()
+    [health] = router.target_health(0.0)
+    assert (health.state, health.in_flight) == ("closed", 0)
+    assert released.is_set()
+
+
+async def test_aborted_probe_leaves_its_place() -> None:
+    first, clock = FakeTarget("a", DOWN), Clock()
+    router = router_of(first)
+    for _ in range(FAILURES_IN_A_ROW):
+        await attempt(router, clock=clock)
+    clock.now = 1.0
+
+    async def hang(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        await asyncio.Event().wait()
+        yield []
+
+    first.answer = hang
+    pending = asyncio.ensure_future(anext(Attempts(router, turn(), SEALER, clock=clock).stream()))
+    await asyncio.sleep(0)
+    assert router.target_health(1.0)[0].state == "probing"
+    pending.cancel()
+    await asyncio.wait({pending})
+    assert router.target_health(1.0)[0].state == "half_open"
+
+
+async def test_warm_up_that_is_answered_proves_nothing() -> None:
+    first, clock = FakeTarget("a", DOWN), Clock()
+    router = router_of(first)
+    for _ in range(FAILURES_IN_A_ROW):
+        await attempt(router, clock=clock)
+    clock.now, first.error = 1.0, None
+    assert said(await attempt(router, turn(generate=False), clock)) == "a"
+    assert router.target_health(1.0)[0].state == "half_open"
+
+
+async def test_conversation_without_a_key_gets_one_that_stays() -> None:
+    targets = [FakeTarget("a"), FakeTarget("b")]
+    router = router_of(*targets)
+    question = encode_item({"type": "message", "role": "user", "content": "do it"})
+    answer = encode_item({"type": "message", "role": "assistant", "content": "done, in other words"})
+    await attempt(router, turn(Link(None, [question])))
+    await attempt(router, turn(Link(None, [question, answer, question])))
+    [(first, second)] = [each.prompts for each in targets if each.prompts]
+    assert first.affinity_key is not None
+    assert first.affinity_key == second.affinity_key
+    assert router.served_turns()[0].reason == "key"
+
+
+async def test_line_of_a_log_says_where_a_turn_went_and_why() -> None:
+    with capture_logs() as logs:
+        await attempt(router_of(FakeTarget("a", DOWN), FakeTarget("b")))
+    assert [(each["event"], each["target"]) for each in logs] == [("target_failed", "a"), ("turn_routed", "b")]
+    assert logs[1] | {"log_level": ""} == {
+        "event": "turn_routed",
+        "log_level": "",
+        "response_id": "resp_1",
+        "target": "b",
+        "reason": "fail_over",
+        "affinity": "none",
+        "prefix_items": 0,
+        "tries": 2,
+    }
+
+
+async def test_tokens_are_counted_by_a_target_that_can() -> None:
+    assert await Attempts(router_of(FakeTarget("a", DOWN), FakeTarget("b")), turn(), SEALER).count_tokens() == 7
+    assert await Attempts(router_of(FakeTarget("a", DOWN)), turn(), SEALER).count_tokens() == DOWN
+    error = api_error("unsupported_parameter", "no")
+    assert await Attempts(router_of(FakeTarget("a", error), FakeTarget("b")), turn(), SEALER).count_tokens() == error
+
+
+async def test_history_that_no_target_reads_is_refused_and_nobody_asked() -> None:
+    compaction = encode_item({"type": "compaction", "encrypted_content": "elsewhere"})
+    targets = [FakeTarget("a"), FakeTarget("b")]
+    [refused] = await attempt(router_of(*targets), turn(Link(None, [compaction])))
+    assert isinstance(refused, Failed)
+    assert refused.error.code == "invalid_encrypted_content"
+    reader = FakeTarget("c", compacts=True)
+    assert said(await attempt(router_of(*targets, reader), turn(Link(None, [compaction])))) == "c"
+    assert [each.prompts for each in targets] == [[], []]
+
+
+def runner(*targets: FakeTarget, **settings: Any) -> TurnRunner:
+    ids = itertools.count(1)
+    return TurnRunner(
+        router_of(*targets),
+        MemoryStore(),
+        new_id=lambda prefix: f"{prefix}_{next(ids)}",
+        settings=RunnerSettings(**settings),
+        sealer=SEALER,
+    )
+
+
+async def run(made: TurnRunner, response_id: str, **fields: Any) -> list[TurnUpdate]:
+    request = decode_create(json.dumps({"model": "m"} | fields))
+    assert isinstance(request, CreateRequest), request
+    admitted = admit(request, response_id=response_id, now=1.0, tenant="t")
+    assert isinstance(admitted, Turn), admitted
+    return [update async for update in made.run(admitted)]
+
+
+def text_of(updates: list[TurnUpdate]) -> str:
+    last = updates[-1]
+    assert isinstance(last, TurnEnded), last
+    return json.loads(bytes(last.response.output[0]))["content"][0]["text"]
+
+
+async def test_chain_stays_where_it_is_warm() -> None:
+    made = runner(FakeTarget("a"), FakeTarget("b"))
+    homes = [text_of(await run(made, f"resp_{n}", input=f"start {n}")) for n in range(4)]
+    assert set(homes) == {"a", "b"}
+    for n, home in enumerate(homes):
+        updates = await run(made, f"resp_{n}_2", input="go on", previous_response_id=f"resp_{n}")
+        assert text_of(updates) == home
+
+
+async def test_announcement_made_while_waiting_does_not_end_the_tries() -> None:
+    first, second = FakeTarget("a"), FakeTarget("b")
+    gate = asyncio.Event()
+
+    async def fail_late(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        await gate.wait()
+        yield [Failed(DOWN)]
+
+    first.answer = fail_late
+    updates = runner(first, second, announce_after_s=0.01).run(
+        Turn("resp_1", turn().request, None, created_at=1.0, tenant="t")
+    )
+    announced = await anext(updates)
+    assert isinstance(announced, TurnProgressed)
+    gate.set()
+    rest = [update async for update in updates]
+    assert text_of(rest) == "b"
+    events = [event for update in [announced, *rest] if not isinstance(update, TurnRefused) for event in update.events]
+    assert [event_type(event).removeprefix("response.") for event in events][:3] == [
+        "created",
+        "in_progress",
+        "output_item.added",
+    ]
+    assert event_type(events[-1]) == "response.completed"
+
+
+async def test_compaction_is_made_where_the_turn_can_be_served() -> None:
+    first, second = FakeTarget("a", DOWN), FakeTarget("b")
+    items = [{"role": "user", "content": "one"}, {"type": "compaction_trigger"}]
+    [last] = (await run(runner(first, second), "resp_1", input=items))[-1:]
+    assert isinstance(last, TurnEnded)
+    assert last.error is None
+    assert (len(first.prompts), len(second.prompts)) == (1, 1)
+
+
+async def test_background_turn_that_nobody_can_serve_is_refused_before_it_is_queued() -> None:
+    compaction = {"type": "compaction", "encrypted_content": "elsewhere"}
+    items = [compaction, {"role": "user", "content": "two"}]
+    [only] = await run(runner(FakeTarget("a")), "resp_1", input=items, background=True)
+    assert isinstance(only, TurnRefused)
+
+
+async def test_background_turn_fails_over() -> None:
+    updates = await run(runner(FakeTarget("a", DOWN), FakeTarget("b")), "resp_1", input="hi", background=True)
+    assert text_of(updates) == "b"
+
+
+async def test_stopped_turn_lets_go_of_its_target_and_is_no_failure() -> None:
+    only = FakeTarget("a")
+    released = asyncio.Event()
+
+    async def talk(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        try:
+            yield [Accepted()]
+            await asyncio.Event().wait()
+        finally:
+            released.set()
+
+    only.answer = talk
+    router = router_of(only)
+    ids = itertools.count(1)
+    made = TurnRunner(
+        router, MemoryStore(), new_id=lambda prefix: f"{prefix}_{next(ids)}", settings=RunnerSettings(), sealer=SEALER
+    )
+    updates = made.run(turn())
+    await anext(updates)
+    made.stop("resp_1")
+    last = await anext(updates)
+    assert isinstance(last, TurnEnded)
+    assert [update async for update in updates] == []
+    assert released.is_set()
+    [health] = router.target_health(0.0)
+    assert (health.state, health.in_flight) == ("closed", 0)
