@@ -1,1 +1,6 @@
-"""Anthropic's Messages API as a dialect."""
+"""Anthropic's Messages API, and gateways that speak it."""
+
+from landline.dialects.anthropic.dialect import Anthropic
+from landline.dialects.anthropic.flags import AnthropicFlags
+
+__all__ = ["Anthropic", "AnthropicFlags"]

@@ -1,0 +1,97 @@
+"""Where the prompt cache's breakpoints stand.
+
+A breakpoint has the API keep the prompt up to there, and read what it kept for an earlier breakpoint at most 20 blocks
+before it. Four are allowed in a request (Messages API, prompt caching, November 2026). An agent's turn may add more than
+20 blocks, so the breakpoint of the request before is put again where it stood: each turn reads what the last one wrote.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from landline.wire.items import CustomToolCallOutput, FunctionCallOutput, Item, Message, typed_item
+from landline.wire.requests import CreateRequest
+
+CacheMode = Literal["auto", "explicit", "off"]
+MAX_BREAKPOINTS = 4
+_MARK = b'"prompt_cache_breakpoint"'
+
+
+class _Part(msgspec.Struct):
+    prompt_cache_breakpoint: Raw | UnsetType = UNSET
+
+
+_PART: msgspec.json.Decoder[_Part] = msgspec.json.Decoder(_Part)
+
+
+class Stretch(Protocol):
+    """Some of the messages; a breakpoint can be put at its end."""
+
+    @property
+    def begins_answer(self) -> bool: ...
+
+    @property
+    def is_marked(self) -> bool: ...
+
+
+class Breakpoints(msgspec.Struct, frozen=True):
+    """The places of one request."""
+
+    has_tools: bool = False
+    """One at the end of the tools."""
+    has_system: bool = False
+    """One at the end of the system prompt."""
+    stretches: frozenset[int] = frozenset()
+    """Those at the ends of stretches of the messages, by index."""
+
+
+def place_breakpoints(
+    stretches: Sequence[Stretch], mode: CacheMode, *, has_tools: bool, has_system: bool
+) -> Breakpoints:
+    """The most useful four: the end, where the request before ended, the client's own, system prompt, tools."""
+    if mode == "off":
+        return Breakpoints()
+    ends: list[int] = []
+    if mode == "auto":
+        ends = _request_ends(stretches)
+    marked = [index for index, each in enumerate(stretches) if each.is_marked]
+    chosen = list(dict.fromkeys((*ends, *reversed(marked))))[:MAX_BREAKPOINTS]
+    left = MAX_BREAKPOINTS - len(chosen)
+    takes_system = mode == "auto" and has_system and left > 0
+    takes_tools = mode == "auto" and has_tools and left > takes_system
+    return Breakpoints(takes_tools, takes_system, frozenset(chosen))
+
+
+def cache_mode(request: CreateRequest, mode: CacheMode) -> CacheMode:
+    """What the client wants of the cache, if the target has it."""
+    options = request.prompt_cache_options
+    return "explicit" if mode == "auto" and options is not None and options.mode == "explicit" else mode
+
+
+def marked_parts(item: Item) -> frozenset[int]:
+    """Indexes of the content parts with a `prompt_cache_breakpoint`."""
+    if _MARK not in item.raw:
+        return frozenset()
+    match typed_item(item):
+        case Message(content=list() as parts):
+            pass
+        case FunctionCallOutput(output=list() as parts) | CustomToolCallOutput(output=list() as parts):
+            pass
+        case _:
+            return frozenset()
+    return frozenset(index for index, part in enumerate(parts) if _is_marked(part))
+
+
+def _is_marked(part: Raw) -> bool:
+    mark = _PART.decode(part).prompt_cache_breakpoint
+    return not isinstance(mark, UnsetType) and bytes(mark) != b"null"
+
+
+def _request_ends(stretches: Sequence[Stretch]) -> list[int]:
+    """Where this request ends, and where the one ended whose answer is the newest."""
+    if not stretches:
+        return []
+    answer = next((index for index in range(len(stretches) - 1, 0, -1) if stretches[index].begins_answer), None)
+    return [len(stretches) - 1] if answer is None else [len(stretches) - 1, answer - 1]

@@ -1,0 +1,198 @@
+"""The Messages API as a dialect: builds requests, opens decoders, reads errors."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from landline.dialects.affinity import affinity_headers
+from landline.dialects.anthropic.breakpoints import CacheMode, cache_mode, place_breakpoints
+from landline.dialects.anthropic.content import text_block
+from landline.dialects.anthropic.flags import AnthropicFlags
+from landline.dialects.anthropic.settings import output_format, read_settings, system_suffix
+from landline.dialects.anthropic.stream import MessageStreamDecoder
+from landline.dialects.anthropic.thinking import Thinking, ask_for_thinking
+from landline.dialects.anthropic.tools import NO_TOOL, choice_member, is_forced, tool_maker
+from landline.dialects.anthropic.transcript import Piece, Transcript, close_transcript, extend_transcript
+from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
+from landline.dialects.faults import read_fault
+from landline.dialects.names import ToolNames
+from landline.dialects.tool_choice import ChosenTools, choose_tools
+from landline.dialects.tools import ToolReader
+from landline.session.lineage import Link
+from landline.wire.errors import ApiError, api_error
+from landline.wire.items import Item
+
+PATH = "/messages"
+COUNT_PATH = "/messages/count_tokens"
+
+_encode = msgspec.json.Encoder().encode
+_COUNTED = ("model", "tools", "tool_choice", "thinking", "output_config")
+"""Members that count_tokens takes, beside `system` and `messages`."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request before its bytes are joined."""
+
+    members: dict[str, object]
+    """Every member of the body but the three that are long."""
+    tools: Sequence[bytes]
+    system: Sequence[bytes]
+    pieces: Sequence[Piece]
+    betas: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class Anthropic:
+    """The Messages dialect with the flags of one model or gateway."""
+
+    def __init__(self, flags: AnthropicFlags | None = None) -> None:
+        self.flags = flags or AnthropicFlags()
+        self._tools = ToolReader(tool_maker(self.flags))
+        mark = {"type": "ephemeral"} if self.flags.cache_ttl == "5m" else {"type": "ephemeral", "ttl": "1h"}
+        self._mark = b',"cache_control":' + _encode(mark)
+
+    @property
+    def prefills_warm_up(self) -> bool:
+        return self.flags.warm_up == "prefill"
+
+    @property
+    def compacts(self) -> bool:
+        return False
+
+    def build_request(self, prompt: Prompt) -> UpstreamRequest | ApiError:
+        """The request for a turn, or why this model cannot be asked."""
+        asked = self._ask(prompt)
+        if isinstance(asked, ApiError):
+            return asked
+        members = asked.members if prompt.request.is_warm_up else {**asked.members, "stream": True}
+        body = self._join(asked, members | self.flags.extra_body, cache_mode(prompt.request, self.flags.cache))
+        return UpstreamRequest(path=PATH, body=body, headers=self._headers(prompt, asked.betas), notes=asked.notes)
+
+    def count_requests(self, prompt: Prompt) -> Sequence[CountRequest] | ApiError:
+        """The API's own counter."""
+        asked = self._ask(prompt)
+        if isinstance(asked, ApiError):
+            return asked
+        members = {name: value for name, value in asked.members.items() if name in _COUNTED}
+        return [CountRequest(COUNT_PATH, self._join(asked, members, "off"), _read_count)]
+
+    def open_decoder(self, prompt: Prompt) -> StreamDecoder:
+        """A decoder of the answer."""
+        id_seed = prompt.response_id.removeprefix("resp_") or str(prompt.history.item_count if prompt.history else 0)
+        return MessageStreamDecoder(
+            find_tools=lambda: self._tools.known(prompt),
+            call_id_prefix=f"call_{id_seed[:48]}",
+            is_warm_up=prompt.request.is_warm_up,
+        )
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+        """What a non-2xx answer means."""
+        return read_fault(status, headers, body)
+
+    def _ask(self, prompt: Prompt) -> Asked | ApiError:
+        tool_set = self._tools.read(prompt)
+        if isinstance(tool_set, ApiError):
+            return tool_set
+        chosen = choose_tools(tool_set, prompt.request.tool_choice)
+        if isinstance(chosen, ApiError):
+            return chosen
+        transcripts = _transcripts(prompt.history, tool_set.renamed)
+        last = transcripts[-1] if transcripts else Transcript()
+        if last.error is not None:
+            return last.error
+        if last.is_empty and prompt.history is not None and not prompt.request.is_warm_up:
+            message = "Expected `input` to hold something that this model can read: it would be asked with no message."
+            return api_error("missing_required_parameter", message, param="input")
+        pieces = [piece for transcript in transcripts for piece in transcript.pieces]
+        return self._assemble(prompt, chosen, last, [*pieces, *close_transcript(last)])
+
+    def _assemble(
+        self, prompt: Prompt, chosen: ChosenTools, last: Transcript, pieces: Sequence[Piece]
+    ) -> Asked | ApiError:
+        request = prompt.request
+        max_tokens = request.max_output_tokens or self.flags.max_tokens
+        thinking = Thinking()
+        if not request.is_warm_up:
+            starts_signed = last.starts_signed or not last.is_loop
+            thinking = ask_for_thinking(
+                request, self.flags, max_tokens, is_forced=is_forced(chosen), starts_signed=starts_signed
+            )
+        settings = read_settings(request, self.flags, is_thinking=thinking.is_on)
+        if isinstance(settings, ApiError):
+            return settings
+        members: dict[str, object] = {"model": prompt.model, "max_tokens": 0 if request.is_warm_up else max_tokens}
+        members |= settings
+        if thinking.thinking is not None:
+            members["thinking"] = thinking.thinking
+        output = {"effort": thinking.effort, "format": None if request.is_warm_up else output_format(request)}
+        if any(output.values()):
+            members["output_config"] = {name: value for name, value in output.items() if value}
+        tools = [tool.json for tool in chosen.tools]
+        if tools and not request.is_warm_up:
+            choice = choice_member(chosen, request.parallel_tool_calls)
+            if choice is not None:
+                members["tool_choice"] = choice
+        elif not tools and last.has_called:
+            tools, members["tool_choice"] = [NO_TOOL], {"type": "none"}
+        texts = (request.instructions or "", *last.system, system_suffix(request))
+        system = [block for block in map(text_block, texts) if block is not None]
+        betas = self.flags.betas if thinking.beta is None else (*self.flags.betas, thinking.beta)
+        return Asked(members, tools, system, pieces, betas, _notes(last, thinking))
+
+    def _join(self, asked: Asked, members: Mapping[str, object], mode: CacheMode) -> bytes:
+        """The body. `pieces` are joined as they are, with breakpoints between them."""
+        places = place_breakpoints(asked.pieces, mode, has_tools=bool(asked.tools), has_system=bool(asked.system))
+        parts: list[bytes] = [_encode(members)[:-1]]
+        if asked.tools:
+            parts += (b',"tools":[', *self._blocks(asked.tools, is_marked=places.has_tools), b"]")
+        if asked.system:
+            parts += (b',"system":[', *self._blocks(asked.system, is_marked=places.has_system), b"]")
+        parts.append(b',"messages":[')
+        for index, piece in enumerate(asked.pieces):
+            parts.append(piece.body)
+            if index in places.stretches:
+                parts.append(self._mark)
+        parts.append(b"}]}]}")
+        return b"".join(parts)
+
+    def _blocks(self, blocks: Sequence[bytes], *, is_marked: bool) -> list[bytes]:
+        """The blocks with commas between them; the last one with a breakpoint."""
+        joined = b",".join(blocks)
+        return [joined[:-1], self._mark, b"}"] if is_marked else [joined]
+
+    def _headers(self, prompt: Prompt, betas: Sequence[str]) -> dict[str, str]:
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json" if prompt.request.is_warm_up else "text/event-stream",
+            "anthropic-version": self.flags.api_version,
+        }
+        if betas:
+            headers["anthropic-beta"] = ",".join(betas)
+        return headers | affinity_headers(self.flags.affinity_headers, prompt.affinity_key)
+
+
+def _transcripts(history: Link | None, names: ToolNames) -> list[Transcript]:
+    if history is None:
+        return []
+    key = f"anthropic:{sorted(names.items())}" if names else "anthropic"
+
+    def extend(before: Transcript | None, items: Sequence[Item]) -> Transcript:
+        return extend_transcript(before, items, names)
+
+    return history.folds(key, extend)
+
+
+def _notes(last: Transcript, thinking: Thinking) -> tuple[str, ...]:
+    notes = [f"reasoning without this vendor's signature: {last.left_out}"] if last.left_out else []
+    return (*notes, thinking.note) if thinking.note is not None else tuple(notes)
+
+
+class _Count(msgspec.Struct):
+    input_tokens: int
+
+
+def _read_count(body: bytes) -> int | None:
+    try:
+        return msgspec.json.decode(body, type=_Count).input_tokens
+    except msgspec.DecodeError:
+        return None

@@ -1,0 +1,86 @@
+"""The records of a Messages stream: the fields that are read, each decoded only where its kind is known.
+
+Source: Messages API, streaming, and the anthropic client 2.12 (November 2026).
+"""
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+Number = int | float | None
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One event of the stream, or a whole answer that was not streamed (`type` is `message`)."""
+
+    type: str = ""
+    index: int = 0
+    message: Raw | UnsetType = UNSET
+    content_block: Raw | UnsetType = UNSET
+    delta: Raw | UnsetType = UNSET
+    usage: Raw | UnsetType = UNSET
+
+
+class Kind(msgspec.Struct, frozen=True, gc=False):
+    """What a block or delta is."""
+
+    type: str = ""
+
+
+class TextPiece(msgspec.Struct, frozen=True, gc=False):
+    text: str = ""
+
+
+class ThinkingPiece(msgspec.Struct, frozen=True, gc=False):
+    thinking: str = ""
+
+
+class SignaturePiece(msgspec.Struct, frozen=True, gc=False):
+    signature: str = ""
+
+
+class InputPiece(msgspec.Struct, frozen=True, gc=False):
+    partial_json: str = ""
+
+
+class ToolUse(msgspec.Struct, frozen=True, gc=False):
+    name: str = ""
+    id: str = ""
+    input: Raw | UnsetType = UNSET
+
+
+class StopDetails(msgspec.Struct, frozen=True, gc=False):
+    explanation: str | None = None
+
+
+class Ending(msgspec.Struct, frozen=True, gc=False):
+    """Why the model stopped."""
+
+    stop_reason: str | None = None
+    stop_details: StopDetails | None = None
+
+
+class OutputDetails(msgspec.Struct, frozen=True, gc=False):
+    thinking_tokens: Number = None
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Running totals; a later record may leave out what has not changed."""
+
+    input_tokens: Number = None
+    output_tokens: Number = None
+    cache_creation_input_tokens: Number = None
+    cache_read_input_tokens: Number = None
+    output_tokens_details: OutputDetails | None = None
+
+
+class StartedMessage(msgspec.Struct, frozen=True, gc=False):
+    """The message of `message_start`, empty but for its usage."""
+
+    usage: Usage | None = None
+
+
+class WholeMessage(Ending, frozen=True, gc=False):
+    """An answer that was not streamed."""
+
+    content: list[Raw] = []
+    usage: Raw | UnsetType = UNSET

@@ -1,0 +1,164 @@
+"""The body of an answer of the Messages API as model events."""
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec import UnsetType
+
+from landline.dialects.anthropic.blocks import BlockReader
+from landline.dialects.anthropic.records import Ending, Kind, Record, StartedMessage, Usage, WholeMessage
+from landline.dialects.anthropic.usage import UsageTotals
+from landline.dialects.faults import read_stream_fault
+from landline.dialects.tools import ToolSet
+from landline.wire.errors import ApiError, api_error
+from landline.wire.model_events import Failed, Finished, ModelEvent, RefusalDelta, UsageReported
+from landline.wire.sse import SseDecoder
+
+REFUSED = "The model declined to answer."
+"""Said where the API gives no explanation."""
+_CUT = api_error("upstream_error", "The target's answer broke off before it was complete.")
+
+_KNOWN = frozenset(
+    (
+        "content_block_delta",
+        "content_block_start",
+        "content_block_stop",
+        "error",
+        "message",
+        "message_delta",
+        "message_start",
+        "message_stop",
+    )
+)
+_KIND = msgspec.json.Decoder(Kind)
+_RECORD = msgspec.json.Decoder(Record)
+_STARTED = msgspec.json.Decoder(StartedMessage)
+_ENDING = msgspec.json.Decoder(Ending)
+_USAGE = msgspec.json.Decoder(Usage)
+_WHOLE = msgspec.json.Decoder(WholeMessage)
+
+
+class MessageStreamDecoder:
+    """One answer, fed in any split.
+
+    The closing events come with `message_stop`, or at the end of the body if a `stop_reason` was there before; an end
+    without either is a cut. Events, blocks and fields that are not known are passed over.
+    """
+
+    def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, *, is_warm_up: bool = False) -> None:
+        self._sse = SseDecoder()
+        self._blocks = BlockReader(find_tools, call_id_prefix)
+        self._is_warm_up = is_warm_up
+        self._is_closed = False
+        self._ending = Ending()
+        self._usage = UsageTotals()
+        self._body: bytes | None = b""
+        """The start of the body until it is known to be a stream; all of it if it is one JSON object."""
+
+    def feed(self, chunk: bytes) -> list[ModelEvent]:
+        """The model events that the chunk completes."""
+        if self._body is not None:
+            self._body += chunk
+            if not self._body.lstrip() or self._body.lstrip()[:1] == b"{":
+                return []
+            chunk, self._body = self._body, None
+        events: list[ModelEvent] = []
+        for payload in self._sse.feed(chunk):
+            if self._is_closed:
+                break
+            self._read_record(payload, events)
+        return self._filtered(events) if self._is_warm_up else events
+
+    def end(self) -> list[ModelEvent]:
+        """The closing events, if they have not come yet."""
+        events: list[ModelEvent] = []
+        if not self._is_closed:
+            for payload in [self._body] if self._body is not None else list(self._sse.end()):
+                if payload.strip() and not self._is_closed:
+                    self._read_record(payload, events)
+        if not self._is_closed:
+            self._close(events, None if self._ending.stop_reason is not None else _CUT)
+        return self._filtered(events) if self._is_warm_up else events
+
+    def _read_record(self, payload: bytes, events: list[ModelEvent]) -> None:
+        try:
+            self._read(_RECORD.decode(payload), payload, events)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if _is_unknown(payload):
+                return
+            self._close(events, api_error("upstream_error", f"The target sent an event that cannot be read: {error}."))
+
+    def _read(self, record: Record, payload: bytes, events: list[ModelEvent]) -> None:
+        match record.type:
+            case "content_block_delta" if not isinstance(record.delta, UnsetType):
+                events += self._blocks.add(record.index, record.delta)
+            case "content_block_start" if not isinstance(record.content_block, UnsetType):
+                events += self._blocks.start(record.index, record.content_block)
+            case "content_block_stop":
+                events += self._blocks.stop(record.index)
+            case "message_start" if not isinstance(record.message, UnsetType):
+                usage = _STARTED.decode(record.message).usage
+                if usage is not None:
+                    self._usage.update(usage)
+            case "message_delta":
+                self._read_ending(record)
+            case "message_stop":
+                self._close(events, None)
+            case "message":
+                self._read_whole(payload, events)
+            case "error":
+                self._close(events, read_stream_fault(payload))
+            case _:
+                pass
+
+    def _read_ending(self, record: Record) -> None:
+        if not isinstance(record.delta, UnsetType):
+            ending = _ENDING.decode(record.delta)
+            self._ending = ending if ending.stop_reason is not None else self._ending
+        if not isinstance(record.usage, UnsetType) and bytes(record.usage) != b"null":
+            self._usage.update(_USAGE.decode(record.usage))
+
+    def _read_whole(self, payload: bytes, events: list[ModelEvent]) -> None:
+        """An answer that was not streamed: a warm-up's, or that of a gateway which ignores `stream`."""
+        message = _WHOLE.decode(payload)
+        for index, block in enumerate(message.content):
+            events += self._blocks.start(index, block)
+            events += self._blocks.stop(index)
+        if not isinstance(message.usage, UnsetType) and bytes(message.usage) != b"null":
+            self._usage.update(_USAGE.decode(message.usage))
+        self._ending = message
+        self._close(events, None)
+
+    def _close(self, events: list[ModelEvent], fault: ApiError | None) -> None:
+        """Ends the turn: what was held back, the count, the ending."""
+        self._is_closed = True
+        events += self._blocks.end()
+        has_refused = fault is None and self._ending.stop_reason == "refusal"
+        if has_refused:
+            details = self._ending.stop_details
+            events.append(RefusalDelta((details.explanation if details is not None else None) or REFUSED))
+        usage = self._usage.report()
+        if usage is not None:
+            events.append(usage)
+        if fault is not None:
+            events.append(Failed(fault))
+        elif has_refused:
+            events.append(Finished("content_filter"))
+        elif self._ending.stop_reason in ("max_tokens", "model_context_window_exceeded"):
+            events.append(Finished("max_output_tokens"))
+        else:
+            events.append(Finished())
+
+    def _filtered(self, events: list[ModelEvent]) -> list[ModelEvent]:
+        """A warm-up says nothing; only what it cost and how it ended is left. `max_tokens` is how it always ends."""
+        closing = [event for event in events if isinstance(event, UsageReported | Failed)]
+        return [*closing, *(Finished() for event in events if isinstance(event, Finished))]
+
+
+def _is_unknown(payload: bytes) -> bool:
+    """Whether it is an event of a kind that is not read here, whose members may be of any type."""
+    try:
+        kind = _KIND.decode(payload).type
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return bool(kind) and kind not in _KNOWN

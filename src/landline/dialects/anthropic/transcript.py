@@ -1,0 +1,259 @@
+"""A lineage as messages of the Messages API, carried along link by link: what a link's items add is made into bytes once.
+
+The API takes turns: user and assistant messages of content blocks. Its rules, and what is done about them:
+
+- items of one side that follow each other are one message;
+- every `tool_use` is answered exactly once, at the start of the message after it: what the user says in between comes
+  after the results, a call that is still unanswered when the model goes on, or at the end, gets a note as its result, and
+  an output whose call is not open any more is told as text;
+- the first message is the user's, and so is the last: models take no unfinished answers since 4.6;
+- blank text is left out; thinking that nothing follows in its message is left out.
+
+The messages only grow at their end (but for what answers the last calls), because caches and signatures of thinking
+depend on everything before them. The result does not depend on how the items are cut into links.
+"""
+
+import re
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Literal, assert_never
+
+import msgspec
+from msgspec import Raw
+
+from landline.dialects.anthropic.breakpoints import marked_parts
+from landline.dialects.anthropic.content import Block, blocks_of, read_attachment, text_block, tool_result
+from landline.dialects.content import Content
+from landline.dialects.names import ToolNames
+from landline.dialects.sayings import Answered, Called, Saying, Spoken, Thought, Told, Unsaid, read_item
+from landline.wire.errors import ApiError
+from landline.wire.items import Item
+
+VENDOR = "anthropic"
+"""`Signed.by` of thinking that goes back."""
+NO_OUTPUT = "(no output yet)"
+BEGIN = b'{"type":"text","text":"(Begin.)"}'
+"""The user's first block where the conversation has none: it holds nothing yet, or begins with the model's own words."""
+GO_ON = b'{"type":"text","text":"(Go on.)"}'
+"""The user's last block where the conversation ends with the model's words."""
+
+_USE_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_encode = msgspec.json.Encoder().encode
+Role = Literal["user", "assistant"]
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Some of the messages' JSON. It ends inside its last block, before the brace that closes it, so that a cache
+    breakpoint can be put there; what follows closes the block."""
+
+    body: bytes
+    begins_answer: bool = False
+    """Whether an assistant message begins with it: the messages before it are those of a request that was answered."""
+    is_marked: bool = False
+    """Whether the client wants a breakpoint at its end."""
+
+
+class UserBlock(msgspec.Struct, frozen=True):
+    """Something that the user said while calls were unanswered."""
+
+    block: Block
+    is_marked: bool = False
+
+
+class Transcript(msgspec.Struct, frozen=True):
+    """The conversation up to and with one link."""
+
+    pieces: tuple[Piece, ...] = ()
+    """What this link added."""
+    role: Role | None = None
+    """Whose message is open; None before the first one."""
+    system: tuple[str, ...] = ()
+    """Leading developer messages."""
+    open_calls: tuple[str, ...] = ()
+    """Call ids of the newest assistant message that have no result yet."""
+    held: tuple[UserBlock, ...] = ()
+    """What waits for those results."""
+    thoughts: tuple[Block, ...] = ()
+    """Signed thinking that waits for what it led to."""
+    has_called: bool = False
+    """Whether there is any call."""
+    is_loop: bool = False
+    """Whether the newest assistant message has calls."""
+    starts_signed: bool = False
+    """Whether it starts with thinking."""
+    left_out: int = 0
+    """Reasoning items that this API cannot read: of other vendors, or without a signature."""
+    error: ApiError | None = None
+    """Why the conversation cannot be said; it stays for the rest of the lineage."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that the model could read."""
+        return self.role is None and not self.system
+
+
+def extend_transcript(before: Transcript | None, items: Sequence[Item], names: ToolNames) -> Transcript:
+    """The transcript after more items."""
+    if before is not None and before.error is not None:
+        return before
+    writer = _Writer(before or Transcript())
+    for item in items:
+        saying = read_item(item, names, read_attachment)
+        if isinstance(saying, ApiError):
+            return Transcript(error=saying)
+        writer.say(saying, marked_parts(item))
+    return writer.transcript()
+
+
+def close_transcript(transcript: Transcript) -> list[Piece]:
+    """What is still to be said for the model to answer: results that are missing, what waited for them, a user's message."""
+    writer = _Writer(transcript)
+    writer.settle()
+    if writer.role != "user":
+        writer.write("user", BEGIN if writer.role is None else GO_ON)
+    return list(writer.transcript().pieces)
+
+
+def tool_use_id(call_id: str) -> str:
+    """The call id as the API takes it; other servers' ids may have characters that it refuses."""
+    if _USE_ID.fullmatch(call_id):
+        return call_id
+    return f"call_{blake2b(call_id.encode(), digest_size=12).hexdigest()}"
+
+
+class _Writer:
+    """A transcript that is being extended."""
+
+    def __init__(self, before: Transcript) -> None:
+        self._before = before
+        self._pieces: list[Piece] = []
+        self._body: list[bytes] = []
+        self._begins_answer = False
+        self.role: Role | None = before.role
+        self._system = before.system
+        self._open_calls = before.open_calls
+        self._held = before.held
+        self._thoughts = before.thoughts
+        self._has_called = before.has_called
+        self._is_loop = before.is_loop
+        self._starts_signed = before.starts_signed
+        self._left_out = before.left_out
+
+    def transcript(self) -> Transcript:
+        self._end_piece()
+        return Transcript(
+            pieces=tuple(self._pieces),
+            role=self.role,
+            system=self._system,
+            open_calls=self._open_calls,
+            held=self._held,
+            thoughts=self._thoughts,
+            has_called=self._has_called,
+            is_loop=self._is_loop,
+            starts_signed=self._starts_signed,
+            left_out=self._left_out,
+        )
+
+    def say(self, saying: Saying[Block], marked: frozenset[int]) -> None:
+        match saying:
+            case Told("developer", content) if self.role is None and not self._thoughts:
+                self._system = (*self._system, content.text)
+            case Told(content=content):
+                self._tell(content, marked)
+            case Spoken(text):
+                block = text_block(text)
+                if block is not None:
+                    self._write_answer(block)
+            case Thought(signed=signed):
+                if signed is not None and signed.by == VENDOR:
+                    self._begin_answer()
+                    self._thoughts = (*self._thoughts, *(block.encode() for block in signed.blocks))
+                else:
+                    self._left_out += 1
+            case Called(call_id, name, arguments):
+                self._call(tool_use_id(call_id), name, arguments)
+            case Answered(call_id, content):
+                self._answer(call_id, content, is_marked=bool(marked))
+            case Unsaid():
+                pass
+            case _:
+                assert_never(saying)
+
+    def settle(self) -> None:
+        """Answers the calls that nobody answered, and says what waited for that."""
+        self._drop_thoughts()
+        for call_id in self._open_calls:
+            self.write("user", tool_result(call_id, Content((NO_OUTPUT,))))
+        self._open_calls = ()
+        held, self._held = self._held, ()
+        for each in held:
+            self.write("user", each.block, is_marked=each.is_marked)
+
+    def _tell(self, content: Content[Block], marked: frozenset[int]) -> None:
+        self._drop_thoughts()
+        for index, block in enumerate(blocks_of(content)):
+            if block is None:
+                continue
+            if self._open_calls:
+                self._held = (*self._held, UserBlock(block, index in marked))
+            else:
+                self.write("user", block, is_marked=index in marked)
+
+    def _call(self, use_id: str, name: str, arguments: str) -> None:
+        use = {"type": "tool_use", "id": use_id, "name": name, "input": Raw(arguments.strip().encode())}
+        self._write_answer(_encode(use))
+        self._open_calls = (*self._open_calls, use_id)
+        self._has_called = self._is_loop = True
+
+    def _answer(self, call_id: str, content: Content[Block], *, is_marked: bool) -> None:
+        use_id = tool_use_id(call_id)
+        if use_id not in self._open_calls:
+            late = Content((f"Output of the tool call {call_id}:", *content.parts))
+            self._tell(late, frozenset((len(late.parts) - 1,)) if is_marked else frozenset())
+            return
+        self._drop_thoughts()
+        self.write("user", tool_result(use_id, content), is_marked=is_marked)
+        self._open_calls = tuple(each for each in self._open_calls if each != use_id)
+        if not self._open_calls:
+            self.settle()
+
+    def _begin_answer(self) -> None:
+        """Makes the model's next words belong to an answer of its own if the one before was replied to."""
+        if self._held or (self.role == "user" and self._open_calls):
+            self.settle()
+
+    def _write_answer(self, block: Block) -> None:
+        self._begin_answer()
+        if self.role is None:
+            self.write("user", BEGIN)
+        if self.role == "user":
+            self._is_loop, self._starts_signed = False, bool(self._thoughts)
+        thoughts, self._thoughts = self._thoughts, ()
+        for each in (*thoughts, block):
+            self.write("assistant", each)
+
+    def _drop_thoughts(self) -> None:
+        """Thinking cannot be the last of a message (an answer that was cut off while the model thought)."""
+        self._left_out += bool(self._thoughts)
+        self._thoughts = ()
+
+    def write(self, role: Role, block: Block, *, is_marked: bool = False) -> None:
+        opening = b'{"role":"' + role.encode() + b'","content":['
+        if self.role is None:
+            joint = opening
+        elif self.role == role:
+            joint = b"},"
+        else:
+            joint = b"}]}," + opening
+            if role == "assistant":
+                self._end_piece()
+                self._begins_answer = True
+        self._body += (joint, block[:-1])
+        self.role = role
+        if is_marked:
+            self._end_piece(is_marked=True)
+
+    def _end_piece(self, *, is_marked: bool = False) -> None:
+        if self._body:
+            self._pieces.append(Piece(b"".join(self._body), self._begins_answer, is_marked))
+            self._body, self._begins_answer = [], False

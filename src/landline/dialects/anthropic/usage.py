@@ -1,0 +1,36 @@
+"""Token counts of the Messages API as one report."""
+
+from landline.dialects.anthropic.records import Number, Usage
+from landline.wire.model_events import UsageReported
+
+
+class UsageTotals:
+    """The newest of every count: `message_start` gives the input's, `message_delta` the totals at the end."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def update(self, usage: Usage) -> None:
+        self._set("input", usage.input_tokens)
+        self._set("output", usage.output_tokens)
+        self._set("written", usage.cache_creation_input_tokens)
+        self._set("read", usage.cache_read_input_tokens)
+        if usage.output_tokens_details is not None:
+            self._set("thinking", usage.output_tokens_details.thinking_tokens)
+
+    def report(self) -> UsageReported | None:
+        """None if nothing was counted. The API's `input_tokens` are those that the cache had no part in."""
+        if not self._counts:
+            return None
+        read, written = self._counts.get("read", 0), self._counts.get("written", 0)
+        return UsageReported(
+            input_tokens=self._counts.get("input", 0) + read + written,
+            output_tokens=self._counts.get("output", 0),
+            cached_tokens=read,
+            reasoning_tokens=self._counts.get("thinking", 0),
+            cache_write_tokens=written,
+        )
+
+    def _set(self, name: str, count: Number) -> None:
+        if count is not None:
+            self._counts[name] = int(count)
