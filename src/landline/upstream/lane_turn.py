@@ -50,6 +50,8 @@ class LaneTurn:
     ) -> None:
         """`before`: why the first try was not enough; None for the first."""
         self.again: Again | None = None
+        self.is_delta = False
+        """Whether only what is new was to be sent."""
         self._target_name = target_name
         self._prompt = prompt
         self._pool = pool
@@ -66,6 +68,7 @@ class LaneTurn:
         """The turn's batches; none if it is to be tried again."""
         seat = await self._pool.take(self._ask())
         self._is_seated = True
+        self.is_delta = seat.anchor is not None
         try:
             frame = self._build_frame(seat)
             if isinstance(frame, ApiError):

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 
 import aiohttp
+import msgspec
 import structlog
 
 from landline.dialects.dialect import Prompt
@@ -25,6 +26,15 @@ _SWEEPS_PER_IDLE_TIME = 4
 """How often, while an idle socket may live, is looked for those that are over it."""
 
 _log = structlog.stdlib.get_logger(__name__)
+
+
+class SentTurns(msgspec.Struct):
+    """How turns went to the upstream since the start; one that was sent again counts as what it was then."""
+
+    deltas: int = 0
+    whole: int = 0
+    """With all their history, over a socket."""
+    over_http: int = 0
 
 
 class ResponsesSocketTarget:
@@ -48,6 +58,7 @@ class ResponsesSocketTarget:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
+        self.sent = SentTurns()
         self._url = base_url.rstrip("/") + _PATH
         self._dialect = dialect
         self._headers = with_key(headers or {}, api_key, key_header)
@@ -129,12 +140,20 @@ class ResponsesSocketTarget:
                 async for batch in batches:
                     yield redact(batch, self._secrets)
             if turn.again is None:
+                self._count(turn)
                 return
             before = turn.again
             self._note(before, prompt)
+        self.sent.over_http += 1
         async with contextlib.aclosing(self._http.stream(prompt)) as batches:
             async for batch in batches:
                 yield batch
+
+    def _count(self, turn: LaneTurn) -> None:
+        if turn.is_delta:
+            self.sent.deltas += 1
+        else:
+            self.sent.whole += 1
 
     def _note(self, again: Again, prompt: Prompt) -> None:
         if again.is_refused:
