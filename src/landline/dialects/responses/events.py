@@ -70,7 +70,7 @@ class EventReader:
         if self.is_over:
             return []
         try:
-            members = _MEMBERS.decode(payload)
+            members = _MEMBERS.decode(_on_one_line(payload))
             kind = _KIND.decode(members["type"]) if "type" in members else None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self.is_over = True
@@ -104,6 +104,11 @@ class EventReader:
         self.is_announced = True
         held, self._held = self._held, []
         return held if kind in _ANNOUNCING else [Accepted(), *held]
+
+
+def _on_one_line(payload: bytes) -> bytes:
+    """The event without line breaks between its members: our own event streams give each event one line."""
+    return msgspec.json.format(payload, indent=-1) if b"\n" in payload or b"\r" in payload else payload
 
 
 def _ending(kind: str, response: bytes) -> list[ModelEvent]:

@@ -37,12 +37,8 @@ class ResponsesStreamDecoder:
 
     def end(self) -> list[ModelEvent]:
         """The closing event, if it has not come yet."""
-        events: list[ModelEvent] = []
-        if self._body is not None:
-            events += self._read_whole(self._body)
-        else:
-            for payload in self._sse.end():
-                events += self._read(payload)
+        rest = _events_of(self._body) if self._body is not None else filter(_is_whole, self._sse.end())
+        events = [event for payload in rest for event in self._read(payload)]
         return events if self._is_closed else [*events, *self._close(self._error or _CUT)]
 
     def _read(self, payload: bytes) -> list[ModelEvent]:
@@ -56,17 +52,8 @@ class ResponsesStreamDecoder:
             return events
         if isinstance(last, Failed) and self._reader.failure is not None and self._reader.is_announced:
             self._error, self._reader = last, _resumed()
-            return events[:-1]
-        self._is_closed = True
-        return events
-
-    def _read_whole(self, body: bytes) -> list[ModelEvent]:
-        """A response object that came at once, as the events that would have told it."""
-        if not body.strip():
             return []
-        events: list[ModelEvent] = []
-        for payload in _events_of(body):
-            events += self._read(payload)
+        self._is_closed = True
         return events
 
     def _close(self, failed: Failed) -> list[ModelEvent]:
@@ -87,7 +74,15 @@ def _resumed() -> EventReader:
     return reader
 
 
+def _is_whole(payload: bytes) -> bool:
+    """Whether a record without its blank line is all there."""
+    return payload.rstrip()[-1:] in (b"}", b"]")
+
+
 def _events_of(body: bytes) -> list[bytes]:
+    """The events that would have told a response object; a body that is none is one event, an empty one none."""
+    if not body.strip():
+        return []
     try:
         whole = msgspec.json.decode(body, type=_Whole)
     except msgspec.DecodeError:

@@ -1,0 +1,168 @@
+"""Answers of servers that speak Responses, fed in every split: relayed as the bytes that they are."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from landline.dialects.dialect import Prompt
+from landline.dialects.responses import EventReader, Responses
+from landline.dialects.responses.events import HELD_EVENTS
+from landline.wire.errors import ApiError
+from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed
+from landline.wire.requests import CreateRequest
+from transcript_cases import assert_events, case_names, play, read_case, splits
+
+DIALECT = "responses"
+CASES = case_names(DIALECT)
+CREATED = b'{"type":"response.created","response":{"id":"resp_up"}}'
+ERROR = b'{"type":"error","status":400,"error":{"code":"previous_response_not_found","message":"gone"}}'
+
+
+def assert_told(events: list[ModelEvent], expected: list[Raw]) -> None:
+    """Relayed events are expected by their type, the others whole."""
+    kinds = [msgspec.json.decode(each) if each[:1] == b'"' else "" for each in map(bytes, expected)]
+    assert [event.kind if isinstance(event, Relayed) else "" for event in events] == kinds
+    others = [event for event in events if not isinstance(event, Relayed)]
+    assert_events(others, [each for each in expected if bytes(each)[:1] != b'"'])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_answer_becomes_its_events(name: str) -> None:
+    case, body = read_case(DIALECT, name)
+    assert_told(play(Responses(), case, [body]), case.events)
+
+
+@given(data=st.data(), name=st.sampled_from(CASES))
+def test_any_split_gives_the_same_events(data: st.DataObject, name: str) -> None:
+    case, body = read_case(DIALECT, name)
+    assert play(Responses(), case, data.draw(splits(body))) == play(Responses(), case, [body])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_answer_has_exactly_one_ending_and_it_is_last(name: str) -> None:
+    case, body = read_case(DIALECT, name)
+    events = play(Responses(), case, [body])
+    assert [event for event in events if isinstance(event, Finished | Failed)] == events[-1:]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_member_keeps_its_bytes(name: str) -> None:
+    case, body = read_case(DIALECT, name)
+    relayed = [event for event in play(Responses(), case, [body]) if isinstance(event, Relayed)]
+    for event in relayed if body[:1] != b"{" else relayed[-1:]:
+        told = event.members if body[:1] != b"{" else {"response": event.members["response"]}
+        assert all(bytes(value) in body for value in told.values())
+
+
+def test_members_keep_their_order() -> None:
+    event = b'{"zeta":1,"type":"vendor.note","alpha":{"b":2,"a":1}}'
+    reader = EventReader()
+    reader.read(CREATED)
+    [relayed] = reader.read(event)
+    assert isinstance(relayed, Relayed)
+    assert msgspec.json.encode(relayed.members) == event
+
+
+def test_event_on_several_lines_is_told_on_one() -> None:
+    body = b'data: {\ndata:  "type": "response.created",\r\ndata:  "response": {"a":  2.50e0,\ndata: "b":[1, 2]}}\n\n'
+    decoder = Responses().open_decoder(Prompt(history=None, request=CreateRequest(), model="m"))
+    [relayed] = decoder.feed(body)
+    assert isinstance(relayed, Relayed)
+    assert msgspec.json.encode(relayed.members) == b'{"type":"response.created","response":{"a":2.50e0,"b":[1,2]}}'
+
+
+def test_nothing_comes_after_the_end() -> None:
+    _, body = read_case(DIALECT, "openai-text-and-call")
+    decoder = Responses().open_decoder(Prompt(history=None, request=CreateRequest(), model="m"))
+    assert isinstance(decoder.feed(body)[-1], Finished)
+    assert decoder.feed(body) == []
+    assert decoder.end() == []
+
+
+def test_refusal_behind_early_events_is_a_refusal() -> None:
+    reader = EventReader()
+    assert reader.read(b'{"type":"keepalive"}') == []
+    [failed] = reader.read(ERROR)
+    assert isinstance(failed, Failed)
+    assert (reader.is_over, reader.is_announced, failed.error.code) == (True, False, "previous_response_not_found")
+    assert reader.failure is not None
+    assert (reader.failure.code, reader.failure.status) == ("previous_response_not_found", 400)
+
+
+def test_early_events_are_not_held_for_ever() -> None:
+    reader = EventReader()
+    batches = [reader.read(b'{"type":"keepalive"}') for _ in range(HELD_EVENTS + 1)]
+    assert batches[:-1] == [[]] * HELD_EVENTS
+    assert batches[-1][0] == Accepted()
+    assert len(batches[-1]) == HELD_EVENTS + 2
+    assert len(reader.read(b'{"type":"keepalive"}')) == 1
+
+
+def test_error_on_a_socket_ends_the_response_at_once() -> None:
+    reader = EventReader()
+    reader.read(CREATED)
+    [failed] = reader.read(ERROR)
+    assert isinstance(failed, Failed)
+    assert reader.read(CREATED) == []
+
+
+def error_of(event: object) -> ApiError:
+    [failed] = EventReader().read(json.dumps(event).encode())
+    assert isinstance(failed, Failed)
+    return failed.error
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"headers": {"retry-after": "2.5"}, "error": {"code": "rate_limit_exceeded", "message": "slow"}},
+        {"error": {"code": "rate_limit_exceeded", "message": "slow", "headers": {"Retry-After": 2.5}}},
+        {"error": {"code": "rate_limit_exceeded", "message": "Please try again in 2.5s."}},
+        {"error": {"code": "slow_down", "message": "Please try again in 2500ms."}, "status": 429},
+        {"error": {"code": "x", "message": "", "headers": {"retry-after-ms": "2500"}}, "status_code": 503},
+        {"code": "rate_limit_exceeded", "message": "Please try again in 2.5s."},
+    ],
+    ids=json.dumps,
+)
+def test_wait_is_found_wherever_an_error_says_it(place: dict[str, object]) -> None:
+    assert error_of({"type": "error", **place}).retry_after_s == 2.5
+
+
+def test_status_of_an_error_event_counts_where_its_code_says_nothing() -> None:
+    unknown = {"code": "never_heard_of", "message": "Something."}
+    told = {
+        status: error_of({"type": "error", "status": status, "error": unknown}) for status in (400, 401, 404, 429, 503)
+    }
+    assert {status: error.code for status, error in told.items()} == {
+        400: "invalid_value",
+        401: "upstream_auth_error",
+        404: "upstream_error",
+        429: "rate_limit_exceeded",
+        503: "server_is_overloaded",
+    }
+    assert told[400].message == "Something. (`never_heard_of`)"
+    assert error_of({"type": "error", "error": unknown}).code == "upstream_error"
+
+
+@pytest.mark.parametrize("broken", [b"", b"[]", b"3", b'"error"', b'{"type":3}', b"\xff\xfe"], ids=repr)
+def test_event_that_is_none_ends_the_response(broken: bytes) -> None:
+    [failed] = EventReader().read(broken)
+    assert isinstance(failed, Failed)
+    assert failed.error.code == "upstream_error"
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)))
+def test_response_that_makes_no_sense_still_ends(value: object) -> None:
+    for kind in ("completed", "incomplete", "failed"):
+        event = {"type": f"response.{kind}", "response": value}
+        events = EventReader().read(json.dumps(event).encode())
+        assert isinstance(events[-1], Failed if kind == "failed" else Finished)
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)))
+def test_error_that_makes_no_sense_is_still_one(value: object) -> None:
+    assert error_of({"type": "error", "error": value, "headers": value, "status": value}).message
