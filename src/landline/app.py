@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 
 from landline import config as settings
 from landline.config import Config, SealingSettings, StoreSettings, split_upstream
+from landline.dialects.anthropic import Anthropic, AnthropicFlags
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Dialect
 from landline.dialects.gemini import Gemini, GeminiFlags
@@ -38,6 +39,7 @@ from landline.upstream.embedded import EmbeddedTarget
 from landline.upstream.http import HttpTarget
 from landline.upstream.scripted import ScriptedTarget
 from landline.upstream.target import Target
+from landline.upstream.websocket import ResponsesSocketTarget
 
 DATA_DIR_VARIABLE = "LANDLINE_DATA_DIR"
 _SWEEP_S = 3600.0
@@ -174,11 +176,13 @@ def make_target(name: str, target: settings.TargetSettings) -> Target:
         case settings.ChatCompletionsTarget():
             return _over_http(name, target, ChatCompletions(_narrow(target, ChatCompletionsFlags)))
         case settings.ResponsesTarget():
-            return _over_http(name, target, Responses(_narrow(target, ResponsesFlags)))
+            responses = Responses(_narrow(target, ResponsesFlags))
+            is_socket = target.transport == "websocket"
+            return _over_socket(name, target, responses) if is_socket else _over_http(name, target, responses)
         case settings.GeminiTarget():
             return _over_http(name, target, Gemini(_narrow(target, GeminiFlags)))
         case settings.AnthropicTarget():
-            raise NotImplementedError(target)
+            return _over_http(name, target, Anthropic(_narrow(target, AnthropicFlags)))
         case settings.ScriptedTarget():
             return ScriptedTarget(name, Path(target.transcript))
 
@@ -194,6 +198,18 @@ def _over_http(name: str, target: settings.RemoteTarget, dialect: Dialect) -> Ht
     )
 
 
+def _over_socket(name: str, target: settings.ResponsesTarget, dialect: Responses) -> ResponsesSocketTarget:
+    return ResponsesSocketTarget(
+        name,
+        target.base_url,
+        dialect,
+        api_key=_api_key(target),
+        key_header=target.key_header,
+        headers=target.headers,
+        settings=target.socket,
+    )
+
+
 def _api_key(target: settings.RemoteTarget) -> str | None:
     return os.environ[target.api_key_env] if target.api_key_env is not None else None
 
@@ -202,7 +218,11 @@ def _make_router(config: Config, targets: Mapping[str, Target]) -> Router[Target
     routes: dict[str, list[Route[Target]]] = {}
     for model, row in config.models.items():
         upstreams = [split_upstream(reference) for reference in row.targets]
-        routes[model] = [Route(targets[upstream.target], upstream.model) for upstream in upstreams]
+        weights = row.weights or [1.0] * len(upstreams)
+        routes[model] = [
+            Route(targets[upstream.target], upstream.model, weight)
+            for upstream, weight in zip(upstreams, weights, strict=True)
+        ]
     return Router(routes)
 
 

@@ -1,15 +1,43 @@
-"""Where responses are kept when the configuration does not say."""
+"""What the parts are made of: targets by their dialect, and where responses are kept when the configuration does not say."""
 
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from landline.app import build_app
-from landline.config import Config, StoreSettings
+from landline.app import build_app, make_target
+from landline.config import (
+    AnthropicTarget,
+    ChatCompletionsTarget,
+    Config,
+    GeminiTarget,
+    RemoteTarget,
+    ResponsesTarget,
+    StoreSettings,
+)
 from landline.stores.memory import MemoryStore
 from landline.stores.sql import SqlStore
 from landline.stores.store import Store, StoreError
+from landline.upstream.http import HttpTarget
+from landline.upstream.websocket import ResponsesSocketTarget
+
+URL = "http://127.0.0.1:1/v1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        (ChatCompletionsTarget(base_url=URL), HttpTarget),
+        (AnthropicTarget(), HttpTarget),
+        (GeminiTarget(), HttpTarget),
+        (ResponsesTarget(base_url=URL), HttpTarget),
+        (ResponsesTarget(base_url=URL, transport="websocket"), ResponsesSocketTarget),
+    ],
+)
+def test_every_dialect_has_its_target(settings: RemoteTarget, kind: type[object]) -> None:
+    made = make_target("t", settings)
+    assert isinstance(made, kind)
+    assert made.name == "t"
 
 
 def store_of(settings: StoreSettings) -> Store:
