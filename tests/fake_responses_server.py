@@ -221,6 +221,12 @@ class FakeResponses:
             thread.join(WAIT_S)
             loop.close()
 
+    def play(self, *steps: Step) -> None:
+        """Another script, with nothing received yet; what was made before is still known."""
+        self.steps[:] = steps
+        for record in (self.received, self.frames, self.bodies, self.headers, self.upgrades, self.events_sent):
+            record.clear()
+
     def release(self) -> None:
         """Lets one answer that paused (or will pause) go on."""
         assert self._loop is not None
@@ -392,7 +398,7 @@ class FakeResponses:
                 await line.socket.close(code=self.manners.closes_after_error)
             return
         if isinstance(step, Fail) and not step.is_late:
-            _evict(line, received.parent_id)
+            _evict(line, received)
             await emit(step.frame)
         elif not await self._play(received, step, emit, line.transport, line):
             await line.socket.close()
@@ -428,7 +434,7 @@ class FakeResponses:
         except RefusedError as error:
             received.refused = str(error)
             if line is not None:
-                _evict(line, received.parent_id)
+                _evict(line, received)
             raise
         if self.choose is not None:
             return as_responses_step(self.choose(received))
@@ -524,7 +530,7 @@ class FakeResponses:
         if status != "failed":
             self._remember(received, response["id"], output, line)
         elif line is not None:
-            _evict(line, received.parent_id)
+            _evict(line, received)
         told = [] if reply.omits_output else output
         ended = {**response, "status": status, "output": told, "usage": reply.usage or _usage(received)}
         if reply.omits_output:
@@ -623,11 +629,11 @@ def _response(body: Object, response_id: str, model: str) -> Object:
     }
 
 
-def _evict(line: _Line, parent_id: str | None) -> None:
-    """A continuation that failed loses its parent."""
-    for lane, (response_id, _) in list(line.memory.items()):
-        if response_id == parent_id:
-            del line.memory[lane]
+def _evict(line: _Line, received: Received) -> None:
+    """A continuation that failed loses its parent; a fork leaves it to the lane that it is from."""
+    latest = line.memory.get(received.lane)
+    if latest is not None and latest[0] == received.parent_id:
+        del line.memory[received.lane]
 
 
 def _abort(transport: asyncio.BaseTransport) -> None:
