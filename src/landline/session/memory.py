@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 import msgspec
 
+from landline.session.held_links import HeldLinks
 from landline.session.lineage import Link
 
 
@@ -27,11 +28,14 @@ class ResponseMemory:
     """An LRU of responses under a byte budget; links shared by several responses count once."""
 
     def __init__(self, budget_bytes: int) -> None:
-        self.size_bytes = 0
-        """JSON bytes of all links that the remembered responses reach."""
         self._budget_bytes = budget_bytes
         self._entries: OrderedDict[str, Remembered] = OrderedDict()
-        self._holders: dict[int, int] = {}
+        self._held = HeldLinks()
+
+    @property
+    def size_bytes(self) -> int:
+        """JSON bytes of all links that the remembered responses reach."""
+        return self._held.size_bytes
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -46,7 +50,7 @@ class ResponseMemory:
     def remember(self, entry: Remembered) -> None:
         """Adds a response; forgets the least recently used ones while over budget, the new one last of all."""
         self._entries[entry.response_id] = entry
-        self._hold(entry.history)
+        self._held.hold(entry.history)
         while self.size_bytes > self._budget_bytes and self._entries:
             self.forget(next(iter(self._entries)))
 
@@ -54,34 +58,9 @@ class ResponseMemory:
         """Drops a response; unknown ids are ignored."""
         entry = self._entries.pop(response_id, None)
         if entry is not None:
-            self._release(entry.history)
+            self._held.release(entry.history)
 
     def clear(self) -> None:
         """Forgets everything."""
         self._entries.clear()
-        self._holders.clear()
-        self.size_bytes = 0
-
-    def _hold(self, link: Link | None) -> None:
-        """Counts one more holder; a link that had none is new, and so holds its parent in turn."""
-        while link is not None:
-            holders = self._holders.get(id(link), 0)
-            self._holders[id(link)] = holders + 1
-            if holders:
-                return
-            self.size_bytes += _own_bytes(link)
-            link = link.parent
-
-    def _release(self, link: Link | None) -> None:
-        while link is not None:
-            holders = self._holders[id(link)] - 1
-            if holders:
-                self._holders[id(link)] = holders
-                return
-            del self._holders[id(link)]
-            self.size_bytes -= _own_bytes(link)
-            link = link.parent
-
-
-def _own_bytes(link: Link) -> int:
-    return link.size_bytes - (link.parent.size_bytes if link.parent is not None else 0)
+        self._held.clear()

@@ -17,6 +17,7 @@ from landline.session.turn import Turn, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.store import Store, StoreError
 from landline.turns.attempts import Attempts
 from landline.turns.opening import Opener
+from landline.turns.prefixes import PrefixIndex
 from landline.turns.prepare import Preparer
 from landline.turns.pump import Pump
 from landline.turns.record import CANCELLED, Record
@@ -59,7 +60,7 @@ class RunsTurns(Protocol):
 
 
 class TurnRunner:
-    """Runs turns; holds nothing but the turns in flight."""
+    """Runs turns; holds nothing but the turns in flight and the lineages of those before them."""
 
     def __init__(
         self,
@@ -69,12 +70,14 @@ class TurnRunner:
         new_id: Callable[[str], str],
         settings: RunnerSettings,
         sealer: Sealer | None = None,
+        prefixes: PrefixIndex | None = None,
     ) -> None:
         """Without a `sealer`, what is sealed opens for as long as this runner lives."""
         self._router = router
         self._store = store
         self._sealer = sealer or Sealer([secrets.token_bytes(32)])
         self._preparer = Preparer(store, Opener(self._sealer))
+        self._prefixes = prefixes or PrefixIndex()
         self._new_id = new_id
         self._settings = settings
         self._running: dict[str, _RunningTurn] = {}
@@ -170,10 +173,11 @@ class TurnRunner:
 
     async def _prepare(self, turn: Turn, *, is_writing: bool = True) -> Turn | ApiError:
         try:
-            return await self._preparer.prepare(turn, is_writing=is_writing)
+            prepared = await self._preparer.prepare(turn, is_writing=is_writing)
         except StoreError:
             _log.exception("history_not_loaded", response_id=turn.response_id)
             return api_error("server_error", "The stored history could not be loaded.")
+        return prepared if isinstance(prepared, ApiError) else self._prefixes.adopt(prepared)
 
     async def _follow(
         self, composer: Composer, running: "_RunningTurn", pump: Pump, attempts: Attempts, record: Record
@@ -200,6 +204,7 @@ class TurnRunner:
                 ended = composer.close(time.time())
                 if ended.error is None:
                     attempts.remember(ended.history)
+                    self._prefixes.remember(record.turn.tenant, ended.history)
                 ended = await record.finish(msgspec.structs.replace(ended, events=events + ended.events))
                 late = composer.answer_steers(running.take_answers())
                 yield msgspec.structs.replace(ended, events=ended.events + late)

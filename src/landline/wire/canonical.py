@@ -90,10 +90,8 @@ def _canonical_members(item: Item) -> dict[str, Any]:
 
 
 def _unsaid(item: Item) -> bytes:
-    """What an item means beside its members: whether it was opened here, its vendor's signature, whom it names."""
+    """What an item means beside its members: its vendor's signature, whom it names."""
     match item.type:
-        case "compaction":
-            return b"\nopened" if item.opened is not None else b""
         case "item_reference":
             return b"\n" + _encode(item.id)
         case "reasoning" if item.signed is not None:

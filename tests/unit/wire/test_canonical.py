@@ -161,10 +161,11 @@ def test_sealed_reasoning_means_what_it_opens_to_and_its_seal() -> None:
     assert canonical(opened) != canonical(item_of(REASONING))
 
 
-def test_a_compaction_that_opens_here_is_not_one_that_does_not() -> None:
-    closed = decode_item(b'{"type":"compaction","encrypted_content":"x"}')
+def test_a_compaction_means_its_seal_whether_it_opens_here_or_not() -> None:
+    closed = decode_item(b'{"type":"compaction","id":"cmp_1","encrypted_content":"x"}')
     opened = msgspec.structs.replace(closed, opened=(item_of({"role": "user", "content": "Summary"}),))
-    assert canonical(opened) != canonical(closed)
+    assert canonical(opened) == canonical(closed)
+    assert canonical(closed) != canonical(decode_item(b'{"type":"compaction","encrypted_content":"y"}'))
 
 
 def test_what_is_nested_too_deeply_means_its_bytes() -> None:

@@ -1,0 +1,159 @@
+"""The prefix index: a history that is sent whole is recognised as the continuation of one that is remembered.
+
+Digests name what a lineage means, whoever spells it (`wire.canonical`), so a turn without a parent is looked up by what it
+says. The longest known prefix stands in for the turn's own first items: then its links, with all that was made of them,
+are shared, and the turn is a continuation to everything behind, as if the client had named a parent. It gives nothing to
+a client that did not send it all, and tenants never meet. Memory only.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+
+from landline.session.held_links import HeldLinks, own_bytes
+from landline.session.lineage import Link, chain_digests
+from landline.session.turn import Turn
+from landline.wire.canonical import canonical_digest
+from landline.wire.items import Item
+
+LINK_BYTES = 1024
+ITEM_BYTES = 512
+"""What a link and an item cost beside their JSON, about (CPython 3.11): they are counted, so that many small histories do
+not outgrow the budget. Not counted is what dialects make of items, about their size again for each dialect in use."""
+_MEMO_SHARE = 4
+
+
+class PrefixSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much history is remembered, to recognise clients that send theirs whole."""
+
+    budget_bytes: Annotated[int, msgspec.Meta(ge=0)] = 256 * 1024 * 1024
+    """Memory for it, in bytes; beyond it, what was used least recently is forgotten. 0 turns it off."""
+
+
+class PrefixIndex:
+    """Lineages of finished turns, by tenant and digest: an LRU of whole branches under a byte budget."""
+
+    def __init__(self, settings: PrefixSettings | None = None) -> None:
+        budget_bytes = (settings or PrefixSettings()).budget_bytes
+        self._budget_bytes = budget_bytes - budget_bytes // _MEMO_SHARE
+        self._digests = _DigestMemo(budget_bytes // _MEMO_SHARE)
+        self._held = HeldLinks(_cost)
+        self._links: dict[tuple[str, bytes], Link] = {}
+        """Every held link by the digest of the history that ends in it."""
+        self._tips: OrderedDict[tuple[str, bytes], Link] = OrderedDict()
+        """The newest links of branches, those used least recently first: what holds all the others."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What the remembered lineages cost."""
+        return self._held.size_bytes
+
+    def adopt(self, turn: Turn) -> Turn:
+        """The turn on the longest remembered lineage that its own history begins with; the same turn if there is none.
+
+        Only a turn that brought its whole history is looked up. The replaced items mean what the remembered ones mean:
+        a model reads the same either way.
+        """
+        history = turn.history
+        is_whole = turn.request.previous_response_id is None and turn.conversation_id is None
+        if history is None or history.parent is not None or not is_whole or not self._budget_bytes:
+            return turn
+        items = history.items
+        digests = chain_digests(b"", [self._digests.find(turn.tenant, item) for item in items])
+        for count in range(len(items), 0, -1):
+            key = (turn.tenant, digests[count - 1])
+            known = self._links.get(key)
+            if known is not None and known.is_sealed == _is_sealed(items[:count]):
+                if key in self._tips:
+                    self._tips.move_to_end(key)
+                rest = Link(known, items[count:], digests=digests[count:]) if count < len(items) else known
+                return msgspec.structs.replace(turn, history=rest)
+        return msgspec.structs.replace(turn, history=Link(None, items, digests=digests))
+
+    def remember(self, tenant: str, history: Link | None) -> None:
+        """Remembers the lineage of a finished turn, its output included, and forgets others while over the budget."""
+        if history is None or not self._budget_bytes:
+            return
+        tip = self._on_known(tenant, history)
+        if tip not in self._held:
+            self._add_tip((tenant, tip.digest), tip)
+        elif (tenant, tip.digest) in self._tips:
+            self._tips.move_to_end((tenant, tip.digest))
+        while self._held.size_bytes > self._budget_bytes and self._tips:
+            (oldest_tenant, _), link = self._tips.popitem(last=False)
+            for gone in self._held.release(link):
+                del self._links[oldest_tenant, gone.digest]
+
+    def _on_known(self, tenant: str, history: Link) -> Link:
+        """The lineage on the links that are remembered already: what was loaded from a store is a copy of them."""
+        newer: list[Link] = []
+        link: Link | None = history
+        while link is not None:
+            known = self._links.get((tenant, link.digest))
+            if known is link:
+                return history
+            if known is not None:
+                return _again(known, newer)
+            newer.append(link)
+            link = link.parent
+        return history
+
+    def _add_tip(self, key: tuple[str, bytes], tip: Link) -> None:
+        """A new branch; one that it continues is no branch of its own any more."""
+        tenant = key[0]
+        self._tips[key] = tip
+        new = self._held.hold(tip)
+        for link in new:
+            self._links[tenant, link.digest] = link
+        continued = self._tips.pop((tenant, new[-1].digest_before()), None)
+        self._held.release(continued)
+
+
+class _DigestMemo:
+    """Canonical digests by the bytes of items: a client that sends its whole history spells it as it did before.
+
+    Two generations: when the young one is full it becomes the old one, and what is not asked for again is forgotten.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._generation_bytes = budget_bytes // 2
+        self._size_bytes = 0
+        self._young: dict[tuple[str, bytes], bytes] = {}
+        self._old: dict[tuple[str, bytes], bytes] = {}
+
+    def find(self, tenant: str, item: Item) -> bytes:
+        """The item's `canonical_digest`."""
+        if item.opened is not None or item.signed is not None:
+            return canonical_digest(item)
+        key = (tenant, item.raw)
+        digest = self._young.get(key)
+        if digest is None:
+            digest = self._old.get(key) or canonical_digest(item)
+            self._keep(key, digest)
+        return digest
+
+    def _keep(self, key: tuple[str, bytes], digest: bytes) -> None:
+        self._size_bytes += len(key[1]) + ITEM_BYTES
+        if self._size_bytes > self._generation_bytes:
+            self._old, self._young = self._young, {}
+            self._size_bytes = len(key[1]) + ITEM_BYTES
+        self._young[key] = digest
+
+
+def _is_sealed(items: Sequence[Item]) -> bool:
+    """Whether there is a compaction that does not open here: `Link.is_sealed`, which digests do not tell."""
+    return any(item.type == "compaction" and item.opened is None for item in items)
+
+
+def _cost(link: Link) -> int:
+    return own_bytes(link) + LINK_BYTES + ITEM_BYTES * len(link.items)
+
+
+def _again(parent: Link, newer: list[Link]) -> Link:
+    """The links, newest first, made again behind another parent of the same meaning."""
+    for link in reversed(newer):
+        parent = Link(parent, link.items, digests=link.digests)
+        parent.context_tokens = link.context_tokens
+    return parent
