@@ -24,9 +24,12 @@ _ABOUT_THE_LINE = _LINE_IS_OVER | {"previous_response_not_found", "invalid_strea
 
 
 class Again(msgspec.Struct, frozen=True):
-    """Why a turn of which nothing was passed on is to be tried once more, and how: always with its whole history."""
+    """Why a turn of which nothing was passed on is to be tried once more, and how: always with its whole history.
 
-    reason: str
+    What one try has learned holds for those after it, so that no reason comes twice.
+    """
+
+    reason: str = ""
     needs_new_line: bool = False
     omits_reasoning: bool = False
     goes_over_http: bool = False
@@ -48,7 +51,7 @@ class LaneTurn:
         max_frame_bytes: int,
         deadlines: HttpDeadlines,
     ) -> None:
-        """`before`: why the first try was not enough; None for the first."""
+        """`before`: what earlier tries have learned; None for the first."""
         self.again: Again | None = None
         self.is_delta = False
         """Whether only what is new was to be sent."""
@@ -74,7 +77,7 @@ class LaneTurn:
             if isinstance(frame, ApiError):
                 yield [Failed(frame)]
             elif len(frame) > self._max_frame_bytes:
-                self.again = Again(f"a frame of {len(frame)} bytes is too large", goes_over_http=True)
+                self.again = self._learn(f"a frame of {len(frame)} bytes is too large", goes_over_http=True)
             else:
                 failed = await self._connect(seat)
                 if failed is not None:
@@ -121,7 +124,7 @@ class LaneTurn:
             if error.status not in _NOT_SPOKEN_HERE:
                 return Failed(self._refused(error))
             reason = f"the upgrade was refused with status {error.status}"
-            self.again = Again(reason, goes_over_http=True, is_refused=True)
+            self.again = self._learn(reason, goes_over_http=True, is_refused=True)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Failed(unreachable(self._target_name, error, self._deadlines))
         return None
@@ -174,8 +177,8 @@ class LaneTurn:
         assert isinstance(last, Failed)
         code = reader.failure.code if reader.failure is not None else last.error.code
         is_parent_gone = code == "previous_response_not_found"
-        if not self._has_spoken and self._before is None:
-            self.again = self._second_try(seat, code, last.error)
+        if not self._has_spoken:
+            self.again = self._next_try(seat, code, last.error)
         # Behind an error in mid-response, something of that response may still come.
         is_unclean = reader.is_announced and not kept.is_ended
         is_line_over = code in _LINE_IS_OVER or is_unclean
@@ -186,24 +189,28 @@ class LaneTurn:
             events[-1] = Failed(api_error("upstream_error", f"The target refused the turn twice: {last.error.message}"))
         return events
 
-    def _second_try(self, seat: Seat, code: str, error: ApiError) -> Again | None:
+    def _next_try(self, seat: Seat, code: str, error: ApiError) -> Again | None:
         """How the turn may succeed that the upstream refused."""
-        if code in _LINE_IS_OVER:
-            return Again(code, needs_new_line=True)
+        known = self._before or Again()
+        if code in _LINE_IS_OVER and not known.needs_new_line:
+            return self._learn(code, needs_new_line=True)
         if code == "previous_response_not_found" and seat.anchor is not None:
-            return Again(code)
-        if self._dialect.retry_request(self._prompt, error) is not None:
-            return Again(code, omits_reasoning=True)
+            return self._learn(code)
+        if not known.omits_reasoning and self._dialect.retry_request(self._prompt, error) is not None:
+            return self._learn(code, omits_reasoning=True)
         return None
+
+    def _learn(self, reason: str, **changes: bool) -> Again:
+        return msgspec.structs.replace(self._before or Again(), reason=reason, **changes)
 
     def _cut(self, seat: Seat, socket: LineSocket) -> Failed | None:
         """The socket was closed or lost in the turn."""
         self._fail(seat, socket, is_line_over=True)
         reason = socket.close_reason or "lost"
         if not self._has_spoken and socket.close_code == TOO_LARGE_CODE:
-            self.again = Again(reason, goes_over_http=True)
-        elif not self._has_spoken and self._before is None:
-            self.again = Again(reason, needs_new_line=True)
+            self.again = self._learn(reason, goes_over_http=True)
+        elif not self._has_spoken and not (self._before is not None and self._before.needs_new_line):
+            self.again = self._learn(reason, needs_new_line=True)
         else:
             message = f"Target {self._target_name!r} broke off its answer: its socket was {reason}."
             return Failed(api_error("upstream_error", message))
