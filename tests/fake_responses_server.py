@@ -257,7 +257,8 @@ class FakeResponses:
         assert [each.refused for each in self.received if each.refused] == []
         for earlier, later in itertools.pairwise(self.answered):
             before = earlier.conversation + earlier.output
-            assert later.conversation[: len(before)] == before, "the history of the turn before was changed"
+            played_back = later.conversation[: len(before)]
+            assert [*map(_told, before, played_back)] == before, "the history of the turn before was changed"
             assert len(later.conversation) > len(before), "nothing new after the answer"
 
     def _wait(self, is_reached: Callable[[], bool], what: str) -> list[Received]:
@@ -526,9 +527,9 @@ class FakeResponses:
                 _abort(transport)
                 return False
             await emit({**event, "sequence_number": count})
-        received.output = output
+        received.output = [json.loads(encode(item)) for item in output]
         if status != "failed":
-            self._remember(received, response["id"], output, line)
+            self._remember(received, response["id"], line)
         elif line is not None:
             _evict(line, received)
         told = [] if reply.omits_output else output
@@ -551,12 +552,13 @@ class FakeResponses:
             output = [{"type": "compaction", "id": f"cmp_{number}", "encrypted_content": sealed}]
         else:
             output = output_items(reply, number, _tools_of(received))
-        self.issued.note(output, is_stored=received.body.get("store") is not False)
+        told = [json.loads(encode(item)) for item in output]
+        self.issued.note(told, is_stored=received.body.get("store") is not False)
         return output
 
-    def _remember(self, received: Received, response_id: str, output: list[Object], line: _Line | None) -> None:
+    def _remember(self, received: Received, response_id: str, line: _Line | None) -> None:
         kept = [item for item in received.conversation if item.get("type") != "compaction_trigger"]
-        remembered = _Remembered(kept + output, received.instructions)
+        remembered = _Remembered(kept + received.output, received.instructions)
         if line is not None:
             line.memory[received.lane] = (response_id, remembered)
         if received.body.get("store") is not False:
@@ -577,6 +579,11 @@ def _events(reply: Reply, received: Received, response: Object, output: list[Obj
         yield from strange_events()
     if not reply.is_terminal_only:
         yield from item_events(output)
+
+
+def _told(before: Object, after: Object) -> Object:
+    """The item as it was played back, without an id that it has got since."""
+    return after if "id" in before else {name: value for name, value in after.items() if name != "id"}
 
 
 def _tools_of(received: Received) -> list[Object]:
