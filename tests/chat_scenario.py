@@ -1,4 +1,4 @@
-"""A scenario of the scripted chat-completions server: what it answers under one model name, and what it was asked."""
+"""A scenario of a scripted model server: what it answers under one model name, and what it was asked."""
 
 import asyncio
 import itertools
@@ -25,6 +25,8 @@ class Received:
     """Why the strict server answered 400."""
     was_aborted: bool = False
     """The client went away before the answer was complete."""
+    usage: dict[str, Any] | None = None
+    """What the server counted."""
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -43,6 +45,8 @@ class Scenario:
     loop: asyncio.AbstractEventLoop | None = None
     """The server's loop, where `releases` lives."""
     releases: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    continues: "Callable[[Received, Received], None] | None" = None
+    """How a dialect's requests continue each other, where they have no `messages`."""
 
     def release(self) -> None:
         """Lets one answer that paused (or will pause) go on."""
@@ -62,7 +66,7 @@ class Scenario:
         """The model saw exactly the conversation: nothing refused, and each turn is the one before, its answer, more."""
         assert [each.refused for each in self.received if each.refused] == []
         for earlier, later in itertools.pairwise(self.received):
-            assert_continues(earlier, later)
+            (self.continues or assert_continues)(earlier, later)
 
     def _wait(self, is_reached: Callable[[], bool], what: str) -> list[Received]:
         with self.changed:

@@ -8,19 +8,17 @@ list of steps, over and over.
 """
 
 import argparse
-import asyncio
 import itertools
 import json
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from aiohttp import web
 
-from chat_scenario import WAIT_S, Received, Scenario
+from chat_scenario import Received, Scenario
 from chat_script import (
     Answer,
     Refused,
@@ -31,6 +29,7 @@ from chat_script import (
     finish_reason,
     step_from_json,
 )
+from scripted_server import OutOfStepsError, ScriptedServer, take_step, write_stream
 from strict_chat import BrokenRequestError, check_request
 
 CHARS_PER_TOKEN = 4
@@ -41,94 +40,66 @@ class FakeChatServer:
     """The server in its thread; a context manager. `base_url` is what a target's configuration takes."""
 
     def __init__(self, port: int = 0) -> None:
-        self.port = port
-        self.default: Scenario | None = None
-        """Answers models that no scenario names."""
-        self._scenarios: dict[str, Scenario] = {}
-        self._model_numbers = itertools.count(1)
         self._call_ids = (f"call_{number:08d}" for number in itertools.count(1))
         self._seen: list[list[str]] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._ready: Future[int] = Future()
-        self._stopped = asyncio.Event()
+        routes = [web.post("/v1/chat/completions", self._complete), web.get("/v1/models", self._list_models)]
+        self._server = ScriptedServer(routes, port=port)
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://127.0.0.1:{self._server.port}/v1"
 
     def scenario(self, steps: Sequence[Step] | Callable[[Received], Step], *, model: str | None = None) -> Scenario:
         """Opens a scenario, under a new model name if none is given."""
-        name = model or f"scripted-{next(self._model_numbers)}"
-        made = Scenario(name, steps, loop=self._loop)
-        self._scenarios[name] = made
-        return made
+        return self._server.scenario(steps, model)
+
+    @property
+    def default(self) -> Scenario | None:
+        """Answers models that no scenario names."""
+        return self._server.default
+
+    @default.setter
+    def default(self, scenario: Scenario | None) -> None:
+        self._server.default = scenario
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        self.port = self._ready.result(WAIT_S)
+        self._server.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join(WAIT_S)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._serve())
-        self._loop.close()
-
-    async def _serve(self) -> None:
-        app = web.Application(client_max_size=256 * 1024 * 1024)
-        app.router.add_post("/v1/chat/completions", self._complete)
-        app.router.add_get("/v1/models", self._list_models)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self.port)
-        await site.start()
-        self._ready.set_result(runner.addresses[0][1])
-        await self._stopped.wait()
-        await runner.cleanup()
+        self._server.stop()
 
     async def _list_models(self, request: web.Request) -> web.Response:
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "tests"} for name in self._scenarios]
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "tests"} for name in self._server.models]
         return web.json_response({"object": "list", "data": data})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
-        scenario = self._scenarios.get(body.get("model"), self.default)
+        scenario = self._server.find(body.get("model"))
         if scenario is None:
             return _error(404, f"no scenario for model {body.get('model')!r}", code="model_not_found")
-        received = Received(body, {name.lower(): value for name, value in request.headers.items()})
-        number = len(scenario.received)
-        scenario.change(lambda: scenario.received.append(received))
+        received, choose = take_step(scenario, body, request.headers)
         try:
             check_request(body)
-            step = _choose(scenario, received, number)
+            step = choose()
             if isinstance(step, Refused):
                 return _error(step.status, step.message, type=step.type, code=step.code, headers=step.headers)
             received.reply = assistant_message(step, body, self._call_ids)
-        except (BrokenRequestError, UnknownToolError) as error:
+        except (BrokenRequestError, UnknownToolError, OutOfStepsError) as error:
             received.refused = str(error)
             return _error(400, str(error), type="invalid_request_error")
-        try:
-            return await self._answer(request, scenario, received, step)
-        except (asyncio.CancelledError, ConnectionResetError):
-            scenario.change(lambda: setattr(received, "was_aborted", True))
-            raise
+        return await self._answer(request, scenario, received, step)
 
     async def _answer(
         self, request: web.Request, scenario: Scenario, received: Received, step: Answer
     ) -> web.StreamResponse:
         head = {"id": "chatcmpl-1", "created": 0, "model": scenario.model}
         usage = step.usage or self._count(received)
+        assert received.reply is not None
         if not received.body.get("stream"):
             choice = {"index": 0, "message": received.reply, "finish_reason": finish_reason(step), "logprobs": None}
             return web.json_response({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
-        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await response.prepare(request)
         head["object"] = "chat.completion.chunk"
-        assert received.reply is not None
         chunks = [
             {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
             for delta in deltas(step, received.reply)
@@ -136,17 +107,8 @@ class FakeChatServer:
         chunks.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": finish_reason(step)}]})
         if (received.body.get("stream_options") or {}).get("include_usage"):
             chunks.append({**head, "choices": [], "usage": usage})
-        for index, chunk in enumerate(chunks):
-            if index == step.pause_after:
-                await scenario.releases.acquire()
-            if index == step.cut_after:
-                assert request.transport is not None
-                request.transport.abort()
-                return response
-            await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-        await response.write(b"data: [DONE]\n\n")
-        await response.write_eof()
-        return response
+        records = [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks]
+        return await write_stream(request, scenario, received, step, [*records, b"data: [DONE]\n\n"])
 
     def _count(self, received: Received) -> dict[str, Any]:
         """Honest usage: the longest prefix of (tools, message, message …) that any request before this one had."""
@@ -163,10 +125,16 @@ class FakeChatServer:
         }
 
 
+class OpensScenarios(Protocol):
+    """A scripted server of any vendor's API."""
+
+    def scenario(self, steps: Sequence[Step] | Callable[[Received], Step], *, model: str | None = None) -> Scenario: ...
+
+
 class Script:
     """Opens scenarios on a shared server, each under a model name of its own."""
 
-    def __init__(self, server: FakeChatServer) -> None:
+    def __init__(self, server: OpensScenarios) -> None:
         self._server = server
 
     def __call__(self, *steps: Step) -> Scenario:
@@ -176,14 +144,6 @@ class Script:
     def choosing(self, choose: Callable[[Received], Step]) -> Scenario:
         """Each answer is chosen by its request: for turns that run at the same time."""
         return self._server.scenario(choose)
-
-
-def _choose(scenario: Scenario, received: Received, number: int) -> Step:
-    if callable(scenario.steps):
-        return scenario.steps(received)
-    if number >= len(scenario.steps):
-        raise BrokenRequestError(f"the script has {len(scenario.steps)} steps, this is request {number + 1}")
-    return scenario.steps[number]
 
 
 def _common_prefix(left: list[str], right: list[str]) -> int:
