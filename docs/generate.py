@@ -28,6 +28,7 @@ from landline.config.targets import (
 )
 from landline.session.limits import Limits
 from landline.turns.background import BackgroundSettings
+from landline.turns.prefixes import PrefixSettings
 from landline.upstream.socket_settings import SocketSettings
 from landline.wire.errors import ERROR_RULES, ErrorRule
 
@@ -40,6 +41,7 @@ SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[store]", StoreSettings),
     ("[sealing]", SealingSettings),
     ("[background]", BackgroundSettings),
+    ("[prefixes]", PrefixSettings),
     ('[targets.NAME] with dialect = "embedded"', EmbeddedTarget),
     ('[targets.NAME] with dialect = "chat_completions"', ChatCompletionsTarget),
     ('[targets.NAME] with dialect = "responses"', ResponsesTarget),

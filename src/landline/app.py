@@ -33,6 +33,7 @@ from landline.stores import is_claimed, make_store
 from landline.stores.events import EventLog
 from landline.stores.store import Store, StoreError
 from landline.turns.background import BackgroundTurns
+from landline.turns.prefixes import PrefixIndex
 from landline.turns.runner import RunnerSettings, TurnRunner
 from landline.turns.sealing import Sealer, keep_key, split_keys
 from landline.upstream.embedded import EmbeddedTarget
@@ -87,7 +88,8 @@ def build_app(config: Config) -> App:
     runner_settings = RunnerSettings(event_names=config.server.event_names, keepalive_s=config.limits.keepalive_s)
     store = _make_store(config.store)
     sealer = _make_sealer(config.sealing)
-    runner = TurnRunner(router, store, new_id=new_id, settings=runner_settings, sealer=sealer)
+    prefixes = PrefixIndex(config.prefixes)
+    runner = TurnRunner(router, store, new_id=new_id, settings=runner_settings, sealer=sealer, prefixes=prefixes)
     log = EventLog(kept_s=config.background.events_kept_s)
     background = BackgroundTurns(runner, log, config.background)
     drain = Drain()

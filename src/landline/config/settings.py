@@ -8,6 +8,7 @@ from landline.config.targets import Name, TargetSettings
 from landline.session.composer import EventNames
 from landline.session.limits import Limits, Seconds
 from landline.turns.background import BackgroundSettings
+from landline.turns.prefixes import PrefixSettings
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Weight = Annotated[float, msgspec.Meta(gt=0)]
@@ -75,6 +76,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The keys of what clients keep for the server: compactions and encrypted reasoning."""
     background: BackgroundSettings = BackgroundSettings()
     """How many background responses there may be, and how long their events are kept."""
+    prefixes: PrefixSettings = PrefixSettings()
+    """How much history is remembered, to recognise clients that send theirs whole."""
     targets: dict[str, TargetSettings] = {}
     """Upstreams by a name of your choice (letters, digits, `_` and `-`)."""
     models: dict[str, ModelSettings] = {}
