@@ -60,11 +60,28 @@ def serve(
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(help=_CONFIG_HELP)]) -> None:
-    """Read a configuration and print everything that is wrong with it, or what it offers."""
+def check(
+    file: Annotated[Path, typer.Argument(help=_CONFIG_HELP)],
+    *,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask every target for real: a few short turns for each model, which cost.")
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option(help="With --live: the model to ask targets for to which only `*` leads.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="With --live: seconds that one turn may take.")] = 60.0,
+) -> None:
+    """Read a configuration and print everything that is wrong with it, or what it offers and whether that works."""
     from landline.cli.check import run_check
 
-    raise typer.Exit(run_check(file))
+    config = run_check(file)
+    if config is None or not live:
+        raise typer.Exit(1 if config is None else 0)
+    from landline.cli.live_check import run_live_check
+    from landline.cli.logs import configure_logging
+
+    configure_logging("warning")
+    raise typer.Exit(run_live_check(config, model=model, timeout_s=timeout))
 
 
 @app.command(

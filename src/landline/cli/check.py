@@ -12,17 +12,17 @@ from landline.cli.offer import models_table, targets_table
 from landline.config import Config, Problem, load_config
 
 
-def run_check(file: Path) -> int:
-    """Prints to the terminal; the exit status: 0 if the file can be served, else 1."""
+def run_check(file: Path) -> Config | None:
+    """Prints to the terminal; the configuration if it can be served."""
     config = load_config(file, os.environ)
     if not isinstance(config, Config):
         print_problems(config, file)
-        return 1
+        return None
     console = Console()
     console.print(f"{file}: fine. It listens on {config.server.host}:{config.server.port}.", highlight=False)
     console.print(targets_table(config))
     console.print(models_table(config))
-    return 0
+    return config
 
 
 def print_problems(problems: Sequence[Problem], file: Path | None) -> None:
