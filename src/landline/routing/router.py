@@ -106,15 +106,19 @@ class Router(Generic[TargetT]):
         """The target took the turn."""
         known = (choice.target.name, choice.reason)
         self._served[known] = self._served.get(known, 0) + 1
-        if wanted.affinity_key is not None and self._has_others(choice):
+        if wanted.affinity_key is not None and self.has_others(choice):
             self._warmth.remember_key(wanted.tenant, wanted.affinity_key, choice.place)
 
     def remember(self, tenant: str, history: Link, choice: Choice[TargetT]) -> None:
         """A turn ended in this lineage, what the model wrote included: it is warm where the turn was served."""
-        if self._has_others(choice):
+        if self.has_others(choice):
             self._warmth.remember(tenant, history, choice.place)
         if choice.target.compacts:
             self._warmth.remember_maker(tenant, history, choice.target.name)
+
+    def has_others(self, choice: Choice[TargetT]) -> bool:
+        """Whether its model has other routes: if not, nothing is to be remembered or told."""
+        return len(self._pools[choice.row].routes) > 1
 
     def served_turns(self) -> list[RoutedTurns]:
         """How many turns each target served, by reason, since the start."""
@@ -183,10 +187,6 @@ class Router(Generic[TargetT]):
 
     def _in_flight(self, choice: Choice[TargetT]) -> int:
         return self._health[choice.target.name].in_flight
-
-    def _has_others(self, choice: Choice[TargetT]) -> bool:
-        """Whether there is anything to choose between, and so to remember."""
-        return len(self._pools[choice.row].routes) > 1
 
     @staticmethod
     def _told(reason: Reason, choices: Sequence[Choice[TargetT]]) -> list[Choice[TargetT]]:

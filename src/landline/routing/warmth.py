@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 
 from landline.session.lineage import Link
-from landline.wire.canonical import canonical, item_digest
+from landline.wire.canonical import canonical_digest
 from landline.wire.items import Item
 
 MAX_ANCHORS = 65_536
@@ -53,8 +53,8 @@ class Warmth:
     def remember_maker(self, tenant: str, history: Link, target: str) -> None:
         """What is sealed in the lineage was made at this target, unless the maker is known already."""
         sealed = sealed_item(history)
-        if sealed is not None and self._makers.find((tenant, item_digest(sealed))) is None:
-            self._makers.put((tenant, item_digest(sealed)), target)
+        if sealed is not None and self._makers.find((tenant, canonical_digest(sealed))) is None:
+            self._makers.put((tenant, canonical_digest(sealed)), target)
 
     def find(self, tenant: str, history: Link, places: Collection[Place]) -> Found | None:
         """The longest prefix that is warm at one of the places. A warm turn looks up its new items only."""
@@ -73,7 +73,7 @@ class Warmth:
     def find_maker(self, tenant: str, history: Link) -> str | None:
         """The target that made what is sealed in the lineage; None if nothing is, or nobody knows."""
         sealed = sealed_item(history)
-        return None if sealed is None else self._makers.find((tenant, item_digest(sealed)))
+        return None if sealed is None else self._makers.find((tenant, canonical_digest(sealed)))
 
 
 def conversation_key(tenant: str, history: Link | None) -> str | None:
@@ -89,7 +89,7 @@ def conversation_key(tenant: str, history: Link | None) -> str | None:
         for item in link.items:
             if _is_written(item):
                 return key.hexdigest()
-            key.update(canonical(item))
+            key.update(canonical_digest(item))
     return key.hexdigest()
 
 

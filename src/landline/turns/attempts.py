@@ -134,7 +134,8 @@ class Attempts:
     def _take(self, choice: Choice[Target], *, tries: int) -> None:
         self._taker = choice
         self._router.note_served(self._wanted, choice)
-        _log.info(
+        log = _log.info if self._router.has_others(choice) else _log.debug  # 0.06 ms a line, 2026-11-22
+        log(
             "turn_routed",
             response_id=self._turn.response_id,
             target=choice.target.name,

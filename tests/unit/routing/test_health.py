@@ -1,5 +1,8 @@
 """A target that fails is left alone, and one turn at a time finds out whether it is back."""
 
+from pathlib import Path
+
+from breaker_diagram import breaker_diagram
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -206,3 +209,8 @@ def test_one_turn_probes_whatever_happens(steps: list[tuple[str, int]]) -> None:
             reachable.add("probing")  # `waited` and `probe_begun` in one step
         assert target.state == before or target.state in reachable
         assert target.in_flight == len(running)
+
+
+def test_documented_diagram_is_that_of_the_table() -> None:
+    page = Path(__file__).parents[3] / "docs" / "routing.md"
+    assert f"```mermaid\n{breaker_diagram()}\n```" in page.read_text(encoding="utf-8")

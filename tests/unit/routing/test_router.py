@@ -1,10 +1,13 @@
 """A model name leads to a pool, and a turn to the target in it that has its state, else to the idlest."""
 
+from pathlib import Path
+from typing import get_args
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.routing.choice import Choice, Route, Wanted
+from landline.routing.choice import Choice, Reason, Route, Wanted, affinity_of
 from landline.routing.health import FAILURES_IN_A_ROW, Ticket
 from landline.routing.router import KEY_SLACK, RoutedTurns, Router
 from landline.session.lineage import Link
@@ -105,6 +108,12 @@ def test_star_catches_other_names_and_only_those() -> None:
     assert [(each.target, each.model) for each in plan(router, Wanted("gpt-x"))] == [(B, "gpt-x")]
     assert [(each.target, each.model) for each in plan(router, Wanted("demo"))] == [(A, "demo")]
     assert router.model_names == ["demo"]
+
+
+def test_each_reason_is_documented_with_its_affinity() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "routing.md").read_text(encoding="utf-8")
+    missing = [reason for reason in get_args(Reason) if f"| `{reason}` | {affinity_of(reason)} |" not in page]
+    assert missing == []
 
 
 def test_unknown_model_is_refused_with_what_is_on_offer() -> None:
