@@ -53,18 +53,18 @@ def main() -> None:
 async def _measure_mode(mode: str, turns: int) -> list[str]:
     with (
         tempfile.TemporaryDirectory() as folder,
-        _upstream(mode) as upstream,
-        RunningServer(_config(upstream), Path(folder)) as landline,
+        upstream(mode) as port,
+        RunningServer(_config(port), Path(folder)) as landline,
     ):
         rows: list[str] = []
         for name, size in SIZES.items():
             line = await _time_line(landline.port, size, turns)
-            rows.append(_row(mode, name, line, await _time_direct(upstream, size, turns)))
+            rows.append(_row(mode, name, line, await _time_direct(port, size, turns)))
         return rows
 
 
 @contextmanager
-def _upstream(mode: str) -> Iterator[int]:
+def upstream(mode: str) -> Iterator[int]:
     """The port of an upstream in a process of its own."""
     command = [sys.executable, str(Path(__file__).parent / "costless_upstream.py"), mode]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -76,11 +76,11 @@ def _upstream(mode: str) -> Iterator[int]:
         process.wait()
 
 
-def _config(upstream: int) -> str:
+def _config(port: int) -> str:
     return f"""
 [targets.costless]
 dialect = "chat_completions"
-base_url = "http://127.0.0.1:{upstream}/v1"
+base_url = "http://127.0.0.1:{port}/v1"
 [models."*"]
 targets = ["costless"]
 """

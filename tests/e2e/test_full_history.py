@@ -59,6 +59,7 @@ async def _run(client: openai.AsyncOpenAI, start: str, *, is_chained: bool) -> t
 
 async def _ask(client: openai.AsyncOpenAI, **fields: Any) -> Any:
     # Greedy: sampling may write a word in other tokens than the tokenizer would, and the cache ends there.
-    return await client.responses.create(
+    response: Any = await client.responses.create(
         model=(await client.models.list()).data[0].id, temperature=0, max_output_tokens=24, **fields
     )
+    return response

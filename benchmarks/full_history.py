@@ -1,0 +1,225 @@
+"""What does a turn cost whose client sends its whole history, with and without the prefix index?
+
+One client plays an agent run over kept-alive HTTP: each request brings everything so far (tool calls and their outputs, as a
+client spells them that prints arguments again), the answer of the turn before among it, and one new message. Timed is what
+the client sees: from the write of the request to the end of the streamed answer (64 text deltas), from an upstream
+that costs nothing. The two servers differ in one setting: `[prefixes] budget_bytes = 0` turns the index off.
+
+The second table is the work of one process without any sockets: the same bodies decoded and admitted ("parse"), then run
+by the turn runner against a target that only builds its chat-completions request ("behind the parse").
+
+    python benchmarks/full_history.py [--turns 60]
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import structlog
+import uvloop
+
+from landline.dialects.chat_completions import ChatCompletions
+from landline.dialects.dialect import Prompt
+from landline.routing.choice import Route
+from landline.routing.router import Router
+from landline.session.admission import admit
+from landline.session.turn import Turn
+from landline.stores.memory import MemoryStore
+from landline.turns.prefixes import PrefixIndex, PrefixSettings
+from landline.turns.runner import RunnerSettings, TurnRunner
+from landline.upstream.target import Target
+from landline.wire.errors import ApiError, api_error
+from landline.wire.model_events import Accepted, Finished, ModelEvent, TextDelta
+from landline.wire.requests import CreateRequest, decode_create
+from setting import REPOSITORY, describe_setting, write_result
+from turn_overhead import upstream
+
+sys.path.insert(0, str(REPOSITORY / "tests"))
+from running_server import RunningServer
+
+SIZES = {"100 kB": 100_000, "1 MB": 1_000_000}
+OUTPUT_BYTES = 3600
+"""A tool's answer: about what Codex CLI gets from a shell command."""
+WARM_UP_TURNS = 5
+BUDGET_BYTES = PrefixSettings().budget_bytes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--turns", type=int, default=60, help="timed turns for each row")
+    turns = parser.parse_args().turns
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    seen = [row for name, size in SIZES.items() for row in uvloop.run(_measure_servers(name, size, turns))]
+    inside = [row for name, size in SIZES.items() for row in asyncio.run(_measure_runner(name, size, turns))]
+    write_result("full_history", _report(seen, inside, turns))
+
+
+def _history(size: int) -> list[dict[str, Any]]:
+    """A task, then calls and outputs, of about so many bytes of JSON together."""
+    items: list[dict[str, Any]] = [{"role": "user", "content": "Look through these files."}]
+    while size > 0:
+        call_id = f"call_{len(items)}"
+        arguments = json.dumps({"cmd": f"sed -n 1,200p src/file_{len(items)}.py"}, separators=(",", ":"))
+        text = "".join(f"def function_{line}(value):\n    return value * {line}\n" for line in range(90))[:OUTPUT_BYTES]
+        items.append({"type": "function_call", "call_id": call_id, "name": "shell", "arguments": arguments})
+        items.append({"type": "function_call_output", "call_id": call_id, "output": text})
+        size -= len(json.dumps(items[-1])) + len(json.dumps(items[-2]))
+    return items
+
+
+async def _measure_servers(name: str, size: int, turns: int) -> list[str]:
+    rows: list[str] = []
+    with upstream("one") as port:
+        for index, budget_bytes in (("off", 0), ("on", BUDGET_BYTES)):
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                RunningServer(_config(port, budget_bytes), Path(folder)) as landline,
+            ):
+                times = await _time_requests(landline.base_url, _history(size), turns)
+            rows.append(_row(name, index, times))
+    return rows
+
+
+def _config(port: int, budget_bytes: int) -> str:
+    return f"""
+[prefixes]
+budget_bytes = {budget_bytes}
+[targets.costless]
+dialect = "chat_completions"
+base_url = "http://127.0.0.1:{port}/v1"
+[models."*"]
+targets = ["costless"]
+"""
+
+
+async def _time_requests(base_url: str, items: list[dict[str, Any]], turns: int) -> list[float]:
+    times: list[float] = []
+    async with aiohttp.ClientSession() as http:
+        for number in range(WARM_UP_TURNS + turns):
+            items.append({"role": "user", "content": f"And file {number}?"})
+            body = json.dumps({"model": "costless", "store": False, "stream": True, "input": items}).encode()
+            started = time.perf_counter()
+            async with http.post(f"{base_url}/responses", data=body) as reply:
+                answer = await reply.read()
+            times.append(time.perf_counter() - started)
+            end = json.loads(answer.rpartition(b"event: response.completed\ndata: ")[2].partition(b"\n")[0])
+            [message] = end["response"]["output"]
+            items.append({"role": "assistant", "content": message["content"][0]["text"]})
+    return times[WARM_UP_TURNS:]
+
+
+async def _measure_runner(name: str, size: int, turns: int) -> list[str]:
+    rows: list[str] = []
+    for index, budget_bytes in (("off", 0), ("on", BUDGET_BYTES)):
+        parsed, ran = await _time_runner(_history(size), turns, budget_bytes)
+        rows.append(f"| {name} | {index} | {_ms(statistics.median(parsed))} | {_ms(statistics.median(ran))} |")
+    return rows
+
+
+async def _time_runner(items: list[dict[str, Any]], turns: int, budget_bytes: int) -> tuple[list[float], list[float]]:
+    target: Target = _Building()
+    ids = itertools.count()
+    runner = TurnRunner(
+        Router({"m": [Route(target, None)]}),
+        MemoryStore(),
+        new_id=lambda prefix: f"{prefix}_{next(ids)}",
+        settings=RunnerSettings(),
+        prefixes=PrefixIndex(PrefixSettings(budget_bytes=budget_bytes)),
+    )
+    parsed: list[float] = []
+    ran: list[float] = []
+    for number in range(WARM_UP_TURNS + turns):
+        items.append({"role": "user", "content": f"And file {number}?"})
+        body = json.dumps({"model": "m", "store": False, "input": items}).encode()
+        started = time.perf_counter()
+        turn = _admit(body, f"resp_{number}")
+        admitted = time.perf_counter()
+        async for _ in runner.run(turn):
+            pass
+        ran.append(time.perf_counter() - admitted)
+        parsed.append(admitted - started)
+        items.append({"role": "assistant", "content": _Building.answer})
+    return parsed[WARM_UP_TURNS:], ran[WARM_UP_TURNS:]
+
+
+def _admit(body: bytes, response_id: str) -> Turn:
+    request = decode_create(body)
+    assert isinstance(request, CreateRequest)
+    turn = admit(request, response_id=response_id, now=time.time(), tenant="t", body=body)
+    assert isinstance(turn, Turn)
+    return turn
+
+
+class _Building:
+    """A target that builds its request and sends it nowhere."""
+
+    name = "building"
+    compacts = False
+    answer = "Here it is."
+
+    def __init__(self) -> None:
+        self._dialect = ChatCompletions()
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def is_ready(self) -> bool:
+        return True
+
+    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+        return api_error("server_error", f"{prompt.model} counts nothing.")
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        self._dialect.build_request(prompt)
+        yield [Accepted(), TextDelta(self.answer), Finished()]
+
+
+def _row(name: str, index: str, times: list[float]) -> str:
+    values = (statistics.median(times), min(times), statistics.quantiles(times, n=20)[18])
+    return f"| {name} | {index} | " + " | ".join(_ms(each) for each in values) + " |"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.2f}"
+
+
+def _report(seen: list[str], inside: list[str], turns: int) -> list[str]:
+    return [
+        "# What a whole history costs",
+        "",
+        "`python benchmarks/full_history.py`: a client that sends everything with every request, over HTTP, to a",
+        f"chat-completions upstream that costs nothing; unstored; n = {turns} for each row, milliseconds. The file's head says",
+        "exactly what is timed.",
+        "",
+        *describe_setting("landline", "uvicorn", "uvloop", "aiohttp", "msgspec"),
+        "",
+        "As the client sees a turn:",
+        "",
+        "| history | prefix index | turn, median | best | p95 |",
+        "| --- | --- | --- | --- | --- |",
+        *seen,
+        "",
+        "Inside the process, medians:",
+        "",
+        "| history | prefix index | parse | behind the parse |",
+        "| --- | --- | --- | --- |",
+        *inside,
+        "",
+        "The client's turn also holds the way of a body of that size through two sockets, its parse on both sides of Landline,",
+        "and the client's own work. Not shown: real networks, models, stored responses (whose items are saved as they came).",
+    ]
+
+
+if __name__ == "__main__":
+    main()
