@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from structlog.testing import capture_logs
 
 from landline.dialects.dialect import Prompt
@@ -25,7 +26,7 @@ from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import event_type
 from landline.wire.items import encode_item
-from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, TextDelta
+from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
 
 SEALER = Sealer(["a secret of enough characters"])
@@ -348,6 +349,43 @@ async def test_compaction_is_made_where_the_turn_can_be_served() -> None:
     assert isinstance(last, TurnEnded)
     assert last.error is None
     assert (len(first.prompts), len(second.prompts)) == (1, 1)
+
+
+def relayed(kind: str, **members: Any) -> Relayed:
+    return Relayed(kind, {name: Raw(json.dumps(each).encode()) for name, each in {"type": kind, **members}.items()})
+
+
+async def compact_upstream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+    """An upstream that answers everything with a compaction of its own."""
+    item = {"type": "compaction", "id": "cmp_1", "encrypted_content": "for my eyes only"}
+    told = {"id": "resp_up", "object": "response", "model": "m", "output": [item], "status": "completed"}
+    yield [relayed("response.created", response={**told, "status": "in_progress"})]
+    yield [
+        relayed("response.output_item.added", output_index=0, item=item),
+        relayed("response.output_item.done", output_index=0, item=item),
+        relayed("response.completed", response=told),
+        Finished(),
+    ]
+
+
+async def test_conversation_that_a_target_compacted_is_that_targets_alone() -> None:
+    targets = [FakeTarget("a", compacts=True), FakeTarget("b", compacts=True)]
+    for each in targets:
+        each.answer = compact_upstream
+    made = runner(*targets)
+    items = [{"role": "user", "content": "one"}, {"type": "compaction_trigger"}]
+    await run(made, "resp_1", input=items)
+    [maker] = [each for each in targets if each.prompts]
+    [other] = [each for each in targets if each is not maker]
+    for number in range(2, 6):
+        await run(made, f"resp_{number}", input="go on", previous_response_id="resp_1")
+    assert len(maker.prompts) == 5
+    maker.answer, maker.error = None, DOWN
+    for number in range(6, 10):
+        [refused] = await run(made, f"resp_{number}", input="go on", previous_response_id="resp_1")
+        assert isinstance(refused, TurnRefused)
+        assert refused.error.code == "upstream_unavailable"
+    assert other.prompts == []
 
 
 async def test_background_turn_that_nobody_can_serve_is_refused_before_it_is_queued() -> None:
