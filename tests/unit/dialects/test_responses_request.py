@@ -122,6 +122,12 @@ def test_request_counts_where_it_differs_from_the_body() -> None:
     }
 
 
+def test_landline_asks_for_no_less_output_than_the_api_allows() -> None:
+    prompt = prompt_of({"max_output_tokens": 100})
+    request = msgspec.structs.replace(prompt.request, max_output_tokens=1)
+    assert json.loads(body_of(msgspec.structs.replace(prompt, request=request)))["max_output_tokens"] == 16
+
+
 def test_turn_that_no_client_sent_is_made_from_its_request() -> None:
     given = {
         "model": "ours",
@@ -191,6 +197,7 @@ def test_refused_reasoning_is_left_out_the_second_time() -> None:
     for error in (
         api_error("invalid_encrypted_content", "could not be verified"),
         api_error("upstream_error", "The target failed with status 404: Item with id 'rs_3' not found."),
+        api_error("invalid_value", "Could not decrypt the encrypted_content that was given."),
     ):
         retry = Responses().retry_request(prompt, error)
         assert retry is not None

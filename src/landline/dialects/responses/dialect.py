@@ -1,5 +1,6 @@
 """Responses as a dialect: the client's own create and items, sent on as they are; the upstream's events, passed on."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -20,6 +21,7 @@ from landline.wire.items import Item
 PATH = "/responses"
 _TRIGGER = b'{"type":"compaction_trigger"}'
 _TRUE = Raw(b"true")
+_UNREADABLE = re.compile(r"Item with id 'rs_|encrypted[ _](?:reasoning|content)", re.IGNORECASE)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -55,9 +57,9 @@ class Responses:
         """The request to try once more after a refusal: without reasoning, if the upstream cannot read what it was sent.
 
         Another of its models or accounts encrypted it, or its key is gone. OpenAI says `invalid_encrypted_content` then, or
-        that an item `rs_…` is not found.
+        that an item `rs_…` is not found; others only speak of it.
         """
-        is_reasoning = error.code == "invalid_encrypted_content" or "Item with id 'rs_" in error.message
+        is_reasoning = error.code == "invalid_encrypted_content" or _UNREADABLE.search(error.message) is not None
         if not is_reasoning or (prompt.history is not None and prompt.history.is_sealed):
             return None
         request = self.build_request(prompt, omit_reasoning=True)
@@ -124,8 +126,14 @@ def _pieces(rendered: Sequence[Rendered], prompt: Prompt) -> list[bytes]:
 
 
 def _join(members: Members, pieces: Sequence[bytes]) -> bytes:
-    """One JSON object; the items are joined as the bytes that they are."""
-    return b"".join((_encode(members)[:-1], b',"input":[', b",".join(pieces), b"]}"))
+    """One JSON object; the items are copied once, as the bytes that they are."""
+    head = _encode(members)[:-1] + b',"input":['
+    if not pieces:
+        return head + b"]}"
+    parts = list(pieces)
+    parts[0] = head + parts[0]
+    parts[-1] += b"]}"
+    return b",".join(parts)
 
 
 def _notes(rendered: Sequence[Rendered]) -> tuple[str, ...]:

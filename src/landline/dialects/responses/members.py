@@ -18,6 +18,8 @@ _OURS = frozenset((
 ))
 # fmt: on
 """What concerns the delivery to our client, or what Landline does itself."""
+MIN_OUTPUT_TOKENS = 16
+"""The API's least `max_output_tokens`; Landline asks for less where it only wants a prompt read."""
 _SETTINGS = tuple(name for name in CreateRequest.__struct_fields__ if name not in _OURS)
 
 _MEMBERS: msgspec.json.Decoder[Members] = msgspec.json.Decoder(Members)
@@ -55,6 +57,8 @@ def _corrected(kept: Members, request: CreateRequest) -> Members:
         value: object = getattr(request, name)
         if value == getattr(said, name):
             continue
+        if name == "max_output_tokens" and isinstance(value, int):
+            value = max(value, MIN_OUTPUT_TOKENS)
         if value is None or value is UNSET or value == NULL:
             corrected.pop(name, None)
         else:
