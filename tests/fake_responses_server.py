@@ -9,12 +9,11 @@ import json
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
 from aiohttp import ClientConnectionError, WSMsgType, web
 
 from chat_script import UnknownToolError
+from responses_memory import AZURE, OPENAI, VERCEL, XAI, Line, Manners, Received, Remembered
 from responses_script import (
     CutLine,
     Fail,
@@ -28,6 +27,7 @@ from responses_script import (
     output_items,
     strange_events,
 )
+from responses_wire import error_body, error_frame, response_object, usage_of
 from strict_responses import (
     Issued,
     RefusedError,
@@ -58,76 +58,6 @@ MAX_LANES = 32
 Emit = Callable[[Object], Awaitable[None]]
 
 
-@dataclass(frozen=True)
-class Manners:
-    """What one vendor's sockets do otherwise (November 2026)."""
-
-    has_lanes: bool = True
-    refuses_instructions_with_previous: bool = False
-    max_frame_bytes: int = 16 * 1024 * 1024 - 1
-    has_bare_errors: bool = False
-    """Whether error frames have no `type` and no `status`."""
-    closes_after_error: int | None = None
-    """The close code that follows an error frame."""
-
-
-OPENAI = Manners()
-AZURE = Manners(has_lanes=False)
-XAI = Manners(has_lanes=False, refuses_instructions_with_previous=True, has_bare_errors=True)
-VERCEL = Manners(has_lanes=False, max_frame_bytes=4 * 1024 * 1024, closes_after_error=1008)
-
-
-@dataclass
-class Received:
-    """One create and what became of it."""
-
-    raw: bytes
-    body: Object
-    headers: dict[str, str]
-    transport: Literal["http", "websocket"]
-    socket: int | None = None
-    """Which socket, counted from 0."""
-    lane: str | None = None
-    conversation: list[Object] = field(default_factory=list[Object])
-    """All that the model saw."""
-    instructions: str | None = None
-    """Those in force: xAI's hold for a chain."""
-    output: list[Object] = field(default_factory=list[Object])
-    response_id: str | None = None
-    refused: str | None = None
-    """Why it was refused."""
-    was_aborted: bool = False
-    """The client went away before the answer was complete."""
-
-    @property
-    def is_warm_up(self) -> bool:
-        return self.body.get("generate") is False
-
-    @property
-    def parent_id(self) -> str | None:
-        return self.body.get("previous_response_id")
-
-
-@dataclass
-class _Remembered:
-    conversation: list[Object]
-    instructions: str | None
-
-
-@dataclass
-class _Line:
-    """One connection: what it remembers, and what waits on each lane."""
-
-    number: int
-    socket: web.WebSocketResponse
-    transport: asyncio.BaseTransport
-    headers: dict[str, str]
-    memory: dict[str | None, tuple[str, _Remembered]] = field(default_factory=dict[str | None, tuple[str, _Remembered]])
-    """The latest response of each lane."""
-    tails: dict[str | None, asyncio.Task[None]] = field(default_factory=dict[str | None, asyncio.Task[None]])
-    is_expired: bool = False
-
-
 class FakeResponses:
     """Plays one step a create. Run it by `serving()` in the test's loop or by `in_thread()`."""
 
@@ -156,8 +86,8 @@ class FakeResponses:
         """Set to lose all connection-local memory before the next request."""
         self.issued = Issued()
         self.events_sent: list[bytes] = []
-        self._stored: dict[str, _Remembered] = {}
-        self._lines: list[_Line] = []
+        self._stored: dict[str, Remembered] = {}
+        self._lines: list[Line] = []
         self._numbers = itertools.count(1)
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -278,7 +208,7 @@ class FakeResponses:
         body = json.loads(await request.read())
         allowed = {"model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text"}
         if set(body) - allowed - {"truncation"}:
-            return web.json_response(_error("unknown_parameter", "Unknown parameter."), status=400)
+            return web.json_response(error_body("unknown_parameter", "Unknown parameter."), status=400)
         return web.json_response({"object": "response.input_tokens", "input_tokens": 10 * len(body["input"])})
 
     def _refuse_key(self, headers: dict[str, str]) -> web.Response | None:
@@ -286,7 +216,7 @@ class FakeResponses:
         if self.key is None or given == self.key:
             return None
         message = f"Incorrect API key provided: {given}."
-        return web.json_response(_error("invalid_api_key", message, kind="authentication_error"), status=401)
+        return web.json_response(error_body("invalid_api_key", message, kind="authentication_error"), status=401)
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
@@ -301,7 +231,7 @@ class FakeResponses:
         try:
             step = self._next_step(received, None)
         except RefusedError as error:
-            return web.json_response(_error(error.code, str(error), param=error.param), status=error.status)
+            return web.json_response(error_body(error.code, str(error), param=error.param), status=error.status)
         if isinstance(step, Fail) and not step.is_late:
             return web.Response(
                 body=encode(step.frame), content_type="application/json", status=step.status, headers=step.headers
@@ -347,7 +277,7 @@ class FakeResponses:
         socket = web.WebSocketResponse(max_msg_size=self.manners.max_frame_bytes)
         await socket.prepare(request)
         assert request.transport is not None
-        line = _Line(len(self._lines), socket, request.transport, headers)
+        line = Line(len(self._lines), socket, request.transport, headers)
         self._lines.append(line)
         try:
             async for message in socket:
@@ -359,7 +289,7 @@ class FakeResponses:
             await asyncio.gather(*line.tails.values(), return_exceptions=True)
         return socket
 
-    def _queue(self, line: _Line, raw: bytes) -> None:
+    def _queue(self, line: Line, raw: bytes) -> None:
         """Runs the frame behind those of its lane; without lanes, behind all others."""
         self.frames.append(raw)
         body = json.loads(raw)
@@ -367,7 +297,7 @@ class FakeResponses:
         before = line.tails.get(lane)
         line.tails[lane] = asyncio.create_task(self._take_frame(line, raw, body, before))
 
-    async def _take_frame(self, line: _Line, raw: bytes, body: Object, before: asyncio.Task[None] | None) -> None:
+    async def _take_frame(self, line: Line, raw: bytes, body: Object, before: asyncio.Task[None] | None) -> None:
         received = Received(raw, body, line.headers, "websocket", line.number, body.get("stream_id"))
         try:
             if before is not None:
@@ -378,7 +308,7 @@ class FakeResponses:
                 self._change(lambda: setattr(received, "was_aborted", True))
             raise
 
-    async def _answer_frame(self, line: _Line, received: Received) -> None:
+    async def _answer_frame(self, line: Line, received: Received) -> None:
         async def emit(event: Object) -> None:
             stream_id = {"stream_id": received.lane} if received.lane is not None else {}
             data = encode({**event, **stream_id})
@@ -388,7 +318,7 @@ class FakeResponses:
         self._change(lambda: self.received.append(received))
         if line.is_expired:
             message = "Responses websocket connection limit reached (60 minutes)."
-            await line.socket.send_str(json.dumps(_frame("websocket_connection_limit_reached", message)))
+            await line.socket.send_str(json.dumps(error_frame("websocket_connection_limit_reached", message)))
             await line.socket.close(code=1001)
             return
         try:
@@ -399,18 +329,18 @@ class FakeResponses:
                 await line.socket.close(code=self.manners.closes_after_error)
             return
         if isinstance(step, Fail) and not step.is_late:
-            _evict(line, received)
+            line.evict(received)
             await emit(step.frame)
         elif not await self._play(received, step, emit, line.transport, line):
             await line.socket.close()
 
     def _error_frame(self, error: RefusedError) -> Object:
-        frame = _frame(error.code, str(error), status=error.status, param=error.param)
+        frame = error_frame(error.code, str(error), status=error.status, param=error.param)
         if self.manners.has_bare_errors:
             return {"error": {"code": error.code, "message": str(error)}}
         return frame
 
-    def _next_step(self, received: Received, line: _Line | None) -> Reply | Fail | CutLine | Silence:
+    def _next_step(self, received: Received, line: Line | None) -> Reply | Fail | CutLine | Silence:
         """The step that answers a create whose conversation is sound. Raises RefusedError."""
         body = received.body
         try:
@@ -435,7 +365,7 @@ class FakeResponses:
         except RefusedError as error:
             received.refused = str(error)
             if line is not None:
-                _evict(line, received)
+                line.evict(received)
             raise
         if self.choose is not None:
             return as_responses_step(self.choose(received))
@@ -444,7 +374,7 @@ class FakeResponses:
             raise RefusedError(received.refused)
         return as_responses_step(self.steps.pop(0))
 
-    def _check_socket(self, received: Received, line: _Line) -> None:
+    def _check_socket(self, received: Received, line: Line) -> None:
         body = received.body
         if body.get("type") != "response.create":
             raise RefusedError(f"Unknown event {body.get('type')!r}.", code="invalid_event_type", param="type")
@@ -456,7 +386,7 @@ class FakeResponses:
         if refuses and body.get("instructions") and received.parent_id is not None:
             raise RefusedError("`instructions` cannot be used with `previous_response_id`.", param="instructions")
 
-    def _find_parent(self, parent_id: str | None, line: _Line | None) -> _Remembered | None:
+    def _find_parent(self, parent_id: str | None, line: Line | None) -> Remembered | None:
         if parent_id is None:
             return None
         latest = dict(line.memory.values()) if line is not None else {}
@@ -486,7 +416,7 @@ class FakeResponses:
         step: Reply | Fail | CutLine | Silence,
         emit: Emit,
         transport: asyncio.BaseTransport,
-        line: _Line | None,
+        line: Line | None,
     ) -> bool:
         """Plays the step; False if the connection is cut."""
         match step:
@@ -508,16 +438,16 @@ class FakeResponses:
         return True
 
     async def _reply(
-        self, received: Received, reply: Reply, emit: Emit, transport: asyncio.BaseTransport, line: _Line | None
+        self, received: Received, reply: Reply, emit: Emit, transport: asyncio.BaseTransport, line: Line | None
     ) -> bool:
         number = next(self._numbers)
         try:
             output = self._make_output(received, reply, number)
         except UnknownToolError as error:
             received.refused = str(error)
-            await emit(_frame("invalid_value", str(error)))
+            await emit(error_frame("invalid_value", str(error)))
             return True
-        response = _response(received.body, f"resp_{number}", f"{received.body['model']}-2026-11-01")
+        response = response_object(received.body, f"resp_{number}", f"{received.body['model']}-2026-11-01")
         status = "failed" if reply.fail_with else "incomplete" if reply.incomplete else "completed"
         events = list(_events(reply, received, response, output))
         for count, event in enumerate(events):
@@ -531,9 +461,14 @@ class FakeResponses:
         if status != "failed":
             self._remember(received, response["id"], line)
         elif line is not None:
-            _evict(line, received)
+            line.evict(received)
         told = [] if reply.omits_output else output
-        ended = {**response, "status": status, "output": told, "usage": reply.usage or _usage(received)}
+        ended = {
+            **response,
+            "status": status,
+            "output": told,
+            "usage": reply.usage or usage_of(received.conversation, is_warm_up=received.is_warm_up),
+        }
         if reply.omits_output:
             del ended["output"]
         ended["completed_at"] = 1_700_000_001 if status == "completed" else None
@@ -556,9 +491,9 @@ class FakeResponses:
         self.issued.note(told, is_stored=received.body.get("store") is not False)
         return output
 
-    def _remember(self, received: Received, response_id: str, line: _Line | None) -> None:
+    def _remember(self, received: Received, response_id: str, line: Line | None) -> None:
         kept = [item for item in received.conversation if item.get("type") != "compaction_trigger"]
-        remembered = _Remembered(kept + received.output, received.instructions)
+        remembered = Remembered(kept + received.output, received.instructions)
         if line is not None:
             line.memory[received.lane] = (response_id, remembered)
         if received.body.get("store") is not False:
@@ -591,66 +526,6 @@ def _tools_of(received: Received) -> list[Object]:
     return [*(received.body.get("tools") or []), *itertools.chain.from_iterable(added)]
 
 
-def _usage(received: Received) -> Object:
-    read = 10 * len(received.conversation)
-    written = 0 if received.is_warm_up else 5
-    return {
-        "input_tokens": read,
-        "input_tokens_details": {"cached_tokens": max(read - 10, 0), "cache_write_tokens": 0},
-        "output_tokens": written,
-        "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": read + written,
-    }
-
-
-def _response(body: Object, response_id: str, model: str) -> Object:
-    """The response object in progress: the settings echoed."""
-    return {
-        "id": response_id,
-        "object": "response",
-        "created_at": 1_700_000_000,
-        "completed_at": None,
-        "status": "in_progress",
-        "error": None,
-        "incomplete_details": None,
-        "instructions": body.get("instructions"),
-        "max_output_tokens": body.get("max_output_tokens"),
-        "max_tool_calls": None,
-        "model": model,
-        "output": [],
-        "parallel_tool_calls": body.get("parallel_tool_calls", True),
-        "previous_response_id": body.get("previous_response_id"),
-        "prompt_cache_key": body.get("prompt_cache_key"),
-        "reasoning": {"effort": None, "summary": None, **(body.get("reasoning") or {})},
-        "service_tier": "default",
-        "store": body.get("store") is not False,
-        "temperature": body.get("temperature", 1.0),
-        "text": body.get("text") or {"format": {"type": "text"}, "verbosity": "medium"},
-        "tool_choice": body.get("tool_choice", "auto"),
-        "tools": body.get("tools") or [],
-        "top_p": body.get("top_p", 1.0),
-        "truncation": body.get("truncation", "disabled"),
-        "usage": None,
-        "background": False,
-        "metadata": body.get("metadata") or {},
-    }
-
-
-def _evict(line: _Line, received: Received) -> None:
-    """A continuation that failed loses its parent; a fork leaves it to the lane that it is from."""
-    latest = line.memory.get(received.lane)
-    if latest is not None and latest[0] == received.parent_id:
-        del line.memory[received.lane]
-
-
 def _abort(transport: asyncio.BaseTransport) -> None:
     assert isinstance(transport, asyncio.Transport)
     transport.abort()
-
-
-def _error(code: str, message: str, *, kind: str = "invalid_request_error", param: str | None = None) -> dict[str, Any]:
-    return {"error": {"type": kind, "code": code or None, "message": message, "param": param}}
-
-
-def _frame(code: str, message: str, *, status: int = 400, param: str | None = None) -> Object:
-    return {"type": "error", "status": status, **_error(code, message, param=param)}
