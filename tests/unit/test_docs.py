@@ -7,6 +7,8 @@ from types import ModuleType
 
 import pytest
 
+from landline.config import Config, load_config
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -32,6 +34,20 @@ def test_every_made_page_is_compared() -> None:
         "commands.md",
         "profiles.md",
     }
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/configuration.md", "docs/anthropic.md", "docs/gemini.md", "docs/responses.md"]
+)
+def test_configurations_that_are_shown_are_accepted(name: str, tmp_path: Path) -> None:
+    keys = dict.fromkeys(("ONE_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"), "key")
+    examples = re.findall(r"```toml\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+    assert examples
+    for example in examples:
+        (tmp_path / "landline.toml").write_text(example, encoding="utf-8")
+        found = load_config(tmp_path / "landline.toml", keys)
+        wrong = [] if isinstance(found, Config) else [str(each) for each in found if each.path != "models"]
+        assert wrong == [], example
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:
