@@ -51,21 +51,22 @@ class BlockReader:
         self._call_id_prefix = call_id_prefix
         self._open: dict[int, _Thought | _Call] = {}
         self._call_ids: set[str] = set()
-        self._is_after_thought = False
-        """Whether the newest block was thinking, whose text the next thinking would run into."""
+        self._has_thought = False
+        """Whether the newest text is thinking, which the next thinking would run into."""
+        self._gap = ""
 
     def start(self, index: int, block: Raw) -> list[ModelEvent]:
         """The events of `content_block_start`; gateways may give a whole block here."""
         kind = _KIND.decode(block).type
-        was_after_thought = self._is_after_thought
-        self._is_after_thought = kind in ("thinking", "redacted_thinking")
+        self._has_thought = self._has_thought and kind in ("thinking", "redacted_thinking")
         match kind:
             case "text":
                 text = _TEXT.decode(block).text
                 return [TextDelta(text)] if text else []
             case "thinking":
                 thought = self._open[index] = _Thought(block)
-                return self._think(("\n\n" if was_after_thought else "") + thought.text)
+                self._gap = "\n\n" if self._has_thought else ""
+                return self._think(thought.text)
             case "redacted_thinking":
                 return [ReasoningSigned(VENDOR, bytes(block).decode())]
             case "tool_use":
@@ -127,4 +128,7 @@ class BlockReader:
         return [*rest, *call.named.end()]
 
     def _think(self, text: str) -> list[ModelEvent]:
-        return [ReasoningSummaryDelta(text)] if text else []
+        if not text:
+            return []
+        gap, self._gap, self._has_thought = self._gap, "", True
+        return [ReasoningSummaryDelta(gap + text)]

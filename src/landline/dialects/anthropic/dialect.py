@@ -104,7 +104,8 @@ class Anthropic:
             message = "Expected `input` to hold something that this model can read: it would be asked with no message."
             return api_error("missing_required_parameter", message, param="input")
         pieces = [piece for transcript in transcripts for piece in transcript.pieces]
-        return self._assemble(prompt, chosen, last, [*pieces, *close_transcript(last)])
+        closed = close_transcript(last)
+        return self._assemble(prompt, chosen, closed, [*pieces, *closed.pieces])
 
     def _assemble(
         self, prompt: Prompt, chosen: ChosenTools, last: Transcript, pieces: Sequence[Piece]
@@ -183,7 +184,7 @@ def _transcripts(history: Link | None, names: ToolNames) -> list[Transcript]:
 
 
 def _notes(last: Transcript, thinking: Thinking) -> tuple[str, ...]:
-    notes = [f"reasoning without this vendor's signature: {last.left_out}"] if last.left_out else []
+    notes = [f"reasoning: {last.left_out}"] if last.left_out else []
     return (*notes, thinking.note) if thinking.note is not None else tuple(notes)
 
 

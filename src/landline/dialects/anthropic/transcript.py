@@ -82,7 +82,7 @@ class Transcript(msgspec.Struct, frozen=True):
     starts_signed: bool = False
     """Whether it starts with thinking."""
     left_out: int = 0
-    """Reasoning items that this API cannot read: of other vendors, or without a signature."""
+    """Reasoning items that cannot go back: of other vendors, without a signature, or with nothing that they led to."""
     error: ApiError | None = None
     """Why the conversation cannot be said; it stays for the rest of the lineage."""
 
@@ -105,13 +105,13 @@ def extend_transcript(before: Transcript | None, items: Sequence[Item], names: T
     return writer.transcript()
 
 
-def close_transcript(transcript: Transcript) -> list[Piece]:
+def close_transcript(transcript: Transcript) -> Transcript:
     """What is still to be said for the model to answer: results that are missing, what waited for them, a user's message."""
     writer = _Writer(transcript)
     writer.settle()
     if writer.role != "user":
         writer.write("user", BEGIN if writer.role is None else GO_ON)
-    return list(writer.transcript().pieces)
+    return writer.transcript()
 
 
 def tool_use_id(call_id: str) -> str:
