@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,14 +21,14 @@ _ADDRESS = re.compile(r"listens on http://127\.0\.0\.1:(\d+)")
 class RunningServer:
     """`landline serve --port 0` as a subprocess; a context manager.
 
-    `config` is the text of its `landline.toml`; None serves the embedded model without any. What it stores lies in
-    `folder`, so another one over the same folder finds it. Ready when it printed the address it listens on. Its output is
-    kept in `log`.
+    `config` is the text of its `landline.toml`; None serves the embedded model without any, or whatever another `command`
+    serves. What it stores lies in `folder`, so another one over the same folder finds it. Ready when it printed the
+    address it listens on. Its output is kept in `log`.
     """
 
-    def __init__(self, config: str | None, folder: Path) -> None:
+    def __init__(self, config: str | None, folder: Path, command: Sequence[str] = ("serve",)) -> None:
         self._folder = folder
-        self._arguments = ["serve", "--port", "0"]
+        self._arguments = [*command, "--port", "0"]
         if config is not None:
             path = folder / "landline.toml"
             path.write_text(config)

@@ -60,6 +60,37 @@ def serve(
 
 
 @app.command()
+def sidecar(
+    *,
+    upstream: Annotated[
+        str, typer.Option(help="The Responses API behind it: the URL that `/responses` follows.")
+    ] = "https://api.openai.com/v1",
+    port: Annotated[
+        int | None, typer.Option(envvar="LANDLINE_PORT", min=0, max=65535, help="Port to listen on; 0: a free one.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="The upstream's row in docs/profiles.md; known vendors are found by their host.")
+    ] = None,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(help="The environment variable with the upstream's key: the vendor's own, else OPENAI_API_KEY."),
+    ] = None,
+    http: Annotated[bool, typer.Option("--http", help="Speak HTTP to the upstream, with the whole history.")] = False,
+    log_level: Annotated[
+        LogLevel, typer.Option(envvar="LANDLINE_LOG_LEVEL", help="The least level of the log on standard error.")
+    ] = "warning",
+) -> None:
+    """Stand between clients on this machine and a Responses API, and send it only what is new, over its WebSocket."""
+    from landline.cli.logs import configure_logging
+    from landline.cli.sidecar import SidecarOptions, run_sidecar
+
+    configure_logging(log_level)
+    raise typer.Exit(
+        run_sidecar(SidecarOptions(upstream=upstream, port=port, profile=profile, api_key_env=api_key_env, http=http))
+    )
+
+
+@app.command()
 def check(
     file: Annotated[Path, typer.Argument(help=_CONFIG_HELP)],
     *,

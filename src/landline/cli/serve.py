@@ -1,6 +1,7 @@
 """`landline serve`: settings, the model's file, then the server until it is told to stop."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,10 @@ from landline.stores.store import StoreError
 
 CODEX_CONTEXT_TOKENS = 32768
 """Codex CLI 0.169 sends some 10,000 tokens of tools and instructions before the first question."""
+
+
+Greet = Callable[[Config, str, int], str]
+"""What to print once the server listens on a host and port."""
 
 
 class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,11 +43,16 @@ def run_serve(options: ServeOptions) -> int:
     except ModelUnavailableError as error:
         typer.echo(str(error), err=True)
         return 1
+    return serve_config(config, _greeting, file=options.config)
+
+
+def serve_config(config: Config | list[Problem], greet: Greet, *, file: Path | None = None) -> int:
+    """Serves until a signal ends it; the exit status. What is wrong with the configuration is printed."""
     if not isinstance(config, Config):
-        print_problems(config, options.config)
+        print_problems(config, file)
         return 1
     try:
-        return run_server(config, on_started=lambda host, port: typer.echo(_greeting(config, host, port)))
+        return run_server(config, on_started=lambda host, port: typer.echo(greet(config, host, port)))
     except (ChildFailedError, StoreError) as error:
         typer.echo(str(error), err=True)
         return 1

@@ -1,7 +1,8 @@
 """What the user of a server decides: the settings, how a file is read into them, and what is wrong with it."""
 
-from landline.config.loading import Overrides, default_config, load_config
+from landline.config.loading import Overrides, default_config, load_config, settle_table
 from landline.config.problems import Problem
+from landline.config.profiling import profile_at
 from landline.config.settings import (
     Config,
     ModelSettings,
@@ -41,5 +42,7 @@ __all__ = [
     "Upstream",
     "default_config",
     "load_config",
+    "profile_at",
+    "settle_table",
     "split_upstream",
 ]

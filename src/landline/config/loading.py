@@ -38,12 +38,21 @@ def load_config(
     `environment` is asked for the keys that targets name by `api_key_env`, or that their profiles know.
     """
     table = _parse(path)
-    if isinstance(table, Problem):
-        return [table]
+    return [table] if isinstance(table, Problem) else settle_table(table, environment, overrides, folder=path.parent)
+
+
+def settle_table(
+    table: Mapping[str, object],
+    environment: Mapping[str, str],
+    overrides: Overrides | None = None,
+    *,
+    folder: Path | None = None,
+) -> Config | list[Problem]:
+    """The same for a table that no file holds; without a `folder`, its paths are relative to the working directory."""
     config = read_config(table)
     if not isinstance(config, Config):
         return config
-    config = _resolve_paths(_find_keys(_override(config, overrides), environment), path.parent)
+    config = _resolve_paths(_find_keys(_override(config, overrides), environment), folder or Path())
     return check_config(config, environment) or config
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import cast
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -61,6 +62,19 @@ def profile_of(target: RemoteTarget) -> tuple[Profile | None, Way | None]:
     """The target's profile and the way in which it is spoken to."""
     profile = PROFILES.get(target.profile or "")
     return profile, profile.way(target.__struct_config__.tag) if profile is not None else None
+
+
+def profile_at(base_url: str) -> str | None:
+    """The profile of the vendor whose host the URL names; servers that users run have no host of their own."""
+    host = urlsplit(base_url).hostname or ""
+    for name, profile in PROFILES.items():
+        hosts = [urlsplit(way.base_url).hostname for way in profile.ways if way.base_url is not None]
+        # Of an example such as RESOURCE.openai.azure.com, all but the first word is the vendor's.
+        example = urlsplit(profile.url_example).hostname or ""
+        is_example = not hosts and "." in example and host.partition(".")[2] == example.partition(".")[2]
+        if not profile.is_local and (host in hosts or is_example):
+            return name
+    return None
 
 
 def _profile_name(table: Mapping[str, object]) -> object:
