@@ -1,6 +1,6 @@
 """A replica of a model in a process of its own, which can be killed: it says in each answer what it was asked and by whom.
 
-`python tests/replica.py --name a --port 0` prints its port, and `held` each time that it stops in the middle of an answer,
+`python tests/replica.py --name a --port 0` prints its address, and `held` each time that it stops in the middle of an answer,
 for good: to a message that ends in "hold a". The server is the strict one of `fake_chat_server`.
 """
 
@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -50,19 +51,17 @@ class Replica:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.port = 0
+        self.base_url = ""
+        self._port = 0
         self._process: subprocess.Popen[str] | None = None
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
 
     def start(self) -> None:
         """Starts it with no memory of anything; returns when it listens."""
-        command = [sys.executable, str(Path(__file__)), "--name", self.name, "--port", str(self.port)]
+        command = [sys.executable, str(Path(__file__)), "--name", self.name, "--port", str(self._port)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
+        self.base_url = self._process.stdout.readline().strip()
+        self._port = urlsplit(self.base_url).port or 0
 
     def wait_until_held(self, count: int) -> None:
         """Blocks until so many answers have stopped in their middle."""
@@ -96,7 +95,7 @@ def main() -> None:
     options = parser.parse_args()
     with FakeChatServer(options.port) as server:
         server.default = Scenario("*", _Reporter(options.name), releases=_Hold())
-        print(server.port, flush=True)
+        print(server.base_url, flush=True)
         threading.Event().wait()
 
 
