@@ -59,6 +59,8 @@ class CountRequest(msgspec.Struct, frozen=True):
     """Reads a 200; None if the server meant something else."""
     is_at_root: bool = False
     """Whether the path follows the server's root and not its `/v1`."""
+    headers: dict[str, str] = {}
+    """Beside the target's own and the content type."""
 
 
 class StreamDecoder(Protocol):

@@ -41,7 +41,7 @@ class Counters:
         self, session: aiohttp.ClientSession, base_url: str, request: CountRequest, headers: Mapping[str, str]
     ) -> int | None:
         url = (base_url.removesuffix("/v1") if request.is_at_root else base_url) + request.path
-        sent = {"Content-Type": "application/json", **headers}
+        sent = {"Content-Type": "application/json", **request.headers, **headers}
         try:
             async with session.post(
                 url, data=request.body, headers=sent, allow_redirects=False, timeout=_TIMEOUT

@@ -74,7 +74,8 @@ class Anthropic:
         if isinstance(asked, ApiError):
             return asked
         members = {name: value for name, value in asked.members.items() if name in _COUNTED}
-        return [CountRequest(COUNT_PATH, self._join(asked, members, "off"), _read_count)]
+        headers = {**self._headers(prompt, asked.betas), "Accept": "application/json"}
+        return [CountRequest(COUNT_PATH, self._join(asked, members, "off"), _read_count, headers=headers)]
 
     def open_decoder(self, prompt: Prompt) -> StreamDecoder:
         """A decoder of the answer."""
