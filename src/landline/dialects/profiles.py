@@ -144,7 +144,11 @@ PROFILES: dict[str, Profile] = {
                 base_url="https://ai-gateway.vercel.sh/v1",
                 settings={"reasoning_field": "reasoning"},
             ),
-            Way(dialect="anthropic", base_url="https://ai-gateway.vercel.sh/v1"),
+            Way(
+                dialect="anthropic",
+                base_url="https://ai-gateway.vercel.sh/v1",
+                settings={"key_header": "Authorization"},
+            ),
         ),
         key_envs=("AI_GATEWAY_API_KEY", "VERCEL_OIDC_TOKEN"),
         source="vercel.com/docs/ai-gateway, Responses over WebSocket (updated 2026-09-08)",
@@ -227,12 +231,18 @@ PROFILES: dict[str, Profile] = {
     "deepseek": Profile(
         vendor="DeepSeek",
         ways=(
-            Way(dialect="chat_completions", base_url="https://api.deepseek.com/v1", settings={"affinity_headers": []}),
+            Way(dialect="chat_completions", base_url="https://api.deepseek.com", settings={"affinity_headers": []}),
+            Way(
+                dialect="responses",
+                base_url="https://api.deepseek.com",
+                settings={"store": "never", "foreign_reasoning": "send", "affinity_headers": []},
+            ),
             Way(dialect="anthropic", base_url="https://api.deepseek.com/anthropic/v1", settings=_NOT_CLAUDE),
         ),
         key_envs=("DEEPSEEK_API_KEY",),
-        source="api-docs.deepseek.com, thinking mode (November 2026)",
-        note="Reasoning of a turn with tool calls has to be sent back, as `reasoning_content`.",
+        source="api-docs.deepseek.com, thinking mode, and Responses API (November 2026)",
+        note="Reasoning of a turn with tool calls has to be sent back, as `reasoning_content`. Their Responses API keeps "
+        "nothing.",
     ),
     "mistral": Profile(
         vendor="Mistral AI",
@@ -293,13 +303,14 @@ PROFILES: dict[str, Profile] = {
             Way(
                 dialect="chat_completions",
                 base_url="https://api.z.ai/api/paas/v4",
-                settings={"forward": [], "affinity_headers": []},
+                settings={"stream_usage": False, "forward": [], "affinity_headers": []},
             ),
             Way(dialect="anthropic", base_url="https://api.z.ai/api/anthropic/v1", settings=_NOT_CLAUDE),
         ),
         key_envs=("ZAI_API_KEY", "Z_AI_API_KEY"),
-        source="docs.z.ai, chat completion (November 2026); docs.continue.dev, Z.ai",
-        note="For the coding plan the URL is `https://api.z.ai/api/coding/paas/v4`. `tool_choice` is only `auto`.",
+        source="docs.z.ai, chat completion (November 2026); java.agentscope.io, GLM, for what it does not take",
+        note="For the coding plan the URL is `https://api.z.ai/api/coding/paas/v4`. `tool_choice` is only `auto`. Usage comes "
+        "with the last chunk unasked.",
     ),
     "anthropic": Profile(
         vendor="Anthropic",
@@ -362,7 +373,7 @@ PROFILES: dict[str, Profile] = {
         needs_key=False,
         is_local=True,
         source="ggml-org/llama.cpp, tools/server/README.md (November 2026)",
-        note="Its port is Landline's own default; give one of the two another. Start it with `--jinja`.",
+        note="Its port is Landline's own default; give one of the two another.",
     ),
     "ollama": Profile(
         vendor="Ollama",
@@ -372,11 +383,17 @@ PROFILES: dict[str, Profile] = {
                 base_url="http://127.0.0.1:11434/v1",
                 settings={"reasoning_field": "reasoning", "warm_up": "prefill"},
             ),
+            Way(
+                dialect="responses",
+                base_url="http://127.0.0.1:11434/v1",
+                settings={"store": "never", "foreign_reasoning": "send"},
+            ),
             Way(dialect="anthropic", base_url="http://127.0.0.1:11434/v1", settings=_NOT_CLAUDE),
         ),
         needs_key=False,
         is_local=True,
-        source="ollama/ollama, docs/openai.md and docs/anthropic.md; anomalyco/opencode#34798 for the reasoning field",
+        source="ollama/ollama, docs/api/openai-compatibility.mdx and anthropic-compatibility.mdx; anomalyco/opencode#34798 "
+        "for the reasoning field",
         note="Its context is short unless `OLLAMA_CONTEXT_LENGTH` says otherwise; what does not fit is dropped unsaid.",
     ),
     "lmstudio": Profile(
