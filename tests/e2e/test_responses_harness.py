@@ -115,17 +115,19 @@ async def test_failed_continuation_loses_its_parent() -> None:
 
 
 async def test_lanes_run_beside_each_other_and_are_told_apart() -> None:
-    async with FakeResponses(Reply("First.", pause_after=2), Reply("Second.")).serving() as fake:
-        async with ResponsesSocket(fake.base_url) as socket:
-            await socket.create(model="m", stream_id="a", input=[USER])
-            while (await socket.receive())["type"] != "response.in_progress":
-                pass
-            await socket.create(model="m", stream_id="b", input=[USER])
-            ended = await socket.receive_until("response.completed")
-            assert {event["stream_id"] for event in ended} == {"b"}
-            fake.release()
-            ended = await socket.receive_until("response.completed")
-            assert {event["stream_id"] for event in ended} == {"a"}
+    async with (
+        FakeResponses(Reply("First.", pause_after=2), Reply("Second.")).serving() as fake,
+        ResponsesSocket(fake.base_url) as socket,
+    ):
+        await socket.create(model="m", stream_id="a", input=[USER])
+        while (await socket.receive())["type"] != "response.in_progress":
+            pass
+        await socket.create(model="m", stream_id="b", input=[USER])
+        ended = await socket.receive_until("response.completed")
+        assert {event["stream_id"] for event in ended} == {"b"}
+        fake.release()
+        ended = await socket.receive_until("response.completed")
+        assert {event["stream_id"] for event in ended} == {"a"}
 
 
 @pytest.mark.parametrize(
@@ -138,11 +140,13 @@ async def test_lanes_run_beside_each_other_and_are_told_apart() -> None:
     ids=["lanes", "instructions", "unknown parent"],
 )
 async def test_vendor_refuses_what_it_does_not_take(manners: Manners, fields: dict[str, Any], reason: str) -> None:
-    async with FakeResponses(Reply("Yes."), manners=manners).serving() as fake:
-        async with ResponsesSocket(fake.base_url) as socket:
-            await socket.turn(model="m", input=[USER])
-            await socket.create(model="m", input=[USER], **fields)
-            error = await socket.receive()
+    async with (
+        FakeResponses(Reply("Yes."), manners=manners).serving() as fake,
+        ResponsesSocket(fake.base_url) as socket,
+    ):
+        await socket.turn(model="m", input=[USER])
+        await socket.create(model="m", input=[USER], **fields)
+        error = await socket.receive()
     assert reason in error["error"]["message"]
     assert ("type" in error) is not manners.has_bare_errors
 
