@@ -22,9 +22,13 @@ _OVERFLOW = re.compile(
 """OpenAI and vLLM ("maximum context length is"), SGLang ("longer than the model's context length"), llama-server ("exceeds
 the available context size"), Ollama ("input length exceeds the context length"), DeepSeek, OpenRouter, Gemini, Anthropic."""
 _QUOTA = re.compile(
-    r"insufficient[ _](?:quota|balance|credit|funds)|exceeded your current quota|out of credits", re.IGNORECASE
+    r"insufficient[ _](?:quota|balance|credit|funds)|exceeded your current quota|out of credits"
+    r"|credit balance is too low",
+    re.IGNORECASE,
 )
-_QUOTA_CODES = frozenset(("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"))
+_QUOTA_CODES = frozenset(
+    ("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached", "billing_error")
+)
 _OVERFLOW_CODES = frozenset(("context_length_exceeded", "exceed_context_size_error", "string_above_max_length"))
 _PROMPT_CODES = frozenset(("content_filter", "content_policy_violation", "invalid_prompt", "data_inspection_failed"))
 _UNSUPPORTED_CODES = frozenset(("unsupported_parameter", "unsupported_value", "unknown_parameter"))
@@ -55,6 +59,8 @@ _STATUS_OF_TYPE = {
     "invalid_request_error": 400,
     "badrequesterror": 400,
     "not_found_error": 404,
+    "permission_error": 403,
+    "request_too_large": 413,
 }
 """The status that an error inside a stream would have had."""
 
@@ -118,7 +124,7 @@ def explain(status: int, headers: Mapping[str, str], fault: Fault) -> ApiError:
 def code_of(status: int, fault: Fault) -> str:
     """The row of our error table; the fault's own words count before its status."""
     spelled = {fault.code, fault.type}
-    if status == 402 or spelled & _QUOTA_CODES or (status in (403, 429) and _QUOTA.search(fault.message)):
+    if status == 402 or spelled & _QUOTA_CODES or (status in (400, 403, 429) and _QUOTA.search(fault.message)):
         return "insufficient_quota"
     if spelled & _OVERFLOW_CODES or (status in (400, 413, 422, 500) and _OVERFLOW.search(fault.message)):
         return "context_length_exceeded"
