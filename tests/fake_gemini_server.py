@@ -14,6 +14,7 @@ from aiohttp import web
 from chat_scenario import Received, Scenario
 from chat_script import Refused, Step, UnknownToolError
 from gemini_script import model_content, records
+from gemini_sdk import in_camel_case
 from scripted_server import OutOfStepsError, ScriptedServer, take_step, write_stream
 from strict_chat import BrokenRequestError
 from strict_gemini import Signatures, check_request
@@ -65,7 +66,7 @@ class FakeGeminiServer:
         return web.json_response({"models": listed})
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
-        body = json.loads(await request.read())
+        body = in_camel_case(json.loads(await request.read()))
         model, method = request.match_info["model"], request.match_info["method"]
         if request.headers.get("x-goog-api-key") != API_KEY:
             return _error(Refused(400, "API key not valid. Please pass a valid API key.", code="API_KEY_INVALID"))
@@ -85,7 +86,7 @@ class FakeGeminiServer:
             received.refused = str(error)
             return _error(Refused(400, str(error)))
         received.usage = step.usage or self._count(received)
-        made = list(records(step, received.reply, body, received.usage))
+        made = records(step, received.reply, body, received.usage)
         if method == "generateContent":
             return web.json_response(_whole(made))
         assert request.query.get("alt") == "sse"
@@ -141,7 +142,7 @@ def _common_prefix(left: list[str], right: list[str]) -> int:
 
 def _whole(made: list[dict[str, Any]]) -> dict[str, Any]:
     """The streamed answer as one object."""
-    parts = [part for record in made for part in record["candidates"][0].get("content", {"parts": []})["parts"]]
+    parts = [part for record in made for part in record["candidates"][0]["content"]["parts"]]
     return {**made[-1], "candidates": [{**made[-1]["candidates"][0], "content": {"role": "model", "parts": parts}}]}
 
 

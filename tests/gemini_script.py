@@ -30,19 +30,19 @@ def model_content(
     return {"role": "model", "parts": parts}
 
 
-def records(answer: Answer, content: dict[str, Any], body: dict[str, Any], usage: dict[str, Any]) -> Iterator[Part]:
+def records(answer: Answer, content: dict[str, Any], body: dict[str, Any], usage: dict[str, Any]) -> list[Part]:
     """The records of the streamed answer: thoughts if they were asked for, text in pieces, each call whole."""
     thinking = body.get("generationConfig", {}).get("thinkingConfig", {})
-    if thinking.get("includeThoughts"):
-        yield from (
-            _record({"text": piece, "thought": True}) for piece in _pieces(answer.reasoning, answer.delta_chars)
-        )
+    thought = answer.reasoning if thinking.get("includeThoughts") else ""
+    parts = [{"text": piece, "thought": True} for piece in _pieces(thought, answer.delta_chars)]
     for part in content["parts"]:
-        if part.get("text"):
-            yield from (_record({"text": piece}) for piece in _pieces(part["text"], answer.delta_chars))
-        else:
-            yield _record(part)
-    yield {"candidates": [{"finishReason": answer.finish_reason or "STOP", "index": 0}], "usageMetadata": usage}
+        parts += (
+            [{"text": piece} for piece in _pieces(part["text"], answer.delta_chars)] if part.get("text") else [part]
+        )
+    made = [_record(part) for part in parts or [{"text": ""}]]
+    made[-1]["candidates"][0]["finishReason"] = answer.finish_reason or "STOP"
+    made[-1]["usageMetadata"] = usage
+    return made
 
 
 def _record(part: Part) -> Part:

@@ -31,15 +31,30 @@ def assert_sdk_sends(body: dict[str, Any], model: str) -> None:
         del sent["generationConfig"]
     if "systemInstruction" in sent:
         sent["systemInstruction"].pop("role", None)  # the client adds one that means nothing
-    assert _plain(sent) == _plain(body)
+    assert _plain(in_camel_case(sent)) == _plain(in_camel_case(body))
+
+
+def in_camel_case(value: Any, name: str = "") -> Any:
+    """The value with its members in one spelling: the API reads both, the client writes both."""
+    if isinstance(value, dict) and name not in _FREE:
+        return {to_camel(key): in_camel_case(each, to_camel(key)) for key, each in value.items()}
+    return [in_camel_case(each) for each in value] if isinstance(value, list) else value
 
 
 def _plain(value: Any, name: str = "") -> Any:
-    """The value with members and bytes in one spelling: the API reads both of either, the client writes both."""
-    if isinstance(value, dict) and name not in _FREE:
-        return {to_camel(key): _plain(each, to_camel(key)) for key, each in value.items()}
+    """The value with bytes in one spelling: base64 has two alphabets."""
+    if isinstance(value, dict):
+        return {key: _plain(each, key) for key, each in value.items()}
     if isinstance(value, list):
         return [_plain(each) for each in value]
     if name in _BYTES and isinstance(value, str):
         return base64.urlsafe_b64decode(value.replace("+", "-").replace("/", "_"))
     return value
+
+
+def read_by_sdk(body: bytes) -> list[types.GenerateContentResponse]:
+    """The records of a stream as the client reads them."""
+    lines = body.replace(b"\r\n", b"\n").split(b"\n")
+    records = [json.loads(line.removeprefix(b"data:")) for line in lines if line.startswith(b"data:")]
+    read = [models._GenerateContentResponse_from_mldev(record, None, None) for record in records]
+    return [types.GenerateContentResponse._from_response(response=each, kwargs={}) for each in read]

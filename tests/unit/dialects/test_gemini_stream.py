@@ -1,18 +1,40 @@
 """Answers of Gemini, fed in every split."""
 
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gemini_sdk import read_by_sdk
 from landline.dialects.dialect import Prompt
 from landline.dialects.gemini import Gemini
-from landline.wire.model_events import Accepted, Failed, Finished, ReasoningSigned, TextDelta, ToolCallStarted
+from landline.wire.model_events import (
+    Accepted,
+    Failed,
+    Finished,
+    ModelEvent,
+    ReasoningSigned,
+    ReasoningSummaryDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    UsageReported,
+)
 from landline.wire.requests import CreateRequest
 from transcript_cases import assert_events, case_names, play, read_case, splits
 
 DIALECT = "gemini"
 CASES = case_names(DIALECT)
+
+
+def is_failed(name: str) -> bool:
+    case, _ = read_case(DIALECT, name)
+    return b'"failed"' in bytes(case.events[-1])
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -73,3 +95,48 @@ def test_blocks_name_the_model_that_signed_them() -> None:
     assert isinstance(signed, ReasoningSigned)
     assert signed.by == "gemini"
     assert msgspec.json.decode(signed.block)["model"] == "gemini-4-argon"
+
+
+IN_PIECES = frozenset(("partial-arguments", "partial-arguments-cut"))
+"""Calls in pieces, which Google's client gives as they come."""
+WHOLE = [name for name in CASES if name not in IN_PIECES and not is_failed(name)]
+
+
+@pytest.mark.filterwarnings("ignore:NEW_REASON")
+@pytest.mark.parametrize("name", WHOLE)
+def test_googles_own_client_reads_the_same(name: str) -> None:
+    case, body = read_case(DIALECT, name)
+    events = play(Gemini(), case, [body])
+    responses = read_by_sdk(body if body.lstrip()[:1] not in (b"{", b"[") else _as_stream(body))
+    contents = [response.candidates[0].content for response in responses if response.candidates]
+    parts = [part for content in contents if content is not None for part in content.parts or ()]
+    thoughts = "".join(part.text or "" for part in parts if part.thought)
+    assert _joined(events, TextDelta) == "".join(part.text or "" for part in parts if not part.thought)
+    assert _joined(events, ReasoningSummaryDelta) == thoughts
+    calls = [part.function_call.args or {} for part in parts if part.function_call is not None]
+    assert len([event for event in events if isinstance(event, ToolCallStarted)]) == len(calls)
+    said = {event.index: event.text for event in events if isinstance(event, ToolCallDelta)}
+    assert all(said[index] in (call.get("input"), _compact(call)) for index, call in enumerate(calls))
+    signed = [msgspec.json.decode(event.block)["signature"] for event in events if isinstance(event, ReasoningSigned)]
+    signatures = [part.thought_signature for part in parts if part.thought_signature is not None]
+    assert sorted(base64.b64decode(each) for each in signed) == sorted(signatures)
+    reported = [event for event in events if isinstance(event, UsageReported)]
+    counted = [response.usage_metadata for response in responses if response.usage_metadata is not None]
+    if reported:
+        assert reported[0].cached_tokens == (counted[-1].cached_content_token_count or 0)
+        assert reported[0].input_tokens + reported[0].output_tokens == counted[-1].total_token_count
+
+
+def _as_stream(body: bytes) -> bytes:
+    read: Any = json.loads(body)
+    return b"".join(
+        b"data: " + json.dumps(each).encode() + b"\n\n" for each in (read if isinstance(read, list) else [read])
+    )
+
+
+def _joined(events: Sequence[ModelEvent], kind: type[TextDelta | ReasoningSummaryDelta]) -> str:
+    return "".join(event.text for event in events if isinstance(event, kind))
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
