@@ -1,6 +1,7 @@
 """ResponsesSocketTarget against a strict server: what is sent where, and what the client hears of it."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
@@ -283,7 +284,7 @@ async def test_a_forgotten_response_is_followed_by_one_quiet_full_resend() -> No
         assert told.error is None
         await client.ask("c")
     assert sent(fake) == [(0, None, 1), (0, "resp_1", 1), (0, None, 3), (0, "resp_2", 1)]
-    assert [event.kind for event in told.batches[0] if isinstance(event, Relayed)][0] == "response.created"
+    assert next(event.kind for event in told.batches[0] if isinstance(event, Relayed)) == "response.created"
 
 
 async def test_a_socket_at_its_limit_is_replaced_by_another() -> None:
@@ -641,7 +642,7 @@ async def test_repeated_tools_cost_next_to_nothing_on_the_wire() -> None:
     assert "no_context_takeover" not in head
     payload = len(fake.received[1].raw)
     assert payload > 20_000
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in itertools.pairwise(sizes):
         assert after - before < payload / 50, sizes
 
 
