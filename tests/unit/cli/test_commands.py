@@ -83,6 +83,27 @@ def test_check_shows_what_a_file_offers(run: CliRunner, tmp_path: Path) -> None:
     assert re.search(r"\* \(any other name\)\s+│ fake", result.stdout)
 
 
+def test_check_shows_what_a_profile_came_to_and_no_secret(
+    run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XAI_API_KEY", "sk-secret")
+    lines = [
+        '[targets.t]\nprofile = "xai"\nheaders = { X-Own = "sk-mine" }',
+        '[models.a]\ntargets = ["t"]\nweights = [2]',
+    ]
+    result = run.invoke(app, ["check", put(tmp_path / "good.toml", "\n".join(lines))])
+    assert result.exit_code == 0
+    for shown in (
+        "https://api.x.ai/v1 (key from XAI_API_KEY), profile xai",
+        'transport = "websocket"',
+        'instructions_with_previous = "omit"',
+        "headers = X-Own",
+        "t (weight 2)",
+    ):
+        assert shown in result.stdout
+    assert "sk-" not in result.output
+
+
 @pytest.mark.parametrize("words", [["models"], ["models", "list"]])
 def test_models_lists_a_configuration_and_the_catalogue(run: CliRunner, tmp_path: Path, words: list[str]) -> None:
     result = run.invoke(app, [*words, "--config", put(tmp_path / "good.toml", GOOD)])
