@@ -12,6 +12,7 @@ import pytest
 
 from chat_script import Answer, Call, call
 from codex_cli import CODE_MODE_SLUG, CodexRun, run_codex
+from fake_chat_server import Script
 from fake_responses_server import Fail, FakeResponses, Reply
 from responses_client import ResponsesSocket, post, stream
 from responses_script import STRANGE, Object
@@ -317,6 +318,50 @@ async def test_client_that_goes_away_stops_the_model(server: FakeResponses, rela
     async with aiohttp.ClientSession() as http, http.post(url, json=body) as reply:
         await reply.content.readany()
     assert server.wait_for_abort().body["model"] == "m"
+
+
+@pytest.fixture(scope="module")
+def before_landline(landline: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A Landline in front of another one."""
+    target = f'dialect = "responses"\nbase_url = "{landline.base_url}"\nforeign_reasoning = "send"'
+    config = f'[targets.up]\n{target}\n[models."*"]\ntargets = ["up"]\n'
+    with RunningServer(config, tmp_path_factory.mktemp("before")) as server:
+        yield server
+
+
+async def test_another_landline_gets_its_sealed_reasoning_back(
+    before_landline: RunningServer, scripted: Script
+) -> None:
+    looking = Answer("Looking.", reasoning="Where is it?", calls=(Call("look", {}),))
+    scenario = scripted(looking, looking, Answer("Found."))
+    given: list[Any] = [USER]
+    create: dict[str, Any] = {"model": scenario.model, "store": False, "tools": [TOOL]}
+    async with ResponsesSocket(before_landline.base_url) as socket:
+        for _ in range(3):
+            events = await socket.turn(**create, include=["reasoning.encrypted_content"], input=given)
+            output = events[-1]["response"]["output"]
+            calls = [item["call_id"] for item in output if item["type"] == "function_call"]
+            given += output
+            given += [{"type": "function_call_output", "call_id": each, "output": "here"} for each in calls]
+    assert output[-1]["content"][0]["text"] == "Found."
+    scenario.assert_conversation()
+    thoughts = [each.get("reasoning_content") for each in scenario.received[-1].messages]
+    assert thoughts.count("Where is it?") == 2
+
+
+async def test_another_landline_compacts_and_reads_its_compaction(
+    before_landline: RunningServer, scripted: Script
+) -> None:
+    scenario = scripted(Answer("All that matters."), Answer("Still here."))
+    async with ResponsesSocket(before_landline.base_url) as socket:
+        create: dict[str, Any] = {"model": scenario.model, "store": False}
+        events = await socket.turn(**create, input=[USER, {"type": "compaction_trigger"}])
+        [compaction] = events[-1]["response"]["output"]
+        assert compaction["type"] == "compaction"
+        parent_id = events[-1]["response"]["id"]
+        last = await socket.turn(**create, input=[USER], previous_response_id=parent_id)
+    assert last[-1]["response"]["output"][0]["content"][0]["text"] == "Still here."
+    assert "All that matters." in str(scenario.received[1].messages)
 
 
 def test_codex_run_of_twenty_shell_calls(server: FakeResponses, relay: RunningServer, tmp_path: Path) -> None:
