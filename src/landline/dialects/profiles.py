@@ -62,7 +62,7 @@ PROFILES: dict[str, Profile] = {
             Way(
                 dialect="responses",
                 base_url="https://api.openai.com/v1",
-                settings={"transport": "websocket", "socket": {"lanes_per_socket": 16}},
+                settings={"transport": "websocket", "socket": {"lanes": 16}},
             ),
             Way(
                 dialect="chat_completions",
@@ -112,7 +112,7 @@ PROFILES: dict[str, Profile] = {
                 settings={
                     "transport": "websocket",
                     "instructions_with_previous": "omit",
-                    "socket": {"socket_max_age_s": 1380.0},
+                    "socket": {"max_age_s": 1380.0},
                 },
             ),
             Way(dialect="chat_completions", base_url="https://api.x.ai/v1"),
@@ -132,10 +132,10 @@ PROFILES: dict[str, Profile] = {
                     "transport": "websocket",
                     "warm_up": "skip",
                     "socket": {
-                        "socket_max_age_s": 720.0,
-                        "socket_idle_close_s": 270.0,
+                        "max_age_s": 720.0,
+                        "idle_close_s": 270.0,
                         "max_frame_bytes": 4 * 1024 * 1024 - 1,
-                        "has_one_model_per_socket": True,
+                        "has_one_model": True,
                     },
                 },
             ),
@@ -429,7 +429,7 @@ PROFILES: dict[str, Profile] = {
                 settings={
                     "transport": "websocket",
                     "foreign_reasoning": "send",
-                    "socket": {"lanes_per_socket": 16, "max_frame_bytes": 128 * 1024 * 1024},
+                    "socket": {"lanes": 16, "max_frame_bytes": 128 * 1024 * 1024},
                 },
             ),
         ),

@@ -269,7 +269,7 @@ class Lines:
             own = next((lane for lane in free if lane.owner == ask.lane_key), None)
             if own is not None:
                 return own
-        if len(line.lanes) < (self._settings.named_lanes_per_socket if self._has_lanes else 1):
+        if len(line.lanes) < (self._settings.named_lanes if self._has_lanes else 1):
             lane = Lane(line, f"lane_{len(line.lanes) + 1}" if self._has_lanes else None)
             line.lanes.append(lane)
             return lane
@@ -282,28 +282,28 @@ class Lines:
 
     @property
     def _has_lanes(self) -> bool:
-        return self._settings.lanes_per_socket > 1
+        return self._settings.lanes > 1
 
     def _has_room(self) -> bool:
         """Whether any turn can be taken; those who wait ask often."""
         if len(self._lines) < self._settings.max_sockets:
             return True
-        return any(line.in_flight < self._settings.lanes_per_socket for line in self._lines)
+        return any(line.in_flight < self._settings.lanes for line in self._lines)
 
     def _can_take(self, line: Line, ask: Ask, now: float) -> bool:
         if line.tenant != ask.tenant or line.is_retired or self._is_old(line, now):
             return False
-        if self._settings.has_one_model_per_socket and line.model != ask.model:
+        if self._settings.has_one_model and line.model != ask.model:
             return False
-        return line.in_flight < self._settings.lanes_per_socket
+        return line.in_flight < self._settings.lanes
 
     def _is_old(self, line: Line, now: float) -> bool:
-        return now - line.opened_at >= self._settings.socket_max_age_s
+        return now - line.opened_at >= self._settings.max_age_s
 
     def _is_over(self, line: Line, now: float) -> bool:
         if line.in_flight:
             return False
-        return line.is_retired or self._is_old(line, now) or now - line.used_at >= self._settings.socket_idle_close_s
+        return line.is_retired or self._is_old(line, now) or now - line.used_at >= self._settings.idle_close_s
 
     def _remove(self, line: Line) -> None:
         if line in self._lines:

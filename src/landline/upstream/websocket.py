@@ -167,13 +167,13 @@ class ResponsesSocketTarget:
             self._session,
             self._url,
             {**headers, **self._headers},
-            has_lanes=self._settings.lanes_per_socket > 1,
+            has_lanes=self._settings.lanes > 1,
             connect_s=self._deadlines.connect_s,
-            ping_s=self._settings.socket_ping_s,
+            ping_s=self._settings.ping_s,
             on_closed=on_closed,
         )
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.socket_idle_close_s / _SWEEPS_PER_IDLE_TIME)
+            await asyncio.sleep(self._settings.idle_close_s / _SWEEPS_PER_IDLE_TIME)
             self.close_idle()

@@ -51,7 +51,7 @@ def test_known_vendor_is_found_by_its_host(upstream: str, profile: str, transpor
 
 def test_named_profile_wins() -> None:
     target = target_of(profile="landline", upstream="http://127.0.0.1:9/v1")
-    assert (target.foreign_reasoning, target.socket.lanes_per_socket) == ("send", 16)
+    assert (target.foreign_reasoning, target.socket.lanes) == ("send", 16)
     assert target.base_url == "http://127.0.0.1:9/v1"
 
 

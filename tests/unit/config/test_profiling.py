@@ -85,7 +85,7 @@ def test_a_dialect_in_the_file_takes_the_vendors_other_way(tmp_path: Path) -> No
     environment = {"OPENAI_API_KEY": KEY}
     found = target(tmp_path, 'profile = "openai"', environment)
     assert isinstance(found, ResponsesTarget)
-    assert (found.transport, found.socket.lanes_per_socket) == ("websocket", 16)
+    assert (found.transport, found.socket.lanes) == ("websocket", 16)
     found = target(tmp_path, 'profile = "openai"\ndialect = "chat_completions"', environment)
     assert isinstance(found, ChatCompletionsTarget)
     assert (found.developer_role, found.max_tokens_field) == ("developer", "max_completion_tokens")
@@ -94,7 +94,7 @@ def test_a_dialect_in_the_file_takes_the_vendors_other_way(tmp_path: Path) -> No
 def test_a_table_of_the_file_is_filled_in_key_by_key(tmp_path: Path) -> None:
     found = target(tmp_path, 'profile = "vercel"\nsocket = { max_sockets = 2 }', {"VERCEL_OIDC_TOKEN": KEY})
     assert isinstance(found, ResponsesTarget)
-    assert (found.socket.max_sockets, found.socket.has_one_model_per_socket) == (2, True)
+    assert (found.socket.max_sockets, found.socket.has_one_model) == (2, True)
     assert found.api_key_env == "VERCEL_OIDC_TOKEN"
 
 

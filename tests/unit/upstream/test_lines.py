@@ -111,7 +111,7 @@ def test_the_idle_line_of_another_tenant_makes_room() -> None:
 
 
 def test_a_lane_of_the_same_client_is_forked_and_not_taken_over() -> None:
-    lines = Lines(SocketSettings(lanes_per_socket=2))
+    lines = Lines(SocketSettings(lanes=2))
     first = settled(lines, ask(history("a"), lane="a"), history("a", "b"))
     fork = taken(lines, ask(history("a", "b", "c"), lane="b"))
     assert fork.is_fork
@@ -121,7 +121,7 @@ def test_a_lane_of_the_same_client_is_forked_and_not_taken_over() -> None:
 
 
 def test_a_lane_in_flight_is_forked_as_long_as_its_parent_is_the_latest() -> None:
-    lines = Lines(SocketSettings(lanes_per_socket=3))
+    lines = Lines(SocketSettings(lanes=3))
     settled(lines, ask(history("a")), history("a", "b"))
     first = taken(lines, ask(history("a", "b", "c")))
     second = taken(lines, ask(history("a", "b", "c")))
@@ -132,7 +132,7 @@ def test_a_lane_in_flight_is_forked_as_long_as_its_parent_is_the_latest() -> Non
 
 
 def test_a_line_takes_no_more_turns_than_it_has_room_for() -> None:
-    lines = Lines(SocketSettings(lanes_per_socket=2, max_sockets=1))
+    lines = Lines(SocketSettings(lanes=2, max_sockets=1))
     settled(lines, ask(history("a"), lane="a"), history("a", "b"))
     for lane in "bc":
         taken(lines, ask(history("a", "b", lane), lane=lane))
@@ -140,7 +140,7 @@ def test_a_line_takes_no_more_turns_than_it_has_room_for() -> None:
 
 
 def test_a_reconnected_client_goes_on_in_its_old_lane() -> None:
-    lines = Lines(SocketSettings(lanes_per_socket=2))
+    lines = Lines(SocketSettings(lanes=2))
     first = settled(lines, ask(history("a"), line_id="old"), history("a", "b"))
     again = taken(lines, ask(history("a", "b", "c"), line_id="new"))
     assert again.lane is first.lane
@@ -148,7 +148,7 @@ def test_a_reconnected_client_goes_on_in_its_old_lane() -> None:
 
 
 def test_a_fork_whose_parent_is_gone_takes_it_from_the_book() -> None:
-    lines = Lines(SocketSettings(lanes_per_socket=2))
+    lines = Lines(SocketSettings(lanes=2))
     settled(lines, ask(history("a"), lane="a"), history("a", "b"))
     fork = taken(lines, ask(history("a", "b", "c"), lane="b"))
     lines.fail(fork, NOW, is_parent_gone=True)
@@ -186,7 +186,7 @@ def test_what_settles_on_a_line_that_was_lost_is_forgotten() -> None:
 
 @pytest.mark.parametrize("lanes", [1, 2])
 def test_an_abandoned_turn_takes_its_line_along_unless_others_run_there(lanes: int) -> None:
-    lines = Lines(SocketSettings(lanes_per_socket=lanes))
+    lines = Lines(SocketSettings(lanes=lanes))
     first = taken(lines, ask(history("a"), lane="a"))
     beside = taken(lines, ask(history("b"), lane="b"))
     assert lines.abandon(first) is (lanes == 2)
@@ -216,11 +216,11 @@ class Book(RuleBasedStateMachine):
     def begin(self, lanes: int, sockets: int, has_one_model: bool) -> None:
         self.settings = SocketSettings(
             max_sockets=sockets,
-            lanes_per_socket=lanes,
-            named_lanes_per_socket=4,
-            socket_max_age_s=20,
-            socket_idle_close_s=10,
-            has_one_model_per_socket=has_one_model,
+            lanes=lanes,
+            named_lanes=4,
+            max_age_s=20,
+            idle_close_s=10,
+            has_one_model=has_one_model,
         )
         self.lines = Lines(self.settings)
         self.now = NOW
@@ -253,8 +253,8 @@ class Book(RuleBasedStateMachine):
         assert seat.lane not in self.running
         assert line in self.lines.all
         assert line.tenant == wanted.tenant
-        assert self.now - line.opened_at < self.settings.socket_max_age_s
-        if self.settings.has_one_model_per_socket:
+        assert self.now - line.opened_at < self.settings.max_age_s
+        if self.settings.has_one_model:
             assert line.model == wanted.model
         if seat.anchor is not None:
             assert not wanted.is_whole
@@ -315,10 +315,8 @@ class Book(RuleBasedStateMachine):
             return
         assert len(self.lines.all) <= self.settings.max_sockets
         for line in self.lines.all:
-            assert line.in_flight <= self.settings.lanes_per_socket
-            assert len(line.lanes) <= (
-                self.settings.named_lanes_per_socket if self.settings.lanes_per_socket > 1 else 1
-            )
+            assert line.in_flight <= self.settings.lanes
+            assert len(line.lanes) <= (self.settings.named_lanes if self.settings.lanes > 1 else 1)
             names = [lane.stream_id for lane in line.lanes]
             assert len(set(names)) == len(names)
             assert {lane for lane in line.lanes if lane.is_busy} == {each for each in self.running if each.line is line}

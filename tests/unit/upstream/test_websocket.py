@@ -35,7 +35,7 @@ from landline.wire.model_events import Accepted, Failed, Finished, Relayed, Usag
 from target_turns import Conversation, Told, prompt_of
 
 WAIT_S = 10
-LANES = SocketSettings(lanes_per_socket=16)
+LANES = SocketSettings(lanes=16)
 KEY = "sk-secret-0123456789"
 
 
@@ -241,7 +241,7 @@ async def test_lanes_of_a_client_run_at_once_on_one_socket() -> None:
 
 
 async def test_a_seventeenth_turn_waits_for_a_lane() -> None:
-    settings = SocketSettings(lanes_per_socket=16, max_sockets=1)
+    settings = SocketSettings(lanes=16, max_sockets=1)
     async with upstream(manners=OPENAI, settings=settings, choose=paused) as (fake, target):
         turns = [asyncio.create_task(Conversation(target, lane=str(number)).ask("hi")) for number in range(17)]
         await asyncio.to_thread(fake.wait_for_creates, 16)
@@ -266,7 +266,7 @@ async def test_turns_beyond_the_sockets_wait_in_order() -> None:
 
 
 async def test_tenants_never_share_a_socket() -> None:
-    settings = SocketSettings(max_sockets=1, lanes_per_socket=16)
+    settings = SocketSettings(max_sockets=1, lanes=16)
     async with upstream(*answers(4), manners=OPENAI, settings=settings) as (fake, target):
         ours = Conversation(target, tenant="a")
         await ours.ask("the secret")
@@ -387,7 +387,7 @@ async def test_nothing_follows_on_a_socket_after_an_error_in_mid_response() -> N
 
 async def test_a_socket_is_retired_by_age_between_turns_only() -> None:
     clock = Clock()
-    settings = SocketSettings(socket_max_age_s=100, socket_idle_close_s=1e9)
+    settings = SocketSettings(max_age_s=100, idle_close_s=1e9)
     steps = [Reply("one"), Reply("two", pause_after=3), Reply("three")]
     async with upstream(*steps, settings=settings, clock=clock) as (fake, target):
         client = Conversation(target)
@@ -406,7 +406,7 @@ async def test_a_socket_is_retired_by_age_between_turns_only() -> None:
 
 async def test_idle_sockets_are_closed() -> None:
     clock = Clock()
-    settings = SocketSettings(socket_idle_close_s=50)
+    settings = SocketSettings(idle_close_s=50)
     async with upstream(*answers(2), settings=settings, clock=clock) as (fake, target):
         client = Conversation(target)
         await client.ask("a")
@@ -471,7 +471,7 @@ async def test_errors_without_type_or_status_are_understood() -> None:
 
 
 async def test_vercel_serves_one_model_a_socket_and_closes_after_errors() -> None:
-    settings = SocketSettings(has_one_model_per_socket=True)
+    settings = SocketSettings(has_one_model=True)
     async with upstream(*answers(3), manners=VERCEL, settings=settings) as (fake, target):
         client = Conversation(target)
         await client.ask("a")
