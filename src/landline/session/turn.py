@@ -4,6 +4,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from landline.session.lineage import Link
+from landline.session.meter import Meter
 from landline.wire.errors import ApiError
 from landline.wire.events import ErrorFrame, ServerEvent, SteerAnswer
 from landline.wire.items import Item
@@ -42,6 +43,8 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
     """The client's connection, if it is one that stays: what its lanes have in common."""
     body: bytes | str = b""
     """The create as it came, for upstreams that are told what this version does not know."""
+    meter: Meter = msgspec.field(default_factory=Meter)
+    """What it costs, counted on the way."""
     unopened: ApiError | None = None
     """Why a sealed item of the history does not open here; only a target that made it itself can be asked then."""
 

@@ -48,6 +48,7 @@ def prompt_of(turn: Turn, choice: Choice[Target]) -> Prompt:
         tenant=turn.tenant,
         line_id=turn.line_id,
         body=turn.body,
+        meter=turn.meter,
         is_compaction=turn.is_compaction,
     )
 

@@ -1,0 +1,162 @@
+"""One turn in the ledger: everything that is known of its cost when it is over."""
+
+from typing import Literal
+
+import msgspec
+
+from landline.session.meter import Meter, Transport
+from landline.session.turn import Turn
+from landline.wire.responses import ResponseStatus, Usage
+
+Outcome = ResponseStatus | Literal["refused", "aborted"]
+"""How a turn ended: its response's status; `refused` before anything was created, `aborted` when nobody listened any more."""
+
+
+class ByteCounts(msgspec.Struct, frozen=True):
+    """Bytes of one turn; see `Meter` for what each one counts."""
+
+    wire_in: int = 0
+    wire_out: int = 0
+    payload_in: int = 0
+    payload_out: int = 0
+    stateless: int = 0
+    upstream_out: int = 0
+    upstream_in: int = 0
+
+
+class Split(msgspec.Struct, frozen=True):
+    """Where the bytes of a create went; the sum is its payload."""
+
+    tools: int = 0
+    instructions: int = 0
+    history: int = 0
+    """Input that the server knew already."""
+    new_items: int = 0
+    other: int = 0
+    """All other settings, and the JSON around them."""
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """Tokens as the model's server counted them."""
+
+    input: int = 0
+    cached: int = 0
+    """Of `input`: reused, not read again."""
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+    """Of `output`."""
+
+
+class Times(msgspec.Struct, frozen=True):
+    """Seconds. None where the turn did not come so far."""
+
+    queued: float | None = None
+    """From the create to the first question to a target."""
+    first_event: float | None = None
+    """From the create to the model's first text, thought or call."""
+    total: float = 0.0
+    per_output_token: float | None = None
+    """From the first event to the end, for each output token after the first."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn."""
+
+    response_id: str
+    tenant: str
+    session_id: str
+    transport: Transport
+    lane: str
+    """The `stream_id`; "" is the default lane."""
+    model: str
+    """What the client asked for."""
+    target: str
+    upstream_model: str
+    reason: str
+    affinity: str
+    tries: int
+    resends: int
+    upstream_requests: int
+    compactions: int
+    is_warm_up: bool
+    is_attached: bool
+    created_at: float
+    """Unix seconds."""
+    outcome: Outcome
+    error_code: str = ""
+    bytes: ByteCounts
+    split: Split
+    tokens: Tokens
+    times: Times
+
+
+def make_entry(turn: Turn, meter: Meter, outcome: Outcome, *, usage: Usage | None, error_code: str = "") -> Entry:
+    """The entry of a turn that is over."""
+    tokens = _tokens(usage)
+    return Entry(
+        response_id=turn.response_id,
+        tenant=turn.tenant,
+        session_id=meter.session_id,
+        transport=meter.transport,
+        lane=turn.stream_id if isinstance(turn.stream_id, str) else "",
+        model=turn.request.model or "",
+        target=meter.target,
+        upstream_model=meter.upstream_model,
+        reason=meter.reason,
+        affinity=meter.affinity,
+        tries=meter.tries,
+        resends=meter.resends,
+        upstream_requests=meter.upstream_requests,
+        compactions=meter.compactions,
+        is_warm_up=turn.request.is_warm_up,
+        is_attached=meter.is_attached,
+        created_at=turn.created_at,
+        outcome=outcome,
+        error_code=error_code,
+        bytes=ByteCounts(
+            wire_in=meter.wire_in_bytes,
+            wire_out=meter.wire_out_bytes,
+            payload_in=meter.payload_in_bytes,
+            payload_out=meter.payload_out_bytes,
+            stateless=meter.stateless_bytes,
+            upstream_out=meter.upstream_out_bytes,
+            upstream_in=meter.upstream_in_bytes,
+        ),
+        split=_split(meter),
+        tokens=tokens,
+        times=_times(meter, tokens),
+    )
+
+
+def _split(meter: Meter) -> Split:
+    named = meter.tools_bytes + meter.instructions_bytes + meter.input_bytes
+    return Split(
+        tools=meter.tools_bytes,
+        instructions=meter.instructions_bytes,
+        history=meter.known_input_bytes,
+        new_items=meter.input_bytes - meter.known_input_bytes,
+        other=max(meter.payload_in_bytes - named, 0),
+    )
+
+
+def _tokens(usage: Usage | None) -> Tokens:
+    if usage is None:
+        return Tokens()
+    return Tokens(
+        input=usage.input_tokens,
+        cached=usage.input_tokens_details.cached_tokens,
+        cache_write=usage.input_tokens_details.cache_write_tokens,
+        output=usage.output_tokens,
+        reasoning=usage.output_tokens_details.reasoning_tokens,
+    )
+
+
+def _times(meter: Meter, tokens: Tokens) -> Times:
+    streamed_s = meter.ended_at - meter.first_event_at
+    return Times(
+        queued=meter.asked_at - meter.started_at if meter.asked_at else None,
+        first_event=meter.first_event_at - meter.started_at if meter.first_event_at else None,
+        total=meter.ended_at - meter.started_at,
+        per_output_token=streamed_s / (tokens.output - 1) if meter.first_event_at and tokens.output > 1 else None,
+    )

@@ -1,0 +1,58 @@
+"""What one turn costs, counted as it happens: one meter a turn, and every room on its way adds what it alone knows."""
+
+from typing import Literal
+
+import msgspec
+
+Transport = Literal["socket", "http", "background"]
+
+
+class Meter(msgspec.Struct, eq=False):
+    """Counters of one turn. All bytes are whole numbers, all times seconds of one clock that only goes forward."""
+
+    transport: Transport = "http"
+    session_id: str = ""
+    """The socket, or of an HTTP request the conversation that it is recognised as; "" if it is none."""
+    wire_in_bytes: int = 0
+    """Of the request on the client's connection: after compression, with frame headers or HTTP's head."""
+    wire_out_bytes: int = 0
+    """Of everything that was written for the turn, likewise."""
+    payload_in_bytes: int = 0
+    """The create as JSON, after decompression."""
+    payload_out_bytes: int = 0
+    """Its events or its response object as JSON, before compression."""
+    tools_bytes: int = 0
+    """Of the create: `tools`."""
+    instructions_bytes: int = 0
+    """Of the create: `instructions`."""
+    input_bytes: int = 0
+    """Of the create: `input`."""
+    known_input_bytes: int = 0
+    """Of `input`: items that this server knew already, from the turns before."""
+    stateless_bytes: int = 0
+    """The body that a client without a session would have sent for the same turn: the whole conversation in its input."""
+    upstream_out_bytes: int = 0
+    """Bodies and frames sent to targets, all tries and passes together."""
+    upstream_in_bytes: int = 0
+    upstream_requests: int = 0
+    """How often a target was asked: tries, passes of a compaction, quiet resends."""
+    resends: int = 0
+    """Quiet full resends over an upstream socket that had lost the conversation."""
+    compactions: int = 0
+    target: str = ""
+    """The target that took the turn; "" if none did."""
+    upstream_model: str = ""
+    reason: str = ""
+    """Why this target (`routing.choice.Reason`)."""
+    affinity: str = "none"
+    tries: int = 0
+    """Targets that were tried."""
+    is_attached: bool = False
+    """Whether the turn was taken over by a new connection after its own was cut."""
+    started_at: float = 0.0
+    """When the create was read."""
+    asked_at: float = 0.0
+    """When the first target was asked; 0 if none was."""
+    first_event_at: float = 0.0
+    """When the model's first text, thought or call came; 0 if none did."""
+    ended_at: float = 0.0
