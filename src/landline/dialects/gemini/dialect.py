@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from typing import cast
-from urllib.parse import quote
 
 import msgspec
 
@@ -24,6 +23,8 @@ from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+_PATH_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/@")
+"""What a name may hold in the path of a URL without being escaped."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -133,5 +134,5 @@ def _rest_of(members: bytes) -> tuple[bytes, ...]:
 
 def _model_path(model: str) -> str:
     """`/models/NAME`; a name that holds a slash says itself what it is (`tunedModels/NAME`)."""
-    path = quote(model, safe="/-._~:@")
+    path = "".join(chr(byte) if byte in _PATH_BYTES else f"%{byte:02X}" for byte in model.encode())
     return f"/{path}" if "/" in model else f"/models/{path}"
