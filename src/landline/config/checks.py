@@ -46,6 +46,7 @@ def check_config(config: Config, environment: Mapping[str, str]) -> list[Problem
         if not _TARGET_NAME.fullmatch(name):
             problems.append(Problem(path, f"a target's name is letters, digits, `_` and `-`, got {name!r}"))
         problems.extend(_check_target(path, target, environment))
+        problems.extend(_check_loop(path, target, config.server))
     problems.extend(_check_models(config))
     return problems
 
@@ -129,7 +130,7 @@ def _check_embedded(path: str, target: EmbeddedTarget) -> Iterator[Problem]:
 def _check_remote(path: str, target: RemoteTarget, environment: Mapping[str, str]) -> Iterator[Problem]:
     """The key itself is never shown."""
     url = urlsplit(target.base_url)
-    if url.scheme not in ("http", "https") or not url.hostname:
+    if url.scheme not in ("http", "https") or not url.hostname or not _has_valid_port(target.base_url):
         yield Problem(
             join_path(path, "base_url"),
             f"expected a URL such as 'http://127.0.0.1:8000/v1', got {target.base_url!r}",
@@ -151,6 +152,18 @@ def _check_remote(path: str, target: RemoteTarget, environment: Mapping[str, str
             join_path(path, "api_key_env"),
             f"the environment variable {target.api_key_env!r} holds characters that a key cannot have, "
             "such as a space or a line break at its end",
+        )
+
+
+def _check_loop(path: str, target: TargetSettings, server: ServerSettings) -> Iterator[Problem]:
+    """A target that is this server would ask itself for ever."""
+    if isinstance(target, EmbeddedTarget | ScriptedTarget) or not _has_valid_port(target.base_url):
+        return
+    url = urlsplit(target.base_url)
+    if url.port == server.port and is_loopback(url.hostname or ""):
+        yield Problem(
+            join_path(path, "base_url"),
+            f"{target.base_url!r} is where this server itself listens; give one of the two another port",
         )
 
 

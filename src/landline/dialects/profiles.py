@@ -437,6 +437,7 @@ PROFILES: dict[str, Profile] = {
         needs_key=False,
         is_local=True,
         source="this repository, `[limits]` of docs/configuration.md",
+        note="Its port is this one's own default; give one of the two another.",
     ),
 }
 """Every profile by the name that a configuration gives it."""

@@ -137,6 +137,13 @@ def test_a_vendor_without_its_key_stops_the_start(tmp_path: Path) -> None:
     assert "Anthropic wants a key" in problem(tmp_path, 'dialect = "anthropic"')
 
 
+def test_a_target_that_is_this_server_is_refused(tmp_path: Path) -> None:
+    message = "targets.t.base_url: 'http://127.0.0.1:8080/v1' is where this server itself listens; give one of the two"
+    assert problem(tmp_path, 'profile = "llama-server"').startswith(message)
+    found = target(tmp_path, 'profile = "landline"\nbase_url = "http://other.test:8080/v1"')
+    assert found.base_url == "http://other.test:8080/v1"
+
+
 def test_a_key_in_a_header_of_the_file_is_a_key(tmp_path: Path) -> None:
     found = target(tmp_path, 'profile = "groq"\nheaders = { authorization = "Bearer x" }')
     assert found.api_key_env is None
