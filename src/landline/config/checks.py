@@ -103,6 +103,14 @@ def _has_valid_port(url: str) -> bool:
         return False
 
 
+def _is_http_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+
+
 def _check_target(path: str, target: TargetSettings, environment: Mapping[str, str]) -> Iterator[Problem]:
     match target:
         case EmbeddedTarget():
@@ -129,8 +137,7 @@ def _check_embedded(path: str, target: EmbeddedTarget) -> Iterator[Problem]:
 
 def _check_remote(path: str, target: RemoteTarget, environment: Mapping[str, str]) -> Iterator[Problem]:
     """The key itself is never shown."""
-    url = urlsplit(target.base_url)
-    if url.scheme not in ("http", "https") or not url.hostname or not _has_valid_port(target.base_url):
+    if not _is_http_url(target.base_url):
         yield Problem(
             join_path(path, "base_url"),
             f"expected a URL such as 'http://127.0.0.1:8000/v1', got {target.base_url!r}",
@@ -157,7 +164,7 @@ def _check_remote(path: str, target: RemoteTarget, environment: Mapping[str, str
 
 def _check_loop(path: str, target: TargetSettings, server: ServerSettings) -> Iterator[Problem]:
     """A target that is this server would ask itself for ever."""
-    if isinstance(target, EmbeddedTarget | ScriptedTarget) or not _has_valid_port(target.base_url):
+    if isinstance(target, EmbeddedTarget | ScriptedTarget) or not _is_http_url(target.base_url):
         return
     url = urlsplit(target.base_url)
     if url.port == server.port and is_loopback(url.hostname or ""):

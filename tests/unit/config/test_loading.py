@@ -198,6 +198,10 @@ def test_a_malformed_setting_is_named_with_what_was_expected(tmp_path: Path, tex
             '[targets.u]\ndialect = "anthropic"\nbase_url = "https://a.test:99999"\n',
             "targets.u.base_url: expected a URL such as 'http://127.0.0.1:8000/v1', got 'https://a.test:99999'",
         ),
+        (
+            '[targets.u]\ndialect = "anthropic"\nbase_url = "https://[::1/v1"\n',
+            "targets.u.base_url: expected a URL such as 'http://127.0.0.1:8000/v1', got 'https://[::1/v1'",
+        ),
         ('[server]\nhost = "0.0.0.0"\n', "server.host: '0.0.0.0' can be reached from other machines, and this version"),
         ('[server]\nhost = "::"\n', "server.host: '::' can be reached from other machines"),
         ('[server]\nhost = "example.test"\n', "server.host: 'example.test' can be reached from other machines"),
