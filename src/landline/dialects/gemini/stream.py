@@ -19,8 +19,8 @@ from landline.wire.sse import SseDecoder
 class GeminiStreamDecoder:
     """One answer, fed in any split.
 
-    A stream has no end marker, and several records may carry a `finishReason`: the closing events come with the end of the
-    body. An end without a `finishReason` is a cut.
+    Gemini's streams have no end marker (some gateways add one), and several records may carry a `finishReason`: the closing
+    events come with the end of the body. An end without a `finishReason` is a cut.
     """
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
@@ -53,10 +53,13 @@ class GeminiStreamDecoder:
         events: list[ModelEvent] = []
         for payload in _records_of(self._body) if self._body is not None else self._sse.end():
             self._read_record(payload, events)
-        if self._finish_reason is None:
-            self._close(events, Failed(_error_behind(self._tail) or _CUT))
-        self._close(events, None)
+        self._end(events)
         return events
+
+    def _end(self, events: list[ModelEvent]) -> None:
+        """Nothing more comes: well if a reason was given, else the answer was cut."""
+        failed = Failed(_error_behind(self._tail) or _CUT) if self._finish_reason is None else None
+        self._close(events, failed)
 
     def _keep_tail(self, chunk: bytes) -> None:
         tail = self._tail + chunk
@@ -64,6 +67,9 @@ class GeminiStreamDecoder:
 
     def _read_record(self, payload: bytes, events: list[ModelEvent]) -> None:
         if self._is_closed or not payload.strip():
+            return
+        if payload.startswith(b"[DONE]"):
+            self._end(events)
             return
         try:
             chunk = CHUNK_DECODER.decode(payload)
