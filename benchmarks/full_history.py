@@ -13,6 +13,7 @@ by the turn runner against a target that only builds its chat-completions reques
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
@@ -51,7 +52,8 @@ SIZES = {"100 kB": 100_000, "1 MB": 1_000_000}
 OUTPUT_BYTES = 3600
 """A tool's answer: about what Codex CLI gets from a shell command."""
 WARM_UP_TURNS = 5
-BUDGET_BYTES = PrefixSettings().budget_bytes
+INDEXES = {"off": 0, "on": PrefixSettings().budget_bytes}
+"""Measured in turn, so that whatever else the machine does is shared."""
 
 
 def main() -> None:
@@ -78,16 +80,19 @@ def _history(size: int) -> list[dict[str, Any]]:
 
 
 async def _measure_servers(name: str, size: int, turns: int) -> list[str]:
-    rows: list[str] = []
-    with upstream("one") as port:
-        for index, budget_bytes in (("off", 0), ("on", BUDGET_BYTES)):
-            with (
-                tempfile.TemporaryDirectory() as folder,
-                RunningServer(_config(port, budget_bytes), Path(folder)) as landline,
-            ):
-                times = await _time_requests(landline.base_url, _history(size), turns)
-            rows.append(_row(name, index, times))
-    return rows
+    with upstream("one") as port, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        times: dict[str, list[float]] = {}
+        clients: dict[str, _Client] = {}
+        async with aiohttp.ClientSession() as http:
+            for index, budget_bytes in INDEXES.items():
+                home = Path(folder) / index
+                home.mkdir()
+                landline = stack.enter_context(RunningServer(_config(port, budget_bytes), home))
+                clients[index] = _Client(http, landline.base_url, _history(size))
+            for number in range(WARM_UP_TURNS + turns):
+                for index, client in clients.items():
+                    times.setdefault(index, []).append(await client.turn(number))
+    return [_row(name, index, each[WARM_UP_TURNS:]) for index, each in times.items()]
 
 
 def _config(port: int, budget_bytes: int) -> str:
@@ -102,54 +107,68 @@ targets = ["costless"]
 """
 
 
-async def _time_requests(base_url: str, items: list[dict[str, Any]], turns: int) -> list[float]:
-    times: list[float] = []
-    async with aiohttp.ClientSession() as http:
-        for number in range(WARM_UP_TURNS + turns):
-            items.append({"role": "user", "content": f"And file {number}?"})
-            body = json.dumps({"model": "costless", "store": False, "stream": True, "input": items}).encode()
-            started = time.perf_counter()
-            async with http.post(f"{base_url}/responses", data=body) as reply:
-                answer = await reply.read()
-            times.append(time.perf_counter() - started)
-            end = json.loads(answer.rpartition(b"event: response.completed\ndata: ")[2].partition(b"\n")[0])
-            [message] = end["response"]["output"]
-            items.append({"role": "assistant", "content": message["content"][0]["text"]})
-    return times[WARM_UP_TURNS:]
+class _Client:
+    """An agent's run against one server."""
+
+    def __init__(self, http: aiohttp.ClientSession, base_url: str, items: list[dict[str, Any]]) -> None:
+        self._http = http
+        self._base_url = base_url
+        self._items = items
+
+    async def turn(self, number: int) -> float:
+        """Seconds of the next turn."""
+        self._items.append({"role": "user", "content": f"And file {number}?"})
+        body = json.dumps({"model": "costless", "store": False, "stream": True, "input": self._items}).encode()
+        started = time.perf_counter()
+        async with self._http.post(f"{self._base_url}/responses", data=body) as reply:
+            answer = await reply.read()
+        seconds = time.perf_counter() - started
+        end = json.loads(answer.rpartition(b"event: response.completed\ndata: ")[2].partition(b"\n")[0])
+        [message] = end["response"]["output"]
+        self._items.append({"role": "assistant", "content": message["content"][0]["text"]})
+        return seconds
 
 
 async def _measure_runner(name: str, size: int, turns: int) -> list[str]:
+    runs = {index: _Run(_history(size), budget_bytes) for index, budget_bytes in INDEXES.items()}
+    times: dict[str, list[tuple[float, float]]] = {}
+    for number in range(WARM_UP_TURNS + turns):
+        for index, run in runs.items():
+            times.setdefault(index, []).append(await run.turn(number))
     rows: list[str] = []
-    for index, budget_bytes in (("off", 0), ("on", BUDGET_BYTES)):
-        parsed, ran = await _time_runner(_history(size), turns, budget_bytes)
+    for index, each in times.items():
+        parsed, ran = zip(*each[WARM_UP_TURNS:], strict=True)
         rows.append(f"| {name} | {index} | {_ms(statistics.median(parsed))} | {_ms(statistics.median(ran))} |")
     return rows
 
 
-async def _time_runner(items: list[dict[str, Any]], turns: int, budget_bytes: int) -> tuple[list[float], list[float]]:
-    target: Target = _Building()
-    ids = itertools.count()
-    runner = TurnRunner(
-        Router({"m": [Route(target, None)]}),
-        MemoryStore(),
-        new_id=lambda prefix: f"{prefix}_{next(ids)}",
-        settings=RunnerSettings(),
-        prefixes=PrefixIndex(PrefixSettings(budget_bytes=budget_bytes)),
-    )
-    parsed: list[float] = []
-    ran: list[float] = []
-    for number in range(WARM_UP_TURNS + turns):
-        items.append({"role": "user", "content": f"And file {number}?"})
-        body = json.dumps({"model": "m", "store": False, "input": items}).encode()
+class _Run:
+    """An agent's run inside this process."""
+
+    def __init__(self, items: list[dict[str, Any]], budget_bytes: int) -> None:
+        target: Target = _Building()
+        ids = itertools.count()
+        self._items = items
+        self._runner = TurnRunner(
+            Router({"m": [Route(target, None)]}),
+            MemoryStore(),
+            new_id=lambda prefix: f"{prefix}_{next(ids)}",
+            settings=RunnerSettings(),
+            prefixes=PrefixIndex(PrefixSettings(budget_bytes=budget_bytes)),
+        )
+
+    async def turn(self, number: int) -> tuple[float, float]:
+        """Seconds of the next turn: up to its admission, and behind it."""
+        self._items.append({"role": "user", "content": f"And file {number}?"})
+        body = json.dumps({"model": "m", "store": False, "input": self._items}).encode()
         started = time.perf_counter()
         turn = _admit(body, f"resp_{number}")
         admitted = time.perf_counter()
-        async for _ in runner.run(turn):
+        async for _ in self._runner.run(turn):
             pass
-        ran.append(time.perf_counter() - admitted)
-        parsed.append(admitted - started)
-        items.append({"role": "assistant", "content": _Building.answer})
-    return parsed[WARM_UP_TURNS:], ran[WARM_UP_TURNS:]
+        ended = time.perf_counter()
+        self._items.append({"role": "assistant", "content": _Building.answer})
+        return admitted - started, ended - admitted
 
 
 def _admit(body: bytes, response_id: str) -> Turn:
