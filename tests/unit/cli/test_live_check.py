@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from chat_scenario import Received as ReceivedChat
 from chat_scenario import Scenario
-from chat_script import Answer, Refused, Step, call
+from chat_script import Answer, Call, Refused, Step, call
+from fake_anthropic_server import API_KEY as ANTHROPIC_KEY
+from fake_anthropic_server import FakeAnthropicServer
 from fake_chat_server import FakeChatServer
 from fake_gemini_server import API_KEY as GEMINI_KEY
 from fake_gemini_server import FakeGeminiServer
@@ -20,6 +22,7 @@ from landline.cli import app
 from landline.cli.live_check import Attempt, list_attempts, reasons, results_table, try_all
 from landline.cli.live_probes import CHECKS, Check, Verdict
 from landline.config import (
+    AnthropicTarget,
     ChatCompletionsTarget,
     Config,
     GeminiTarget,
@@ -149,6 +152,23 @@ async def test_what_is_not_counted_or_cached_is_lacking(chat_server: FakeChatSer
     verdicts = await ask_chat(chat_server.scenario(choose), chat_server)
     assert verdicts["streams"] == Verdict("lacks", "the answer came in one piece")
     assert verdicts["cache"] == Verdict("lacks", "none of the second turn's 9 tokens is said to come from a cache")
+
+
+async def test_anthropic_passes_every_check_with_what_it_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def choose(received: ReceivedChat) -> Step:
+        last = received.messages[-1]["content"]
+        is_answered = any(isinstance(block, dict) and block["type"] == "tool_result" for block in last)
+        if received.body.get("tools") and not is_answered:
+            return Answer(calls=(Call("get_weather", {"city": "Oslo"}),), reasoning="Let me see.")
+        return Answer(text="one, two, three, four")
+
+    monkeypatch.setenv("LIVE_KEY", ANTHROPIC_KEY)
+    with FakeAnthropicServer() as server:
+        model = server.scenario(choose).model
+        verdicts = await found(config_of(AnthropicTarget(base_url=server.base_url, api_key_env="LIVE_KEY"), model))
+    assert {check: verdict.mark for check, verdict in verdicts.items()} == {
+        check: "yes" for check in CHECKS if check != "socket"
+    }
 
 
 async def test_gemini_passes_every_check_with_what_it_signed(monkeypatch: pytest.MonkeyPatch) -> None:
