@@ -82,6 +82,9 @@ def check_played_back(new: Sequence[Object], issued: Issued) -> None:
         if thought is not None and thought not in {each.get("id") for each in new[:index]}:
             what = f"Item '{item['id']}' of type '{item['type']}'"
             raise RefusedError(f"{what} was provided without its required 'reasoning' item: '{thought}'.")
+        if item.get("type") == "reasoning" and (index + 1 == len(new) or _is_clients(new[index + 1])):
+            what = f"Item '{item.get('id')}' of type 'reasoning'"
+            raise RefusedError(f"{what} was provided without its required following item.")
 
 
 def check_conversation(items: Sequence[Object]) -> None:
@@ -141,6 +144,10 @@ def _check_same(item: Object, made: Object, where: str) -> None:
             raise RefusedError(f"`{name}` at {where} is not what the model said.")
     if "content" in item and texts(item) != texts(made):
         raise RefusedError(f"The text at {where} is not what the model said.")
+
+
+def _is_clients(item: Object) -> bool:
+    return item.get("role", "assistant") != "assistant" or item.get("type", "").endswith("_output")
 
 
 def texts(item: Object) -> list[str]:

@@ -57,6 +57,8 @@ def test_model_does_not_speak_before_its_calls_are_answered() -> None:
         ([{**THOUGHT, "encrypted_content": "other"}], "could not be verified"),
         ([{**THOUGHT, "summary": [{"type": "summary_text", "text": "x"}]}], "not the one that was sealed"),
         ([{"type": "reasoning", "id": "rs_1", "summary": []}], "not found"),
+        ([THOUGHT], "without its required following item"),
+        ([THOUGHT, USER], "without its required following item"),
         ([SAID], "without its required 'reasoning' item"),
         ([THOUGHT, {**SAID, "content": "Hello."}], "not what the model said"),
         ([THOUGHT, _call("b", id="fc_1")], "not what the model said"),

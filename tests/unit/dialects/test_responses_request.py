@@ -59,6 +59,10 @@ def signed(raw: bytes, by: str = "anthropic") -> Item:
     return msgspec.structs.replace(decode_item(raw), signed=Signed(by, ("{}",)))
 
 
+def test_history_may_be_empty() -> None:
+    assert sent({}, history=None)["input"] == []
+
+
 def test_items_go_out_as_the_bytes_that_came_in() -> None:
     body = body_of(prompt_of({}, [USER, STRANGE], [CALL], [OUTPUT]))
     assert input_bytes(body) == b"[" + b",".join((USER, STRANGE, CALL, OUTPUT)) + b"]"
@@ -135,7 +139,6 @@ def test_turn_that_no_client_sent_is_made_from_its_request() -> None:
         "tools": [{"type": "function", "name": "f", "parameters": {"default": None}}],
         "text": {"format": {"type": "json_schema", "name": "n", "schema": {"enum": [None]}}},
         "reasoning": {"effort": "low"},
-        "store": False,
     }
     made = json.loads(body_of(msgspec.structs.replace(prompt_of(given), body=b"")))
     assert made.pop("input")
@@ -173,10 +176,48 @@ def test_conversation_is_named_to_routers_and_to_the_cache_if_asked() -> None:
 
 
 def test_reasoning_that_the_upstream_may_have_made_goes_back_as_it_came() -> None:
-    assert (
-        input_bytes(body_of(prompt_of({}, [USER, FOREIGN, SUMMARY])))
-        == b"[" + b",".join((USER, FOREIGN, SUMMARY)) + b"]"
-    )
+    items = (USER, FOREIGN, SUMMARY, CALL, OUTPUT, FOREIGN, STRANGE)
+    assert input_bytes(body_of(prompt_of({}, items))) == b"[" + b",".join(items) + b"]"
+
+
+@pytest.mark.parametrize("behind", [[], [USER], [OUTPUT, CALL]], ids=["end", "user", "output"])
+@pytest.mark.parametrize("thought", [FOREIGN, SUMMARY], ids=["encrypted", "stored"])
+def test_reasoning_that_led_to_nothing_is_left_out(thought: bytes, behind: list[bytes]) -> None:
+    """As an answer leaves it behind that was stopped: OpenAI refuses it without what it led to."""
+    for links in ([[USER, thought, *behind]], [[USER], [thought], *[[item] for item in behind]]):
+        assert input_bytes(body_of(prompt_of({}, *links))) == b"[" + b",".join((USER, *behind)) + b"]"
+
+
+def test_reasoning_that_nobody_stored_is_left_out_with_the_ids_of_what_it_led_to() -> None:
+    links = ([USER, SUMMARY], [CALL], [OUTPUT, CALL])
+    bare = {name: value for name, value in json.loads(CALL).items() if name != "id"}
+    for body, flags in (({"store": False}, {}), ({}, {"store": "never"})):
+        items = sent(body, *links, flags=flags)["input"]
+        assert items == [json.loads(USER), bare, json.loads(OUTPUT), json.loads(CALL)]
+    assert sent({"store": False}, *links, flags={"foreign_reasoning": "send"})["input"][1] == json.loads(SUMMARY)
+
+
+def test_model_that_reasons_is_asked_for_what_the_next_turn_needs() -> None:
+    encrypted = "reasoning.encrypted_content"
+    thinks = {"store": False, "reasoning": {"effort": "low"}}
+    assert sent(thinks)["include"] == [encrypted]
+    assert sent({**thinks, "include": ["x"]})["include"] == ["x", encrypted]
+    assert sent({**thinks, "include": [encrypted]})["include"] == [encrypted]
+    assert sent({"store": False}, [USER, SUMMARY], [CALL, OUTPUT])["include"] == [encrypted]
+    assert "include" not in sent({"store": False}), "models that do not reason refuse to be asked"
+    assert "include" not in sent({"store": False}, [USER, PLAIN, CALL, OUTPUT])
+    assert "include" not in sent({**thinks, "store": True}), "the upstream finds it by its id"
+    assert "include" not in sent(thinks, flags={"keep_reasoning": False})
+
+
+def test_model_that_does_not_reason_is_asked_again_without_asking_for_reasoning() -> None:
+    prompt = prompt_of({"store": False, "reasoning": {"summary": "auto"}})
+    refused = api_error("invalid_value", "Encrypted content is not supported with this model.")
+    retry = Responses().retry_request(prompt, refused)
+    assert retry is not None
+    assert "include" not in json.loads(retry.body)
+    assert json.loads(retry.body)["reasoning"] == {"summary": "auto"}
+    assert Responses().retry_request(prompt_of({}, history=None), refused) is None
 
 
 @pytest.mark.parametrize("item", [PLAIN, signed(SEALED_HERE), signed(FOREIGN)], ids=["plain", "sealed", "signed"])
@@ -193,7 +234,7 @@ def test_reasoning_of_others_is_sent_without_our_seal_where_it_can_be_used() -> 
 
 
 def test_refused_reasoning_is_left_out_the_second_time() -> None:
-    prompt = prompt_of({}, [USER, FOREIGN, CALL], [OUTPUT, SUMMARY, USER])
+    prompt = prompt_of({}, [USER, FOREIGN, CALL], [OUTPUT, SUMMARY, STRANGE])
     for error in (
         api_error("invalid_encrypted_content", "could not be verified"),
         api_error("upstream_error", "The target failed with status 404: Item with id 'rs_3' not found."),
@@ -203,7 +244,12 @@ def test_refused_reasoning_is_left_out_the_second_time() -> None:
         assert retry is not None
         assert retry.notes == ("2 reasoning items",)
         call = {name: value for name, value in json.loads(CALL).items() if name != "id"}
-        assert json.loads(retry.body)["input"] == [json.loads(USER), call, json.loads(OUTPUT), json.loads(USER)]
+        assert json.loads(retry.body)["input"] == [
+            json.loads(USER),
+            call,
+            json.loads(OUTPUT),
+            {"type": "vendor:thing", "data": [1, 2]},
+        ]
 
 
 def test_other_refusals_are_the_answer() -> None:

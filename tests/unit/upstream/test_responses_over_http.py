@@ -21,6 +21,7 @@ from landline.wire.requests import CreateRequest, decode_create
 
 KEY = "sk-secret-0123456789"
 USER = b'{"type":"message","role":"user","content":[{"type":"input_text","text":"hi"}]}'
+SAID = b'{"type":"message","role":"assistant","content":[{"type":"output_text","text":"So."}]}'
 SEALED = b'{"type":"reasoning","id":"rs_9","summary":[],"encrypted_content":"gAAAA-unknown"}'
 
 
@@ -66,16 +67,16 @@ async def test_warm_up_is_answered_without_a_request() -> None:
 
 async def test_reasoning_that_is_refused_is_left_out_in_one_more_request() -> None:
     async with target_of(Reply("Hello.")) as (target, fake):
-        events = await ask(target, prompt(USER, SEALED))
+        events = await ask(target, prompt(USER, SEALED, SAID))
         assert isinstance(events[-1], Finished)
     assert [received.refused is not None for received in fake.received] == [True, False]
-    assert fake.conversations == [[json.loads(USER)]]
+    assert fake.conversations == [[json.loads(USER), json.loads(SAID)]]
 
 
 async def test_refusal_of_the_second_request_is_the_answer() -> None:
     refused = Fail({"error": {"code": "invalid_encrypted_content", "message": "still no"}})
     async with target_of(refused, Reply("never")) as (target, fake):
-        [failed] = await ask(target, prompt(USER, SEALED))
+        [failed] = await ask(target, prompt(USER, SEALED, SAID))
     assert isinstance(failed, Failed)
     assert failed.error.message == "still no"
     assert len(fake.received) == 2

@@ -604,9 +604,10 @@ async def test_reasoning_that_the_upstream_cannot_read_is_left_out_once() -> Non
         "encrypted_content": "gAAAA-of-another",
     }
     async with upstream(*answers(1)) as (fake, target):
-        told = await Conversation(target).ask([message("user", "a"), strange, message("user", "b")])
+        said = [message("user", "a"), strange, message("assistant", "so"), message("user", "b")]
+        told = await Conversation(target).ask(said)
     assert told.error is None
-    assert [len(each.body["input"]) for each in fake.received] == [3, 2]
+    assert [len(each.body["input"]) for each in fake.received] == [4, 3]
 
 
 async def test_tokens_are_counted_over_http() -> None:

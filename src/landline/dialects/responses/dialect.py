@@ -11,8 +11,8 @@ from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, Upstr
 from landline.dialects.responses.counting import count_request
 from landline.dialects.responses.faults import read_refusal
 from landline.dialects.responses.flags import ResponsesFlags
-from landline.dialects.responses.history import Rendered, render_items
-from landline.dialects.responses.members import Members, create_members, stream_options
+from landline.dialects.responses.history import Reading, Rendered, render_items
+from landline.dialects.responses.members import Members, create_members, is_stored, stream_options
 from landline.dialects.responses.stream import ResponsesStreamDecoder
 from landline.session.lineage import Link
 from landline.wire.errors import ApiError
@@ -21,7 +21,10 @@ from landline.wire.items import Item
 PATH = "/responses"
 _TRIGGER = b'{"type":"compaction_trigger"}'
 _TRUE = Raw(b"true")
-_UNREADABLE = re.compile(r"Item with id 'rs_|encrypted[ _](?:reasoning|content)", re.IGNORECASE)
+_UNREADABLE = re.compile(
+    r"Item with id 'rs_|encrypted[ _](?:reasoning|content)|created under a different", re.IGNORECASE
+)
+"""Azure: VicBilibily/GCMP#345 (2026-08). "Encrypted content is not supported with this model": NousResearch/hermes-agent#24234."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -31,7 +34,6 @@ class Responses:
 
     def __init__(self, flags: ResponsesFlags | None = None) -> None:
         self.flags = flags or ResponsesFlags()
-        self._rendering_key = f"responses:{self.flags.foreign_reasoning}"
 
     @property
     def prefills_warm_up(self) -> bool:
@@ -44,8 +46,9 @@ class Responses:
 
     def build_request(self, prompt: Prompt, *, omit_reasoning: bool = False) -> UpstreamRequest | ApiError:
         """The request for a turn: its whole history as `input`."""
-        rendered = self._render(prompt.history, is_plain=omit_reasoning)
-        members = {**create_members(prompt, self.flags), "stream": _TRUE, **stream_options(prompt)}
+        rendered = self._render(prompt.history, self._reading(prompt, takes_none=omit_reasoning))
+        members = self._members(prompt, rendered, omit_reasoning=omit_reasoning)
+        members |= {"stream": _TRUE, **stream_options(prompt)}
         return UpstreamRequest(
             path=PATH,
             body=_join(members, _pieces(rendered, prompt)),
@@ -57,13 +60,18 @@ class Responses:
         """The request to try once more after a refusal: without reasoning, if the upstream cannot read what it was sent.
 
         Another of its models or accounts encrypted it, or its key is gone. OpenAI says `invalid_encrypted_content` then, or
-        that an item `rs_…` is not found; others only speak of it.
+        that an item `rs_…` is not found, Azure that it was created under a different resource; others only speak of it.
+        Models that do not reason refuse to be asked for it.
         """
         is_reasoning = error.code == "invalid_encrypted_content" or _UNREADABLE.search(error.message) is not None
         if not is_reasoning or (prompt.history is not None and prompt.history.is_sealed):
             return None
+        rendered = self._render(prompt.history, self._reading(prompt))
+        has_sent = any(each.has_reasoning for each in rendered[-1:])
+        if not has_sent and not self._asks_for_reasoning(prompt, rendered):
+            return None
         request = self.build_request(prompt, omit_reasoning=True)
-        return request if isinstance(request, UpstreamRequest) and request.notes else None
+        return request if isinstance(request, UpstreamRequest) else None
 
     def build_frame(
         self,
@@ -84,17 +92,18 @@ class Responses:
             members["stream_id"] = Raw(_encode(stream_id))
         if previous_response_id is not None:
             members["previous_response_id"] = Raw(_encode(previous_response_id))
-        members |= create_members(prompt, self.flags)
+        rendered = [render_items(None, items, self._reading(prompt, takes_none=omit_reasoning))]
+        members |= self._members(prompt, rendered, omit_reasoning=omit_reasoning)
         if prompt.request.generate is False:
             members["generate"] = Raw(b"false")
         if previous_response_id is not None and self.flags.instructions_with_previous == "omit":
             members.pop("instructions", None)
-        rendered = render_items(None, items, self.flags, is_plain=omit_reasoning)
-        return _join(members, _pieces([rendered], prompt))
+        return _join(members, _pieces(rendered, prompt))
 
     def count_requests(self, prompt: Prompt) -> Sequence[CountRequest] | ApiError:
         """The one way to have the prompt counted."""
-        pieces = [piece for each in self._render(prompt.history) for piece in each.pieces]
+        rendered = self._render(prompt.history, self._reading(prompt))
+        pieces = [piece for each in rendered for piece in each.pieces]
         return [count_request(create_members(prompt, self.flags), pieces)]
 
     def open_decoder(self, prompt: Prompt) -> StreamDecoder:
@@ -110,14 +119,27 @@ class Responses:
         """What tells routers in front of the upstream which conversation this is; also for a socket's upgrade."""
         return affinity_headers(self.flags.affinity_headers, prompt.affinity_key)
 
-    def _render(self, history: Link | None, *, is_plain: bool = False) -> list[Rendered]:
+    def _reading(self, prompt: Prompt, *, takes_none: bool = False) -> Reading:
+        takes_foreign = self.flags.foreign_reasoning == "send"
+        return Reading(takes_foreign, is_stored(prompt, self.flags), takes_none)
+
+    def _members(self, prompt: Prompt, rendered: Sequence[Rendered], *, omit_reasoning: bool) -> Members:
+        asks = not omit_reasoning and self._asks_for_reasoning(prompt, rendered)
+        return create_members(prompt, self.flags, keeps_reasoning=asks)
+
+    def _asks_for_reasoning(self, prompt: Prompt, rendered: Sequence[Rendered]) -> bool:
+        """Whether the model is known to reason: one that does not refuses `include: ["reasoning.encrypted_content"]`."""
+        is_known = prompt.request.reasoning is not None or any(each.has_reasoning for each in rendered[-1:])
+        return is_known and self.flags.keep_reasoning
+
+    def _render(self, history: Link | None, reading: Reading) -> list[Rendered]:
         if history is None:
             return []
 
         def extend(before: Rendered | None, items: Sequence[Item]) -> Rendered:
-            return render_items(before, items, self.flags, is_plain=is_plain)
+            return render_items(before, items, reading)
 
-        return history.folds("responses:plain" if is_plain else self._rendering_key, extend)
+        return history.folds(f"responses:{reading}", extend)
 
 
 def _pieces(rendered: Sequence[Rendered], prompt: Prompt) -> list[bytes]:

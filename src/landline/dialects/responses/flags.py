@@ -15,6 +15,9 @@ class ResponsesFlags(msgspec.Struct, frozen=True, kw_only=True):
     foreign_reasoning: Literal["omit", "send"] = "omit"
     """Reasoning in plain text, or that another vendor signed, is left out; servers of open models and another Landline can
     use it. Reasoning that the upstream may have encrypted itself is always sent back as it came."""
+    keep_reasoning: bool = True
+    """Whether a model that reasons is asked for `reasoning.encrypted_content` where its server stores nothing, even if the
+    client did not: else the next turn could not give it back."""
     cache_key: bool = False
     """Whether a turn without `prompt_cache_key` gets one that names its conversation."""
     affinity_headers: tuple[str, ...] = ("X-Session-Id",)

@@ -27,8 +27,11 @@ _REQUEST: msgspec.json.Decoder[CreateRequest] = msgspec.json.Decoder(CreateReque
 _encode = msgspec.json.Encoder().encode
 
 
-def create_members(prompt: Prompt, flags: ResponsesFlags) -> Members:
-    """Every member but `input` and those of one transport: `model` first, then the client's in its own order."""
+def create_members(prompt: Prompt, flags: ResponsesFlags, *, keeps_reasoning: bool = False) -> Members:
+    """Every member but `input` and those of one transport: `model` first, then the client's in its own order.
+
+    `keeps_reasoning` asks for reasoning in encrypted form where nothing is stored: else the next turn could not give it back.
+    """
     sent = dict(_MEMBERS.decode(prompt.body)) if prompt.body else {}
     kept = {name: value for name, value in sent.items() if name not in _OURS}
     settings = {"model": Raw(_encode(prompt.model)), **_corrected(kept, prompt.request)}
@@ -38,7 +41,14 @@ def create_members(prompt: Prompt, flags: ResponsesFlags) -> Members:
         settings.pop("context_management", None)
     if flags.cache_key and "prompt_cache_key" not in settings and prompt.affinity_key is not None:
         settings["prompt_cache_key"] = Raw(_encode(prompt.affinity_key))
+    if keeps_reasoning and not is_stored(prompt, flags) and not prompt.request.wants_encrypted_reasoning:
+        settings["include"] = Raw(_encode([*(prompt.request.include or ()), "reasoning.encrypted_content"]))
     return settings
+
+
+def is_stored(prompt: Prompt, flags: ResponsesFlags) -> bool:
+    """Whether the upstream keeps what the turn makes."""
+    return flags.store == "pass" and prompt.request.store is not False
 
 
 def stream_options(prompt: Prompt) -> Members:
