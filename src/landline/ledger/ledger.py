@@ -3,6 +3,7 @@
 Memory only, bounded: what was used least recently is folded into "other" or forgotten. No clock of its own.
 """
 
+import itertools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -33,6 +34,8 @@ class LiveSession:
         """Unix seconds."""
         self.last_at = opened_at
         self.is_open = transport == "socket"
+        self.change = 0
+        """The ledger's number of its last change."""
         self.overhead_in_bytes = 0
         """On the wire outside of any turn: the handshake, pings."""
         self.overhead_out_bytes = 0
@@ -50,6 +53,12 @@ class Ledger:
 
     def __init__(self) -> None:
         self.process = Sums()
+        self.changes = 0
+        """How often something changed; goes up with everything that a watcher could see."""
+        self.running_turns = 0
+        self.open_lines = 0
+        """Sockets that are open."""
+        self.forgotten_sessions = 0
         self._by: dict[Dimension, dict[str, Sums]] = {"key": {}, "model": {}, "target": {}}
         self._sessions: OrderedDict[str, LiveSession] = OrderedDict()
         self._watchers: list[Callable[[Entry], None]] = []
@@ -59,18 +68,36 @@ class Ledger:
         session = self._sessions.get(session_id)
         if session is None:
             session = self._sessions[session_id] = LiveSession(session_id, transport, tenant, now)
+            self.open_lines += session.is_open
             self._forget_oldest()
-        self._sessions.move_to_end(session_id)
+        self.note_change(session)
         return session
+
+    def note_change(self, session: LiveSession | None = None) -> None:
+        """Something was changed in a session, or beside all sessions: whoever watches looks again."""
+        self.changes += 1
+        if session is not None and self._sessions.get(session.session_id) is session:
+            session.change = self.changes
+            self._sessions.move_to_end(session.session_id)
+
+    def begin_turn(self, session_id: str) -> None:
+        """A turn is in flight, until `end_turn`."""
+        self._count_running(session_id, 1)
+
+    def end_turn(self, session_id: str) -> None:
+        self._count_running(session_id, -1)
 
     def close_session(self, session_id: str) -> None:
         """A socket is gone; its turns stay to be looked at until others push them out."""
         session = self._sessions.get(session_id)
-        if session is not None:
+        if session is not None and session.is_open:
             session.is_open = False
+            self.open_lines -= 1
+            self.note_change(session)
 
     def add(self, entry: Entry, now: float) -> None:
         """A turn is over."""
+        self.note_change()
         self.process.add(entry)
         self._named("key", entry.tenant).add(entry)
         self._named("model", entry.model).add(entry)
@@ -95,16 +122,23 @@ class Ledger:
         return self._by[dimension]
 
     def sessions(self) -> list[LiveSession]:
-        """Every session that is still known, the one used last at the end."""
+        """Every session that is still known, the one that changed last at the end."""
         return list(self._sessions.values())
+
+    def changed_sessions(self, since: int) -> list[LiveSession]:
+        """Those that changed after `changes` was so high, the last one first; costs no more than what it returns."""
+        newest_first = reversed(self._sessions.values())
+        return list(itertools.takewhile(lambda session: session.change > since, newest_first))
 
     def session(self, session_id: str) -> LiveSession | None:
         return self._sessions.get(session_id)
 
-    @property
-    def open_lines(self) -> int:
-        """Sockets that are open."""
-        return sum(session.is_open for session in self._sessions.values())
+    def _count_running(self, session_id: str, turns: int) -> None:
+        self.running_turns += turns
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.running += turns
+        self.note_change(session)
 
     def _named(self, dimension: Dimension, name: str) -> Sums:
         names = self._by[dimension]
@@ -118,3 +152,4 @@ class Ledger:
         ended = next((each for each in self._sessions.values() if not each.is_open and not each.running), None)
         if ended is not None:
             del self._sessions[ended.session_id]
+            self.forgotten_sessions += 1
