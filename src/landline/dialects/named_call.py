@@ -1,6 +1,7 @@
 """One tool call of an answer, as its text comes in."""
 
 from landline.dialects.custom_input import InputDecoder
+from landline.dialects.dialect import Prompt
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import ModelEvent, ToolCallDelta, ToolCallStarted
 
@@ -35,3 +36,10 @@ class NamedCall:
         rest = self._input_decoder.end()
         self._input_decoder = None
         return [ToolCallDelta(self._index, rest)] if rest else []
+
+
+def call_id_prefix(prompt: Prompt) -> str:
+    """What ids of calls begin with that the server gave none; another one for every response."""
+    item_count = prompt.history.item_count if prompt.history is not None else 0
+    id_seed = prompt.response_id.removeprefix("resp_") or str(item_count)
+    return f"call_{id_seed[:48]}"

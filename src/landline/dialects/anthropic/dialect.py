@@ -15,7 +15,9 @@ from landline.dialects.anthropic.tools import NO_TOOL, choice_member, is_forced,
 from landline.dialects.anthropic.transcript import Piece, Transcript, close_transcript, extend_transcript
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
 from landline.dialects.faults import read_fault
+from landline.dialects.named_call import call_id_prefix
 from landline.dialects.names import ToolNames
+from landline.dialects.token_counts import read_input_tokens
 from landline.dialects.tool_choice import ChosenTools, choose_tools
 from landline.dialects.tools import ToolReader
 from landline.session.lineage import Link
@@ -75,14 +77,13 @@ class Anthropic:
             return asked
         members = {name: value for name, value in asked.members.items() if name in _COUNTED}
         headers = {**self._headers(prompt, asked.betas), "Accept": "application/json"}
-        return [CountRequest(COUNT_PATH, self._join(asked, members, "off"), _read_count, headers=headers)]
+        return [CountRequest(COUNT_PATH, self._join(asked, members, "off"), read_input_tokens, headers=headers)]
 
     def open_decoder(self, prompt: Prompt) -> StreamDecoder:
         """A decoder of the answer."""
-        id_seed = prompt.response_id.removeprefix("resp_") or str(prompt.history.item_count if prompt.history else 0)
         return MessageStreamDecoder(
             find_tools=lambda: self._tools.known(prompt),
-            call_id_prefix=f"call_{id_seed[:48]}",
+            call_id_prefix=call_id_prefix(prompt),
             is_warm_up=prompt.request.is_warm_up,
         )
 
@@ -187,14 +188,3 @@ def _transcripts(history: Link | None, names: ToolNames) -> list[Transcript]:
 def _notes(last: Transcript, thinking: Thinking) -> tuple[str, ...]:
     notes = [f"reasoning: {last.left_out}"] if last.left_out else []
     return (*notes, thinking.note) if thinking.note is not None else tuple(notes)
-
-
-class _Count(msgspec.Struct):
-    input_tokens: int
-
-
-def _read_count(body: bytes) -> int | None:
-    try:
-        return msgspec.json.decode(body, type=_Count).input_tokens
-    except msgspec.DecodeError:
-        return None

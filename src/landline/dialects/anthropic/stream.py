@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import UnsetType
 
+from landline.dialects.answer_body import AnswerBody
 from landline.dialects.anthropic.blocks import BlockReader
 from landline.dialects.anthropic.records import Ending, Kind, Record, StartedMessage, Usage, WholeMessage
 from landline.dialects.anthropic.usage import UsageTotals
@@ -12,7 +13,6 @@ from landline.dialects.faults import read_stream_fault
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Failed, Finished, ModelEvent, RefusalDelta, UsageReported
-from landline.wire.sse import SseDecoder
 
 REFUSED = "The model declined to answer."
 """Said where the API gives no explanation."""
@@ -46,24 +46,17 @@ class MessageStreamDecoder:
     """
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, *, is_warm_up: bool = False) -> None:
-        self._sse = SseDecoder()
+        self._body = AnswerBody()
         self._blocks = BlockReader(find_tools, call_id_prefix)
         self._is_warm_up = is_warm_up
         self._is_closed = False
         self._ending = Ending()
         self._usage = UsageTotals()
-        self._body: bytes | None = b""
-        """The start of the body until it is known to be a stream; all of it if it is one JSON object."""
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
         """The model events that the chunk completes."""
-        if self._body is not None:
-            self._body += chunk
-            if not self._body.lstrip() or self._body.lstrip()[:1] == b"{":
-                return []
-            chunk, self._body = self._body, None
         events: list[ModelEvent] = []
-        for payload in self._sse.feed(chunk):
+        for payload in self._body.feed(chunk):
             if self._is_closed:
                 break
             self._read_record(payload, events)
@@ -73,7 +66,7 @@ class MessageStreamDecoder:
         """The closing events, if they have not come yet."""
         events: list[ModelEvent] = []
         if not self._is_closed:
-            for payload in [self._body] if self._body is not None else list(self._sse.end()):
+            for payload in self._body.end():
                 if payload.strip() and not self._is_closed:
                     self._read_record(payload, events)
         if not self._is_closed:

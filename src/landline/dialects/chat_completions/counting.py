@@ -4,13 +4,14 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.dialect import CountRequest
+from landline.dialects.token_counts import read_input_tokens
 
 
 def count_requests(body: bytes) -> list[CountRequest]:
     """For a chat-completions body: llama-server's counter, which takes it as it stands, and vLLM's tokenizer."""
     shape = msgspec.json.decode(body, type=_Shape)
     return [
-        CountRequest("/chat/completions/input_tokens", body, _read_input_tokens),
+        CountRequest("/chat/completions/input_tokens", body, read_input_tokens),
         CountRequest("/tokenize", msgspec.json.encode(shape), _read_count, is_at_root=True),
     ]
 
@@ -25,19 +26,8 @@ class _Shape(msgspec.Struct):
     chat_template_kwargs: Raw | UnsetType = UNSET
 
 
-class _LlamaServerCount(msgspec.Struct):
-    input_tokens: int
-
-
 class _VllmCount(msgspec.Struct):
     count: int
-
-
-def _read_input_tokens(body: bytes) -> int | None:
-    try:
-        return msgspec.json.decode(body, type=_LlamaServerCount).input_tokens
-    except msgspec.DecodeError:
-        return None
 
 
 def _read_count(body: bytes) -> int | None:

@@ -13,6 +13,7 @@ from landline.dialects.chat_completions.tools import choice_member, tool_maker
 from landline.dialects.chat_completions.transcript import Transcript, close_transcript, extend_transcript
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
 from landline.dialects.faults import read_fault
+from landline.dialects.named_call import call_id_prefix
 from landline.dialects.names import ToolNames
 from landline.dialects.tool_choice import choose_tools
 from landline.dialects.tools import ToolReader, ToolSet
@@ -73,11 +74,9 @@ class ChatCompletions:
 
     def open_decoder(self, prompt: Prompt) -> StreamDecoder:
         """A decoder of the answer."""
-        item_count = prompt.history.item_count if prompt.history is not None else 0
-        id_seed = prompt.response_id.removeprefix("resp_") or str(item_count)
         return ChatStreamDecoder(
             find_tools=lambda: self._tools.known(prompt),
-            call_id_prefix=f"call_{id_seed[:48]}",
+            call_id_prefix=call_id_prefix(prompt),
             is_warm_up=prompt.request.is_warm_up,
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import UnsetType
 
+from landline.dialects.answer_body import AnswerBody
 from landline.dialects.chat_completions.calls import CallAssembler, legacy_delta
 from landline.dialects.chat_completions.chunks import (
     CHUNK_DECODER,
@@ -31,7 +32,6 @@ from landline.wire.model_events import (
     TokenLogprob,
     UsageReported,
 )
-from landline.wire.sse import SseDecoder
 
 _INCOMPLETE_REASONS = {
     "length": "max_output_tokens",
@@ -54,7 +54,7 @@ class ChatStreamDecoder:
     """
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, *, is_warm_up: bool = False) -> None:
-        self._sse = SseDecoder()
+        self._body = AnswerBody()
         self._calls = CallAssembler(find_tools, call_id_prefix)
         self._is_warm_up = is_warm_up
         self._is_closed = False
@@ -62,18 +62,11 @@ class ChatStreamDecoder:
         self._usage: Usage | None = None
         self._timings: Timings | None = None
         self._logprobs: list[LogprobEntry] = []
-        self._body: bytes | None = b""
-        """The start of the body until it is known to be a stream; all of it if it is one JSON object."""
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
         """The model events that the chunk completes."""
-        if self._body is not None:
-            self._body += chunk
-            if not self._body.lstrip() or self._body.lstrip()[:1] == b"{":
-                return []
-            chunk, self._body = self._body, None
         events: list[ModelEvent] = []
-        for payload in self._sse.feed(chunk):
+        for payload in self._body.feed(chunk):
             if self._is_closed:
                 break
             self._read_record(payload, events)
@@ -83,7 +76,7 @@ class ChatStreamDecoder:
         """The closing events, if they have not come yet."""
         events: list[ModelEvent] = []
         if not self._is_closed:
-            for payload in [self._body] if self._body is not None else list(self._sse.end()):
+            for payload in self._body.end():
                 if payload.strip() and not self._is_closed:
                     self._read_record(payload, events)
         if not self._is_closed:
