@@ -111,6 +111,15 @@ def test_items_are_taken_from_the_end_when_they_were_never_done() -> None:
     assert [item.id for item in ended.output] == ["fc_up"]
 
 
+def test_items_are_remembered_as_the_end_tells_them() -> None:
+    thought = {"type": "reasoning", "id": "rs_up", "summary": []}
+    whole = [{**thought, "encrypted_content": "gAAAA"}, CALL]
+    done = [*item_events(0, thought), *item_events(1, CALL)]
+    end: list[ModelEvent] = [relayed("response.completed", response=response("completed", output=whole)), Finished()]
+    _, ended = compose(composer(), [CREATED, *done, *end])
+    assert [json.loads(item.raw) for item in ended.output] == whole
+
+
 def test_output_is_filled_in_when_the_end_leaves_it_out() -> None:
     end: list[ModelEvent] = [relayed("response.completed", response=response("completed")), Finished()]
     events, ended = compose(composer(), [CREATED, *item_events(0, CALL), *end])
