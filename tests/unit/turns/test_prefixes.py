@@ -240,10 +240,19 @@ def test_longest_remembered_prefix_is_taken_and_never_a_false_one(
 ) -> None:
     history = adopt(index_with(*(link(*runs) for runs in lineages)), sent)
     assert [canonical(item) for item in history.all_items()] == [canonical(item) for item in items_of(sent)]
-    remembered = [list(itertools.chain(*runs[:count])) for runs in lineages for count in range(1, len(runs) + 1)]
-    longest = max((len(each) for each in remembered if each == sent[: len(each)]), default=0)
+    longest = max((len(each) for each in remembered_ends(lineages) if each == sent[: len(each)]), default=0)
     assert len(sent) == longest or len(known_part(history)) == longest
     assert history.digest == link(sent).digest
+
+
+def remembered_ends(lineages: list[list[list[JsonItem]]]) -> list[list[JsonItem]]:
+    """The histories that end where a link does. Of a lineage whose beginning is known already, however it was cut, only
+    the links behind that are new."""
+    ends: list[list[JsonItem]] = []
+    for runs in lineages:
+        own = [list(itertools.chain(*runs[:count])) for count in range(1, len(runs) + 1)]
+        ends += own[max((place for place, each in enumerate(own, 1) if each in ends), default=0) :]
+    return ends
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), HISTORIES), max_size=30), st.integers(0, 40_000))
