@@ -15,6 +15,7 @@ from landline.dialects.gemini.settings import generation_config, service_tier
 from landline.dialects.gemini.stream import GeminiStreamDecoder
 from landline.dialects.gemini.tools import declare, tool_members
 from landline.dialects.gemini.transcript import Manner, Transcript, close_transcript, extend_transcript
+from landline.dialects.named_call import call_id_prefix
 from landline.dialects.names import ToolNames
 from landline.dialects.tool_choice import choose_tools
 from landline.dialects.tools import ToolReader, ToolSet
@@ -76,9 +77,7 @@ class Gemini:
 
     def open_decoder(self, prompt: Prompt) -> StreamDecoder:
         """A decoder of the answer."""
-        item_count = prompt.history.item_count if prompt.history is not None else 0
-        id_seed = prompt.response_id.removeprefix("resp_") or str(item_count)
-        return GeminiStreamDecoder(lambda: self._tools.known(prompt), f"call_{id_seed[:48]}", prompt.model)
+        return GeminiStreamDecoder(lambda: self._tools.known(prompt), call_id_prefix(prompt), prompt.model)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         """What a non-2xx answer means."""

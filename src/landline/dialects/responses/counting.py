@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from landline.dialects.dialect import CountRequest
 from landline.dialects.responses.members import Members
+from landline.dialects.token_counts import read_input_tokens
 
 # fmt: off
 _COUNTED = frozenset((
@@ -21,15 +22,4 @@ def count_request(members: Members, pieces: Sequence[bytes]) -> CountRequest:
     """The question for these members and items."""
     asked = {name: value for name, value in members.items() if name in _COUNTED}
     body = msgspec.json.encode({**asked, "input": Raw(b"[" + b",".join(pieces) + b"]")})
-    return CountRequest("/responses/input_tokens", body, _read_count)
-
-
-class _Count(msgspec.Struct):
-    input_tokens: int
-
-
-def _read_count(body: bytes) -> int | None:
-    try:
-        return msgspec.json.decode(body, type=_Count).input_tokens
-    except msgspec.DecodeError:
-        return None
+    return CountRequest("/responses/input_tokens", body, read_input_tokens)

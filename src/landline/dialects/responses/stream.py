@@ -3,10 +3,10 @@
 import msgspec
 from msgspec import Raw
 
+from landline.dialects.answer_body import AnswerBody
 from landline.dialects.responses.events import EventReader
 from landline.wire.errors import api_error
 from landline.wire.model_events import Failed, ModelEvent
-from landline.wire.sse import SseDecoder
 
 _CUT = Failed(api_error("upstream_error", "The target's answer broke off before it was complete."))
 
@@ -15,29 +15,23 @@ class ResponsesStreamDecoder:
     """One answer, fed in any split: an event stream, or one response object of a server that does not stream."""
 
     def __init__(self) -> None:
-        self._sse = SseDecoder()
+        self._body = AnswerBody()
         self._reader = EventReader()
         self._is_closed = False
         self._error: Failed | None = None
         """What an error event said. If the response's own end follows, that counts: it has the response."""
-        self._body: bytes | None = b""
-        """The start of the body until it is known to be a stream; all of it if it is one JSON object."""
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
         """The model events that the chunk completes."""
-        if self._body is not None:
-            self._body += chunk
-            if not self._body.lstrip() or self._body.lstrip()[:1] == b"{":
-                return []
-            chunk, self._body = self._body, None
         events: list[ModelEvent] = []
-        for payload in self._sse.feed(chunk):
+        for payload in self._body.feed(chunk):
             events += self._read(payload)
         return events
 
     def end(self) -> list[ModelEvent]:
         """The closing event, if it has not come yet."""
-        rest = _events_of(self._body) if self._body is not None else filter(_is_whole, self._sse.end())
+        whole = self._body.whole
+        rest = _events_of(whole) if whole is not None else filter(_is_whole, self._body.end())
         events = [event for payload in rest for event in self._read(payload)]
         return events if self._is_closed else [*events, *self._close(self._error or _CUT)]
 
