@@ -22,6 +22,7 @@ from landline.dialects.gemini import Gemini, GeminiFlags
 from landline.dialects.responses import Responses, ResponsesFlags
 from landline.engine.catalog import resolve_model
 from landline.engine.settings import EngineSettings
+from landline.ledger import Ledger
 from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.server.asgi import create_asgi
@@ -61,6 +62,7 @@ class App(msgspec.Struct, frozen=True, eq=False):
     store: Store
     runner: TurnRunner
     background: BackgroundTurns
+    ledger: Ledger
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncGenerator[None]:
@@ -92,6 +94,7 @@ def build_app(config: Config) -> App:
     runner = TurnRunner(router, store, new_id=new_id, settings=runner_settings, sealer=sealer, prefixes=prefixes)
     log = EventLog(kept_s=config.background.events_kept_s)
     background = BackgroundTurns(runner, log, config.background)
+    ledger = Ledger()
     drain = Drain()
     drain.expired.subscribe(background.abort)
     drain.work.append(background.wait_until_idle)
@@ -107,9 +110,10 @@ def build_app(config: Config) -> App:
         drain=drain,
         new_id=new_id,
         clock=time.time,
+        ledger=ledger,
         is_socket_enabled=config.server.sockets,
     )
-    return App(create_asgi(edge), drain, targets, store, runner, background)
+    return App(create_asgi(edge), drain, targets, store, runner, background, ledger)
 
 
 def run_server(config: Config, *, on_started: OnStarted) -> int:

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 from starlette.types import Scope
 
+from landline.ledger import Ledger
 from landline.server.drain import Drain
 from landline.session.limits import Limits
 from landline.stores.store import Store
@@ -43,6 +44,8 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     new_id: Callable[[str], str]
     clock: Callable[[], float]
     """Unix seconds."""
+    ledger: Ledger = msgspec.field(default_factory=Ledger)
+    """What every turn costs is told to it when the turn is over."""
     is_socket_enabled: bool = True
     tenant_of: Callable[[Scope], str] = everybody
     """Whose request it is: nobody sees what another tenant stored."""
