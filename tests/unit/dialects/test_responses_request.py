@@ -208,16 +208,20 @@ def test_model_that_reasons_is_asked_for_what_the_next_turn_needs() -> None:
     assert "include" not in sent({"store": False}, [USER, PLAIN, CALL, OUTPUT])
     assert "include" not in sent({**thinks, "store": True}), "the upstream finds it by its id"
     assert "include" not in sent(thinks, flags={"keep_reasoning": False})
+    assert "include" not in sent(thinks, flags={"foreign_reasoning": "send"}), "it says its reasoning plainly"
 
 
 def test_model_that_does_not_reason_is_asked_again_without_asking_for_reasoning() -> None:
     prompt = prompt_of({"store": False, "reasoning": {"summary": "auto"}})
-    refused = api_error("invalid_value", "Encrypted content is not supported with this model.")
-    retry = Responses().retry_request(prompt, refused)
-    assert retry is not None
-    assert "include" not in json.loads(retry.body)
-    assert json.loads(retry.body)["reasoning"] == {"summary": "auto"}
-    assert Responses().retry_request(prompt_of({}, history=None), refused) is None
+    for message in ("Encrypted content is not supported with this model.", "property 'include' is unsupported"):
+        refused = api_error("invalid_value", message)
+        retry = Responses().retry_request(prompt, refused)
+        assert retry is not None
+        assert "include" not in json.loads(retry.body)
+        assert json.loads(retry.body)["reasoning"] == {"summary": "auto"}
+    assert Responses().retry_request(prompt, api_error("invalid_value", "Must include a tool.")) is None
+    unasked = api_error("invalid_value", "property 'include' is unsupported")
+    assert Responses().retry_request(prompt_of({}, history=None), unasked) is None
 
 
 @pytest.mark.parametrize("item", [PLAIN, signed(SEALED_HERE), signed(FOREIGN)], ids=["plain", "sealed", "signed"])

@@ -22,7 +22,7 @@ PATH = "/responses"
 _TRIGGER = b'{"type":"compaction_trigger"}'
 _TRUE = Raw(b"true")
 _UNREADABLE = re.compile(
-    r"Item with id 'rs_|encrypted[ _](?:reasoning|content)|created under a different", re.IGNORECASE
+    r"Item with id 'rs_|encrypted[ _](?:reasoning|content)|created under a different|['\"`]include\b", re.IGNORECASE
 )
 """Azure: VicBilibily/GCMP#345 (2026-08). "Encrypted content is not supported with this model": NousResearch/hermes-agent#24234."""
 
@@ -130,7 +130,8 @@ class Responses:
     def _asks_for_reasoning(self, prompt: Prompt, rendered: Sequence[Rendered]) -> bool:
         """Whether the model is known to reason: one that does not refuses `include: ["reasoning.encrypted_content"]`."""
         is_known = prompt.request.reasoning is not None or any(each.has_reasoning for each in rendered[-1:])
-        return is_known and self.flags.keep_reasoning
+        is_wanted = self.flags.keep_reasoning and self.flags.foreign_reasoning == "omit"
+        return is_known and is_wanted and not is_stored(prompt, self.flags)
 
     def _render(self, history: Link | None, reading: Reading) -> list[Rendered]:
         if history is None:

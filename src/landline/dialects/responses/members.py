@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 def create_members(prompt: Prompt, flags: ResponsesFlags, *, keeps_reasoning: bool = False) -> Members:
     """Every member but `input` and those of one transport: `model` first, then the client's in its own order.
 
-    `keeps_reasoning` asks for reasoning in encrypted form where nothing is stored: else the next turn could not give it back.
+    `keeps_reasoning` asks for reasoning in encrypted form, so that the next turn can give it back.
     """
     sent = dict(_MEMBERS.decode(prompt.body)) if prompt.body else {}
     kept = {name: value for name, value in sent.items() if name not in _OURS}
@@ -41,7 +41,7 @@ def create_members(prompt: Prompt, flags: ResponsesFlags, *, keeps_reasoning: bo
         settings.pop("context_management", None)
     if flags.cache_key and "prompt_cache_key" not in settings and prompt.affinity_key is not None:
         settings["prompt_cache_key"] = Raw(_encode(prompt.affinity_key))
-    if keeps_reasoning and not is_stored(prompt, flags) and not prompt.request.wants_encrypted_reasoning:
+    if keeps_reasoning and not prompt.request.wants_encrypted_reasoning:
         settings["include"] = Raw(_encode([*(prompt.request.include or ()), "reasoning.encrypted_content"]))
     return settings
 
