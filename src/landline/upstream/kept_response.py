@@ -31,6 +31,8 @@ class KeptResponse:
         self._told: _Told | None = None
         self._items: dict[int, Raw] = {}
         self._open: set[int] = set()
+        self._is_broken = False
+        """Whether something of it was not understood."""
 
     @property
     def is_ended(self) -> bool:
@@ -51,16 +53,17 @@ class KeptResponse:
                     self._open.discard(index)
                     self._items[index] = event.members.get("item", _NULL)
         except msgspec.DecodeError:
-            self._items.clear()
-            self._open.add(-1)
+            self._is_broken = True
 
     def anchor(self, history: Link | None) -> tuple[bytes, str] | None:
         """The digest of the history with this response's items, and its id; None if nothing can go on from it."""
-        if self._told is None or self._told.id is None:
+        if self._told is None or self._told.id is None or self._is_broken:
             return None
         raws = [self._items[index] for index in sorted(self._items)]
         if self._told.output and (self._open or not raws):
             raws = self._told.output
+        elif self._open:
+            return None  # the upstream may hold what it began of an item, and the client does not
         before = history.digest if history is not None else b""
         try:
             digests = extend_digests(before, _items(raws))

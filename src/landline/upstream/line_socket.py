@@ -100,12 +100,12 @@ class LineSocket:
         self.close_reason: str | None = None
         """Why it is closed; None while it is open."""
         self.close_code: int | None = None
+        self._has_received = False
         self._socket = socket
         self._has_lanes = has_lanes
         self._ping_s = ping_s
         self._joined: dict[str | None, LaneFrames] = {}
         self._draining: dict[str | None, Callable[[], None]] = {}
-        self._has_received = False
         self._on_closed = on_closed
         self._sends: set[asyncio.Task[None]] = set()
         self._reading = asyncio.create_task(self._read())
@@ -156,7 +156,12 @@ class LineSocket:
                 self._has_received = True
                 match message.type:
                     case WSMsgType.TEXT | WSMsgType.BINARY:
-                        await self._hand_out(message.data)
+                        frames = self._find_turn(message.data) if self._has_lanes else self._joined.get(None)
+                        if frames is None:
+                            continue
+                        frames.add(message.data)
+                        if frames.size_bytes > MAX_BUFFERED_BYTES:
+                            await frames.wait_for_room()
                     case WSMsgType.PING:
                         await socket.pong(message.data)
                     case WSMsgType.PONG:
@@ -179,13 +184,6 @@ class LineSocket:
         self._sends.discard(task)
         if not task.cancelled():
             task.exception()  # told to whoever waits, and of no interest if nobody does
-
-    async def _hand_out(self, frame: bytes) -> None:
-        frames = self._joined.get(None) if not self._has_lanes else self._find_turn(frame)
-        if frames is not None:
-            frames.add(frame)
-            if frames.size_bytes > MAX_BUFFERED_BYTES:
-                await frames.wait_for_room()
 
     def _find_turn(self, frame: bytes) -> "LaneFrames | None":
         """The turn whose lane the frame names. One without a name is for the turn that waits longest for its first frame:
