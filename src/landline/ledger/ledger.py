@@ -28,7 +28,7 @@ class LiveSession:
 
     def __init__(self, session_id: str, transport: Transport, tenant: str, opened_at: float) -> None:
         self.session_id = session_id
-        self.transport = transport
+        self.transport: Transport = transport
         self.tenant = tenant
         self.opened_at = opened_at
         """Unix seconds."""
@@ -46,6 +46,11 @@ class LiveSession:
         self.sums = Sums()
         self.lanes: dict[str, Sums] = {}
         self.turns: deque[Entry] = deque(maxlen=TURNS_KEPT)
+
+    @property
+    def is_ended(self) -> bool:
+        """A socket that closed; of a conversation over HTTP nobody knows."""
+        return self.transport == "socket" and not self.is_open
 
 
 class Ledger:

@@ -1,0 +1,213 @@
+"""The ledger as watchers see it: one snapshot, then what changed.
+
+Nothing is computed unless someone asks, and then what changed since the last time is looked at, not everything.
+"""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from landline.ledger.ledger import Ledger, LiveSession
+from landline.ledger.order import Order
+from landline.ledger.rows import choice_rows, make_detail, make_row, model_rows, target_rows, total_up
+from landline.ledger.shown import PAGE_MAX, Change, SessionDetail, SessionPage, SessionRow, Snapshot, Sort, Totals, View
+from landline.routing.router import RoutedTurns, TargetHealth
+
+_NUMBERS: dict[Sort, Callable[[LiveSession], float]] = {
+    "opened": lambda session: session.opened_at,
+    "changed": lambda session: session.change,
+    "uploaded": lambda session: session.sums.bytes.wire_in + session.overhead_in_bytes,
+    "would_have_been": lambda session: session.sums.bytes.stateless,
+    "saved": lambda session: session.sums.bytes.stateless - session.sums.bytes.wire_in - session.overhead_in_bytes,
+    "turns": lambda session: session.sums.turns,
+    "failed": lambda session: session.sums.failed_turns,
+}
+
+
+class Feed:
+    """What can be seen of one ledger. Times come from `clock`, in Unix seconds.
+
+    `tenant` limits what is seen of sessions to those of one tenant; None shows all.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        list_health: Callable[[], list[TargetHealth]],
+        list_served: Callable[[], list[RoutedTurns]],
+        clock: Callable[[], float],
+        version: str,
+    ) -> None:
+        self.started_at = clock()
+        self.clock = clock
+        self._ledger = ledger
+        self._list_health = list_health
+        self._list_served = list_served
+        self._version = version
+        self._orders: dict[Sort, Order] = {}
+        self._rows: dict[str, tuple[int, SessionRow]] = {}
+        """By session id: its change number at the time, and the row."""
+        self._seen = 0
+        self._forgotten = 0
+        self._totals: tuple[int, Totals] | None = None
+
+    @property
+    def mark(self) -> tuple[int, list[TargetHealth]]:
+        """Differs when there is something new to see."""
+        return self._ledger.changes, [_in_whole_seconds(each) for each in self._list_health()]
+
+    def snapshot(self, view: View, tenant: str | None = None) -> Snapshot:
+        """Everything now."""
+        return Snapshot(
+            at=self.clock(),
+            started_at=self.started_at,
+            version=self._version,
+            totals=self.totals(),
+            sessions=self.page(view, tenant),
+            targets=target_rows(self._list_health(), self._ledger.by("target")),
+            choices=choice_rows(self._list_served()),
+            models=model_rows(self._ledger.by("model")),
+        )
+
+    def totals(self) -> Totals:
+        """Sums of the process."""
+        if self._totals is None or self._totals[0] != self._ledger.changes:
+            self._totals = (self._ledger.changes, total_up(self._ledger))
+        return self._totals[1]
+
+    def page(self, view: View, tenant: str | None = None) -> SessionPage:
+        """The sessions that the view asks for."""
+        order = self._order(view.sort)
+        count = max(0, min(view.sessions, PAGE_MAX))
+        offset = max(0, view.offset)
+        if view.find or tenant is not None:
+            found = list(self._matching(order, view, tenant))
+            matching, ids = len(found), found[offset : offset + count]
+        else:
+            matching = order.live_count if view.show == "live" else len(order)
+            ids = order.ids(offset, min(count, matching - offset))
+        rows = [row for session_id in ids if (row := self._row(session_id)) is not None]
+        return SessionPage(known=len(order), matching=matching, offset=offset, ids=ids, rows=rows)
+
+    def detail(self, session_id: str, tenant: str | None = None, *, after: int = 0) -> SessionDetail | None:
+        """One session with its newest turns, those after the turn of that number; None if there is none of this id."""
+        session = self._ledger.session(session_id)
+        if session is None or (tenant is not None and session.tenant != tenant):
+            return None
+        return make_detail(session, after=after)
+
+    def watch(self, view: View, session_id: str | None = None, tenant: str | None = None) -> "Watch":
+        """For one watcher: what changed, step by step."""
+        return Watch(self, view, session_id, tenant)
+
+    def _order(self, sort: Sort) -> Order:
+        """The order, brought up to date with every other one in use."""
+        changed = self._ledger.changed_sessions(self._seen)
+        for order in self._orders.values():
+            for session in changed:
+                order.place(session)
+        self._seen = self._ledger.changes
+        if self._ledger.forgotten_sessions != self._forgotten:
+            self._forgotten = self._ledger.forgotten_sessions
+            self._drop_forgotten()
+        if sort not in self._orders:
+            self._orders[sort] = Order(_NUMBERS[sort])
+            for session in self._ledger.sessions():
+                self._orders[sort].place(session)
+        return self._orders[sort]
+
+    def _drop_forgotten(self) -> None:
+        def is_known(session_id: str) -> bool:
+            return self._ledger.session(session_id) is not None
+
+        for order in self._orders.values():
+            order.keep(is_known)
+        self._rows = {session_id: row for session_id, row in self._rows.items() if is_known(session_id)}
+
+    def _matching(self, order: Order, view: View, tenant: str | None) -> Iterator[str]:
+        wanted = view.find.casefold()
+        for session_id in order:
+            session = self._ledger.session(session_id)
+            if session is None or (tenant is not None and session.tenant != tenant):
+                continue
+            if view.show == "live" and session.is_ended:
+                return
+            last = session.turns[-1] if session.turns else None
+            names = (session_id, session.transport, last.model if last else "", last.target if last else "")
+            if any(wanted in name.casefold() for name in names):
+                yield session_id
+
+    def _row(self, session_id: str) -> SessionRow | None:
+        session = self._ledger.session(session_id)
+        if session is None:
+            return None
+        known = self._rows.get(session_id)
+        if known is None or known[0] != session.change:
+            known = self._rows[session_id] = (session.change, make_row(session))
+        return known[1]
+
+
+class Watch:
+    """What one watcher was told, so that it is told only what is new."""
+
+    def __init__(self, feed: Feed, view: View, session_id: str | None, tenant: str | None) -> None:
+        self._feed = feed
+        self._view = view
+        self._session_id = session_id
+        self._tenant = tenant
+        self._mark = feed.mark
+        self._told = feed.snapshot(view, tenant)
+        self._rows: dict[str, SessionRow] = {row.id: row for row in self._told.sessions.rows}
+        self._detail = feed.detail(session_id, tenant) if session_id is not None else None
+
+    @property
+    def first(self) -> Snapshot:
+        """Everything, to begin with."""
+        return self._told
+
+    @property
+    def first_detail(self) -> SessionDetail | None:
+        """The session that is watched, if there is one of its id."""
+        return self._detail
+
+    def change(self) -> Change | None:
+        """What is different since the last time; None if nothing is."""
+        mark = self._feed.mark
+        if mark == self._mark:
+            return None
+        self._mark = mark
+        before, self._told = self._told, self._feed.snapshot(self._view, self._tenant)
+        now = self._told
+        return Change(
+            at=now.at,
+            totals=now.totals if now.totals != before.totals else None,
+            sessions=self._changed_page(before.sessions, now.sessions),
+            targets=now.targets if now.targets != before.targets else None,
+            choices=now.choices if now.choices != before.choices else None,
+            models=now.models if now.models != before.models else None,
+            session=self._changed_detail(),
+        )
+
+    def _changed_page(self, before: SessionPage, now: SessionPage) -> SessionPage | None:
+        rows = [row for row in now.rows if self._rows.get(row.id) is not row]
+        self._rows = {row.id: row for row in now.rows}
+        if not rows and (now.ids, now.known, now.matching) == (before.ids, before.known, before.matching):
+            return None
+        return msgspec.structs.replace(now, rows=rows)
+
+    def _changed_detail(self) -> SessionDetail | None:
+        if self._session_id is None:
+            return None
+        before = self._detail
+        told_turns = before.row.turns if before is not None else 0
+        detail = self._feed.detail(self._session_id, self._tenant, after=told_turns)
+        if detail is None or (before is not None and before.row == detail.row):
+            return None
+        self._detail = detail
+        return detail
+
+
+def _in_whole_seconds(health: TargetHealth) -> TargetHealth:
+    """So that a wait that runs down is news once a second."""
+    return msgspec.structs.replace(health, wait_s=float(-(-health.wait_s // 1)))

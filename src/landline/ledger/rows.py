@@ -1,0 +1,194 @@
+"""Sums and entries put into the rows that watchers are shown."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+from landline.ledger.entry import ByteCounts, Entry, Split
+from landline.ledger.ledger import Ledger, LiveSession
+from landline.ledger.shown import (
+    ChoiceRow,
+    LaneRow,
+    ModelRow,
+    SessionDetail,
+    SessionRow,
+    SessionState,
+    TargetRow,
+    Totals,
+    TurnRow,
+)
+from landline.ledger.sums import Sums
+from landline.routing.router import RoutedTurns, TargetHealth
+
+
+def total_up(ledger: Ledger) -> Totals:
+    """The sums of the process."""
+    sums = ledger.process
+    counts, split = sums.bytes, sums.split
+    return Totals(
+        uploaded_bytes=counts.wire_in,
+        would_have_been_bytes=counts.stateless,
+        saved_bytes=counts.stateless - counts.wire_in,
+        downloaded_bytes=counts.wire_out,
+        payload_bytes=counts.payload_in,
+        upstream_out_bytes=counts.upstream_out,
+        upstream_in_bytes=counts.upstream_in,
+        sent=split,
+        unsaved=_unsaved(counts, split),
+        turns=sums.turns,
+        failed_turns=sums.failed_turns,
+        warm_turns=sums.warm_turns,
+        soft_turns=sums.soft_turns,
+        hard_turns=sums.hard_turns,
+        resends=sums.resends,
+        running_turns=ledger.running_turns,
+        open_lines=ledger.open_lines,
+        tokens=sums.tokens,
+    )
+
+
+def make_row(session: LiveSession) -> SessionRow:
+    """One line of the list of sessions."""
+    sums = session.sums
+    counts = sums.bytes
+    uploaded = counts.wire_in + session.overhead_in_bytes
+    last = session.turns[-1] if session.turns else None
+    return SessionRow(
+        id=session.session_id,
+        transport=session.transport,
+        state=_state(session),
+        opened_at=session.opened_at,
+        last_at=session.last_at,
+        compression=session.compression,
+        lanes=len(session.lanes),
+        model=last.model if last else "",
+        target=last.target if last else "",
+        turns=sums.turns,
+        failed_turns=sums.failed_turns,
+        warm_turns=sums.warm_turns,
+        running_turns=session.running,
+        uploaded_bytes=uploaded,
+        would_have_been_bytes=counts.stateless,
+        saved_bytes=counts.stateless - uploaded,
+        downloaded_bytes=counts.wire_out + session.overhead_out_bytes,
+        tokens=sums.tokens,
+    )
+
+
+def make_detail(session: LiveSession, *, after: int = 0) -> SessionDetail:
+    """One session with every turn that is remembered of it and comes after the one of that number."""
+    counts, split = session.sums.bytes, session.sums.split
+    first = max(session.sums.turns - len(session.turns), after) + 1
+    newest = [session.turns[place] for place in range(first - session.sums.turns - 1, 0)]
+    return SessionDetail(
+        row=make_row(session),
+        payload_bytes=counts.payload_in,
+        sent=split,
+        unsaved=_unsaved(counts, split),
+        lanes=[_lane_row(name, sums) for name, sums in session.lanes.items()],
+        turns=[_turn_row(number, entry) for number, entry in enumerate(newest, first)],
+    )
+
+
+def target_rows(health: Sequence[TargetHealth], sums: Mapping[str, Sums]) -> list[TargetRow]:
+    """Every configured target, used or not."""
+    return [_target_row(each, sums.get(each.target) or Sums()) for each in health]
+
+
+def choice_rows(served: Sequence[RoutedTurns]) -> list[ChoiceRow]:
+    """Why targets were chosen."""
+    return [ChoiceRow(each.target, each.reason, each.affinity, each.turns) for each in served]
+
+
+def model_rows(sums: Mapping[str, Sums]) -> list[ModelRow]:
+    """Every model that was asked for, the one that uploaded most first."""
+    rows = [_model_row(name, each) for name, each in sums.items()]
+    return sorted(rows, key=lambda row: (-row.would_have_been_bytes, row.name))
+
+
+def _state(session: LiveSession) -> SessionState:
+    if session.running:
+        return "running"
+    if session.is_ended:
+        return "ended"
+    return "open" if session.is_open else "idle"
+
+
+def _unsaved(counts: ByteCounts, split: Split) -> Split:
+    """The bytes that a stateless client would have sent: what came, and the whole history."""
+    others = split.tools + split.instructions + split.new_items + split.other
+    return Split(
+        tools=split.tools,
+        instructions=split.instructions,
+        history=max(counts.stateless - others, 0),
+        new_items=split.new_items,
+        other=split.other,
+    )
+
+
+def _target_row(health: TargetHealth, sums: Sums) -> TargetRow:
+    counts = sums.bytes
+    return TargetRow(
+        name=health.target,
+        state=health.state,
+        wait_s=ceil(health.wait_s),
+        in_flight=health.in_flight,
+        turns=sums.turns,
+        failed_turns=sums.failed_turns,
+        warm_turns=sums.warm_turns,
+        upstream_out_bytes=counts.upstream_out,
+        upstream_in_bytes=counts.upstream_in,
+        tokens=sums.tokens,
+    )
+
+
+def _model_row(name: str, sums: Sums) -> ModelRow:
+    counts = sums.bytes
+    return ModelRow(
+        name=name,
+        turns=sums.turns,
+        failed_turns=sums.failed_turns,
+        warm_turns=sums.warm_turns,
+        uploaded_bytes=counts.wire_in,
+        would_have_been_bytes=counts.stateless,
+        saved_bytes=counts.stateless - counts.wire_in,
+        tokens=sums.tokens,
+    )
+
+
+def _lane_row(name: str, sums: Sums) -> LaneRow:
+    counts = sums.bytes
+    return LaneRow(
+        name=name,
+        turns=sums.turns,
+        failed_turns=sums.failed_turns,
+        uploaded_bytes=counts.wire_in,
+        would_have_been_bytes=counts.stateless,
+    )
+
+
+def _turn_row(number: int, entry: Entry) -> TurnRow:
+    return TurnRow(
+        number=number,
+        response_id=entry.response_id,
+        lane=entry.lane,
+        model=entry.model,
+        target=entry.target,
+        reason=entry.reason,
+        affinity=entry.affinity,
+        outcome=entry.outcome,
+        error_code=entry.error_code,
+        is_warm_up=entry.is_warm_up,
+        is_attached=entry.is_attached,
+        tries=entry.tries,
+        resends=entry.resends,
+        compactions=entry.compactions,
+        created_at=entry.created_at,
+        uploaded_bytes=entry.bytes.wire_in,
+        payload_bytes=entry.bytes.payload_in,
+        would_have_been_bytes=entry.bytes.stateless,
+        downloaded_bytes=entry.bytes.wire_out,
+        tokens=entry.tokens,
+        queued_s=entry.times.queued,
+        first_event_s=entry.times.first_event,
+        total_s=entry.times.total,
+    )

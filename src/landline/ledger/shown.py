@@ -1,0 +1,224 @@
+"""What a watcher of the ledger is shown: the shape of `/monitor/state`, of its events, and of one session's detail.
+
+Bytes are whole numbers, times seconds, moments Unix seconds. "Uploaded" is what clients sent on the wire; "would have
+been" is the size of the bodies that a stateless client would have sent for the same turns.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from landline.ledger.entry import Outcome, Split, Tokens
+from landline.routing.choice import Affinity, Reason
+from landline.routing.health import State
+from landline.session.meter import Transport
+
+SessionState = Literal["running", "open", "idle", "ended"]
+"""`running`: a turn is in flight. `open`: a socket without one. `idle`: a conversation over HTTP without one. `ended`: the
+socket is closed."""
+Sort = Literal["opened", "changed", "uploaded", "would_have_been", "saved", "turns", "failed"]
+"""How sessions are ordered, the largest or newest first; sockets that ended come after all others."""
+Shown = Literal["all", "live"]
+PAGE_MAX = 200
+"""Sessions at a time."""
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the sessions a watcher wants to see."""
+
+    sessions: int = 50
+    """How many, `PAGE_MAX` at most."""
+    offset: int = 0
+    sort: Sort = "opened"
+    show: Shown = "all"
+    """`live` leaves out the sockets that ended."""
+    find: str = ""
+    """Only sessions with this text, in any case, in their id, model, target or transport."""
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums since the process started."""
+
+    uploaded_bytes: int
+    would_have_been_bytes: int
+    saved_bytes: int
+    """The difference; negative when the line cost more than it saved."""
+    downloaded_bytes: int
+    payload_bytes: int
+    """Uploads before compression."""
+    upstream_out_bytes: int
+    upstream_in_bytes: int
+    sent: Split
+    """Where the bytes of `payload_bytes` went."""
+    unsaved: Split
+    """Where those of `would_have_been_bytes` would have gone."""
+    turns: int
+    failed_turns: int
+    warm_turns: int
+    """Turns of which the model's server reused something."""
+    soft_turns: int
+    """Turns that went where state was, by preference."""
+    hard_turns: int
+    """Turns that could go nowhere else."""
+    resends: int
+    running_turns: int
+    open_lines: int
+    tokens: Tokens
+
+
+class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One socket, or one conversation over HTTP."""
+
+    id: str
+    transport: Transport
+    state: SessionState
+    opened_at: float
+    last_at: float
+    """When its last turn ended."""
+    compression: str
+    lanes: int
+    model: str
+    """Of its last turn, and likewise `target`."""
+    target: str
+    turns: int
+    failed_turns: int
+    warm_turns: int
+    running_turns: int
+    uploaded_bytes: int
+    """With the handshake and whatever else belongs to no turn."""
+    would_have_been_bytes: int
+    saved_bytes: int
+    downloaded_bytes: int
+    tokens: Tokens
+
+
+class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the list of sessions."""
+
+    known: int
+    """Sessions that are remembered, ended ones among them."""
+    matching: int
+    """Those that the view asks for."""
+    offset: int
+    ids: list[str]
+    """The page's sessions in order."""
+    rows: list[SessionRow]
+    """All of them in a snapshot; in a change only those that changed."""
+
+
+class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One target."""
+
+    name: str
+    state: State
+    wait_s: int
+    """Until it may be asked again; 0 when it may now."""
+    in_flight: int
+    turns: int
+    failed_turns: int
+    warm_turns: int
+    upstream_out_bytes: int
+    upstream_in_bytes: int
+    tokens: Tokens
+
+
+class ChoiceRow(msgspec.Struct, frozen=True):
+    """How many turns one target served for one reason."""
+
+    target: str
+    reason: Reason
+    affinity: Affinity
+    turns: int
+
+
+class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One model, by the name that clients ask for."""
+
+    name: str
+    turns: int
+    failed_turns: int
+    warm_turns: int
+    uploaded_bytes: int
+    would_have_been_bytes: int
+    saved_bytes: int
+    tokens: Tokens
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything at one moment."""
+
+    at: float
+    started_at: float
+    version: str
+    totals: Totals
+    sessions: SessionPage
+    targets: list[TargetRow]
+    choices: list[ChoiceRow]
+    models: list[ModelRow]
+
+
+class LaneRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One lane of a session."""
+
+    name: str
+    """"" is the default lane."""
+    turns: int
+    failed_turns: int
+    uploaded_bytes: int
+    would_have_been_bytes: int
+
+
+class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn."""
+
+    number: int
+    """Counted from 1 in its session."""
+    response_id: str
+    lane: str
+    model: str
+    target: str
+    reason: str
+    affinity: str
+    outcome: Outcome
+    error_code: str
+    is_warm_up: bool
+    is_attached: bool
+    tries: int
+    resends: int
+    compactions: int
+    created_at: float
+    uploaded_bytes: int
+    payload_bytes: int
+    would_have_been_bytes: int
+    downloaded_bytes: int
+    tokens: Tokens
+    queued_s: float | None
+    first_event_s: float | None
+    total_s: float
+    excerpts: list[str] = []
+    """The first characters of its items; only with `[monitor] content = true`."""
+
+
+class SessionDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """One session, looked at closely."""
+
+    row: SessionRow
+    payload_bytes: int
+    sent: Split
+    unsaved: Split
+    lanes: list[LaneRow]
+    turns: list[TurnRow]
+    """The newest ones, the oldest of them first; in a change only those that are new."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is different since the last event; what is left out is as it was."""
+
+    at: float
+    totals: Totals | None = None
+    sessions: SessionPage | None = None
+    targets: list[TargetRow] | None = None
+    choices: list[ChoiceRow] | None = None
+    models: list[ModelRow] | None = None
+    session: SessionDetail | None = None
+    """Of the session that is watched."""
