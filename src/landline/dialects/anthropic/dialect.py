@@ -150,13 +150,10 @@ class Anthropic:
             parts += (b',"tools":[', *self._blocks(asked.tools, is_marked=places.has_tools), b"]")
         if asked.system:
             parts += (b',"system":[', *self._blocks(asked.system, is_marked=places.has_system), b"]")
-        parts.append(b',"messages":[')
-        for index, piece in enumerate(asked.pieces):
-            parts.append(piece.body)
-            if index in places.stretches:
-                parts.append(self._mark)
-        parts.append(b"}]}]}")
-        return b"".join(parts)
+        messages = [piece.body for piece in asked.pieces]
+        for index in sorted(places.stretches, reverse=True):
+            messages.insert(index + 1, self._mark)
+        return b"".join((*parts, b',"messages":[', *messages, b"}]}]}"))
 
     def _blocks(self, blocks: Sequence[bytes], *, is_marked: bool) -> list[bytes]:
         """The blocks with commas between them; the last one with a breakpoint."""
