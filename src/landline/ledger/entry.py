@@ -85,6 +85,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds."""
     outcome: Outcome
     error_code: str = ""
+    conversation_id: str = ""
+    """The conversation that the turn belongs to, if the client named one."""
+    trace_parent: str = ""
+    trace_state: str = ""
+    """The client's trace context as it came; see `Meter`."""
     bytes: ByteCounts
     split: Split
     tokens: Tokens
@@ -114,6 +119,9 @@ def make_entry(turn: Turn, meter: Meter, outcome: Outcome, *, usage: Usage | Non
         created_at=turn.created_at,
         outcome=outcome,
         error_code=error_code,
+        conversation_id=turn.conversation_id or "",
+        trace_parent=meter.trace_parent,
+        trace_state=meter.trace_state,
         bytes=ByteCounts(
             wire_in=meter.wire_in_bytes,
             wire_out=meter.wire_out_bytes,

@@ -49,6 +49,10 @@ class Meter(msgspec.Struct, eq=False):
     """Targets that were tried."""
     is_attached: bool = False
     """Whether the turn was taken over by a new connection after its own was cut."""
+    trace_parent: str = ""
+    """The client's `traceparent` (W3C Trace Context) as it came, of the request or of the socket's upgrade."""
+    trace_state: str = ""
+    """Its `tracestate`, likewise."""
     started_at: float = 0.0
     """When the create was read."""
     asked_at: float = 0.0
