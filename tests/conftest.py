@@ -3,7 +3,12 @@
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
+
+# No test fails for the time that an example took: the machine may have more to do.
+hypothesis.settings.register_profile("landline", deadline=None)
+hypothesis.settings.load_profile("landline")
 
 
 @pytest.fixture(scope="session", autouse=True)
