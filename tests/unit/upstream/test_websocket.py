@@ -541,6 +541,34 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
     assert error_of(told).code == "upstream_unavailable"
 
 
+async def test_all_turns_on_a_line_hear_that_it_cannot_be_opened() -> None:
+    async with target_at(f"http://127.0.0.1:{unused_port()}/v1", LANES) as target:
+        turns = [Conversation(target, lane=str(number)).ask("a") for number in range(3)]
+        told = await asyncio.gather(*turns)
+        assert {error_of(each).code for each in told} == {"upstream_unavailable"}
+        assert target.open_sockets == 0
+
+
+async def test_a_turn_that_is_given_up_while_its_socket_opens_sends_nothing() -> None:
+    connected = asyncio.Event()
+
+    class Slow(asyncio.Protocol):
+        """Takes connections and answers no upgrade."""
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            connected.set()
+
+    server = await asyncio.get_running_loop().create_server(Slow, "127.0.0.1", 0)
+    async with server, target_at(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1") as target:
+        turn = asyncio.create_task(Conversation(target).ask("a"))
+        await asyncio.wait_for(connected.wait(), WAIT_S)
+        turn.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await turn
+        assert target.open_sockets == 1
+    assert target.open_sockets == 0
+
+
 async def test_silence_fails_the_turn_and_closes_its_socket() -> None:
     deadlines = HttpDeadlines(read_idle_s=0.05)
     async with upstream(Silence(), deadlines=deadlines) as (fake, target):
