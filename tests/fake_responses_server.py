@@ -486,7 +486,8 @@ class FakeResponses:
             sealed = f"gAAAA-compaction-{number}"
             output = [{"type": "compaction", "id": f"cmp_{number}", "encrypted_content": sealed}]
         else:
-            output = output_items(reply, number, _tools_of(received))
+            is_sealed = "reasoning.encrypted_content" in (received.body.get("include") or ())
+            output = output_items(reply, number, _tools_of(received), is_sealed=is_sealed)
         told = [json.loads(encode(item)) for item in output]
         self.issued.note(told, is_stored=received.body.get("store") is not False)
         return output

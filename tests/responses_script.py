@@ -24,7 +24,7 @@ class Reply:
     """Function calls as (name, arguments), or `Call`s whose tools are looked up in what the request offers."""
     items: Sequence[Object] = ()
     reasoning: str = ""
-    """A summary; the item has an `encrypted_content` that the server wants back as it is."""
+    """A summary; the item has an `encrypted_content`, if asked for, that the server wants back as it is."""
     refusal: str = ""
     incomplete: str | None = None
     is_terminal_only: bool = False
@@ -98,13 +98,13 @@ def encode(value: Object) -> bytes:
     return text.replace(f'"{_STRANGE_MARK}"', STRANGE.decode()).encode()
 
 
-def output_items(reply: Reply, number: int, tools: list[Object]) -> list[Object]:
-    """The items of an answer. Raises UnknownToolError."""
+def output_items(reply: Reply, number: int, tools: list[Object], *, is_sealed: bool) -> list[Object]:
+    """The items of an answer; `is_sealed` tells the content of its reasoning. Raises UnknownToolError."""
     items = [{"id": f"it_{number}_{index}", **item} for index, item in enumerate(reply.items)]
     if reply.reasoning:
         summary = [{"type": "summary_text", "text": reply.reasoning}]
-        sealed = f"gAAAA-sealed-{number}"
-        items.append({"type": "reasoning", "id": f"rs_{number}", "summary": summary, "encrypted_content": sealed})
+        sealed = {"encrypted_content": f"gAAAA-sealed-{number}"} if is_sealed else {}
+        items.append({"type": "reasoning", "id": f"rs_{number}", "summary": summary, **sealed})
     if reply.is_strange:
         items.append({"type": "vendor:note", "id": f"note_{number}", "status": "completed", "data": _STRANGE_MARK})
     if reply.text is not None or reply.refusal:

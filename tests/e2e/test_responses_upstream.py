@@ -23,6 +23,7 @@ pytestmark = pytest.mark.client
 KEY = "sk-upstream-0123456789"
 CALLS = 20
 USER = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Go on."}]}
+ENCRYPTED = "reasoning.encrypted_content"
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}, "strict": False}
 CUSTOM_TOOL = {"type": "custom", "name": "patch"}
 _IDS = re.compile(r"\b(resp_|msg_|fc_|rs_|ctc_|call_|it_|note_|gAAAA-[a-z]+-)[0-9a-f_]+\b")
@@ -145,7 +146,7 @@ async def test_numbers_and_response_ids_are_ours(server: FakeResponses, relay: R
 
 async def test_strange_values_keep_their_bytes_both_ways(server: FakeResponses, relay: RunningServer) -> None:
     server.play(ANSWERS["strange"], Reply("Done."))
-    body = {"model": "m", "input": [USER], "tools": [TOOL], "stream": True, "store": False}
+    body = {"model": "m", "input": [USER], "tools": [TOOL], "stream": True, "store": False, "include": [ENCRYPTED]}
     async with aiohttp.ClientSession() as http, http.ws_connect(f"{relay.base_url}/responses") as socket:
         await socket.send_json({"type": "response.create", **body})
         frames = [await socket.receive_str()]
@@ -234,16 +235,49 @@ async def test_landline_compacts_with_the_upstreams_model_where_it_is_told_to(
     assert all(each.body["store"] is False for each in server.received)
 
 
+@pytest.mark.parametrize("fields", [{"store": True}, {"store": False, "reasoning": {"effort": "low"}}], ids=str)
+async def test_reasoning_is_given_back_though_the_client_did_not_ask_for_it(
+    server: FakeResponses, relay: RunningServer, fields: dict[str, Any]
+) -> None:
+    server.play(*(ANSWERS["reasoning and call"] for _ in range(3)), Reply("Done."))
+    await _answer_calls(relay, {**fields, "tools": [TOOL]})
+    server.assert_conversation()
+    assert len(server.answered) == 4
+    assert ("include" in server.received[0].body) is not fields["store"]
+
+
+async def test_model_is_known_to_reason_once_it_did(server: FakeResponses, relay: RunningServer) -> None:
+    """Nothing said before that it does; what it thought first cannot be given back."""
+    server.play(*(ANSWERS["reasoning and call"] for _ in range(3)), Reply("Done."))
+    await _answer_calls(relay, {"store": False, "tools": [TOOL]})
+    assert [each.refused for each in server.received if each.refused] == []
+    kinds = [[item["type"] for item in conversation] for conversation in server.conversations]
+    assert [each.count("reasoning") for each in kinds] == [0, 0, 1, 2]
+    assert [each.count("function_call") for each in kinds] == [0, 1, 2, 3]
+
+
+async def _answer_calls(relay: RunningServer, create: dict[str, Any]) -> None:
+    """A chain of turns on one socket, until a turn makes no call."""
+    given: list[Any] = [USER]
+    async with ResponsesSocket(relay.base_url) as socket:
+        response = (await socket.turn(model="m", **create, input=given))[-1]["response"]
+        while response["output"][-1]["type"] == "function_call":
+            given = [{"type": "function_call_output", "call_id": response["output"][-1]["call_id"], "output": "here"}]
+            turn = await socket.turn(model="m", **create, previous_response_id=response["id"], input=given)
+            response = turn[-1]["response"]
+
+
 async def test_reasoning_that_the_upstream_cannot_read_is_left_out_quietly(
     server: FakeResponses, relay: RunningServer
 ) -> None:
     server.play(ANSWERS["reasoning and call"], Reply("Done."))
     async with ResponsesSocket(relay.base_url) as socket:
-        first = (await socket.turn(model="m", store=False, input=[USER], tools=[TOOL]))[-1]["response"]
+        create: dict[str, Any] = {"model": "m", "store": False, "include": [ENCRYPTED]}
+        first = (await socket.turn(**create, input=[USER], tools=[TOOL]))[-1]["response"]
         server.issued.sealed.clear()
         call_id = first["output"][-1]["call_id"]
         output = {"type": "function_call_output", "call_id": call_id, "output": "here"}
-        events = await socket.turn(model="m", store=False, previous_response_id=first["id"], input=[output])
+        events = await socket.turn(**create, previous_response_id=first["id"], input=[output])
     assert events[-1]["type"] == "response.completed"
     refused, answered = server.received[1:]
     assert refused.refused is not None
