@@ -6,8 +6,11 @@ the `response.create` frame to the arrival of the frame `response.completed`, al
 same client asks the same upstream directly, over kept-alive HTTP, with the equivalent full history as its body: from the
 write of the request to the end of its body. "Added" is the difference of the two medians.
 
+A chat-completions server holds no state: each of its requests has the whole history. A Responses server is reached over
+its own socket, which is sent what is new; the same client asks it directly with the same deltas.
+
 So the number holds everything between the client's socket and the upstream's: frame in, session, the upstream's request
-with its whole history as the body (a chat-completions server holds no state), the upstream's bytes in, events out. It
+(with its whole history as the body, or a frame with what is new), the upstream's bytes in, events out. It
 also holds the client's own cost of reading some 70 frames, which is Landline's to answer for only in part. The upstream,
 Landline and the client are three processes on one machine: on two cores they take turns.
 
@@ -40,33 +43,44 @@ WARM_UP_TURNS = 10
 NEW_INPUT = "And what comes next?"
 REACH_MS = 3.0
 """The goal for the median of a turn at every size."""
+REACH_GROWTH = 1.2
+"""The goal for how many times the smallest history's median the largest one's may be, where the upstream holds it."""
+MODES = {"one": "one write", "many": "65 writes"}
+CHAT = "costless_upstream.py"
+SOCKET = "costless_responses.py"
+LABELS = {CHAT: "chat, HTTP", SOCKET: "Responses, socket"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--turns", type=int, default=200, help="timed turns for each size and mode")
     turns = parser.parse_args().turns
-    rows = [row for mode in ("one", "many") for row in uvloop.run(_measure_mode(mode, turns))]
+    rows = [row for kind in (CHAT, SOCKET) for mode in MODES for row in uvloop.run(_measure(kind, mode, turns))]
     write_result("turn_overhead", _report(rows, turns))
 
 
-async def _measure_mode(mode: str, turns: int) -> list[str]:
+async def _measure(kind: str, mode: str, turns: int) -> list[str]:
     with (
         tempfile.TemporaryDirectory() as folder,
-        upstream(mode) as port,
-        RunningServer(_config(port), Path(folder)) as landline,
+        upstream(mode, kind) as port,
+        RunningServer(_config(kind, port), Path(folder)) as landline,
     ):
         rows: list[str] = []
+        smallest = 0.0
         for name, size in SIZES.items():
             line = await _time_line(landline.port, size, turns)
-            rows.append(_row(mode, name, line, await _time_direct(port, size, turns)))
+            time_direct = _time_direct if kind == CHAT else _time_line
+            smallest = smallest or statistics.median(line)
+            rows.append(
+                _row(f"{LABELS[kind]}, {MODES[mode]}", name, line, await time_direct(port, size, turns), smallest)
+            )
         return rows
 
 
 @contextmanager
-def upstream(mode: str) -> Iterator[int]:
+def upstream(mode: str, server: str = CHAT) -> Iterator[int]:
     """The port of an upstream in a process of its own."""
-    command = [sys.executable, str(Path(__file__).parent / "costless_upstream.py"), mode]
+    command = [sys.executable, str(Path(__file__).parent / server), mode]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -76,11 +90,12 @@ def upstream(mode: str) -> Iterator[int]:
         process.wait()
 
 
-def _config(port: int) -> str:
+def _config(kind: str, upstream: int) -> str:
+    dialect = "chat_completions" if kind == CHAT else 'responses"\ntransport = "websocket'
     return f"""
 [targets.costless]
-dialect = "chat_completions"
-base_url = "http://127.0.0.1:{port}/v1"
+dialect = "{dialect}"
+base_url = "http://127.0.0.1:{upstream}/v1"
 [models."*"]
 targets = ["costless"]
 """
@@ -147,11 +162,11 @@ async def _time_direct(port: int, size: int, turns: int) -> list[float]:
     return times[WARM_UP_TURNS:]
 
 
-def _row(mode: str, name: str, line: list[float], direct: list[float]) -> str:
-    values = [statistics.median(line), min(line), statistics.quantiles(line, n=100)[98], statistics.median(direct)]
-    added = statistics.median(line) - statistics.median(direct)
-    writes = "one write" if mode == "one" else "65 writes"
-    return f"| {writes} | {name} | " + " | ".join(f"{each * 1000:.2f}" for each in [*values, added]) + " |"
+def _row(label: str, name: str, line: list[float], direct: list[float], smallest: float) -> str:
+    median = statistics.median(line)
+    values = [median, min(line), statistics.quantiles(line, n=100)[98], statistics.median(direct)]
+    figures = [each * 1000 for each in [*values, median - statistics.median(direct)]] + [median / smallest]
+    return f"| {label} | {name} | " + " | ".join(f"{each:.2f}" for each in figures) + " |"
 
 
 def _report(rows: list[str], turns: int) -> list[str]:
@@ -160,12 +175,13 @@ def _report(rows: list[str], turns: int) -> list[str]:
         "",
         "`python benchmarks/turn_overhead.py`: 64 text deltas a turn from an upstream that costs nothing, one socket, unstored",
         f"chained turns, n = {turns} for each row, milliseconds. The file's head says exactly what is timed.",
-        f"Reach: a median turn of {REACH_MS:.0f} ms or less at each size.",
+        f"Reach: a median turn of {REACH_MS:.0f} ms or less at each size, and at 1 MB at most {REACH_GROWTH} times that at 10 kB",
+        "where the upstream holds the history.",
         "",
         *describe_setting("landline", "uvicorn", "uvloop", "aiohttp", "msgspec"),
         "",
-        "| upstream | history | turn, median | best | p99 | upstream alone, median | added |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| upstream | history | turn, median | best | p99 | upstream alone, median | added | times 10 kB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
         *rows,
         "",
         "Not shown: real networks, compression, many sockets at once, models that take time.",
