@@ -15,7 +15,9 @@ what unmodified clients were seen to change (November 2026):
 
 A changed character of anything else is another item: `phase`, `namespace`, `encrypted_content`, the order of parts and of
 members inside them. So is a merged or a split message, and reasoning that is played back without what it said. Of reasoning
-that says nothing itself the `id` counts: it is all that tells an upstream what was thought.
+that says nothing itself the `id` counts: it is all that tells an upstream what was thought. A vendor's signature counts where
+its client was given it, sealed; where it stayed here, the `id` that its reasoning was given names it, so a client that plays
+the reasoning back under its id has its signature again.
 """
 
 import json
@@ -94,12 +96,17 @@ def _unsaid(item: Item) -> bytes:
     match item.type:
         case "item_reference":
             return b"\n" + _encode(item.id)
-        case "reasoning" if item.signed is not None:
+        case "reasoning" if item.signed is not None and _is_sealed_too(item):
             return b"\n" + _encode(item.signed)
-        case "reasoning" if item.opened is None and not _says_something(item):
+        case "reasoning" if item.signed is not None or (item.opened is None and not _says_something(item)):
             return b"\n" + _encode(item.id)
         case _:
             return b""
+
+
+def _is_sealed_too(reasoning: Item) -> bool:
+    """Whether its client was given the signature, sealed."""
+    return bool(_DECODER.decode(reasoning.raw).get("encrypted_content"))
 
 
 def _says_something(reasoning: Item) -> bool:

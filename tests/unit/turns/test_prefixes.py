@@ -138,6 +138,18 @@ def test_signature_that_a_client_does_not_play_back_does_not_come_back() -> None
     assert adopted(index, [*items_of([QUESTION]), signed, *items_of([ANSWER, NEXT])]).parent is served
 
 
+def test_signature_comes_back_to_a_client_that_plays_its_reasoning_back_under_its_id() -> None:
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "so"}]}
+    [bare] = items_of([thought])
+    signed = msgspec.structs.replace(bare, signed=Signed("anthropic", ("{}",)))
+    index = index_with(Link(Link(link([QUESTION]), [signed]), items_of([ANSWER])))
+    history = adopted(index, [*items_of([QUESTION]), bare, *items_of([ANSWER, NEXT])])
+    assert history.all_items()[1].signed == signed.signed
+    [renamed] = items_of([{**thought, "id": "rs_2"}])
+    other = adopted(index, [*items_of([QUESTION]), renamed, *items_of([ANSWER, NEXT])])
+    assert other.all_items()[1].signed is None
+
+
 def test_compaction_that_does_not_open_here_is_not_exchanged_for_one_that_does() -> None:
     closed = decode_item(b'{"type":"compaction","encrypted_content":"x"}')
     opened = msgspec.structs.replace(closed, opened=items_of([QUESTION]))

@@ -146,10 +146,20 @@ def test_order_counts(data: st.DataObject) -> None:
     assert (canonical(items[0]) == canonical(items[1])) == (list(shuffled) == parts)
 
 
-def test_a_signature_counts() -> None:
-    bare = item_of(REASONING)
+def test_a_signature_that_the_client_was_given_counts() -> None:
+    bare = item_of({**REASONING, "encrypted_content": "x"})
     signed = [msgspec.structs.replace(bare, signed=Signed("anthropic", (block,))) for block in ("{}", '{"a":1}')]
     assert len({canonical(each) for each in (bare, *signed)}) == 3
+
+
+def test_a_signature_that_stayed_here_is_known_by_the_id_of_its_reasoning() -> None:
+    summary = [{"type": "summary_text", "text": "so"}]
+    ours, other = (item_of({"type": "reasoning", "id": each, "summary": summary}) for each in ("rs_1", "rs_2"))
+    signed = msgspec.structs.replace(ours, signed=Signed("anthropic", ("{}",)))
+    assert canonical(signed) == canonical(ours)
+    assert canonical(signed) != canonical(other)
+    without_id = item_of({"type": "reasoning", "summary": summary})
+    assert canonical(signed) != canonical(without_id)
 
 
 def test_sealed_reasoning_means_what_it_opens_to_and_its_seal() -> None:
