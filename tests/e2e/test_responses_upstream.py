@@ -194,6 +194,42 @@ async def test_warm_up_is_answered_here_and_its_input_reaches_the_model_once(
     assert server.conversations == [[developer, USER]]
 
 
+async def test_stored_response_is_the_one_that_was_told(server: FakeResponses, relay: RunningServer) -> None:
+    server.play(ANSWERS["strange"])
+    told = (await stream(relay.base_url, {"model": "m", "input": "Go.", "tools": [TOOL]}))[-1]["response"]
+    async with aiohttp.ClientSession() as http, http.get(f"{relay.base_url}/responses/{told['id']}") as reply:
+        body = await reply.read()
+    assert json.loads(body) == told
+    assert body.count(STRANGE) == 6, "five items' fields and the response's own"
+
+
+async def test_response_in_the_background_is_relayed_too(server: FakeResponses, relay: RunningServer) -> None:
+    server.play(ANSWERS["text"])
+    events = await stream(relay.base_url, {"model": "m", "input": "Go.", "background": True})
+    assert [event["type"] for event in events[:3]] == ["response.created", "response.queued", "response.in_progress"]
+    assert events[-1]["response"]["model"] == "m-2026-11-01"
+    assert "background" not in server.received[0].body
+
+
+async def test_steer_is_applied_between_items(server: FakeResponses, relay: RunningServer) -> None:
+    server.play(Reply("Never said.", reasoning="A long thought.", pause_after=5), Reply("As you wish."))
+    async with ResponsesSocket(relay.base_url) as socket:
+        await socket.create(model="m", store=False, input=[USER], include=[ENCRYPTED])
+        begun = await socket.receive_until("response.output_item.added")
+        steer = {**USER, "content": "Be brief."}
+        parent_id = begun[0]["response"]["id"]
+        await socket.send({"type": "response.steer", "previous_response_id": parent_id, "input": [steer]})
+        await socket.receive_until("response.steer.accepted")
+        server.release()
+        steered = await socket.receive_until("response.incomplete")
+        successor = await socket.receive_until("response.completed")
+    assert steered[-1]["response"]["incomplete_details"] == {"reason": "steered"}
+    assert [item["type"] for item in steered[-1]["response"]["output"]] == ["reasoning"]
+    assert successor[-1]["response"]["previous_response_id"] == parent_id
+    assert [each.refused for each in server.received if each.refused] == []
+    assert server.received[1].conversation == [USER, steer], "reasoning that led to nothing is not said"
+
+
 async def test_compaction_is_the_upstreams_own(server: FakeResponses, relay: RunningServer) -> None:
     server.play(Reply("Noted."), Reply(), Reply("Still here."))
     async with ResponsesSocket(relay.base_url) as socket:
