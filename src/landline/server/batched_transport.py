@@ -1,13 +1,15 @@
 """Writes of one event-loop step leave together.
 
 uvloop 0.23 sends each `write` with a system call of its own (6 to 15 µs on loopback); the frames of a batch, or an HTTP
-answer's head and body, are written in one step, so they can share one.
+answer's head and body, are written in one step, so they can share one. What is written and read is counted here.
 """
 
 import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from landline.server.wire_count import WIRE, WireCount
 
 MAX_HELD_BYTES = 64 * 1024
 """More than this is written at once, so that a full socket is noticed in the middle of a long step."""
@@ -18,6 +20,8 @@ class BatchedTransport(asyncio.Transport):
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
+        self.wire = WireCount()
+        """Its bytes, and what of them is known."""
         self._transport = transport
         self._loop = loop
         self._held: list[bytes] = []
@@ -28,6 +32,7 @@ class BatchedTransport(asyncio.Transport):
             self._loop.call_soon(self.flush)
         self._held.append(bytes(data))
         self._held_bytes += len(data)
+        self.wire.sent_bytes += len(data)
         if self._held_bytes > MAX_HELD_BYTES:
             self.flush()
 
@@ -81,4 +86,19 @@ class BatchedHttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol over a batched transport, which an upgrade hands on to the WebSocket protocol."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().connection_made(BatchedTransport(transport, self.loop))
+        batched = BatchedTransport(transport, self.loop)
+        self._wire = batched.wire
+        super().connection_made(batched)
+
+    def data_received(self, data: bytes) -> None:
+        self._wire.received_bytes += len(data)
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._wire.end()
+
+    def on_message_begin(self) -> None:
+        """A request begins: its scope tells the connection's count."""
+        super().on_message_begin()
+        self.scope[WIRE] = self._wire  # type: ignore[typeddict-unknown-key]

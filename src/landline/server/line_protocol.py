@@ -2,21 +2,26 @@
 
 import asyncio
 import logging
+from collections import deque
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.exceptions import PayloadTooBig
-from websockets.frames import Frame, Opcode
+from websockets.frames import CTRL_OPCODES, Frame, Opcode
+from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from landline.server.batched_transport import BatchedTransport
 from landline.server.compression import LineDeflateFactory
+from landline.server.wire_count import WIRE, WireCount
 from landline.wire.errors import api_error
 from landline.wire.events import encode_event, error_frame
 
 CUT_CODE = 1006
 """RFC 6455 §7.4.1: the connection was lost without a close frame."""
+SWITCHING_PROTOCOLS = 101
 LINGER_S = 10.0
 """How long a closed connection may take to read what was sent and to end its side."""
 
@@ -26,7 +31,8 @@ class LineProtocol(WebSocketsSansIOProtocol):
 
     Differences from uvicorn 0.54: client and server windows of 15 bits instead of 12; a lost connection is reported as
     1006, not as the 1005 that an empty close frame means; an oversize message is answered by an error frame before the
-    close frame; a peer that stays silent after the close is cut off; `shutdown` leaves open sockets to the app's drain.
+    close frame; a peer that stays silent after the close is cut off; `shutdown` leaves open sockets to the app's drain;
+    what every message costs on the wire is counted.
     """
 
     def __init__(
@@ -38,15 +44,28 @@ class LineProtocol(WebSocketsSansIOProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._is_failed = False
+        self._is_upgraded = False
         self._max_bytes = config.ws_max_size
-        self.conn = ServerProtocol(
+        self.wire = WireCount()
+        self.conn: CountingProtocol = CountingProtocol(
             extensions=[LineDeflateFactory()] if config.ws_per_message_deflate else [],
             max_size=config.ws_max_size,
             logger=logging.getLogger("uvicorn.error"),
         )
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if isinstance(transport, BatchedTransport):
+            self.wire = self.conn.wire = transport.wire
+
     def data_received(self, data: bytes) -> None:
-        """Reads bytes; what still arrives of a message that was refused is thrown away."""
+        """Reads bytes; what still arrives of a message that was refused is thrown away.
+
+        First comes the upgrade, written anew by the HTTP protocol, which has counted the real one.
+        """
+        if self._is_upgraded:
+            self.wire.received_bytes += len(data)
+        self._is_upgraded = True
         if self._is_failed:
             return
         self.conn.receive_data(data)
@@ -54,6 +73,20 @@ class LineProtocol(WebSocketsSansIOProtocol):
             self.handle_parser_exception()
             return
         self.handle_events()
+
+    def handle_connect(self, event: Request) -> None:
+        """The upgrade: the application's scope tells the connection's count."""
+        self.conn.begin_frames()
+        super().handle_connect(event)
+        if self.response.status_code == SWITCHING_PROTOCOLS:
+            self.scope[WIRE] = self.wire  # type: ignore[typeddict-unknown-key]
+
+    def send_receive_event_to_app(self) -> None:
+        """A whole message has come. One that comes after the application's close is thrown away."""
+        size_bytes = self.conn.message_sizes.popleft()
+        if not self.close_sent:
+            self.wire.add_message(size_bytes)
+        super().send_receive_event_to_app()
 
     def handle_parser_exception(self) -> None:
         """Ends the connection after bytes that break the protocol or the size limit."""
@@ -72,6 +105,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
         """Reports a cut. If a close frame came first, its code is already queued before this one."""
         self.queue.put_nowait({"type": "websocket.disconnect", "code": CUT_CODE})
         super().connection_lost(exc)
+        self.wire.end()
 
     def keepalive_timeout(self) -> None:
         """Gives up on a peer that answers no ping: the app hears of it now, not when the full buffer is thrown away."""
@@ -109,3 +143,40 @@ class LineProtocol(WebSocketsSansIOProtocol):
             self.close_timer = self.loop.call_later(LINGER_S, self.transport.abort)
         else:
             self.transport.close()
+
+
+class CountingProtocol(ServerProtocol):
+    """The WebSocket protocol, and how many bytes each message has on the wire: headers, fragments, as compressed."""
+
+    def __init__(self, *, extensions: list[LineDeflateFactory], max_size: int | None, logger: logging.Logger) -> None:
+        super().__init__(extensions=extensions, max_size=max_size, logger=logger)
+        self.wire = WireCount()
+        self.message_sizes: deque[int] = deque()
+        """Of whole messages that came and were not handed on yet."""
+        self._fed_bytes = 0
+        self._read_to = 0
+        self._message_bytes = 0
+
+    def receive_data(self, data: bytes) -> None:
+        self._fed_bytes += len(data)
+        super().receive_data(data)
+
+    def begin_frames(self) -> None:
+        """What was read until now was the upgrade."""
+        self._read_to = self._fed_bytes - len(self.reader.buffer)
+
+    def recv_frame(self, frame: Frame) -> None:
+        """A frame was read: its bytes are those between the end of the one before it and what is still unread."""
+        read_to = self._fed_bytes - len(self.reader.buffer)
+        if frame.opcode not in CTRL_OPCODES:
+            self._message_bytes += read_to - self._read_to
+            if frame.fin:
+                self.message_sizes.append(self._message_bytes)
+                self._message_bytes = 0
+        self._read_to = read_to
+        super().recv_frame(frame)
+
+    def send_frame(self, frame: Frame) -> None:
+        super().send_frame(frame)
+        if frame.opcode not in CTRL_OPCODES:
+            self.wire.message_out_bytes = len(self.writes[-1])

@@ -1,0 +1,105 @@
+"""Bytes of one client connection, counted where they meet the transport, and how many of them turns account for.
+
+Behind TLS they are counted inside of it. The ASGI scope carries the count, so an application sees what its connection
+costs; under another ASGI server than Landline's there is none, and everything stays 0.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from starlette.types import Scope
+
+WIRE = "landline.wire"
+"""The scope's key for the connection's count."""
+
+
+class WireCount:
+    """One connection, from its first byte to its loss, whatever is spoken on it."""
+
+    __slots__ = (
+        "_lost_callback",
+        "_messages",
+        "_taken_in_bytes",
+        "_taken_out_bytes",
+        "compression",
+        "is_lost",
+        "message_out_bytes",
+        "received_bytes",
+        "sent_bytes",
+        "turn_in_bytes",
+        "turn_out_bytes",
+    )
+
+    def __init__(self) -> None:
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self.turn_in_bytes = 0
+        """Of those received: what turns account for."""
+        self.turn_out_bytes = 0
+        self.message_out_bytes = 0
+        """Of the WebSocket message that was written last: its frame, with its header, as compressed."""
+        self.compression = ""
+        """Of a WebSocket: what was agreed, in words; "" for none."""
+        self.is_lost = False
+        self._messages: deque[int] = deque()
+        self._taken_in_bytes = 0
+        self._taken_out_bytes = 0
+        self._lost_callback: Callable[[], None] | None = None
+
+    @property
+    def overhead_in_bytes(self) -> int:
+        """Received and no turn's: handshakes, pings, closes, requests that were refused before they became turns.
+
+        Until the connection is lost it also holds what is still to become a turn.
+        """
+        return self.received_bytes - self.turn_in_bytes
+
+    @property
+    def overhead_out_bytes(self) -> int:
+        """Sent and no turn's."""
+        return self.sent_bytes - self.turn_out_bytes
+
+    def add_message(self, size_bytes: int) -> None:
+        """A whole WebSocket message is on its way to the application; its frames had so many bytes, with their headers."""
+        self._messages.append(size_bytes)
+
+    def take_message(self) -> int:
+        """The bytes of the next message that the application takes."""
+        return self._messages.popleft() if self._messages else 0
+
+    def take_received(self) -> int:
+        """Of HTTP: the bytes since the last call, which are the request's once its body is complete.
+
+        Of requests that are sent ahead of their answers, the first may be given bytes of those behind it.
+        """
+        taken, self._taken_in_bytes = self._taken_in_bytes, self.received_bytes
+        return self.received_bytes - taken
+
+    def take_sent(self) -> int:
+        """Of HTTP: the bytes since the last call, which are the answer's once it is over."""
+        taken, self._taken_out_bytes = self._taken_out_bytes, self.sent_bytes
+        return self.sent_bytes - taken
+
+    def when_lost(self, callback: Callable[[], None]) -> None:
+        """Calls back once nothing is counted any more; at once if that is so already."""
+        if self.is_lost:
+            callback()
+        else:
+            self._lost_callback = callback
+
+    def end(self) -> None:
+        """The connection is lost."""
+        self.is_lost = True
+        callback, self._lost_callback = self._lost_callback, None
+        if callback is not None:
+            callback()
+
+
+def wire_of(scope: Scope) -> WireCount:
+    """The count of the scope's connection; under another ASGI server one that nobody counts on."""
+    wire = scope.get(WIRE)
+    if isinstance(wire, WireCount):
+        return wire
+    uncounted = WireCount()
+    uncounted.is_lost = True
+    return uncounted
