@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ SIZES = {"10 kB": 10_000, "100 kB": 100_000, "1 MB": 1_000_000}
 MESSAGE_BYTES = 1000
 WARM_UP_TURNS = 10
 NEW_INPUT = "And what comes next?"
+_NEW_MESSAGE = {"role": "user", "content": NEW_INPUT}
 REACH_MS = 3.0
 """The goal for the median of a turn at every size."""
 REACH_GROWTH = 1.2
@@ -65,16 +66,13 @@ async def _measure(kind: str, mode: str, turns: int) -> list[str]:
         upstream(mode, kind) as port,
         RunningServer(_config(kind, port), Path(folder)) as landline,
     ):
-        rows: list[str] = []
-        smallest = 0.0
-        for name, size in SIZES.items():
-            line = await _time_line(landline.port, size, turns)
-            time_direct = _time_direct if kind == CHAT else _time_line
-            smallest = smallest or statistics.median(line)
-            rows.append(
-                _row(f"{LABELS[kind]}, {MODES[mode]}", name, line, await time_direct(port, size, turns), smallest)
-            )
-        return rows
+        lines = await _time_lines(landline.port, turns)
+        directs = await (_time_lines(port, turns) if kind == SOCKET else _time_direct(port, turns))
+        smallest = statistics.median(lines[0])
+        label = f"{LABELS[kind]}, {MODES[mode]}"
+        return [
+            _row(label, name, line, direct, smallest) for name, line, direct in zip(SIZES, lines, directs, strict=True)
+        ]
 
 
 @contextmanager
@@ -113,18 +111,23 @@ def _history(size: int) -> list[dict[str, str]]:
     return messages
 
 
-async def _time_line(port: int, size: int, turns: int) -> list[float]:
-    """Seconds of each turn on the socket, the first (which brings the history) and the warm-up turns left out."""
-    async with (
-        aiohttp.ClientSession() as http,
-        http.ws_connect(f"http://127.0.0.1:{port}/v1/responses", max_msg_size=0) as socket,
-    ):
-        response_id, _ = await _turn(socket, {"input": _history(size)})
-        times: list[float] = []
+async def _time_lines(port: int, turns: int) -> list[list[float]]:
+    """Seconds of each turn, for each size on a socket of its own; the first turn, which brings the history, and the
+    warm-up turns left out. The sizes take turns, so that a machine that is busy for a while is so for all."""
+    times: list[list[float]] = [[] for _ in SIZES]
+    async with aiohttp.ClientSession() as http, AsyncExitStack() as stack:
+        url = f"http://127.0.0.1:{port}/v1/responses"
+        sockets = [await stack.enter_async_context(http.ws_connect(url, max_msg_size=0)) for _ in SIZES]
+        response_ids = [
+            (await _turn(socket, {"input": _history(size)}))[0]
+            for socket, size in zip(sockets, SIZES.values(), strict=True)
+        ]
         for _ in range(WARM_UP_TURNS + turns):
-            response_id, seconds = await _turn(socket, {"input": NEW_INPUT, "previous_response_id": response_id})
-            times.append(seconds)
-    return times[WARM_UP_TURNS:]
+            for index, socket in enumerate(sockets):
+                fields = {"input": NEW_INPUT, "previous_response_id": response_ids[index]}
+                response_ids[index], seconds = await _turn(socket, fields)
+                times[index].append(seconds)
+    return [each[WARM_UP_TURNS:] for each in times]
 
 
 async def _turn(socket: aiohttp.ClientWebSocketResponse, fields: dict[str, Any]) -> tuple[str, float]:
@@ -147,19 +150,22 @@ async def _turn(socket: aiohttp.ClientWebSocketResponse, fields: dict[str, Any])
     return json.loads(data)["response"]["id"], seconds
 
 
-async def _time_direct(port: int, size: int, turns: int) -> list[float]:
-    """Seconds of each request to the upstream itself with the equivalent history."""
-    messages = [*_history(size), {"role": "user", "content": NEW_INPUT}]
-    body = json.dumps({"model": "costless", "messages": messages, "stream": True}).encode()
-    times: list[float] = []
+async def _time_direct(port: int, turns: int) -> list[list[float]]:
+    """Seconds of each request to the upstream itself with the equivalent history, for each size."""
+    bodies = [
+        json.dumps({"model": "costless", "messages": [*_history(size), _NEW_MESSAGE], "stream": True}).encode()
+        for size in SIZES.values()
+    ]
+    times: list[list[float]] = [[] for _ in SIZES]
     async with aiohttp.ClientSession() as http:
         for _ in range(WARM_UP_TURNS + turns):
-            started = time.perf_counter()
-            async with http.post(f"http://127.0.0.1:{port}/v1/chat/completions", data=body) as reply:
-                while await reply.content.readany():
-                    pass
-            times.append(time.perf_counter() - started)
-    return times[WARM_UP_TURNS:]
+            for body, each in zip(bodies, times, strict=True):
+                started = time.perf_counter()
+                async with http.post(f"http://127.0.0.1:{port}/v1/chat/completions", data=body) as reply:
+                    while await reply.content.readany():
+                        pass
+                each.append(time.perf_counter() - started)
+    return [each[WARM_UP_TURNS:] for each in times]
 
 
 def _row(label: str, name: str, line: list[float], direct: list[float], smallest: float) -> str:
