@@ -316,7 +316,9 @@ def _assert_whole_run(scenario: Scenario, calls: int) -> None:
     assert len(scenario.received) == calls + 1
     first = json.dumps(scenario.received[0].body)
     assert "Do what is to be done." in first
-    assert scenario.received[0].body["system"]
+    # Over a socket the developer message comes with the warm-up, and never again.
+    assert ["<skills_instructions>" in block["text"] for block in scenario.received[0].body["system"]] == [False, True]
+    assert "<environment_context>" in first
     for number, (earlier, later) in enumerate(itertools.pairwise(scenario.received)):
         assert f"number {number}" in json.dumps(later.messages[-1])
         assert_reads_cache(earlier, later)

@@ -70,6 +70,13 @@ def cache_mode(request: CreateRequest, mode: CacheMode) -> CacheMode:
     return "explicit" if mode == "auto" and options is not None and options.mode == "explicit" else mode
 
 
+def mark_member(request: CreateRequest, ttl: Literal["5m", "1h"]) -> bytes:
+    """The member of a marked block. The API knows two lifetimes; what a client names (30 minutes or more) is the longer."""
+    options = request.prompt_cache_options
+    is_long = ttl == "1h" or (options is not None and options.ttl is not None)
+    return b',"cache_control":{"type":"ephemeral","ttl":"1h"}' if is_long else b',"cache_control":{"type":"ephemeral"}'
+
+
 def marked_parts(item: Item) -> frozenset[int]:
     """Indexes of the content parts with a `prompt_cache_breakpoint`."""
     if _MARK not in item.raw:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from landline.dialects.affinity import affinity_headers
-from landline.dialects.anthropic.breakpoints import CacheMode, cache_mode, place_breakpoints
+from landline.dialects.anthropic.breakpoints import CacheMode, cache_mode, mark_member, place_breakpoints
 from landline.dialects.anthropic.content import text_block
 from landline.dialects.anthropic.flags import AnthropicFlags
 from landline.dialects.anthropic.settings import output_format, read_settings, system_suffix
@@ -50,8 +50,6 @@ class Anthropic:
     def __init__(self, flags: AnthropicFlags | None = None) -> None:
         self.flags = flags or AnthropicFlags()
         self._tools = ToolReader(tool_maker(self.flags))
-        mark = {"type": "ephemeral"} if self.flags.cache_ttl == "5m" else {"type": "ephemeral", "ttl": "1h"}
-        self._mark = b',"cache_control":' + _encode(mark)
 
     @property
     def prefills_warm_up(self) -> bool:
@@ -67,7 +65,8 @@ class Anthropic:
         if isinstance(asked, ApiError):
             return asked
         members = asked.members if prompt.request.is_warm_up else {**asked.members, "stream": True}
-        body = self._join(asked, members | self.flags.extra_body, cache_mode(prompt.request, self.flags.cache))
+        mode = cache_mode(prompt.request, self.flags.cache)
+        body = _join(asked, members | self.flags.extra_body, mode, mark_member(prompt.request, self.flags.cache_ttl))
         return UpstreamRequest(path=PATH, body=body, headers=self._headers(prompt, asked.betas), notes=asked.notes)
 
     def count_requests(self, prompt: Prompt) -> Sequence[CountRequest] | ApiError:
@@ -77,7 +76,7 @@ class Anthropic:
             return asked
         members = {name: value for name, value in asked.members.items() if name in _COUNTED}
         headers = {**self._headers(prompt, asked.betas), "Accept": "application/json"}
-        return [CountRequest(COUNT_PATH, self._join(asked, members, "off"), read_input_tokens, headers=headers)]
+        return [CountRequest(COUNT_PATH, _join(asked, members, "off"), read_input_tokens, headers=headers)]
 
     def open_decoder(self, prompt: Prompt) -> StreamDecoder:
         """A decoder of the answer."""
@@ -142,24 +141,6 @@ class Anthropic:
         betas = self.flags.betas if thinking.beta is None else (*self.flags.betas, thinking.beta)
         return Asked(members, tools, system, pieces, betas, _notes(last, thinking))
 
-    def _join(self, asked: Asked, members: Mapping[str, object], mode: CacheMode) -> bytes:
-        """The body. `pieces` are joined as they are, with breakpoints between them."""
-        places = place_breakpoints(asked.pieces, mode, has_tools=bool(asked.tools), has_system=bool(asked.system))
-        parts: list[bytes] = [_encode(members)[:-1]]
-        if asked.tools:
-            parts += (b',"tools":[', *self._blocks(asked.tools, is_marked=places.has_tools), b"]")
-        if asked.system:
-            parts += (b',"system":[', *self._blocks(asked.system, is_marked=places.has_system), b"]")
-        messages = [piece.body for piece in asked.pieces]
-        for index in sorted(places.stretches, reverse=True):
-            messages.insert(index + 1, self._mark)
-        return b"".join((*parts, b',"messages":[', *messages, b"}]}]}"))
-
-    def _blocks(self, blocks: Sequence[bytes], *, is_marked: bool) -> list[bytes]:
-        """The blocks with commas between them; the last one with a breakpoint."""
-        joined = b",".join(blocks)
-        return [joined[:-1], self._mark, b"}"] if is_marked else [joined]
-
     def _headers(self, prompt: Prompt, betas: Sequence[str]) -> dict[str, str]:
         headers = {
             "Content-Type": "application/json",
@@ -180,6 +161,25 @@ def _transcripts(history: Link | None, names: ToolNames) -> list[Transcript]:
         return extend_transcript(before, items, names)
 
     return history.folds(key, extend)
+
+
+def _join(asked: Asked, members: Mapping[str, object], mode: CacheMode, mark: bytes = b"") -> bytes:
+    """The body. `pieces` are joined as they are, with the mark of a breakpoint between them."""
+    places = place_breakpoints(asked.pieces, mode, has_tools=bool(asked.tools), has_system=bool(asked.system))
+    parts: list[bytes] = [_encode(members)[:-1]]
+    if asked.tools:
+        parts += (b',"tools":[', *_blocks(asked.tools, mark if places.has_tools else b""), b"]")
+    if asked.system:
+        parts += (b',"system":[', *_blocks(asked.system, mark if places.has_system else b""), b"]")
+    messages = [piece.body for piece in asked.pieces]
+    for index in sorted(places.stretches, reverse=True):
+        messages.insert(index + 1, mark)
+    return b"".join((*parts, b',"messages":[', *messages, b"}]}]}"))
+
+
+def _blocks(blocks: Sequence[bytes], mark: bytes) -> tuple[bytes, bytes, bytes]:
+    """The blocks with commas between them; the last one with the mark."""
+    return b",".join(blocks)[:-1], mark, b"}"
 
 
 def _notes(last: Transcript, thinking: Thinking) -> tuple[str, ...]:
