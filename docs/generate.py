@@ -17,7 +17,7 @@ from profiles_page import profiles_page
 from landline.cli import app
 from landline.cli.agent import make_agent
 from landline.config.describe import expectation
-from landline.config.settings import ModelSettings, SealingSettings, ServerSettings, StoreSettings
+from landline.config.settings import ModelSettings, MonitorSettings, SealingSettings, ServerSettings, StoreSettings
 from landline.config.targets import (
     AnthropicTarget,
     ChatCompletionsTarget,
@@ -42,6 +42,7 @@ SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[sealing]", SealingSettings),
     ("[background]", BackgroundSettings),
     ("[prefixes]", PrefixSettings),
+    ("[monitor]", MonitorSettings),
     ('[targets.NAME] with dialect = "embedded"', EmbeddedTarget),
     ('[targets.NAME] with dialect = "chat_completions"', ChatCompletionsTarget),
     ('[targets.NAME] with dialect = "responses"', ResponsesTarget),

@@ -13,6 +13,7 @@ import platformdirs
 import structlog
 from starlette.applications import Starlette
 
+from landline import __version__
 from landline import config as settings
 from landline.config import Config, SealingSettings, StoreSettings, split_upstream
 from landline.dialects.anthropic import Anthropic, AnthropicFlags
@@ -23,6 +24,7 @@ from landline.dialects.responses import Responses, ResponsesFlags
 from landline.engine.catalog import resolve_model
 from landline.engine.settings import EngineSettings
 from landline.ledger import Ledger
+from landline.ledger.feed import Feed
 from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.server.asgi import create_asgi
@@ -112,6 +114,7 @@ def build_app(config: Config) -> App:
         clock=time.time,
         ledger=ledger,
         is_socket_enabled=config.server.sockets,
+        monitor=_make_feed(ledger, router) if config.monitor.enabled else None,
     )
     return App(create_asgi(edge), drain, targets, store, runner, background, ledger)
 
@@ -230,6 +233,16 @@ def _make_router(config: Config, targets: Mapping[str, Target]) -> Router[Target
             for upstream, weight in zip(upstreams, weights, strict=True)
         ]
     return Router(routes)
+
+
+def _make_feed(ledger: Ledger, router: Router[Target]) -> Feed:
+    return Feed(
+        ledger,
+        list_health=lambda: router.target_health(time.monotonic()),
+        list_served=router.served_turns,
+        clock=time.time,
+        version=__version__,
+    )
 
 
 def _model_lister(router: Router[Target]) -> Callable[[], list[ModelInfo]]:

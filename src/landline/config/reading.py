@@ -12,7 +12,7 @@ from landline.config.problems import Problem, did_you_mean, join_path
 from landline.config.profiling import fill_in
 from landline.config.settings import Config
 
-_SECTIONS = ("server", "limits", "store", "sealing", "background", "prefixes")
+_SECTIONS = ("server", "limits", "store", "sealing", "background", "prefixes", "monitor")
 
 
 def read_config(table: Mapping[str, object]) -> Config | list[Problem]:

@@ -63,6 +63,16 @@ class SealingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     data folder, made once."""
 
 
+class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The page at `/monitor` and the state behind it."""
+
+    enabled: bool = True
+    """Whether there is such a page. It costs nothing while nobody looks at it."""
+    content: bool = False
+    """Shows the first characters of messages as well. Without it, nothing that a client or a model said is kept for the page
+    or shown."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -78,6 +88,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How many background responses there may be, and how long their events are kept."""
     prefixes: PrefixSettings = PrefixSettings()
     """How much history is remembered, to recognise clients that send theirs whole."""
+    monitor: MonitorSettings = MonitorSettings()
+    """The page that shows what the line saves."""
     targets: dict[str, TargetSettings] = {}
     """Upstreams by a name of your choice (letters, digits, `_` and `-`)."""
     models: dict[str, ModelSettings] = {}

@@ -57,8 +57,8 @@ class Feed:
         """Differs when there is something new to see."""
         return self._ledger.changes, [_in_whole_seconds(each) for each in self._list_health()]
 
-    def snapshot(self, view: View, tenant: str | None = None) -> Snapshot:
-        """Everything now."""
+    def snapshot(self, view: View, tenant: str | None = None, *, after: int = 0) -> Snapshot:
+        """Everything now; of the session that the view names, the turns after the one of that number."""
         return Snapshot(
             at=self.clock(),
             started_at=self.started_at,
@@ -68,6 +68,7 @@ class Feed:
             targets=target_rows(self._list_health(), self._ledger.by("target")),
             choices=choice_rows(self._list_served()),
             models=model_rows(self._ledger.by("model")),
+            session=self.detail(view.session, tenant, after=after) if view.session else None,
         )
 
     def totals(self) -> Totals:
@@ -97,9 +98,9 @@ class Feed:
             return None
         return make_detail(session, after=after)
 
-    def watch(self, view: View, session_id: str | None = None, tenant: str | None = None) -> "Watch":
-        """For one watcher: what changed, step by step."""
-        return Watch(self, view, session_id, tenant)
+    def watch(self, view: View, tenant: str | None = None) -> "Watch":
+        """For one watcher: what changes, step by step."""
+        return Watch(self, view, tenant)
 
     def _order(self, sort: Sort) -> Order:
         """The order, brought up to date with every other one in use."""
@@ -151,25 +152,16 @@ class Feed:
 class Watch:
     """What one watcher was told, so that it is told only what is new."""
 
-    def __init__(self, feed: Feed, view: View, session_id: str | None, tenant: str | None) -> None:
-        self._feed = feed
-        self._view = view
-        self._session_id = session_id
-        self._tenant = tenant
-        self._mark = feed.mark
-        self._told = feed.snapshot(view, tenant)
-        self._rows: dict[str, SessionRow] = {row.id: row for row in self._told.sessions.rows}
-        self._detail = feed.detail(session_id, tenant) if session_id is not None else None
-
-    @property
-    def first(self) -> Snapshot:
+    def __init__(self, feed: Feed, view: View, tenant: str | None) -> None:
+        self.first = feed.snapshot(view, tenant)
         """Everything, to begin with."""
-        return self._told
-
-    @property
-    def first_detail(self) -> SessionDetail | None:
-        """The session that is watched, if there is one of its id."""
-        return self._detail
+        self._feed = feed
+        self._mark = feed.mark
+        self._view = view
+        self._tenant = tenant
+        self._told = self.first
+        self._rows = {row.id: row for row in self.first.sessions.rows}
+        self._session = self.first.session
 
     def change(self) -> Change | None:
         """What is different since the last time; None if nothing is."""
@@ -177,8 +169,9 @@ class Watch:
         if mark == self._mark:
             return None
         self._mark = mark
-        before, self._told = self._told, self._feed.snapshot(self._view, self._tenant)
-        now = self._told
+        before = self._told
+        after = self._session.row.turns if self._session is not None else 0
+        now = self._told = self._feed.snapshot(self._view, self._tenant, after=after)
         return Change(
             at=now.at,
             totals=now.totals if now.totals != before.totals else None,
@@ -186,7 +179,7 @@ class Watch:
             targets=now.targets if now.targets != before.targets else None,
             choices=now.choices if now.choices != before.choices else None,
             models=now.models if now.models != before.models else None,
-            session=self._changed_detail(),
+            session=self._changed_session(now.session),
         )
 
     def _changed_page(self, before: SessionPage, now: SessionPage) -> SessionPage | None:
@@ -196,16 +189,11 @@ class Watch:
             return None
         return msgspec.structs.replace(now, rows=rows)
 
-    def _changed_detail(self) -> SessionDetail | None:
-        if self._session_id is None:
+    def _changed_session(self, now: SessionDetail | None) -> SessionDetail | None:
+        if now is None or (self._session is not None and self._session.row == now.row):
             return None
-        before = self._detail
-        told_turns = before.row.turns if before is not None else 0
-        detail = self._feed.detail(self._session_id, self._tenant, after=told_turns)
-        if detail is None or (before is not None and before.row == detail.row):
-            return None
-        self._detail = detail
-        return detail
+        self._session = now
+        return now
 
 
 def _in_whole_seconds(health: TargetHealth) -> TargetHealth:

@@ -34,6 +34,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """`live` leaves out the sockets that ended."""
     find: str = ""
     """Only sessions with this text, in any case, in their id, model, target or transport."""
+    session: str = ""
+    """The id of a session to look at closely."""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,19 +146,6 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything at one moment."""
-
-    at: float
-    started_at: float
-    version: str
-    totals: Totals
-    sessions: SessionPage
-    targets: list[TargetRow]
-    choices: list[ChoiceRow]
-    models: list[ModelRow]
-
-
 class LaneRow(msgspec.Struct, frozen=True, kw_only=True):
     """One lane of a session."""
 
@@ -209,6 +198,21 @@ class SessionDetail(msgspec.Struct, frozen=True, kw_only=True):
     lanes: list[LaneRow]
     turns: list[TurnRow]
     """The newest ones, the oldest of them first; in a change only those that are new."""
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything at one moment."""
+
+    at: float
+    started_at: float
+    version: str
+    totals: Totals
+    sessions: SessionPage
+    targets: list[TargetRow]
+    choices: list[ChoiceRow]
+    models: list[ModelRow]
+    session: SessionDetail | None = None
+    """The one that the view names; None if there is none of its id."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

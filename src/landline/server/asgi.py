@@ -13,6 +13,7 @@ from landline.server.conversations import Conversations
 from landline.server.edge import Edge
 from landline.server.http import CreateEndpoint
 from landline.server.listings import Answer, describe_api, list_models, read_model, report_health, report_readiness
+from landline.server.monitor import monitor_answers
 from landline.server.replies import reply_error
 from landline.server.request_root import RequestRoot
 from landline.server.stored_responses import cancel_response, delete_response, list_input_items, retrieve_response
@@ -42,6 +43,9 @@ def create_asgi(edge: Edge, *, lifespan: Lifespan | None = None) -> Starlette:
         routes += _conversation_routes(f"{prefix}/conversations", conversations)
     routes.append(Route("/health", Methods({"GET": report_health})))
     routes.append(Route("/ready", Methods({"GET": report_readiness(edge)})))
+    if edge.monitor is not None:
+        answers = monitor_answers(edge, edge.monitor)
+        routes += [Route(f"/monitor{path}", Methods({"GET": answer})) for path, answer in answers.items()]
     app = Starlette(routes=routes, middleware=[Middleware(RequestRoot, edge=edge)], lifespan=lifespan)
     app.router.redirect_slashes = False
     app.router.default = _not_found

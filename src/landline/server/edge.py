@@ -7,6 +7,7 @@ import msgspec
 from starlette.types import Scope
 
 from landline.ledger import Ledger
+from landline.ledger.feed import Feed
 from landline.server.drain import Drain
 from landline.session.limits import Limits
 from landline.stores.store import Store
@@ -47,6 +48,8 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ledger: Ledger = msgspec.field(default_factory=Ledger)
     """What every turn costs is told to it when the turn is over."""
     is_socket_enabled: bool = True
+    monitor: Feed | None = None
+    """What the monitor page shows; None: there is no such page."""
     tenant_of: Callable[[Scope], str] = everybody
     """Whose request it is: nobody sees what another tenant stored."""
     sse_silence_s: float = 25.0

@@ -1,6 +1,7 @@
 """Query strings: the parameters of the read endpoints. Unknown ones are ignored, wrong ones name themselves."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
@@ -8,6 +9,8 @@ from starlette.types import Scope
 
 from landline.stores.store import Page
 from landline.wire.errors import ApiError, api_error
+
+ChoiceT = TypeVar("ChoiceT", bound=str)
 
 MAX_PAGE = 100
 """Responses reference, `limit`."""
@@ -41,6 +44,13 @@ class Query:
         flag = _BOOLEANS.get(value.lower())
         return flag if flag is not None else _wrong(name, "true or false", value)
 
+    def choice(self, name: str, choices: Mapping[str, ChoiceT]) -> ChoiceT | ApiError | None:
+        """One of a few words."""
+        value = self._values.get(name)
+        if value is None or value in choices:
+            return None if value is None else choices[value]
+        return _wrong(name, "one of " + ", ".join(f"`{word}`" for word in choices), value)
+
 
 class RetrieveQuery(msgspec.Struct, frozen=True):
     """What `GET /v1/responses/{id}` asks for."""
@@ -71,11 +81,12 @@ def read_page(scope: Scope) -> Page | ApiError:
     limit = query.number("limit", least=1, most=MAX_PAGE)
     if isinstance(limit, ApiError):
         return limit
-    word = query.text("order")
-    order = Page().order if word is None else _ORDERS.get(word)
-    if order is None:
-        return _wrong("order", "`asc` or `desc`", word or "")
-    return Page(limit=limit if limit is not None else Page().limit, order=order, after=query.text("after"))
+    order = query.choice("order", _ORDERS)
+    if isinstance(order, ApiError):
+        return order
+    return Page(
+        limit=limit if limit is not None else Page().limit, order=order or Page().order, after=query.text("after")
+    )
 
 
 def _wrong(name: str, expected: str, value: str) -> ApiError:
