@@ -6,9 +6,10 @@ import pytest
 
 from fake_chat_server import FakeChatServer, Script
 from postgres_server import postgres
+from relaying_landline import relay, upstream
 from running_server import RunningServer
 
-__all__ = ["postgres"]
+__all__ = ["postgres", "relay", "upstream"]
 
 _LOG_TAIL_CHARS = 6000
 
