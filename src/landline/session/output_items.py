@@ -8,7 +8,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from landline.wire import events as wire
 from landline.wire.events import ServerEvent
-from landline.wire.items import Item, Signed
+from landline.wire.items import UNSIGNED, Item, Signed
 from landline.wire.model_events import Compacted, LogprobEntry, ToolCallStarted
 from landline.wire.output import (
     ItemStatus,
@@ -194,7 +194,9 @@ class OpenReasoning:
             sealed = self._seal(msgspec.json.encode(SealedReasoning(self._content, self._signed)))
         raw = _raw(OutputReasoning(self._id, self._summary, self._content, sealed))
         events.append(wire.OutputItemDone(output_index=self.output_index, item=raw, **self._stamp.next()))
-        return Item(raw=bytes(raw), type="reasoning", id=self._id, signed=self._signed)
+        return Item(
+            raw=bytes(raw), type="reasoning", id=self._id, signed=self._signed or (None if self._content else UNSIGNED)
+        )
 
     def _close_part(self, events: list[ServerEvent]) -> None:
         text = "".join(self._chunks)

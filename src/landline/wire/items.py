@@ -40,6 +40,10 @@ class Signed(msgspec.Struct, frozen=True):
     """JSON objects in that dialect's own form, in order."""
 
 
+UNSIGNED = Signed(by="", blocks=())
+"""Of reasoning that Landline told, that says no more than a summary, and that nobody signed: no model can use it."""
+
+
 CallId = Annotated[str, Meta(min_length=1)]
 """What ties an output to its call; upstreams refuse an empty one."""
 

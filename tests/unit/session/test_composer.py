@@ -12,7 +12,7 @@ from landline.session.composer import Composer
 from landline.session.turn import Turn, TurnEnded
 from landline.wire.errors import api_error
 from landline.wire.events import encode_event
-from landline.wire.items import Signed, decode_item
+from landline.wire.items import UNSIGNED, Signed, decode_item
 from landline.wire.model_events import (
     Accepted,
     Compacted,
@@ -307,6 +307,13 @@ def test_reasoning_is_sealed_when_the_client_asks_for_it() -> None:
     assert json.loads(item["encrypted_content"].strip("<>")) == {"content": item["content"]}
     _, plain = compose(sealing_composer(), batch)
     assert "encrypted_content" not in json.loads(plain.output[0].raw)
+
+
+def test_a_summary_that_nobody_signed_is_marked_as_of_no_use_to_any_model() -> None:
+    _, ended = compose(sealing_composer(), [Accepted(), ReasoningSummaryDelta("hm"), Finished()])
+    assert ended.output[0].signed == UNSIGNED
+    _, plain = compose(sealing_composer(), [Accepted(), ReasoningDelta("hm"), Finished()])
+    assert plain.output[0].signed is None
 
 
 def test_what_a_vendor_signed_stays_with_the_item_and_is_sealed_when_asked_for() -> None:
