@@ -199,6 +199,10 @@ def test_a_choice_of_what_is_not_there_is_refused() -> None:
 def test_a_forced_call_comes_without_thinking() -> None:
     made = body(tools=[READ], tool_choice="required", reasoning={"effort": "high"})
     assert made["thinking"] == {"type": "disabled"}
+    for effort, sent in (("low", "low"), ("high", "high"), ("max", "high")):
+        made = body(tools=[READ], tool_choice="required", reasoning={"effort": effort})
+        assert made["output_config"] == {"effort": sent}
+    assert "output_config" not in body(tools=[READ], tool_choice="required", reasoning={"effort": "none"})
     assert body(tools=[READ], tool_choice="required")["thinking"] == {"type": "disabled"}
     told = notes([HI], tools=[READ], tool_choice="required", reasoning={"effort": "high"})
     assert told == ("thinking: off, because tool_choice forces a call",)

@@ -21,6 +21,8 @@ _BUDGETS: dict[ReasoningEffort, int] = {
 }
 """Tokens of thinking for models without efforts. The API has no such table; these are the steps that coding agents use."""
 
+_FORCED = "thinking: off, because tool_choice forces a call"
+
 
 class Thinking(msgspec.Struct, frozen=True):
     """The members that ask for thinking, or ask for none."""
@@ -54,8 +56,8 @@ def _ask_adaptively(
     wanted = "low" if effort == "minimal" else effort
     if is_forced and flags.no_thinking == "disabled":
         # Models that think by themselves refuse a forced call unless they are told not to think.
-        note = "thinking: off, because tool_choice forces a call" if effort not in (None, "none") else None
-        return Thinking({"type": "disabled"}, None if effort == "none" else wanted, note=note)
+        note = _FORCED if effort not in (None, "none") else None
+        return Thinking({"type": "disabled"}, _effort_without_thinking(wanted), note=note)
     if effort == "none":
         if flags.no_thinking == "low_effort":
             return Thinking(effort="low")
@@ -72,6 +74,13 @@ def _ask_adaptively(
     return Thinking(thinking, wanted, is_on=True, beta=BINDING_BETA)
 
 
+def _effort_without_thinking(effort: str | None) -> str | None:
+    """Efforts above `high` are refused where thinking is switched off (Opus 5, 2026-10)."""
+    if effort == "none":
+        return None
+    return "high" if effort in ("xhigh", "max") else effort
+
+
 def _ask_by_budget(
     effort: ReasoningEffort | None, max_tokens: int, *, is_forced: bool, starts_signed: bool
 ) -> Thinking:
@@ -79,7 +88,7 @@ def _ask_by_budget(
     if effort is None or effort == "none":
         return Thinking()
     if is_forced:
-        return Thinking(note="thinking: off, because tool_choice forces a call")
+        return Thinking(note=_FORCED)
     if not starts_signed:
         return Thinking(note="thinking: off, because the open tool calls were made without it")
     if max_tokens <= MIN_BUDGET_TOKENS:
