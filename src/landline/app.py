@@ -199,7 +199,7 @@ def make_target(name: str, target: settings.TargetSettings) -> Target:
 def _over_http(name: str, target: settings.RemoteTarget, dialect: Dialect) -> HttpTarget:
     return HttpTarget(
         name,
-        target.base_url,
+        settings.api_url(target),
         dialect,
         api_key=_api_key(target),
         key_header=target.key_header,
@@ -210,7 +210,7 @@ def _over_http(name: str, target: settings.RemoteTarget, dialect: Dialect) -> Ht
 def _over_socket(name: str, target: settings.ResponsesTarget, dialect: Responses) -> ResponsesSocketTarget:
     return ResponsesSocketTarget(
         name,
-        target.base_url,
+        settings.api_url(target),
         dialect,
         api_key=_api_key(target),
         key_header=target.key_header,

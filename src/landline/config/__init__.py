@@ -21,6 +21,7 @@ from landline.config.targets import (
     ResponsesTarget,
     ScriptedTarget,
     TargetSettings,
+    api_url,
 )
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "StoreSettings",
     "TargetSettings",
     "Upstream",
+    "api_url",
     "default_config",
     "load_config",
     "profile_at",

@@ -1,6 +1,8 @@
 """The targets of `landline.toml`, one class a dialect; the reference in docs/configuration.md is made from them."""
 
+import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -54,7 +56,7 @@ class AnthropicTarget(
     """Anthropic's Messages API, and servers that speak it."""
 
     base_url: Name = "https://api.anthropic.com/v1"
-    """The URL that `/messages` follows."""
+    """The URL that `/messages` follows. Without a version, as Anthropic's own clients take it, `/v1` is added."""
     profile: Name | None = None
     """The vendor or server whose row in [profiles.md](profiles.md) gives what is left out here. `anthropic` if there is
     no `base_url` either."""
@@ -72,7 +74,7 @@ class GeminiTarget(
     """Google's Gemini API (`generateContent`), and servers that speak it."""
 
     base_url: Name = "https://generativelanguage.googleapis.com/v1beta"
-    """The URL that `/models/…` follows."""
+    """The URL that `/models/…` follows. Without a version, as Google's own clients take it, `/v1beta` is added."""
     profile: Name | None = None
     """The vendor or server whose row in [profiles.md](profiles.md) gives what is left out here. `gemini` if there is no
     `base_url` either."""
@@ -118,3 +120,19 @@ RemoteTarget = ChatCompletionsTarget | AnthropicTarget | GeminiTarget | Response
 """Targets that a URL names."""
 
 TargetSettings = EmbeddedTarget | RemoteTarget | ScriptedTarget
+
+_VERSION = re.compile(r"/v\d+[a-z0-9]*(/|$)")
+
+
+def api_url(target: RemoteTarget) -> str:
+    """The URL that the dialect's paths follow: with the API's version, which vendors' own clients add by themselves."""
+    url = target.base_url.rstrip("/")
+    if _VERSION.search(urlsplit(url).path):
+        return url
+    match target:
+        case AnthropicTarget():
+            return url + "/v1"
+        case GeminiTarget():
+            return url + "/v1beta"
+        case ChatCompletionsTarget() | ResponsesTarget():
+            return url
