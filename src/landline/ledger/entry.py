@@ -1,15 +1,10 @@
 """One turn in the ledger: everything that is known of its cost when it is over."""
 
-from typing import Literal
-
 import msgspec
 
-from landline.session.meter import Meter, Transport
+from landline.session.meter import Meter, Outcome, Transport
 from landline.session.turn import Turn
-from landline.wire.responses import ResponseStatus, Usage
-
-Outcome = ResponseStatus | Literal["refused", "aborted"]
-"""How a turn ended: its response's status; `refused` before anything was created, `aborted` when nobody listened any more."""
+from landline.wire.responses import Usage
 
 
 class ByteCounts(msgspec.Struct, frozen=True):

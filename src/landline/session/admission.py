@@ -10,6 +10,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from landline.session.lineage import Link, extend
 from landline.session.memory import Remembered
+from landline.session.meter import Meter
 from landline.session.turn import Turn
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item, is_sealed
@@ -40,6 +41,7 @@ def admit(
     affinity_key: str | None = None,
     line_id: str | None = None,
     body: bytes | str = b"",
+    meter: Meter | None = None,
 ) -> Turn | ApiError:
     """The turn for a decoded request, or why there is none.
 
@@ -71,6 +73,7 @@ def admit(
         affinity_key=affinity_key or request.prompt_cache_key,
         line_id=line_id,
         body=body,
+        meter=meter or Meter(),
     )
     is_parent_known = parent is not None or request.previous_response_id is None
     if is_parent_known and conversation_id is None and not any(_is_looked_up(item) for item in items):

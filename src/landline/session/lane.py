@@ -5,6 +5,7 @@ from collections import deque
 import msgspec
 
 from landline.session.memory import Remembered
+from landline.session.meter import Meter
 from landline.wire.errors import ApiError
 from landline.wire.requests import CreateRequest
 
@@ -20,6 +21,8 @@ class WaitingCreate(msgspec.Struct, frozen=True, eq=False):
     size_bytes: int
     body: bytes | str = b""
     """The frame."""
+    meter: Meter | None = None
+    """On which the frame's bytes were counted."""
 
     @property
     def may_take_steers(self) -> bool:

@@ -29,6 +29,8 @@ class Link:
         "item_count",
         "items",
         "parent",
+        "replay_bytes",
+        "replay_count",
         "size_bytes",
         "tool_items",
     )
@@ -47,6 +49,9 @@ class Link:
             parent.size_bytes if parent is not None else 0
         )
         """JSON bytes of the items of the whole lineage."""
+        self.replay_bytes, self.replay_count = self._measure_replay()
+        """What a client without a session plays back of the lineage: JSON bytes and items. It may leave out what a
+        compaction that it was given stands for."""
         inherited = parent.tool_items if parent is not None else ()
         own = tuple(item for item in self.items if item.type == "additional_tools")
         self.tool_items: tuple[Item, ...] = inherited + own if own else inherited
@@ -126,6 +131,17 @@ class Link:
             state = made
             states.append(made)
         return states
+
+    def _measure_replay(self) -> tuple[int, int]:
+        parent = self.parent
+        if parent is None:
+            return self.size_bytes, self.item_count
+        for place in range(len(self.items) - 1, -1, -1):
+            if self.items[place].type == "compaction":
+                kept = self.items[place:]
+                return sum([len(item.raw) for item in kept]), len(kept)
+        own_bytes = self.size_bytes - parent.size_bytes
+        return parent.replay_bytes + own_bytes, parent.replay_count + len(self.items)
 
     def chain(self) -> list["Link"]:
         """The links from the root to here."""

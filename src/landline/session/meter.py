@@ -4,6 +4,10 @@ from typing import Literal
 
 import msgspec
 
+from landline.wire.responses import ResponseStatus, Usage
+
+Outcome = ResponseStatus | Literal["refused", "aborted"]
+"""How a turn ended: its response's status; `refused` before anything was created, `aborted` when nobody listened any more."""
 Transport = Literal["socket", "http", "background"]
 
 
@@ -27,6 +31,11 @@ class Meter(msgspec.Struct, eq=False):
     """Of the create: `instructions`."""
     input_bytes: int = 0
     """Of the create: `input`."""
+    settings_bytes: int = 0
+    """Of the create: what a client without a session sends too, without `input`. A successor of a steered response has
+    that of the create that was steered."""
+    comma_bytes: int = 1
+    """Between two items as this client writes JSON: 2 if it puts a space behind commas and colons."""
     known_input_bytes: int = 0
     """Of `input`: items that this server knew already, from the turns before."""
     stateless_bytes: int = 0
@@ -45,6 +54,8 @@ class Meter(msgspec.Struct, eq=False):
     reason: str = ""
     """Why this target (`routing.choice.Reason`)."""
     affinity: str = "none"
+    prefix_items: int = 0
+    """Items of the lineage that were warm at the target."""
     tries: int = 0
     """Targets that were tried."""
     is_attached: bool = False
@@ -60,3 +71,8 @@ class Meter(msgspec.Struct, eq=False):
     first_event_at: float = 0.0
     """When the model's first text, thought or call came; 0 if none did."""
     ended_at: float = 0.0
+    """When its response was whole and saved, before the last of it was written."""
+    outcome: Outcome = "aborted"
+    error_code: str = ""
+    usage: Usage | None = None
+    """As the model's server reported it."""

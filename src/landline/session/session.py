@@ -12,9 +12,11 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from landline.session.admission import admit
+from landline.session.create_bytes import measure_create
 from landline.session.lane import Lane, LaneBook, WaitingCreate
 from landline.session.limits import Limits
 from landline.session.memory import Remembered, ResponseMemory
+from landline.session.meter import Meter
 from landline.session.steering import SteerBook, Successor, TakenSteers, give_back
 from landline.session.turn import (
     CancelTurn,
@@ -63,7 +65,8 @@ class Session:
         self._new_id = new_id
         self._tenant = tenant
         self._expires_at = opened_at + limits.max_age_s
-        self._line_id = new_id("line")
+        self.line_id = new_id("line")
+        """Names the connection."""
         self._lanes = LaneBook(max_in_flight=limits.max_in_flight, max_named=limits.max_named_lanes)
         self._memory = ResponseMemory(limits.memory_bytes)
         self._steering = SteerBook(max_bytes=limits.max_queued_bytes, new_id=new_id)
@@ -84,13 +87,18 @@ class Session:
         """JSON bytes of history held for this connection."""
         return self._memory.size_bytes
 
-    def receive_frame(self, data: str | bytes, now: float) -> list[Command]:
-        """Reads one message of the client; a wrong one is answered, never fatal to the socket."""
+    def receive_frame(self, data: str | bytes, now: float, meter: Meter | None = None) -> list[Command]:
+        """Reads one message of the client; a wrong one is answered, never fatal to the socket.
+
+        `meter` has the message's bytes on the wire; a turn that the message asks for takes it on.
+        """
         if self._is_closed:
             return []
         request = decode_create(data)
         if isinstance(request, CreateRequest) and request.type == "response.create":
-            return self._receive_create(request, request.stream_id, request.previous_response_id, data, now)
+            return self._receive_create(
+                request, request.stream_id, request.previous_response_id, data, now, meter=meter
+            )
         try:
             head = _HEAD_DECODER.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -99,7 +107,8 @@ class Session:
             return _send_error(api_error("invalid_json", "Expected a JSON object; this one is nested too deeply."))
         match _text(head.type):
             case "response.create":
-                return self._receive_create(request, head.stream_id, _text(head.previous_response_id), data, now)
+                parent_id = _text(head.previous_response_id)
+                return self._receive_create(request, head.stream_id, parent_id, data, now, meter=meter)
             case "response.cancel":
                 return self._receive_cancel(_text(head.response_id))
             case "response.steer":
@@ -118,7 +127,7 @@ class Session:
         match update:
             case TurnProgressed(events):
                 self._steering.progress(response_id, events)
-                return [SendFrames(list(events))]
+                return [SendFrames(list(events), response_id)]
             case TurnRefused(error):
                 commands = self._refuse_turn(lane, response_id, error)
             case TurnEnded():
@@ -154,6 +163,8 @@ class Session:
         parent_id: str | None,
         body: bytes | str,
         now: float,
+        *,
+        meter: Meter | None,
     ) -> list[Command]:
         lane = self._open_lane(stream_id)
         if isinstance(lane, ApiError):
@@ -166,7 +177,7 @@ class Session:
             error = api_error("rate_limit_exceeded", f"Too many queued responses on this connection: {waiting}.")
             return _send_error(error, stream_id=_lane_stamp(lane))
         parent = self._memory.find(parent_id) if parent_id is not None else None
-        self._lanes.enqueue(lane, WaitingCreate(request, parent_id, parent, len(body), body))
+        self._lanes.enqueue(lane, WaitingCreate(request, parent_id, parent, len(body), body, meter))
         return self._start_ready(now)
 
     def _open_lane(self, stream_id: Raw | UnsetType) -> Lane | ApiError:
@@ -211,7 +222,9 @@ class Session:
         if request.background is True:
             message = "`background` is not for sockets: create background responses over HTTP."
             return api_error("unsupported_parameter", message, param="background")
-        return self._make_turn(lane, request, parent, taken, now, body=create.body)
+        meter = create.meter or Meter()
+        measure_create(meter, request, create.body)
+        return self._make_turn(lane, request, parent, taken, now, body=create.body, meter=meter)
 
     def _make_turn(
         self,
@@ -222,7 +235,9 @@ class Session:
         now: float,
         *,
         body: bytes | str,
+        meter: Meter,
     ) -> Turn | ApiError:
+        meter.transport, meter.session_id = "socket", self.line_id
         return admit(
             request,
             response_id=self._new_id("resp"),
@@ -231,9 +246,10 @@ class Session:
             steered=taken.items if taken is not None else (),
             stream_id=_lane_stamp(lane),
             tenant=self._tenant,
-            affinity_key=f"{self._line_id}.{lane.lane_id or ''}",
-            line_id=self._line_id,
+            affinity_key=f"{self.line_id}.{lane.lane_id or ''}",
+            line_id=self.line_id,
             body=body,
+            meter=meter,
         )
 
     def _refuse_turn(self, lane: Lane, response_id: str, error: ApiError) -> list[Command]:
@@ -245,7 +261,7 @@ class Session:
             self._server_made.discard(response_id)
             return given_back
         self._evict_parent(lane, parent_id)
-        return _send_error(error, stream_id=_lane_stamp(lane)) + given_back
+        return _send_error(error, stream_id=_lane_stamp(lane), response_id=response_id) + given_back
 
     def _end_turn(self, lane: Lane, response_id: str, update: TurnEnded, now: float) -> list[Command]:
         self._server_made.discard(response_id)
@@ -261,11 +277,12 @@ class Session:
             said += self._start_successor(lane, finished, successor, now)
         else:
             self._lanes.finish(response_id)
-        return [SendFrames(list(update.events)), *said]
+        return [SendFrames(list(update.events), response_id), *said]
 
     def _start_successor(self, lane: Lane, target: Remembered, successor: Successor, now: float) -> list[Command]:
         """The server's own continuation of a steered response, in its place on the lane."""
-        turn = self._make_turn(lane, successor.request, target, successor.taken, now, body=successor.body)
+        meter = Meter(settings_bytes=successor.settings_bytes, comma_bytes=successor.comma_bytes)
+        turn = self._make_turn(lane, successor.request, target, successor.taken, now, body=successor.body, meter=meter)
         if isinstance(turn, ApiError):
             self._lanes.finish(target.response_id)
             return give_back(successor.taken, turn)
@@ -319,8 +336,8 @@ class Session:
         )
 
 
-def _send_error(error: ApiError, *, stream_id: str | UnsetType = UNSET) -> list[Command]:
-    return [SendFrames([error_frame(error, stream_id=stream_id)])]
+def _send_error(error: ApiError, *, stream_id: str | UnsetType = UNSET, response_id: str = "") -> list[Command]:
+    return [SendFrames([error_frame(error, stream_id=stream_id)], response_id)]
 
 
 def _lane_stamp(lane: Lane) -> str | UnsetType:

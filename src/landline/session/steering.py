@@ -68,6 +68,9 @@ class Successor(msgspec.Struct, frozen=True, eq=False):
     body: bytes | str
     """The create that they came in."""
     taken: TakenSteers
+    settings_bytes: int
+    """Of that create, and so is `comma_bytes`: see `Meter`."""
+    comma_bytes: int
 
 
 class _Target:
@@ -79,6 +82,7 @@ class _Target:
         self.request: CreateRequest | None = turn.request
         """None once the response is over."""
         self.body = turn.body
+        self.meter = turn.meter
         self.unsupported = _why_unsupported(turn)
         self.is_created = False
         self.is_cancelled = False
@@ -165,7 +169,8 @@ class SteerBook:
         reason = _why_no_successor(target, update, stubs)
         if reason is not None:
             return None, _give_back(taken, reason)
-        return Successor(_successor_request(settings, response_id), body, taken), []
+        request, meter = _successor_request(settings, response_id), target.meter
+        return Successor(request, body, taken, meter.settings_bytes, meter.comma_bytes), []
 
     def take(self, response_id: str | None, stream_id: str | UnsetType) -> TakenSteers | None:
         """The steers that a create of that lane takes along when it continues that response."""

@@ -92,6 +92,8 @@ class SendFrames(msgspec.Struct, frozen=True):
     """Write these to the client, in order, in one go."""
 
     frames: list[ServerEvent | ErrorFrame]
+    response_id: str = ""
+    """The turn that they are all of; "" for what belongs to none."""
 
 
 class StartTurn(msgspec.Struct, frozen=True):

@@ -1,0 +1,92 @@
+"""Where the bytes of a create went, and how many a client without a session would have sent instead.
+
+Lengths only: nothing is encoded again, and what a turn follows costs nothing, because its lineage keeps running totals.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Raw, UnsetType
+
+from landline.session.meter import Meter
+from landline.session.turn import Turn
+from landline.wire.items import Item
+from landline.wire.requests import CreateRequest, is_null
+
+_BRACKETS = 2
+_QUOTES = 2
+
+
+def measure_create(meter: Meter, request: CreateRequest, body: bytes | str) -> None:
+    """Counts a create as it came, its parts and what of it a client without a session sends too."""
+    is_spaced = _is_spaced(body)
+    meter.comma_bytes = 2 if is_spaced else 1
+    meter.payload_in_bytes = text_bytes(body) if isinstance(body, str) else len(body)
+    meter.tools_bytes = _array_bytes(request.tools, meter.comma_bytes) if request.tools is not None else 0
+    meter.instructions_bytes = _string_bytes(request.instructions) if request.instructions is not None else 0
+    meter.input_bytes = 0 if is_null(request.input) else len(request.input)
+    meter.settings_bytes = meter.payload_in_bytes - meter.input_bytes - _session_bytes(request, meter.comma_bytes)
+
+
+def measure_history(turn: Turn) -> None:
+    """Counts the body that a client without a session would have sent for a turn whose history was found.
+
+    It has no `previous_response_id`, and plays every item of the lineage back as it was sent or announced. A warm-up it
+    does not send at all: there is nothing to warm up.
+    """
+    meter, own = turn.meter, turn.items
+    if turn.request.is_warm_up:
+        return
+    parent = turn.history.parent if own and turn.history is not None else turn.history
+    if parent is None and meter.input_bytes:
+        meter.stateless_bytes = meter.settings_bytes + meter.input_bytes
+        return
+    size_bytes, count = (parent.replay_bytes, parent.replay_count) if parent is not None else (0, 0)
+    size_bytes += sum([len(item.raw) for item in own])
+    between = max(count + len(own) - 1, 0) * meter.comma_bytes
+    meter.stateless_bytes = meter.settings_bytes + _BRACKETS + size_bytes + between
+
+
+def measure_known(meter: Meter, rest: Sequence[Item]) -> None:
+    """Counts the part of `input` that the server knew already; `rest` are the items that it did not know."""
+    new_bytes = sum([len(item.raw) + meter.comma_bytes for item in rest])
+    meter.known_input_bytes = max(meter.input_bytes - new_bytes, 0)
+
+
+def text_bytes(text: str) -> int:
+    """Of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _session_bytes(request: CreateRequest, comma_bytes: int) -> int:
+    """Of the members that only a session has."""
+    around = _QUOTES + 2 * comma_bytes  # the quotes of a member's name, its colon, and a comma to its neighbour
+    size_bytes = 0
+    if request.type is not None:
+        size_bytes += len("type") + around + len(request.type) + _QUOTES
+    if request.previous_response_id is not None:
+        size_bytes += len("previous_response_id") + around + len(request.previous_response_id) + _QUOTES
+    if not isinstance(request.stream_id, UnsetType):
+        size_bytes += len("stream_id") + around + len(request.stream_id)
+    if request.generate is not None:
+        size_bytes += len("generate") + around + len("true" if request.generate else "false")
+    if not is_null(request.conversation):
+        size_bytes += len("conversation") + around + len(request.conversation)
+    return size_bytes
+
+
+def _array_bytes(elements: Sequence[Raw], comma_bytes: int) -> int:
+    return _BRACKETS + sum(map(len, elements)) + max(len(elements) - 1, 0) * comma_bytes
+
+
+def _string_bytes(text: str) -> int:
+    """Of a JSON string in UTF-8; a client that escapes more than it must is counted too low here."""
+    return text_bytes(text) + _QUOTES + text.count('"') + text.count("\\") + text.count("\n") + text.count("\t")
+
+
+def _is_spaced(body: bytes | str) -> bool:
+    """Whether the client puts a space behind colons and commas: told from its first member."""
+    if isinstance(body, str):
+        colon = body.find(":")
+        return body[colon + 1 : colon + 2] == " "
+    colon = body.find(b":")
+    return body[colon + 1 : colon + 2] == b" "
