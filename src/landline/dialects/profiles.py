@@ -48,9 +48,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         return ways[0] if ways else None
 
 
-_NOT_CLAUDE: dict[str, object] = {"thinking": "budget", "sampling": "send", "strict_tools": False, "cache": "off"}
-"""What other models behind the Messages API want: the older way to ask for thinking, sampling parameters, no strict tools and
-no cache breakpoints, which they either ignore or refuse."""
+_NOT_CLAUDE: dict[str, object] = {"thinking": "budget", "strict_tools": False, "cache": "off"}
+"""What other models behind the Messages API want: the older way to ask for thinking, no strict tools and no cache
+breakpoints, which they either ignore or refuse."""
 
 _OWN_MESSAGES: dict[str, object] = {**_NOT_CLAUDE, "key_header": "Authorization"}
 """The same for servers that users run, which take keys as chat completions do."""

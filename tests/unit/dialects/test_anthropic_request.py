@@ -91,8 +91,6 @@ def test_max_tokens_is_always_there() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"temperature": 0},
-        {"top_p": 0.5},
         {"presence_penalty": 1},
         {"frequency_penalty": -1},
         {"top_logprobs": 2},
@@ -105,8 +103,14 @@ def test_a_setting_that_the_model_lacks_is_refused(fields: Item) -> None:
     assert refused.param in (*fields, "top_logprobs")
 
 
-def test_sampling_is_sent_by_flag() -> None:
-    flags = AnthropicFlags(sampling="send", cache="off")
+@pytest.mark.parametrize("fields", [{"temperature": 0}, {"top_p": 0.5}])
+def test_sampling_is_refused_by_flag(fields: Item) -> None:
+    refused = error([HI], flags=AnthropicFlags(sampling="refuse"), **fields)
+    assert (refused.code, refused.param) == ("unsupported_parameter", *fields)
+
+
+def test_sampling_is_sent() -> None:
+    flags = AnthropicFlags(cache="off")
     assert body(flags, temperature=0, top_p=0.5) == {"temperature": 0, "top_p": 0.5}
     assert error([HI], flags=flags, temperature=1.5).param == "temperature"
     assert error([HI], flags=flags, temperature=0, reasoning={"effort": "low"}).param == "temperature"

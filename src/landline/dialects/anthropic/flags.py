@@ -25,9 +25,9 @@ class AnthropicFlags(msgspec.Struct, frozen=True, kw_only=True):
     drop_stale_thinking: bool = False
     """Has the API leave out earlier thinking whose system prompt, tools or history changed since, where it would refuse
     the request (accounts made since 2026-08-31); for clients that change instructions or tools between turns."""
-    sampling: Literal["refuse", "send"] = "refuse"
-    """Whether `temperature` and `top_p` are sent or, other than their defaults, refused: models since Opus 4.7 and API
-    version 2026-10-21 have none."""
+    sampling: Literal["send", "refuse"] = "send"
+    """Whether `temperature` and `top_p` other than their defaults are sent, for the API to answer (models since Opus 4.7 and
+    API version 2026-10-21 have none and refuse them), or refused here, without a request."""
     strict_tools: bool = True
     """Whether a function's `strict` is passed on; the API takes a limited number of strict tools a request."""
     cache: Literal["auto", "explicit", "off"] = "auto"
