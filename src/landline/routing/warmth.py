@@ -87,7 +87,7 @@ def conversation_key(tenant: str, history: Link | None) -> str | None:
     key = blake2b(tenant.encode() + b"\0", digest_size=_KEY_BYTES)
     for link in history.chain():
         for item in link.items:
-            if _is_written(item):
+            if is_written(item):
                 return key.hexdigest()
             key.update(canonical_digest(item))
     return key.hexdigest()
@@ -106,7 +106,7 @@ def sealed_item(history: Link) -> Item | None:
     return None
 
 
-def _is_written(item: Item) -> bool:
+def is_written(item: Item) -> bool:
     """Whether a model wrote it, or made it."""
     return item.role == "assistant" or item.type in ("reasoning", "compaction") or item.type.endswith("_call")
 

@@ -47,6 +47,10 @@ class PrefixIndex:
         """The newest links of branches, those used least recently first: what holds all the others."""
 
     @property
+    def is_on(self) -> bool:
+        return self._budget_bytes > 0
+
+    @property
     def size_bytes(self) -> int:
         """What the remembered lineages cost."""
         return self._held.size_bytes

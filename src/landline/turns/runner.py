@@ -13,9 +13,12 @@ import structlog
 
 from landline.routing.router import Router
 from landline.session.composer import Composer, EventNames
-from landline.session.turn import Turn, TurnProgressed, TurnRefused, TurnUpdate
+from landline.session.create_bytes import measure_history
+from landline.session.meter import Meter
+from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.store import Store, StoreError
 from landline.turns.attempts import Attempts
+from landline.turns.http_sessions import HttpSessions
 from landline.turns.opening import Opener
 from landline.turns.prefixes import PrefixIndex
 from landline.turns.prepare import Preparer
@@ -25,7 +28,7 @@ from landline.turns.sealing import Sealer
 from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import ServerEvent, SteerAnswer
-from landline.wire.model_events import Failed, ModelEvent
+from landline.wire.model_events import Failed, ModelEvent, says_something
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -78,6 +81,7 @@ class TurnRunner:
         self._sealer = sealer or Sealer([secrets.token_bytes(32)])
         self._preparer = Preparer(store, Opener(self._sealer))
         self._prefixes = prefixes or PrefixIndex()
+        self._http_sessions = HttpSessions(new_id, knows_lineages=self._prefixes.is_on)
         self._new_id = new_id
         self._settings = settings
         self._running: dict[str, _RunningTurn] = {}
@@ -108,23 +112,24 @@ class TurnRunner:
     async def run(self, turn: Turn) -> AsyncGenerator[TurnUpdate, None]:
         """The turn's updates. Closing the generator aborts the upstream request.
 
-        A background turn's first update announces it as queued; the model is asked when the next update is.
+        A background turn's first update announces it as queued; the model is asked when the next update is. Its meter is
+        complete when the generator is closed.
         """
         refused = self._router.refuse(turn.request.model)
         if refused is not None:
-            yield TurnRefused(refused)
+            yield _note_end(turn.meter, TurnRefused(refused))
             return
         record = Record(self._store, turn, self._new_id, saves=self._saves)
         try:
             prepared = await self._prepare(turn)
             if isinstance(prepared, ApiError):
                 await record.discard()
-                yield TurnRefused(prepared)
+                yield _note_end(turn.meter, TurnRefused(prepared))
                 return
             record.turn = prepared
             async with aclosing(self._conduct(prepared, record)) as updates:
                 async for update in updates:
-                    yield update
+                    yield update if isinstance(update, TurnProgressed) else _note_end(turn.meter, update)
         finally:
             await record.discard()
 
@@ -177,14 +182,23 @@ class TurnRunner:
         except StoreError:
             _log.exception("history_not_loaded", response_id=turn.response_id)
             return api_error("server_error", "The stored history could not be loaded.")
-        return prepared if isinstance(prepared, ApiError) else self._prefixes.adopt(prepared)
+        if isinstance(prepared, ApiError):
+            return prepared
+        measure_history(prepared)
+        prepared = self._prefixes.adopt(prepared)
+        meter = prepared.meter
+        meter.session_id = meter.session_id or self._http_sessions.name(prepared)
+        return prepared
 
     async def _follow(
         self, composer: Composer, running: "_RunningTurn", pump: Pump, attempts: Attempts, record: Record
     ) -> AsyncGenerator[TurnUpdate, None]:
         """Reads the model to its end and says what comes of it."""
+        turn, meter = record.turn, record.turn.meter
         while not composer.is_over:
             batch = await self._next_batch(composer, running, pump)
+            if not meter.first_event_at and says_something(batch):
+                meter.first_event_at = time.monotonic()
             events: list[ServerEvent] = []
             if not composer.is_announced:
                 refusal = _refusal(batch)
@@ -204,7 +218,9 @@ class TurnRunner:
                 ended = composer.close(time.time())
                 if ended.error is None:
                     attempts.remember(ended.history)
-                    self._prefixes.remember(record.turn.tenant, ended.history)
+                    self._prefixes.remember(turn.tenant, ended.history)
+                    if meter.transport != "socket":
+                        self._http_sessions.remember(turn.tenant, ended.history, meter.session_id)
                 ended = await record.finish(msgspec.structs.replace(ended, events=events + ended.events))
                 late = composer.answer_steers(running.take_answers())
                 yield msgspec.structs.replace(ended, events=ended.events + late)
@@ -263,6 +279,18 @@ async def _queue(composer: Composer, running: _RunningTurn, record: Record) -> A
     begun = composer.begin()
     if begun:
         yield TurnProgressed(begun)
+
+
+def _note_end(meter: Meter, update: TurnRefused | TurnEnded) -> TurnRefused | TurnEnded:
+    """Writes on the meter how the turn ended."""
+    meter.ended_at = time.monotonic()
+    if isinstance(update, TurnRefused):
+        meter.outcome, meter.error_code = "refused", update.error.code
+        return update
+    meter.outcome, meter.usage = update.response.status, update.response.usage
+    meter.error_code = update.error.code if update.error is not None else ""
+    meter.compactions = sum(item.type == "compaction" for item in update.output)
+    return update
 
 
 def _stop(composer: Composer) -> None:

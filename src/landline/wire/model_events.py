@@ -1,5 +1,6 @@
 """What any model says while it answers, whatever the upstream speaks: dialects produce these, the composer reads them."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -159,6 +160,7 @@ ModelEvent = (
 place of `Accepted`, deltas and calls."""
 
 
+_SPOKEN = (TextDelta, ReasoningDelta, ReasoningSummaryDelta, RefusalDelta, ToolCallStarted)
 _TEXT: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 
 
@@ -166,3 +168,11 @@ def relayed_text(event: Relayed) -> str:
     """The text that a relayed event adds to the answer; "" for any other event."""
     delta = event.members.get("delta") if event.kind == "response.output_text.delta" else None
     return _TEXT.decode(delta) if delta is not None else ""
+
+
+def says_something(batch: Sequence[ModelEvent]) -> bool:
+    """Whether text, a thought or a call begins or goes on in the batch."""
+    for event in batch:
+        if isinstance(event, _SPOKEN) or (isinstance(event, Relayed) and event.kind == "response.output_item.added"):
+            return True
+    return False

@@ -248,20 +248,14 @@ async def test_conversation_without_a_key_gets_one_that_stays() -> None:
     assert router.served_turns()[0].reason == "key"
 
 
-async def test_line_of_a_log_says_where_a_turn_went_and_why() -> None:
+async def test_meter_says_where_a_turn_went_and_why() -> None:
+    asked = turn()
     with capture_logs() as logs:
-        await attempt(router_of(FakeTarget("a", DOWN), FakeTarget("b")))
-    assert [(each["event"], each["target"]) for each in logs] == [("target_failed", "a"), ("turn_routed", "b")]
-    assert logs[1] | {"log_level": ""} == {
-        "event": "turn_routed",
-        "log_level": "",
-        "response_id": "resp_1",
-        "target": "b",
-        "reason": "fail_over",
-        "affinity": "none",
-        "prefix_items": 0,
-        "tries": 2,
-    }
+        await attempt(router_of(FakeTarget("a", DOWN), FakeTarget("b")), asked)
+    assert [(each["event"], each["target"]) for each in logs] == [("target_failed", "a")]
+    meter = asked.meter
+    assert (meter.target, meter.reason, meter.affinity, meter.prefix_items) == ("b", "fail_over", "none", 0)
+    assert meter.tries == 2
 
 
 async def test_tokens_are_counted_by_a_target_that_can() -> None:
