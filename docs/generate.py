@@ -17,7 +17,14 @@ from profiles_page import profiles_page
 from landline.cli import app
 from landline.cli.agent import make_agent
 from landline.config.describe import expectation
-from landline.config.settings import ModelSettings, MonitorSettings, SealingSettings, ServerSettings, StoreSettings
+from landline.config.settings import (
+    MetricsSettings,
+    ModelSettings,
+    MonitorSettings,
+    SealingSettings,
+    ServerSettings,
+    StoreSettings,
+)
 from landline.config.targets import (
     AnthropicTarget,
     ChatCompletionsTarget,
@@ -26,6 +33,7 @@ from landline.config.targets import (
     ResponsesTarget,
     ScriptedTarget,
 )
+from landline.ledger.telemetry_settings import TelemetrySettings
 from landline.session.limits import Limits
 from landline.turns.background import BackgroundSettings
 from landline.turns.prefixes import PrefixSettings
@@ -43,6 +51,8 @@ SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[background]", BackgroundSettings),
     ("[prefixes]", PrefixSettings),
     ("[monitor]", MonitorSettings),
+    ("[metrics]", MetricsSettings),
+    ("[telemetry]", TelemetrySettings),
     ('[targets.NAME] with dialect = "embedded"', EmbeddedTarget),
     ('[targets.NAME] with dialect = "chat_completions"', ChatCompletionsTarget),
     ('[targets.NAME] with dialect = "responses"', ResponsesTarget),

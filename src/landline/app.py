@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from landline import __version__
 from landline import config as settings
-from landline.config import Config, SealingSettings, StoreSettings, split_upstream
+from landline.config import Config, SealingSettings, StoreSettings, provider_of, split_upstream
 from landline.dialects.anthropic import Anthropic, AnthropicFlags
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Dialect
@@ -25,6 +25,7 @@ from landline.engine.catalog import resolve_model
 from landline.engine.settings import EngineSettings
 from landline.ledger import Ledger
 from landline.ledger.feed import Feed
+from landline.ledger.observation import Observation, Observed
 from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.server.asgi import create_asgi
@@ -65,6 +66,7 @@ class App(msgspec.Struct, frozen=True, eq=False):
     runner: TurnRunner
     background: BackgroundTurns
     ledger: Ledger
+    observation: Observation
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncGenerator[None]:
@@ -73,6 +75,7 @@ class App(msgspec.Struct, frozen=True, eq=False):
         Raises `StoreError` and what opening a target raises.
         """
         async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self.observation.opened())
             await self.store.open()
             stack.push_async_callback(self.store.close)
             for target in self.targets.values():
@@ -97,6 +100,7 @@ def build_app(config: Config) -> App:
     log = EventLog(kept_s=config.background.events_kept_s)
     background = BackgroundTurns(runner, log, config.background)
     ledger = Ledger()
+    observation = _observe(config, ledger, router, prefixes)
     drain = Drain()
     drain.expired.subscribe(background.abort)
     drain.work.append(background.wait_until_idle)
@@ -115,8 +119,9 @@ def build_app(config: Config) -> App:
         ledger=ledger,
         is_socket_enabled=config.server.sockets,
         monitor=_make_feed(ledger, router) if config.monitor.enabled else None,
+        metrics=observation.sources if config.metrics.enabled else None,
     )
-    return App(create_asgi(edge), drain, targets, store, runner, background, ledger)
+    return App(create_asgi(edge), drain, targets, store, runner, background, ledger, observation)
 
 
 def run_server(config: Config, *, on_started: OnStarted) -> int:
@@ -233,6 +238,17 @@ def _make_router(config: Config, targets: Mapping[str, Target]) -> Router[Target
             for upstream, weight in zip(upstreams, weights, strict=True)
         ]
     return Router(routes)
+
+
+def _observe(config: Config, ledger: Ledger, router: Router[Target], prefixes: PrefixIndex) -> Observation:
+    observed = Observed(
+        models=router.model_names,
+        providers={name: provider_of(each) for name, each in config.targets.items()},
+        routed_turns=router.served_turns,
+        target_health=lambda: router.target_health(time.monotonic()),
+        memory_bytes={"prefixes": lambda: prefixes.size_bytes},
+    )
+    return Observation(ledger, observed, config.telemetry)
 
 
 def _make_feed(ledger: Ledger, router: Router[Target]) -> Feed:

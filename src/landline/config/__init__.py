@@ -3,6 +3,7 @@
 from landline.config.loading import Overrides, default_config, load_config, settle_table
 from landline.config.problems import Problem
 from landline.config.profiling import profile_at
+from landline.config.providers import provider_of
 from landline.config.settings import (
     Config,
     ModelSettings,
@@ -45,6 +46,7 @@ __all__ = [
     "default_config",
     "load_config",
     "profile_at",
+    "provider_of",
     "settle_table",
     "split_upstream",
 ]

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from landline.config.targets import Name, TargetSettings
+from landline.ledger.telemetry_settings import TelemetrySettings
 from landline.session.composer import EventNames
 from landline.session.limits import Limits, Seconds
 from landline.turns.background import BackgroundSettings
@@ -73,6 +74,13 @@ class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     or shown."""
 
 
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What Prometheus reads at `/metrics`: see [metrics.md](metrics.md)."""
+
+    enabled: bool = True
+    """Whether there is such a path."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -90,6 +98,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How much history is remembered, to recognise clients that send theirs whole."""
     monitor: MonitorSettings = MonitorSettings()
     """The page that shows what the line saves."""
+    metrics: MetricsSettings = MetricsSettings()
+    """What Prometheus reads."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """What an OpenTelemetry collector is sent."""
     targets: dict[str, TargetSettings] = {}
     """Upstreams by a name of your choice (letters, digits, `_` and `-`)."""
     models: dict[str, ModelSettings] = {}

@@ -13,6 +13,7 @@ from landline.server.conversations import Conversations
 from landline.server.edge import Edge
 from landline.server.http import CreateEndpoint
 from landline.server.listings import Answer, describe_api, list_models, read_model, report_health, report_readiness
+from landline.server.metrics import show_metrics
 from landline.server.monitor import monitor_answers
 from landline.server.replies import reply_error
 from landline.server.request_root import RequestRoot
@@ -43,6 +44,8 @@ def create_asgi(edge: Edge, *, lifespan: Lifespan | None = None) -> Starlette:
         routes += _conversation_routes(f"{prefix}/conversations", conversations)
     routes.append(Route("/health", Methods({"GET": report_health})))
     routes.append(Route("/ready", Methods({"GET": report_readiness(edge)})))
+    if edge.metrics is not None:
+        routes.append(Route("/metrics", Methods({"GET": show_metrics(edge.metrics)})))
     if edge.monitor is not None:
         answers = monitor_answers(edge, edge.monitor)
         routes += [Route(f"/monitor{path}", Methods({"GET": answer})) for path, answer in answers.items()]

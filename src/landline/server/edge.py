@@ -7,6 +7,7 @@ import msgspec
 from starlette.types import Scope
 
 from landline.ledger import Ledger
+from landline.ledger.families import Sources
 from landline.ledger.feed import Feed
 from landline.server.drain import Drain
 from landline.session.limits import Limits
@@ -50,6 +51,8 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     is_socket_enabled: bool = True
     monitor: Feed | None = None
     """What the monitor page shows; None: there is no such page."""
+    metrics: Sources | None = None
+    """What `/metrics` shows; None: there is no such path."""
     tenant_of: Callable[[Scope], str] = everybody
     """Whose request it is: nobody sees what another tenant stored."""
     sse_silence_s: float = 25.0

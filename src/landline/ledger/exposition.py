@@ -1,0 +1,72 @@
+"""Prometheus' text of everything that is counted, made when it is asked for."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from landline.ledger.families import FAMILIES, Family, Sample, Sources
+from landline.ledger.metrics import Distribution
+
+Collected = list[tuple[Family, list[Sample]]]
+"""Every family with its samples; nothing in it changes any more."""
+
+
+class Exposition(msgspec.Struct, frozen=True):
+    """What a scrape is answered with."""
+
+    content_type: str
+    body: bytes
+
+
+def collect(sources: Sources) -> Collected:
+    """Reads every number: 0.1 ms for each model and target. Must be called in the thread that counts."""
+    return [(family, list(family.read(sources))) for family in FAMILIES]
+
+
+def encode(collected: Collected, accept: str) -> Exposition:
+    """The text for a scrape with this `Accept`: OpenMetrics for who asks for it, else Prometheus' own format.
+
+    Ten times the time of `collect`, so it may run in any thread. The registry is of this scrape alone: nothing else in the
+    process is shown.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(collected))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    encoder, content_type = choose_encoder(accept)
+    return Exposition(content_type, encoder(registry))
+
+
+class _Collector(Collector):
+    def __init__(self, collected: Collected) -> None:
+        self._collected = collected
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        return [_metric(family, samples) for family, samples in self._collected]
+
+
+def _metric(family: Family, samples: Sequence[Sample]) -> Metric:
+    match family.kind:
+        case "counter":
+            metric = CounterMetricFamily(family.name, family.meaning, labels=family.labels)
+        case "gauge":
+            metric = GaugeMetricFamily(family.name, family.meaning, labels=family.labels)
+        case "histogram":
+            metric = HistogramMetricFamily(family.name, family.meaning, labels=family.labels)
+    for labels, value in samples:
+        match metric, value:
+            case HistogramMetricFamily(), Distribution():
+                metric.add_metric(labels, value.buckets, value.sum)
+            case CounterMetricFamily() | GaugeMetricFamily(), int() | float():
+                metric.add_metric(labels, value)
+            case _:
+                raise TypeError(f"{family.name!r} cannot be {value!r}")
+    return metric

@@ -1,0 +1,333 @@
+"""What `/metrics` says, as a table: each family's name, kind, labels and meaning, and where its samples come from.
+
+docs/metrics.md is made from it. Names follow Prometheus' conventions: base units, `_total` for what only grows. Within one
+family every turn is counted once, so sums over any labels mean something.
+"""
+
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, get_args
+
+import msgspec
+
+from landline import __version__
+from landline.ledger.ledger import Ledger
+from landline.ledger.metrics import Distribution, Histogram, Row, TurnMetrics, key_label
+from landline.ledger.sums import Sums
+from landline.routing.health import State
+from landline.routing.router import RoutedTurns, TargetHealth
+
+Kind = Literal["counter", "gauge", "histogram"]
+Sample = tuple[tuple[str, ...], float | Distribution]
+"""The labels' values in the order of the family's labels, and the value."""
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Where the numbers are."""
+
+    ledger: Ledger
+    turns: TurnMetrics
+    loop_lag: Histogram
+    routed_turns: Callable[[], Sequence[RoutedTurns]]
+    target_health: Callable[[], Sequence[TargetHealth]]
+    memory_bytes: Mapping[str, Callable[[], int]]
+    """By what it is used for; cheap to read."""
+
+
+class Family(msgspec.Struct, frozen=True):
+    """Time series of one name."""
+
+    name: str
+    """As it is exposed; of a histogram without `_bucket`, `_sum` and `_count`."""
+    kind: Kind
+    labels: tuple[str, ...]
+    meaning: str
+    read: Callable[[Sources], Iterable[Sample]]
+
+    @property
+    def unit(self) -> str:
+        """The base unit, as the name says it."""
+        stem = self.name.removesuffix("_total")
+        return next((unit for unit in ("bytes", "seconds", "tokens") if stem.endswith(f"_{unit}")), "")
+
+
+def _by_row(read: Callable[[Row], Iterable[Sample]]) -> Callable[[Sources], Iterable[Sample]]:
+    """Samples of each model at each target, whose names go before the sample's own labels."""
+
+    def read_all(sources: Sources) -> Iterable[Sample]:
+        for place, row in sources.turns.rows.items():
+            for labels, value in read(row):
+                yield (*place, *labels), value
+
+    return read_all
+
+
+def _one(read: Callable[[Row], float | Distribution]) -> Callable[[Sources], Iterable[Sample]]:
+    return _by_row(lambda row: [((), read(row))])
+
+
+def _both(read: Callable[[Row], tuple[int, int]]) -> Callable[[Sources], Iterable[Sample]]:
+    """In and out."""
+    return _by_row(lambda row: zip((("in",), ("out",)), read(row), strict=True))
+
+
+def _parts(row: Row) -> Iterable[Sample]:
+    split = row.sums.split
+    return [((field,), getattr(split, field)) for field in split.__struct_fields__]
+
+
+def _key_sums(read: Callable[[Sums], int]) -> Callable[[Sources], Iterable[Sample]]:
+    return lambda sources: [((key_label(key),), read(sums)) for key, sums in sources.ledger.by("key").items()]
+
+
+def _states(sources: Sources) -> Iterable[Sample]:
+    for each in sources.target_health():
+        for state in get_args(State):
+            yield (each.target, state), float(each.state == state)
+
+
+_PLACE = ("model", "target")
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        "landline_turns_total",
+        "counter",
+        (*_PLACE, "outcome", "transport"),
+        "Turns that ended. `outcome` is the response's status; `refused`: no response was created; `aborted`: the client "
+        "went away first.",
+        _by_row(lambda row: row.outcomes.items()),
+    ),
+    Family(
+        "landline_wire_bytes_total",
+        "counter",
+        (*_PLACE, "direction"),
+        "Bytes of turns on the clients' connections: after compression, with frame headers or HTTP heads, before TLS.",
+        _both(lambda row: (row.sums.bytes.wire_in, row.sums.bytes.wire_out)),
+    ),
+    Family(
+        "landline_payload_bytes_total",
+        "counter",
+        (*_PLACE, "direction"),
+        "Bytes of turns as JSON, before compression and framing: creates in, events or response objects out.",
+        _both(lambda row: (row.sums.bytes.payload_in, row.sums.bytes.payload_out)),
+    ),
+    Family(
+        "landline_create_bytes_total",
+        "counter",
+        (*_PLACE, "part"),
+        "Where the payload in went: `tools`, `instructions`, `history` (input that the server knew already), `new_items` "
+        "and `other`. The parts add up to the payload in.",
+        _by_row(_parts),
+    ),
+    Family(
+        "landline_stateless_bytes_total",
+        "counter",
+        _PLACE,
+        "What would have come in without the line: the bodies that a client without a session would have sent for the "
+        "same turns, each with the whole conversation.",
+        _one(lambda row: row.sums.bytes.stateless),
+    ),
+    Family(
+        "landline_saved_bytes",
+        "gauge",
+        _PLACE,
+        "Stateless bytes less the wire bytes in, since the start. A gauge because a turn that resends its history over "
+        "HTTP saves nothing and still has a head: it falls by that.",
+        _one(lambda row: row.sums.bytes.stateless - row.sums.bytes.wire_in),
+    ),
+    Family(
+        "landline_upstream_bytes_total",
+        "counter",
+        (*_PLACE, "direction"),
+        "Bodies and frames that targets sent (`in`) and were sent (`out`). Of a turn that failed over, all is counted at "
+        "the target that took it.",
+        _both(lambda row: (row.sums.bytes.upstream_in, row.sums.bytes.upstream_out)),
+    ),
+    Family(
+        "landline_input_tokens_total",
+        "counter",
+        _PLACE,
+        "Tokens of prompts, as the model's server counts them, reused ones included.",
+        _one(lambda row: row.sums.tokens.input),
+    ),
+    Family(
+        "landline_cached_input_tokens_total",
+        "counter",
+        _PLACE,
+        "Of the input tokens: reused from before, not read again.",
+        _one(lambda row: row.sums.tokens.cached),
+    ),
+    Family(
+        "landline_cache_write_input_tokens_total",
+        "counter",
+        _PLACE,
+        "Of the input tokens: written to the model server's cache, where it tells.",
+        _one(lambda row: row.sums.tokens.cache_write),
+    ),
+    Family(
+        "landline_output_tokens_total",
+        "counter",
+        _PLACE,
+        "Tokens that models wrote, reasoning included.",
+        _one(lambda row: row.sums.tokens.output),
+    ),
+    Family(
+        "landline_reasoning_output_tokens_total",
+        "counter",
+        _PLACE,
+        "Of the output tokens: reasoning.",
+        _one(lambda row: row.sums.tokens.reasoning),
+    ),
+    Family(
+        "landline_warm_turns_total",
+        "counter",
+        _PLACE,
+        "Turns of which the model's server reused something.",
+        _one(lambda row: row.sums.warm_turns),
+    ),
+    Family(
+        "landline_turn_queue_seconds",
+        "histogram",
+        _PLACE,
+        "From the create to the first question to a target.",
+        _one(lambda row: row.queue.read()),
+    ),
+    Family(
+        "landline_turn_first_event_seconds",
+        "histogram",
+        _PLACE,
+        "From the create to the model's first text, thought or call.",
+        _one(lambda row: row.first_event.read()),
+    ),
+    Family(
+        "landline_turn_output_token_seconds",
+        "histogram",
+        _PLACE,
+        "For each output token after the first, from the first event to the end: one value a turn.",
+        _one(lambda row: row.output_token.read()),
+    ),
+    Family(
+        "landline_turn_duration_seconds",
+        "histogram",
+        _PLACE,
+        "From the create to the end.",
+        _one(lambda row: row.duration.read()),
+    ),
+    Family(
+        "landline_tries_total",
+        "counter",
+        _PLACE,
+        "Targets that were tried, those that failed before another took the turn included.",
+        _one(lambda row: row.tries),
+    ),
+    Family(
+        "landline_upstream_requests_total",
+        "counter",
+        _PLACE,
+        "How often targets were asked: tries, passes of a compaction, quiet resends.",
+        _one(lambda row: row.upstream_requests),
+    ),
+    Family(
+        "landline_upstream_resends_total",
+        "counter",
+        _PLACE,
+        "Quiet full resends over an upstream socket that had lost the conversation.",
+        _one(lambda row: row.sums.resends),
+    ),
+    Family(
+        "landline_routed_turns_total",
+        "counter",
+        ("target", "reason", "affinity"),
+        "Turns that targets took, and why it was them: the reasons of routing.md. `affinity` is `hard` where state left no "
+        "choice, `soft` where it was preferred. The reason `fail_over` counts the fail-overs.",
+        lambda sources: [((each.target, each.reason, each.affinity), each.turns) for each in sources.routed_turns()],
+    ),
+    Family(
+        "landline_target_state",
+        "gauge",
+        ("target", "state"),
+        "1 for the state that the target's circuit breaker is in, 0 for the others.",
+        _states,
+    ),
+    Family(
+        "landline_target_wait_seconds",
+        "gauge",
+        ("target",),
+        "How long the target is still left alone, after failures or because it asked for it; 0 when it may be asked.",
+        lambda sources: [((each.target,), each.wait_s) for each in sources.target_health()],
+    ),
+    Family(
+        "landline_target_turns_in_flight",
+        "gauge",
+        ("target",),
+        "Turns that the target works on.",
+        lambda sources: [((each.target,), each.in_flight) for each in sources.target_health()],
+    ),
+    Family(
+        "landline_open_lines",
+        "gauge",
+        (),
+        "Sockets that are open.",
+        lambda sources: [((), sources.ledger.open_lines)],
+    ),
+    Family(
+        "landline_running_turns",
+        "gauge",
+        (),
+        "Turns in flight.",
+        lambda sources: [((), sum(session.running for session in sources.ledger.sessions()))],
+    ),
+    Family(
+        "landline_key_turns_total",
+        "counter",
+        ("key",),
+        "Turns by key: the first digits of its hash, `none` without one.",
+        _key_sums(lambda sums: sums.turns),
+    ),
+    Family(
+        "landline_key_wire_bytes_total",
+        "counter",
+        ("key", "direction"),
+        "Wire bytes by key.",
+        lambda sources: [
+            ((key_label(key), direction), value)
+            for key, sums in sources.ledger.by("key").items()
+            for direction, value in (("in", sums.bytes.wire_in), ("out", sums.bytes.wire_out))
+        ],
+    ),
+    Family(
+        "landline_key_input_tokens_total",
+        "counter",
+        ("key",),
+        "Input tokens by key.",
+        _key_sums(lambda sums: sums.tokens.input),
+    ),
+    Family(
+        "landline_key_output_tokens_total",
+        "counter",
+        ("key",),
+        "Output tokens by key.",
+        _key_sums(lambda sums: sums.tokens.output),
+    ),
+    Family(
+        "landline_memory_bytes",
+        "gauge",
+        ("use",),
+        "Memory by what it is for: `sessions` and `prefixes` hold histories, `compression` the windows of sockets.",
+        lambda sources: [((use,), read()) for use, read in sources.memory_bytes.items()],
+    ),
+    Family(
+        "landline_event_loop_lag_seconds",
+        "histogram",
+        (),
+        "How late the server's event loop woke from naps of half a second: what every turn on it waits besides.",
+        lambda sources: [((), sources.loop_lag.read())],
+    ),
+    Family(
+        "landline_build_info",
+        "gauge",
+        ("version", "python"),
+        "Always 1; says what runs.",
+        lambda _: [((__version__, platform.python_version()), 1)],
+    ),
+)
