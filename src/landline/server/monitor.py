@@ -23,14 +23,12 @@ from landline.wire.errors import ApiError, api_error
 EVENT_EVERY_S = 0.5
 """How often a watcher is told of changes at most: as often as an eye follows numbers."""
 FIND_MAX_CHARS = 100
-PAGE_FILES = {
-    "": ("index.html", b"text/html; charset=utf-8"),
-    "/monitor.css": ("monitor.css", b"text/css; charset=utf-8"),
-    "/monitor.js": ("monitor.js", b"text/javascript; charset=utf-8"),
-    "/drawing.js": ("drawing.js", b"text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", b"image/svg+xml"),
+_TYPES = {
+    "html": b"text/html; charset=utf-8",
+    "css": b"text/css; charset=utf-8",
+    "js": b"text/javascript; charset=utf-8",
+    "svg": b"image/svg+xml",
 }
-"""Path below `/monitor` → file of the page, and its type."""
 CONTENT_SECURITY_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -49,9 +47,10 @@ _SHOWN: dict[str, Shown] = {name: name for name in get_args(Shown)}
 
 def monitor_answers(edge: Edge, feed: Feed) -> dict[str, Answer]:
     """Path below `/monitor` → what answers a GET there."""
-    page = {path: _file(name, kind) for path, (name, kind) in PAGE_FILES.items()}
+    page = {file.name: file.read_bytes() for file in files("landline.ledger").joinpath("page").iterdir()}
     return {
-        **page,
+        "": _file("index.html", page.pop("index.html")),
+        **{f"/{name}": _file(name, body) for name, body in page.items()},
         "/": _redirect_home,
         "/state": _state(edge, feed),
         "/sessions/{session_id:path}": _session(edge, feed),
@@ -59,8 +58,8 @@ def monitor_answers(edge: Edge, feed: Feed) -> dict[str, Answer]:
     }
 
 
-def _file(name: str, kind: bytes) -> Answer:
-    body = files("landline.ledger").joinpath("page", name).read_bytes()
+def _file(name: str, body: bytes) -> Answer:
+    kind = _TYPES[name.rpartition(".")[2]]
     headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *_PAGE_HEADERS]
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:

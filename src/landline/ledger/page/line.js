@@ -1,0 +1,50 @@
+// The page's own line to the server: events as they come, and again after every cut.
+
+const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+
+export class Line {
+  /** `onMessage(name, data)` for each event; `onState` gets "live", "gone" or "stopping". */
+  constructor(onMessage, onState) {
+    this.onMessage = onMessage;
+    this.onState = onState;
+    this.source = null;
+    this.failures = 0;
+    this.parameters = "";
+  }
+
+  /** Asks for another view; the old one is shown until the new one comes. */
+  open(view) {
+    this.parameters = new URLSearchParams(view).toString();
+    this.connect();
+  }
+
+  close() {
+    clearTimeout(this.retry);
+    this.source?.close();
+    this.source = null;
+  }
+
+  connect() {
+    this.close();
+    const source = new EventSource(`monitor/events?${this.parameters}`);
+    this.source = source;
+    for (const name of ["snapshot", "change"]) {
+      source.addEventListener(name, (event) => {
+        this.failures = 0;
+        this.onMessage(name, event.data);
+        this.onState("live");
+      });
+    }
+    source.addEventListener("stopping", () => this.lose("stopping"));
+    source.addEventListener("error", () => this.lose("gone"));
+  }
+
+  /** The browser's own retry gives up on some errors, so it is done here. */
+  lose(state) {
+    this.close();
+    const wait = RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
+    this.failures += 1;
+    this.onState(state);
+    this.retry = setTimeout(() => this.connect(), wait);
+  }
+}

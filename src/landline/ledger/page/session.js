@@ -1,0 +1,156 @@
+// One session: its turns as columns of sent against would-have-been, the time of each, and where its bytes go.
+
+import { BytesView } from "./bytes.js";
+import { drawTurns } from "./columns.js";
+import { byId, element, KeyedList, setAttribute, setData, setText, shape } from "./dom.js";
+import * as format from "./format.js";
+import { shorten } from "./sessions.js";
+
+const TURNS_SHOWN = 200;
+const STATES = { running: "a turn is running", open: "open", idle: "idle", ended: "closed" };
+
+export class SessionView {
+  /** `onLeave` goes back to the list. */
+  constructor(onLeave) {
+    this.id = null;
+    this.turns = [];
+    this.node = byId("session");
+    const back = element("a", { href: "#", class: "back" }, "← all sessions");
+    back.addEventListener("click", (event) => {
+      event.preventDefault();
+      onLeave();
+    });
+    this.title = element("h2", { id: "session-title", tabindex: "-1" });
+    this.facts = element("p", { class: "facts" });
+    this.saved = element("data");
+    this.uploaded = element("data");
+    this.would = element("data");
+    this.columns = shape("svg", { class: "columns-chart", role: "img" });
+    this.lanes = element("p", { class: "facts" });
+    this.waiting = element("p", { class: "empty" }, "Looking for this session …");
+    this.body = element("div", { hidden: "" },
+      element("p", { class: "sentence" }, "Uploaded ", this.uploaded, " instead of ", this.would, ": ", this.saved, " saved."),
+      element("h3", {}, "Each turn: sent, and what would have been"), this.columns,
+      element("p", { class: "legend" }, key("would", "would have been"), key("sent", "uploaded"), key("failed", "failed")),
+      this.makeTurns(), this.lanes,
+      element("h3", {}, "Where do the bytes of this session go"), element("div", { id: "session-bytes" }));
+    this.node.replaceChildren(back, this.title, this.facts, this.waiting, this.body);
+    this.bytes = new BytesView(this.body.lastElementChild);
+    new ResizeObserver(() => this.draw()).observe(this.columns);
+  }
+
+  makeTurns() {
+    const list = element("div", { role: "rowgroup" });
+    this.list = new KeyedList(list, (turn) => turn.number, () => makeTurn(() => this.longest));
+    const titles = ["turn", "uploaded", "would have been", "tokens read", "time", "target"];
+    return element("div", { class: "turns", role: "table", "aria-label": "Turns, the newest first" },
+      element("h3", {}, "Each turn's time"),
+      element("p", { class: "legend" }, key("queued", "queued"), key("first", "until the first token"), key("stream", "streaming")),
+      element("div", { role: "rowgroup" }, element("div", { class: "turn titles", role: "row" },
+        ...titles.map((title) => element("span", { role: "columnheader" }, title)))), list);
+  }
+
+  /** Another session is to be looked at; null for none. */
+  open(id) {
+    this.id = id;
+    this.turns = [];
+    this.node.hidden = id === null;
+    this.body.hidden = true;
+    this.waiting.hidden = false;
+    setText(this.waiting, "Looking for this session …");
+    setText(this.title, id === null ? "" : shorten(id));
+    setAttribute(this.title, "title", id);
+    setText(this.facts, " ");
+    if (id !== null) this.title.focus({ preventScroll: true });
+  }
+
+  /** A session whole, or with only the turns that are new. */
+  show(detail, { isWhole }) {
+    if (detail === null) {
+      setText(this.waiting, "This session is not remembered any more, or never was.");
+      return;
+    }
+    this.waiting.hidden = true;
+    this.body.hidden = false;
+    this.turns = (isWhole ? [] : this.turns).concat(detail.turns).slice(-TURNS_SHOWN);
+    const longest = Math.max(...this.turns.map((turn) => turn.total_s), 0.001);
+    const isRescaled = longest !== this.longest;
+    this.longest = longest;
+    this.showFacts(detail);
+    this.list.show([...this.turns].reverse(), { again: isRescaled });
+    this.bytes.show({ sent: detail.sent, unsaved: detail.unsaved, wire: detail.row.uploaded_bytes });
+    this.draw();
+  }
+
+  showFacts({ row, lanes }) {
+    const compressed = row.compression ? `, ${row.compression}` : "";
+    const facts = [`${row.transport}${compressed}`, STATES[row.state], `${format.exact(row.turns)} turns`, `since ${format.clock(row.opened_at)}`];
+    setText(this.facts, facts.join(" · "));
+    setData(this.uploaded, format.bytes(row.uploaded_bytes), row.uploaded_bytes);
+    setData(this.would, format.bytes(row.would_have_been_bytes), row.would_have_been_bytes);
+    setData(this.saved, format.percent(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
+    const named = lanes.map((lane) => `${lane.name || "default"}: ${lane.turns} turns, ${format.bytes(lane.uploaded_bytes)}`);
+    setText(this.lanes, lanes.length > 1 ? `Lanes — ${named.join("; ")}` : "");
+  }
+
+  draw() {
+    if (this.body.hidden) return;
+    drawTurns(this.columns, this.turns);
+  }
+}
+
+function key(name, text) {
+  return element("span", {}, element("span", { class: `swatch ${name}` }), text);
+}
+
+/** `longest()` is the time that fills the chart's width, in seconds. */
+function makeTurn(longest) {
+  const cells = Object.fromEntries(["number", "uploaded", "would", "tokens", "time", "target"].map((name) => [name, element("span", { class: name, role: "cell" })]));
+  const parts = ["queued", "first", "stream"].map((name) => shape("rect", { class: name, y: 2, height: 10, rx: 1 }));
+  const chart = shape("svg", { viewBox: "0 0 300 14", preserveAspectRatio: "none", "aria-hidden": "true" }, ...parts);
+  const words = element("span");
+  const node = element("div", { class: "turn", role: "row" }, ...Object.values(cells));
+  cells.time.append(chart, words);
+  return { node, update: (turn) => updateTurn(node, cells, parts, words, turn, longest()) };
+}
+
+function updateTurn(node, cells, parts, words, turn, longest) {
+  const hasFailed = ["failed", "refused", "aborted"].includes(turn.outcome);
+  setAttribute(node, "data-failed", hasFailed ? "" : null);
+  setText(cells.number, `${turn.number}${turn.lane ? ` ${turn.lane}` : ""}`);
+  setAttribute(cells.number, "title", `${turn.response_id}, ${format.clock(turn.created_at)}`);
+  setText(cells.uploaded, format.bytes(turn.uploaded_bytes));
+  setText(cells.would, format.bytes(turn.would_have_been_bytes));
+  setText(cells.tokens, `${format.count(turn.tokens.input)}${turn.tokens.cached ? `, ${format.percent(turn.tokens.cached, turn.tokens.input)} cached` : ""}`);
+  setText(cells.target, hasFailed ? `${turn.outcome}${turn.error_code ? `: ${turn.error_code}` : ""}` : [turn.target, notes(turn)].filter(Boolean).join(", "));
+  setAttribute(cells.target, "title", `${turn.model} at ${turn.target || "no target"}: ${turn.reason || "not routed"}`);
+  const queued = turn.queued_s ?? (turn.first_event_s === null ? turn.total_s : 0);
+  const first = turn.first_event_s ?? turn.total_s;
+  const ends = [queued, first, turn.total_s].map((moment) => (300 * Math.max(0, moment)) / longest);
+  let x = 0;
+  parts.forEach((part, place) => {
+    setAttribute(part, "x", x.toFixed(2));
+    setAttribute(part, "width", Math.max(0, ends[place] - x).toFixed(2));
+    x = Math.max(x, ends[place]);
+  });
+  setText(words, format.seconds(turn.total_s));
+  setAttribute(words, "title", `queued ${format.seconds(turn.queued_s)}, first token after ${format.seconds(turn.first_event_s)}, all ${format.seconds(turn.total_s)}`);
+  showExcerpts(node, turn.excerpts);
+}
+
+function showExcerpts(node, excerpts) {
+  node.querySelector(".said")?.remove();
+  if (excerpts.length) node.append(element("span", { class: "said", role: "cell" }, excerpts.join("\n")));
+}
+
+/** What was special about a turn, in few words. */
+function notes(turn) {
+  return [
+    turn.is_warm_up && "warm-up",
+    turn.is_attached && "re-attached",
+    turn.compactions && "compacted",
+    turn.resends && "resent",
+    turn.tries > 1 && `${turn.tries} tries`,
+    turn.outcome !== "completed" && turn.outcome,
+  ].filter(Boolean).join(", ");
+}

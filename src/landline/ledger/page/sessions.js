@@ -1,0 +1,125 @@
+// The list of sessions: one page of it at a time, sorted and searched by the server.
+
+import { byId, element, KeyedList, setAttribute, setData, setShare, setText } from "./dom.js";
+import * as format from "./format.js";
+import { showBeginning } from "./beginning.js";
+
+export const PAGE = 25;
+const FIND_AFTER_MS = 250;
+const STATES = { running: "a turn is running", open: "open", idle: "idle", ended: "closed" };
+
+export class SessionsView {
+  /** `onView` is called when other sessions are wanted. */
+  constructor(onView) {
+    this.onView = onView;
+    this.offset = 0;
+    this.matching = 0;
+    this.rows = new Map();
+    this.list = new KeyedList(byId("list"), (row) => row.id, makeRow);
+    let typing;
+    byId("find").addEventListener("input", () => {
+      clearTimeout(typing);
+      typing = setTimeout(() => this.turnTo(0), FIND_AFTER_MS);
+    });
+    byId("filter").addEventListener("submit", (event) => event.preventDefault());
+    byId("live").addEventListener("change", () => this.turnTo(0));
+    byId("sort").addEventListener("change", () => this.turnTo(0));
+    byId("previous").addEventListener("click", () => this.turnTo(this.offset - PAGE));
+    byId("next").addEventListener("click", () => this.turnTo(this.offset + PAGE));
+  }
+
+  /** What the server is asked for. */
+  get view() {
+    return {
+      sessions: PAGE,
+      offset: this.offset,
+      sort: byId("sort").value,
+      show: byId("live").checked ? "live" : "all",
+      find: byId("find").value.trim(),
+    };
+  }
+
+  turnTo(offset) {
+    this.offset = Math.max(0, offset);
+    this.onView();
+  }
+
+  /** A page whole, or the rows of it that changed. */
+  show(page, { isWhole }) {
+    if (isWhole) this.rows.clear();
+    for (const row of page.rows) this.rows.set(row.id, row);
+    const shown = page.ids.map((id) => this.rows.get(id)).filter(Boolean);
+    this.rows = new Map(shown.map((row) => [row.id, row]));
+    this.matching = page.matching;
+    this.list.show(shown);
+    this.showCounts(page, shown.length);
+    if (page.matching > 0 && page.offset >= page.matching) this.turnTo(Math.floor((page.matching - 1) / PAGE) * PAGE);
+  }
+
+  showCounts(page, shown) {
+    const isFiltered = this.view.find !== "" || this.view.show === "live";
+    const isEmpty = page.known === 0;
+    byId("empty").hidden = !isEmpty;
+    byId("rows").hidden = isEmpty || page.matching === 0;
+    byId("no-match").hidden = isEmpty || page.matching > 0;
+    byId("filter").hidden = isEmpty;
+    byId("pager").hidden = page.matching <= PAGE;
+    if (isEmpty) showBeginning(byId("empty"));
+    setText(byId("sessions-count"), isFiltered ? `${format.exact(page.matching)} of ${format.exact(page.known)}` : format.exact(page.known));
+    setText(byId("range"), `${format.exact(page.offset + 1)}–${format.exact(page.offset + shown)} of ${format.exact(page.matching)}`);
+    setAttribute(byId("previous"), "disabled", page.offset === 0 ? "" : null);
+    setAttribute(byId("next"), "disabled", page.offset + PAGE >= page.matching ? "" : null);
+  }
+}
+
+function makeRow(first) {
+  const link = element("a", { href: `#session=${encodeURIComponent(first.id)}` }, shorten(first.id));
+  link.title = first.id;
+  const state = element("span", { class: "dot" });
+  const kind = element("span", { class: "kind" });
+  const cells = {
+    model: element("span", { role: "cell", class: "model" }),
+    turns: element("data"),
+    uploaded: element("data"),
+    would: element("data"),
+    saved: element("data"),
+    cached: element("data"),
+  };
+  const bar = element("span", { class: "bar" });
+  const node = element(
+    "div",
+    { class: "row", role: "row" },
+    element("span", { role: "cell", class: "name" }, state, link, kind),
+    cells.model,
+    numberCell("turns", cells.turns),
+    numberCell("uploaded", cells.uploaded),
+    numberCell("would", cells.would),
+    numberCell("saved", cells.saved, element("span", { class: "mini", "aria-hidden": "true" }, bar)),
+    numberCell("cached", cells.cached),
+  );
+  const update = (row) => {
+    setAttribute(node, "data-state", row.state);
+    setAttribute(state, "title", STATES[row.state]);
+    setText(kind, [row.transport, row.lanes > 1 ? `${row.lanes} lanes` : ""].filter(Boolean).join(", "));
+    setText(cells.model, row.model || "–");
+    setAttribute(cells.model, "title", row.target ? `${row.model} at ${row.target}` : null);
+    setData(cells.turns, format.count(row.turns), row.turns);
+    setAttribute(cells.turns, "class", row.failed_turns ? "bad" : null);
+    setAttribute(cells.turns, "title", row.failed_turns ? `${row.failed_turns} failed` : null);
+    setData(cells.uploaded, format.bytes(row.uploaded_bytes), row.uploaded_bytes);
+    setData(cells.would, format.bytes(row.would_have_been_bytes), row.would_have_been_bytes);
+    setData(cells.saved, format.percent(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
+    setShare(bar, row.saved_bytes / (row.would_have_been_bytes || 1));
+    setData(cells.cached, format.percent(row.tokens.cached, row.tokens.input), row.tokens.cached);
+  };
+  return { node, update };
+}
+
+function numberCell(name, ...children) {
+  return element("span", { role: "cell", class: `number ${name}` }, ...children);
+}
+
+/** The end of a long id is what differs. */
+export function shorten(id) {
+  return id.length <= 18 ? id : `${id.slice(0, 5)}…${id.slice(-10)}`;
+}

@@ -1,0 +1,113 @@
+// Targets and how they are, why each was chosen, and the models that were asked for.
+
+import { byId, element, KeyedList, setAttribute, setData, setShare, setText } from "./dom.js";
+import * as format from "./format.js";
+
+const STATES = { closed: "well", open: "left alone", half_open: "to be tried", probing: "being tried" };
+const REASONS = {
+  only: "no other could be asked",
+  sealed: "made what only it can read",
+  warm: "served the longest known part",
+  key: "served this conversation last",
+  load: "had the least to do",
+  weight: "its share was due",
+  fail_over: "one before it failed",
+  last_resort: "none is well",
+};
+
+export class TargetsView {
+  constructor() {
+    this.targets = new KeyedList(byId("targets"), (row) => row.name, makeTarget);
+    this.choices = new KeyedList(byId("choices"), (row) => row.reason, makeChoice);
+    this.models = new KeyedList(byId("models"), (row) => row.name, makeModel);
+  }
+
+  showTargets(rows) {
+    this.targets.show(rows);
+    sayNone(byId("targets"), rows);
+  }
+
+  showChoices(rows) {
+    const sums = sumByReason(rows);
+    this.choices.show(sums);
+    sayNone(byId("choices"), sums);
+  }
+
+  showModels(rows) {
+    const most = rows.slice(0, 8);
+    this.models.show(most);
+    sayNone(byId("models"), rows);
+  }
+}
+
+function sayNone(parent, rows) {
+  setAttribute(parent, "data-none", rows.length ? null : "nothing yet");
+}
+
+function makeTarget() {
+  const state = element("span", { class: "hint" });
+  const name = element("strong");
+  const turns = element("data");
+  const warm = element("data");
+  const bar = element("span", { class: "bar" });
+  const upstream = element("span", { class: "hint" });
+  const node = element(
+    "div",
+    { class: "entry" },
+    element("p", { class: "title" }, element("span", { class: "dot" }), name, state),
+    element("p", { class: "value" }, turns, " turns"),
+    element("p", { class: "wide" }, element("span", { class: "mini", "aria-hidden": "true" }, bar), warm, " warm"),
+    element("p", { class: "wide" }, upstream),
+  );
+  const update = (row) => {
+    setText(name, row.name);
+    setAttribute(node, "data-health", row.state === "closed" && row.wait_s > 0 ? "resting" : row.state);
+    const wait = row.wait_s > 0 ? `, ${format.span(row.wait_s)} more` : "";
+    setText(state, `${row.state === "closed" && row.wait_s > 0 ? "resting" : STATES[row.state]}${wait}`);
+    setData(turns, format.count(row.turns), row.turns);
+    setData(warm, format.percent(row.warm_turns, row.turns), row.warm_turns);
+    setShare(bar, row.warm_turns / (row.turns || 1));
+    const failed = row.failed_turns ? `, ${format.count(row.failed_turns)} failed` : "";
+    setText(upstream, `${format.count(row.in_flight)} in flight, ${format.bytes(row.upstream_out_bytes)} out, ${format.bytes(row.upstream_in_bytes)} in${failed}`);
+  };
+  return { node, update };
+}
+
+/** One row a reason, over all targets. */
+function sumByReason(rows) {
+  const sums = new Map();
+  for (const { reason, affinity, turns } of rows) {
+    sums.set(reason, { reason, affinity, turns: turns + (sums.get(reason)?.turns ?? 0) });
+  }
+  return [...sums.values()].sort((one, other) => other.turns - one.turns);
+}
+
+function makeChoice() {
+  const turns = element("data");
+  const name = element("strong");
+  const kind = element("span", { class: "tag" });
+  const why = element("span", { class: "hint" });
+  const node = element("div", { class: "entry" },
+    element("p", { class: "title" }, name, kind), element("p", { class: "value" }, turns), element("p", { class: "wide" }, why));
+  const update = (row) => {
+    setText(name, row.reason.replace("_", " "));
+    setText(kind, row.affinity === "none" ? "" : `${row.affinity} affinity`);
+    setText(why, REASONS[row.reason] ?? "");
+    setData(turns, format.count(row.turns), row.turns);
+  };
+  return { node, update };
+}
+
+function makeModel() {
+  const name = element("strong");
+  const saved = element("data");
+  const hint = element("span", { class: "hint" });
+  const node = element("div", { class: "entry" },
+    element("p", { class: "title" }, name), element("p", { class: "value" }, saved, " saved"), element("p", { class: "wide" }, hint));
+  const update = (row) => {
+    setText(name, row.name || "(none named)");
+    setData(saved, format.percent(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
+    setText(hint, `${format.count(row.turns)} turns, ${format.bytes(row.uploaded_bytes)} of ${format.bytes(row.would_have_been_bytes)}`);
+  };
+  return { node, update };
+}

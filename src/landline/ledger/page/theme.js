@@ -1,0 +1,5 @@
+// Before the first paint: the theme that was chosen here last; without a choice the system's.
+{
+  const chosen = localStorage.getItem("landline.theme");
+  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
+}

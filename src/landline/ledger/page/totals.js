@@ -1,0 +1,57 @@
+// The big numbers on top.
+
+import { byId, setData, setShare, setText } from "./dom.js";
+import * as format from "./format.js";
+
+const SPOKEN_EVERY_MS = 15_000;
+/** Who listens to the page is told the totals so often at most. */
+
+let spokenAt = 0;
+
+export function showTotals(totals, sessions) {
+  const most = Math.max(totals.uploaded_bytes, totals.would_have_been_bytes);
+  const share = format.percent(totals.saved_bytes, totals.would_have_been_bytes);
+  setData(byId("saved-share"), share, totals.saved_bytes / (totals.would_have_been_bytes || 1));
+  setBytes("saved-bytes", totals.saved_bytes);
+  setBytes("would", totals.would_have_been_bytes);
+  setBytes("uploaded", totals.uploaded_bytes);
+  setShare(byId("would-bar"), totals.would_have_been_bytes / most);
+  setShare(byId("uploaded-bar"), totals.uploaded_bytes / most);
+  showMore(totals, sessions);
+  speak(totals, share);
+}
+
+function showMore(totals, sessions) {
+  const { input, cached, output, reasoning } = totals.tokens;
+  setCount("turns", totals.turns);
+  setText(byId("turns-hint"), `${format.count(totals.running_turns)} running, ${format.count(totals.failed_turns)} failed`);
+  setCount("lines", totals.open_lines);
+  setText(byId("lines-hint"), `${format.count(sessions.known)} sessions known`);
+  setCount("tokens-in", input);
+  setText(byId("tokens-in-hint"), input ? `${format.percent(cached, input)} from cache` : "none yet");
+  setCount("tokens-out", output);
+  setText(byId("tokens-out-hint"), reasoning ? `${format.count(reasoning)} of them reasoning` : "by the models");
+  setBytes("downloaded", totals.downloaded_bytes);
+  setBytes("upstream", totals.upstream_out_bytes);
+  setText(byId("upstream-hint"), `${format.bytes(totals.upstream_in_bytes)} came back`);
+}
+
+function speak(totals, share) {
+  const now = performance.now();
+  if (totals.turns === 0 || (spokenAt && now - spokenAt < SPOKEN_EVERY_MS)) return;
+  spokenAt = now;
+  const [sent, would] = [format.bytes(totals.uploaded_bytes), format.bytes(totals.would_have_been_bytes)];
+  setText(byId("spoken"), `${share} saved: uploaded ${sent} instead of ${would}, in ${format.exact(totals.turns)} turns.`);
+}
+
+function setBytes(id, value) {
+  const node = byId(id);
+  setData(node, format.bytes(value), value);
+  node.title = `${format.exact(value)} bytes`;
+}
+
+function setCount(id, value) {
+  const node = byId(id);
+  setData(node, format.count(value), value);
+  node.title = format.exact(value);
+}

@@ -1,0 +1,43 @@
+"""A real browser: Debian's chromium, driven by playwright. Import the fixture `chromium` to use it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Playwright, sync_playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_MISSING = "Chromium is not installed. On Debian and Ubuntu: apt-get install -y chromium"
+
+
+def open_chromium(playwright: Playwright) -> Browser:
+    """The browser without a window; root cannot use its sandbox."""
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return playwright.chromium.launch(executable_path=_find_chromium(), args=arguments)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = open_chromium(playwright)
+        yield browser
+        browser.close()
+
+
+def _find_chromium() -> str:
+    """The program; installs it if this is a throw-away machine where we are root."""
+    found = _look_for_chromium()
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        print("installing Chromium: apt-get install -y chromium")
+        for step in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", "chromium"]):
+            subprocess.run(["apt-get", *step], check=False, stdout=subprocess.DEVNULL)
+        found = _look_for_chromium()
+    if found is None:
+        pytest.fail(_MISSING)
+    return found
+
+
+def _look_for_chromium() -> str | None:
+    return next((path for name in _NAMES if (path := shutil.which(name)) is not None), None)
