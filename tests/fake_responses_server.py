@@ -13,7 +13,19 @@ from contextlib import asynccontextmanager, contextmanager
 from aiohttp import ClientConnectionError, WSMsgType, web
 
 from chat_script import UnknownToolError
-from responses_memory import AZURE, OPENAI, VERCEL, XAI, Line, Manners, Received, Remembered
+from responses_memory import (
+    AZURE,
+    OPENAI,
+    VERCEL,
+    XAI,
+    Line,
+    Manners,
+    Received,
+    Remembered,
+    check_socket,
+    find_parent,
+    input_items,
+)
 from responses_script import (
     CutLine,
     Fail,
@@ -23,11 +35,9 @@ from responses_script import (
     Step,
     as_responses_step,
     encode,
-    item_events,
     output_items,
-    strange_events,
 )
-from responses_wire import error_body, error_frame, response_object, usage_of
+from responses_wire import ended_response, error_body, error_frame, events_of, response_object, usage_of
 from strict_responses import (
     Issued,
     RefusedError,
@@ -54,7 +64,6 @@ __all__ = [
 
 WAIT_S = 20.0
 """How long a test waits for something that must happen."""
-MAX_LANES = 32
 Emit = Callable[[Object], Awaitable[None]]
 
 
@@ -346,13 +355,13 @@ class FakeResponses:
         try:
             check_create(body, is_socket=line is not None)
             if line is not None:
-                self._check_socket(received, line)
+                check_socket(received, line, self.manners)
             if self.forgets:
                 self.forgets = False
                 for each in self._lines:
                     each.memory.clear()
-            parent = self._find_parent(received.parent_id, line)
-            new = self._input_of(body)
+            parent = find_parent(received.parent_id, line, self._stored)
+            new = input_items(body, self.issued)
             check_played_back(new, self.issued)
             received.conversation = [*(parent.conversation if parent is not None else []), *new]
             received.instructions = body.get("instructions") or (parent.instructions if parent is not None else None)
@@ -373,42 +382,6 @@ class FakeResponses:
             received.refused = "the script has no more steps"
             raise RefusedError(received.refused)
         return as_responses_step(self.steps.pop(0))
-
-    def _check_socket(self, received: Received, line: Line) -> None:
-        body = received.body
-        if body.get("type") != "response.create":
-            raise RefusedError(f"Unknown event {body.get('type')!r}.", code="invalid_event_type", param="type")
-        if "stream_id" in body and not self.manners.has_lanes:
-            raise RefusedError("Unknown parameter: 'stream_id'.", code="unknown_parameter", param="stream_id")
-        if len({each for each in line.tails if each is not None}) > MAX_LANES:
-            raise RefusedError("Too many stream ids.", code="websocket_stream_limit_reached", param="stream_id")
-        refuses = self.manners.refuses_instructions_with_previous
-        if refuses and body.get("instructions") and received.parent_id is not None:
-            raise RefusedError("`instructions` cannot be used with `previous_response_id`.", param="instructions")
-
-    def _find_parent(self, parent_id: str | None, line: Line | None) -> Remembered | None:
-        if parent_id is None:
-            return None
-        latest = dict(line.memory.values()) if line is not None else {}
-        found = latest.get(parent_id) or self._stored.get(parent_id)
-        if found is None:
-            message = f"Previous response with id '{parent_id}' not found."
-            raise RefusedError(message, code="previous_response_not_found", param="previous_response_id")
-        return found
-
-    def _input_of(self, body: Object) -> list[Object]:
-        """The new items, references resolved."""
-        given = body.get("input") or []
-        if isinstance(given, str):
-            return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given}]}]
-        items: list[Object] = []
-        for item in given:
-            if item.get("type") == "item_reference":
-                if item["id"] not in self.issued.stored_ids:
-                    raise RefusedError(f"Item with id '{item['id']}' not found.", code="", status=404)
-                item = self.issued.items[item["id"]]
-            items.append(item)
-        return items
 
     async def _play(
         self,
@@ -448,8 +421,7 @@ class FakeResponses:
             await emit(error_frame("invalid_value", str(error)))
             return True
         response = response_object(received.body, f"resp_{number}", f"{received.body['model']}-2026-11-01")
-        status = "failed" if reply.fail_with else "incomplete" if reply.incomplete else "completed"
-        events = list(_events(reply, received, response, output))
+        events = list(events_of(reply, response, output, is_warm_up=received.is_warm_up))
         for count, event in enumerate(events):
             if count == reply.pause_after:
                 await self._releases.acquire()
@@ -458,24 +430,13 @@ class FakeResponses:
                 return False
             await emit({**event, "sequence_number": count})
         received.output = [json.loads(encode(item)) for item in output]
-        if status != "failed":
+        if reply.fail_with is None:
             self._remember(received, response["id"], line)
         elif line is not None:
             line.evict(received)
-        told = [] if reply.omits_output else output
-        ended = {
-            **response,
-            "status": status,
-            "output": told,
-            "usage": reply.usage or usage_of(received.conversation, is_warm_up=received.is_warm_up),
-        }
-        if reply.omits_output:
-            del ended["output"]
-        ended["completed_at"] = 1_700_000_001 if status == "completed" else None
-        ended["incomplete_details"] = {"reason": reply.incomplete} if reply.incomplete else None
-        ended["error"] = reply.fail_with
+        ended = ended_response(response, reply, output, usage_of(received.conversation, is_warm_up=received.is_warm_up))
         self._change(lambda: setattr(received, "response_id", response["id"]))
-        await emit({"type": f"response.{status}", "response": ended, "sequence_number": len(events)})
+        await emit({"type": f"response.{ended['status']}", "response": ended, "sequence_number": len(events)})
         return True
 
     def _make_output(self, received: Received, reply: Reply, number: int) -> list[Object]:
@@ -499,22 +460,6 @@ class FakeResponses:
             line.memory[received.lane] = (response_id, remembered)
         if received.body.get("store") is not False:
             self._stored[response_id] = remembered
-
-
-def _events(reply: Reply, received: Received, response: Object, output: list[Object]) -> Iterator[Object]:
-    """Everything before the terminal event."""
-    if reply.is_strange:
-        yield {"type": "vendor.early", "note": "@strange@"}
-        response["vendor_extra"] = "@strange@"
-    yield {"type": "response.created", "response": response}
-    if received.is_warm_up:
-        return
-    yield {"type": "response.in_progress", "response": response}
-    yield {"type": "keepalive"}
-    if reply.is_strange:
-        yield from strange_events()
-    if not reply.is_terminal_only:
-        yield from item_events(output)
 
 
 def _told(before: Object, after: Object) -> Object:

@@ -7,6 +7,10 @@ from typing import Literal
 from aiohttp import web
 
 from responses_script import Object
+from strict_responses import Issued, RefusedError
+
+MAX_LANES = 32
+"""Named lanes of one socket, in its life (OpenAI, 2026-08)."""
 
 
 @dataclass(frozen=True)
@@ -83,3 +87,44 @@ class Line:
         latest = self.memory.get(received.lane)
         if latest is not None and latest[0] == received.parent_id:
             del self.memory[received.lane]
+
+
+def check_socket(received: Received, line: Line, manners: Manners) -> None:
+    """Checks what the vendor takes on a socket. Raises RefusedError."""
+    body = received.body
+    if body.get("type") != "response.create":
+        raise RefusedError(f"Unknown event {body.get('type')!r}.", code="invalid_event_type", param="type")
+    if "stream_id" in body and not manners.has_lanes:
+        raise RefusedError("Unknown parameter: 'stream_id'.", code="unknown_parameter", param="stream_id")
+    if len({each for each in line.tails if each is not None}) > MAX_LANES:
+        raise RefusedError("Too many stream ids.", code="websocket_stream_limit_reached", param="stream_id")
+    refuses = manners.refuses_instructions_with_previous
+    if refuses and body.get("instructions") and received.parent_id is not None:
+        raise RefusedError("`instructions` cannot be used with `previous_response_id`.", param="instructions")
+
+
+def find_parent(parent_id: str | None, line: Line | None, stored: dict[str, Remembered]) -> Remembered | None:
+    """What the connection or the store knows of the parent. Raises RefusedError."""
+    if parent_id is None:
+        return None
+    latest = dict(line.memory.values()) if line is not None else {}
+    found = latest.get(parent_id) or stored.get(parent_id)
+    if found is None:
+        message = f"Previous response with id '{parent_id}' not found."
+        raise RefusedError(message, code="previous_response_not_found", param="previous_response_id")
+    return found
+
+
+def input_items(body: Object, issued: Issued) -> list[Object]:
+    """The new items, references resolved. Raises RefusedError."""
+    given = body.get("input") or []
+    if isinstance(given, str):
+        return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given}]}]
+    items: list[Object] = []
+    for item in given:
+        if item.get("type") == "item_reference":
+            if item["id"] not in issued.stored_ids:
+                raise RefusedError(f"Item with id '{item['id']}' not found.", code="", status=404)
+            item = issued.items[item["id"]]
+        items.append(item)
+    return items

@@ -1,8 +1,9 @@
 """How the fake Responses server writes a response object, a count and an error."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from responses_script import Object
+from responses_script import Object, Reply, item_events, strange_events
 
 
 def usage_of(conversation: list[Object], *, is_warm_up: bool) -> Object:
@@ -59,3 +60,33 @@ def error_body(
 
 def error_frame(code: str, message: str, *, status: int = 400, param: str | None = None) -> Object:
     return {"type": "error", "status": status, **error_body(code, message, param=param)}
+
+
+def ended_response(response: Object, reply: Reply, output: list[Object], usage: Object) -> Object:
+    """The response object as its terminal event tells it."""
+    status = "failed" if reply.fail_with else "incomplete" if reply.incomplete else "completed"
+    return {
+        **{name: value for name, value in response.items() if name != "output"},
+        **({} if reply.omits_output else {"output": output}),
+        "status": status,
+        "usage": reply.usage or usage,
+        "completed_at": 1_700_000_001 if status == "completed" else None,
+        "incomplete_details": {"reason": reply.incomplete} if reply.incomplete else None,
+        "error": reply.fail_with,
+    }
+
+
+def events_of(reply: Reply, response: Object, output: list[Object], *, is_warm_up: bool) -> Iterator[Object]:
+    """Everything before the terminal event."""
+    if reply.is_strange:
+        yield {"type": "vendor.early", "note": "@strange@"}
+        response["vendor_extra"] = "@strange@"
+    yield {"type": "response.created", "response": response}
+    if is_warm_up:
+        return
+    yield {"type": "response.in_progress", "response": response}
+    yield {"type": "keepalive"}
+    if reply.is_strange:
+        yield from strange_events()
+    if not reply.is_terminal_only:
+        yield from item_events(output)
