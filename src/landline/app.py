@@ -29,6 +29,7 @@ from landline.ledger.observation import Observation, Observed
 from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.server.asgi import create_asgi
+from landline.server.compression_budget import CompressionBudget
 from landline.server.drain import Drain
 from landline.server.edge import Edge, ModelInfo
 from landline.server.ids import new_id
@@ -67,6 +68,8 @@ class App(msgspec.Struct, frozen=True, eq=False):
     background: BackgroundTurns
     ledger: Ledger
     observation: Observation
+    compression: CompressionBudget
+    """Of all sockets."""
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncGenerator[None]:
@@ -100,7 +103,8 @@ def build_app(config: Config) -> App:
     log = EventLog(kept_s=config.background.events_kept_s)
     background = BackgroundTurns(runner, log, config.background)
     ledger = Ledger()
-    observation = _observe(config, ledger, router, prefixes)
+    compression = CompressionBudget(config.server.compression_bytes)
+    observation = _observe(config, ledger, router, prefixes, compression)
     drain = Drain()
     drain.expired.subscribe(background.abort)
     drain.work.append(background.wait_until_idle)
@@ -121,7 +125,7 @@ def build_app(config: Config) -> App:
         monitor=_make_feed(ledger, router) if config.monitor.enabled else None,
         metrics=observation.sources if config.metrics.enabled else None,
     )
-    return App(create_asgi(edge), drain, targets, store, runner, background, ledger, observation)
+    return App(create_asgi(edge), drain, targets, store, runner, background, ledger, observation, compression)
 
 
 def run_server(config: Config, *, on_started: OnStarted) -> int:
@@ -136,7 +140,9 @@ def run_server(config: Config, *, on_started: OnStarted) -> int:
         drain_grace_s=config.server.drain_s,
         max_message_bytes=config.limits.max_frame_bytes,
     )
-    return serve(app.asgi, app.drain, serve_settings, parts=app.opened(), on_started=on_started)
+    return serve(
+        app.asgi, app.drain, serve_settings, parts=app.opened(), compression=app.compression, on_started=on_started
+    )
 
 
 def default_data_dir() -> Path:
@@ -240,13 +246,15 @@ def _make_router(config: Config, targets: Mapping[str, Target]) -> Router[Target
     return Router(routes)
 
 
-def _observe(config: Config, ledger: Ledger, router: Router[Target], prefixes: PrefixIndex) -> Observation:
+def _observe(
+    config: Config, ledger: Ledger, router: Router[Target], prefixes: PrefixIndex, compression: CompressionBudget
+) -> Observation:
     observed = Observed(
         models=router.model_names,
         providers={name: provider_of(each) for name, each in config.targets.items()},
         routed_turns=router.served_turns,
         target_health=lambda: router.target_health(time.monotonic()),
-        memory_bytes={"prefixes": lambda: prefixes.size_bytes},
+        memory_bytes={"prefixes": lambda: prefixes.size_bytes, "compression": lambda: compression.used_bytes},
     )
     return Observation(ledger, observed, config.telemetry)
 

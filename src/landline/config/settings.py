@@ -6,12 +6,15 @@ import msgspec
 
 from landline.config.targets import Name, TargetSettings
 from landline.ledger.telemetry_settings import TelemetrySettings
+from landline.server.compression_budget import DEFAULT_BUDGET_BYTES
 from landline.session.composer import EventNames
 from landline.session.limits import Limits, Seconds
 from landline.turns.background import BackgroundSettings
 from landline.turns.prefixes import PrefixSettings
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Size = Annotated[int, msgspec.Meta(ge=0)]
+"""Bytes."""
 Weight = Annotated[float, msgspec.Meta(gt=0)]
 
 SQLITE_PREFIX = "sqlite:///"
@@ -31,6 +34,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whose names streamed events carry where OpenAI and the Open Responses schema differ."""
     drain_s: Seconds = 30.0
     """How long turns in flight may go on after SIGTERM."""
+    compression_bytes: Size = DEFAULT_BUDGET_BYTES
+    """Memory for the windows of all compressed sockets together, some 190 KiB each. As it runs out, new sockets get
+    narrower windows and in the end none; 0 switches compression off."""
     insecure_allow_public: bool = False
     """Insecure: listens on a non-loopback address although whoever reaches it may use every model."""
 

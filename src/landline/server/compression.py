@@ -1,4 +1,5 @@
-"""permessage-deflate as Landline grants it: a 15-bit window and context takeover in both directions (RFC 7692).
+"""permessage-deflate as Landline grants it: 15-bit windows and context takeover in both directions (RFC 7692), less when
+memory is short.
 
 Everything that is sent is compressed, small deltas too: `docs/adr/0005-compress-every-frame-to-the-client.md` says why,
 `benchmarks/outbound_compression.py` measures it.
@@ -13,9 +14,9 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPe
 from websockets.frames import CTRL_OPCODES, Frame
 from websockets.typing import ExtensionParameter
 
-WINDOW_BITS = 15
+from landline.server.compression_budget import STEPS, WINDOW_BITS, CompressionBudget, Grant, Offer
+
 LEVEL = 6
-MEMORY_LEVEL = 5
 MIN_LONE_BYTES = 1024
 """Without context takeover a smaller frame shrinks too little to pay for a fresh compressor."""
 _SYNC_TAIL_BYTES = 4
@@ -23,10 +24,16 @@ _SYNC_TAIL_BYTES = 4
 
 
 class LineDeflateFactory(ServerPerMessageDeflateFactory):
-    """Answers an offer of permessage-deflate; narrower windows and no takeover are granted only when asked for."""
+    """Answers one socket's offers of permessage-deflate out of a budget. Close it with the socket.
 
-    def __init__(self) -> None:
+    Narrower windows and no takeover are granted when asked for, and when the budget has no more.
+    """
+
+    def __init__(self, budget: CompressionBudget) -> None:
         super().__init__(client_max_window_bits=WINDOW_BITS)
+        self._budget = budget
+        self._grant: Grant | None = None
+        self._extension: LineDeflate | None = None
 
     def process_request_params(
         self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
@@ -34,22 +41,56 @@ class LineDeflateFactory(ServerPerMessageDeflateFactory):
         """The parameters of the answer and the extension; raises NegotiationError to pass the offer over."""
         if ("server_max_window_bits", "8") in params:
             raise NegotiationError("zlib has no raw deflate with an 8-bit window")
+        if self._grant is not None:
+            raise NegotiationError("another offer of this socket was answered")
         answer, agreed = super().process_request_params(params, accepted_extensions)
-        return answer, LineDeflate(agreed)
+        grant = self._grant = self._budget.grant(_offer(params, agreed))
+        if grant.step == "none":
+            raise NegotiationError("no memory is left for compression")
+        self._extension = LineDeflate(agreed, grant)
+        return _answer(answer, grant), self._extension
+
+    @property
+    def words(self) -> str:
+        """What the socket has, for people; "" if it offered nothing."""
+        if self._extension is not None:
+            words = self._extension.words
+        elif self._grant is not None:
+            words = "none"
+        else:
+            return ""
+        is_reduced = self._grant is not None and self._grant.step != STEPS[0].name
+        return f"{words} (memory is short)" if is_reduced else words
+
+    def close(self) -> None:
+        """Gives the memory back. Nothing is sent or read any more."""
+        grant, self._grant = self._grant, None
+        if grant is not None:
+            self._budget.release(grant)
+        if self._extension is not None:
+            self._extension.close()
 
 
 class LineDeflate(PerMessageDeflate):
-    """The agreed extension; the compressor (144 KiB) exists only once something was sent."""
+    """The agreed extension; the compressor (150 KiB with a 15-bit window) exists only once something was sent."""
 
-    def __init__(self, agreed: PerMessageDeflate) -> None:
+    def __init__(self, agreed: PerMessageDeflate, grant: Grant) -> None:
         super().__init__(
-            remote_no_context_takeover=agreed.remote_no_context_takeover,
+            remote_no_context_takeover=agreed.remote_no_context_takeover or not grant.keeps_context,
             local_no_context_takeover=True,
-            remote_max_window_bits=agreed.remote_max_window_bits,
-            local_max_window_bits=agreed.local_max_window_bits,
+            remote_max_window_bits=grant.client_bits,
+            local_max_window_bits=grant.server_bits,
         )
-        self._keeps_context = not agreed.local_no_context_takeover
+        self._memory_level = grant.memory_level
+        self._keeps_context = grant.keeps_context and not agreed.local_no_context_takeover
         self._compressor: zlib._Compress | None = None  # pyright: ignore[reportPrivateUsage]
+
+    @property
+    def words(self) -> str:
+        """What was agreed, for people."""
+        received = _side(self.remote_max_window_bits, keeps_context=not self.remote_no_context_takeover)
+        sent = _side(self.local_max_window_bits, keeps_context=self._keeps_context)
+        return f"deflate, {sent}" if sent == received else f"deflate, in {received}, out {sent}"
 
     def encode(self, frame: Frame) -> Frame:
         """Compresses a data frame. Every message we send is one frame; RSV1 tells for each whether it is compressed."""
@@ -57,7 +98,35 @@ class LineDeflate(PerMessageDeflate):
             return frame
         compressor = self._compressor
         if compressor is None or not self._keeps_context:
-            compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, -self.local_max_window_bits, MEMORY_LEVEL)
+            compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, -self.local_max_window_bits, self._memory_level)
             self._compressor = compressor if self._keeps_context else None
         data = compressor.compress(frame.data) + compressor.flush(zlib.Z_SYNC_FLUSH)
         return Frame(frame.opcode, data[:-_SYNC_TAIL_BYTES], rsv1=True)
+
+    def close(self) -> None:
+        """Lets go of zlib's memory: nothing is read or sent any more."""
+        self._compressor = None
+        self.__dict__.pop("decoder", None)
+
+
+def _offer(params: Sequence[ExtensionParameter], agreed: PerMessageDeflate) -> Offer:
+    return Offer(
+        client_bits=agreed.remote_max_window_bits,
+        server_bits=agreed.local_max_window_bits,
+        is_client_limitable=any(name == "client_max_window_bits" for name, _ in params),
+        server_keeps_context=not agreed.local_no_context_takeover,
+    )
+
+
+def _answer(answer: list[ExtensionParameter], grant: Grant) -> list[ExtensionParameter]:
+    """The answer with what the client must know: its own window and takeover. Ours may be less than it reckons with."""
+    granted: list[ExtensionParameter] = [
+        (name, str(grant.client_bits)) if name == "client_max_window_bits" else (name, value) for name, value in answer
+    ]
+    if not grant.keeps_context and ("client_no_context_takeover", None) not in granted:
+        granted.append(("client_no_context_takeover", None))
+    return granted
+
+
+def _side(window_bits: int, *, keeps_context: bool) -> str:
+    return f"{window_bits}-bit window" if keeps_context else "each message alone"

@@ -7,6 +7,8 @@ import signal
 import socket
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import cast
 
 import msgspec
 import structlog
@@ -15,6 +17,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from landline.server.batched_transport import BatchedHttpProtocol
+from landline.server.compression_budget import CompressionBudget
 from landline.server.drain import Drain
 from landline.server.line_protocol import LineProtocol
 
@@ -53,6 +56,7 @@ def serve(
     settings: ServeSettings,
     *,
     parts: AbstractAsyncContextManager[object],
+    compression: CompressionBudget | None = None,
     on_started: OnStarted | None = None,
 ) -> int:
     """Serves until SIGTERM or SIGINT and a drain; returns the exit code. A second signal ends it at once.
@@ -60,7 +64,7 @@ def serve(
     `parts` is what the app needs while it serves: entered before, left after. Raises what entering it raises, and OSError
     when the address cannot be bound.
     """
-    server = LineServer(app, drain, settings, on_started=on_started)
+    server = LineServer(app, drain, settings, compression=compression, on_started=on_started)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve_until_signalled(server, parts))
 
@@ -69,13 +73,21 @@ class LineServer:
     """uvicorn with Landline's protocols and drain, for use inside a running event loop."""
 
     def __init__(
-        self, app: ASGIApp, drain: Drain, settings: ServeSettings, *, on_started: OnStarted | None = None
+        self,
+        app: ASGIApp,
+        drain: Drain,
+        settings: ServeSettings,
+        *,
+        compression: CompressionBudget | None = None,
+        on_started: OnStarted | None = None,
     ) -> None:
+        """`compression` bounds what all sockets' windows take; without it, they have the default budget."""
         self._settings = settings
+        protocol = partial(LineProtocol, budget=compression or CompressionBudget())
         config = uvicorn.Config(
             app,
             http=BatchedHttpProtocol,
-            ws=LineProtocol,
+            ws=cast(type[LineProtocol], protocol),
             ws_max_size=settings.max_message_bytes,
             ws_ping_interval=settings.ping_interval_s,
             ws_ping_timeout=settings.ping_timeout_s,

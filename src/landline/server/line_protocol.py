@@ -15,6 +15,7 @@ from websockets.server import ServerProtocol
 
 from landline.server.batched_transport import BatchedTransport
 from landline.server.compression import LineDeflateFactory
+from landline.server.compression_budget import CompressionBudget
 from landline.server.wire_count import WIRE, WireCount
 from landline.wire.errors import api_error
 from landline.wire.events import encode_event, error_frame
@@ -32,7 +33,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
     Differences from uvicorn 0.54: client and server windows of 15 bits instead of 12; a lost connection is reported as
     1006, not as the 1005 that an empty close frame means; an oversize message is answered by an error frame before the
     close frame; a peer that stays silent after the close is cut off; `shutdown` leaves open sockets to the app's drain;
-    what every message costs on the wire is counted.
+    what every message costs on the wire is counted, and the memory that compression takes.
     """
 
     def __init__(
@@ -41,14 +42,17 @@ class LineProtocol(WebSocketsSansIOProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        budget: CompressionBudget,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._is_failed = False
         self._is_upgraded = False
         self._max_bytes = config.ws_max_size
         self.wire = WireCount()
+        self._deflate = LineDeflateFactory(budget)
         self.conn: CountingProtocol = CountingProtocol(
-            extensions=[LineDeflateFactory()] if config.ws_per_message_deflate else [],
+            extensions=[self._deflate] if config.ws_per_message_deflate else [],
             max_size=config.ws_max_size,
             logger=logging.getLogger("uvicorn.error"),
         )
@@ -78,6 +82,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
         """The upgrade: the application's scope tells the connection's count."""
         self.conn.begin_frames()
         super().handle_connect(event)
+        self.wire.compression = self._deflate.words
         if self.response.status_code == SWITCHING_PROTOCOLS:
             self.scope[WIRE] = self.wire  # type: ignore[typeddict-unknown-key]
 
@@ -106,6 +111,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.disconnect", "code": CUT_CODE})
         super().connection_lost(exc)
         self.wire.end()
+        self._deflate.close()
 
     def keepalive_timeout(self) -> None:
         """Gives up on a peer that answers no ping: the app hears of it now, not when the full buffer is thrown away."""

@@ -8,12 +8,15 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from byte_relay import ByteRelay
+from compression_budgets import short_of_memory
+from landline.server.compression_budget import CompressionBudget
 from landline.server.drain import Drain
 from landline.server.lifecycle import LineServer, ServeSettings
+from landline.server.wire_count import wire_of
 
 LIMIT_BYTES = 50_000
 
@@ -50,12 +53,13 @@ class RecordingApp:
 
 
 @asynccontextmanager
-async def serving(app, **settings):
+async def serving(app, *, compression=None, **settings):
     started = asyncio.get_running_loop().create_future()
     server = LineServer(
         app,
         Drain(),
         ServeSettings(port=0, max_message_bytes=LIMIT_BYTES, drain_grace_s=0.0, **settings),
+        compression=compression,
         on_started=lambda *bound: started.set_result(bound),
     )
     task = asyncio.create_task(server.run())
@@ -140,6 +144,82 @@ async def test_a_repeated_frame_costs_next_to_nothing_both_ways():
     (sent_once, received_once), (sent_twice, received_twice) = sizes
     assert sent_twice - sent_once < 200
     assert received_twice - received_once < 200
+
+
+@pytest.mark.parametrize("step", ["15_bits", "12_bits", "9_bits", "per_message", "none"])
+async def test_a_websockets_client_gets_along_with_every_step(step):
+    budget = short_of_memory(step)
+    held_before = budget.used_bytes
+    app = RecordingApp(echoes=True)
+    async with serving(app, compression=budget) as port:
+        async with connect(f"ws://127.0.0.1:{port}") as line:
+            for text in ("a" * 20_000, "b", "a" * 20_000):
+                await line.send(text)
+                assert await line.recv() == text
+            assert budget.sockets[step] >= 1
+            assert (budget.used_bytes > held_before) == (step != "none")
+        assert await app.disconnect_code() == 1000
+    assert budget.used_bytes == held_before
+
+
+@pytest.mark.parametrize("step", ["15_bits", "12_bits", "9_bits", "per_message", "none"])
+async def test_an_aiohttp_client_gets_along_with_every_step(step):
+    budget = short_of_memory(step)
+    async with (
+        serving(RecordingApp(echoes=True), compression=budget) as port,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"http://127.0.0.1:{port}/", compress=15) as line,
+    ):
+        assert bool(line.compress) == (step != "none")
+        for text in ("a" * 20_000, "b", "a" * 20_000):
+            await line.send_str(text)
+            assert await line.receive_str(timeout=10) == text
+
+
+async def test_memory_is_given_back_however_a_socket_ends():
+    budget = CompressionBudget()
+    app = RecordingApp()
+    async with serving(app, compression=budget) as port:
+        closed, cut, refused = [await connect(f"ws://127.0.0.1:{port}", max_size=None) for _ in range(3)]
+        assert budget.sockets["15_bits"] == 3
+        await closed.close()
+        cut.transport.abort()
+        await refused.send("x" * (LIMIT_BYTES + 1))
+        await refused.wait_closed()
+        assert [await app.disconnect_code() for _ in range(3)]
+    assert budget.used_bytes == 0
+    assert not any(budget.sockets.values())
+
+
+async def test_a_refused_upgrade_holds_no_memory():
+    async def refusing(scope, receive, send):
+        if scope["type"] == "lifespan":
+            return await RecordingApp()(scope, receive, send)
+        await receive()
+        await send({"type": "websocket.close"})
+        return None
+
+    budget = CompressionBudget()
+    async with serving(refusing, compression=budget) as port:
+        with pytest.raises(InvalidStatus):
+            await connect(f"ws://127.0.0.1:{port}")
+    assert (budget.used_bytes, sum(budget.sockets.values())) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [(CompressionBudget(), "deflate, 15-bit window"), (CompressionBudget(0), "none (memory is short)")],
+)
+async def test_the_scope_tells_what_was_agreed(budget, words):
+    told = []
+
+    async def telling(scope, receive, send):
+        if scope["type"] == "websocket":
+            told.append(wire_of(scope).compression)
+        return await RecordingApp()(scope, receive, send)
+
+    async with serving(telling, compression=budget) as port, connect(f"ws://127.0.0.1:{port}"):
+        assert told == [words]
 
 
 @pytest.mark.parametrize("compression", ["deflate", None])

@@ -1,0 +1,107 @@
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from landline.server.compression_budget import STEPS, CompressionBudget, Offer, deflater_bytes, inflater_bytes
+
+MIB = 1024 * 1024
+OFFERS = st.builds(
+    Offer,
+    client_bits=st.integers(8, 15),
+    server_bits=st.integers(9, 15),
+    is_client_limitable=st.booleans(),
+    server_keeps_context=st.booleans(),
+)
+
+
+def fill(budget):
+    """Grants the usual offer until memory is out; what was granted, in order."""
+    steps = []
+    while not steps or steps[-1] != "none":
+        steps.append(budget.grant(Offer()).step)
+    return steps
+
+
+def test_the_first_socket_gets_everything():
+    budget = CompressionBudget()
+    grant = budget.grant(Offer())
+    assert (grant.step, grant.client_bits, grant.server_bits, grant.keeps_context) == ("15_bits", 15, 15, True)
+    assert budget.used_bytes == grant.size_bytes == inflater_bytes(15) + deflater_bytes(15, 5)
+
+
+def test_sockets_step_down_as_memory_runs_out():
+    budget = CompressionBudget(8 * MIB)
+    steps = fill(budget)
+    assert list(dict.fromkeys(steps)) == ["15_bits", "12_bits", "9_bits", "per_message", "none"]
+    assert budget.sockets == {step: steps.count(step) for step in dict.fromkeys(steps)}
+    assert budget.reduced_total == len(steps) - steps.count("15_bits")
+
+
+def test_full_sockets_leave_room_for_narrower_ones():
+    steps = fill(CompressionBudget(64 * MIB))
+    assert all(steps.count(step.name) > 150 for step in STEPS)
+
+
+def test_what_is_given_back_is_granted_again():
+    budget = CompressionBudget(1 * MIB)
+    grants = [budget.grant(Offer()) for _ in range(100)]
+    assert grants[-1].step == "none"
+    for grant in grants:
+        budget.release(grant)
+    assert budget.used_bytes == 0
+    assert not any(budget.sockets.values())
+    assert budget.grant(Offer()).step == "15_bits"
+
+
+def test_a_budget_of_nothing_grants_nothing():
+    assert CompressionBudget(0).grant(Offer()).step == "none"
+
+
+def test_a_window_that_may_not_be_chosen_is_counted_in_full():
+    budget = CompressionBudget(1 * MIB)
+    grants = [budget.grant(Offer(is_client_limitable=False)) for _ in range(40)]
+    granted = [grant for grant in grants if grant.step != "none"]
+    assert {grant.client_bits for grant in granted} == {15}
+    assert all(grant.size_bytes >= inflater_bytes(15) for grant in granted)
+
+
+def test_a_client_that_asks_for_less_is_counted_for_less():
+    budget = CompressionBudget()
+    grant = budget.grant(Offer(client_bits=10, server_keeps_context=False))
+    assert grant.size_bytes == inflater_bytes(10)
+
+
+def test_the_log_tells_of_each_step_once_until_there_is_room_again():
+    budget = CompressionBudget(8 * MIB)
+    with capture_logs() as logs:
+        fill(budget)
+        budget.grant(Offer())
+    assert [log["granted"] for log in logs] == ["12_bits", "9_bits", "per_message", "none"]
+
+
+def test_the_log_tells_anew_after_there_was_room():
+    budget = CompressionBudget(300 * 1024)
+    with capture_logs() as logs:
+        for _ in range(2):
+            grants = [budget.grant(Offer()) for _ in range(2)]
+            for grant in grants:
+                budget.release(grant)
+    assert [log["granted"] for log in logs] == ["12_bits", "12_bits"]
+
+
+@given(budget_bytes=st.integers(0, 2 * MIB), offers=st.lists(st.none() | OFFERS, max_size=60), data=st.data())
+def test_what_is_counted_is_the_sum_of_what_is_held_and_never_over_the_budget(budget_bytes, offers, data):
+    """None stands for a socket that closes."""
+    budget = CompressionBudget(budget_bytes)
+    held = []
+    for offer in offers:
+        if offer is not None:
+            grant = budget.grant(offer)
+            assert grant.client_bits <= offer.client_bits
+            assert grant.server_bits <= offer.server_bits
+            assert grant.step == "none" or offer.is_client_limitable or grant.client_bits == offer.client_bits
+            held.append(grant)
+        elif held:
+            budget.release(held.pop(data.draw(st.integers(0, len(held) - 1))))
+        assert budget.used_bytes == sum(grant.size_bytes for grant in held) <= budget_bytes
+        assert sum(budget.sockets.values()) == len(held)
