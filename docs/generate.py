@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import typer.main
 from api_page import api_page, cell
+from metrics_page import metrics_page
 from profiles_page import profiles_page
 
 from landline.cli import app
@@ -72,6 +73,7 @@ def pages() -> dict[str, str]:
         "errors.md": errors_page(),
         "commands.md": commands_page(),
         "profiles.md": MADE + "\n" + profiles_page(),
+        "metrics.md": MADE + "\n" + metrics_page(),
     }
 
 

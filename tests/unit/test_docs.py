@@ -21,7 +21,9 @@ def _generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["api.md", "configuration.md", "errors.md", "commands.md", "profiles.md"])
+@pytest.mark.parametrize(
+    "name", ["api.md", "configuration.md", "errors.md", "commands.md", "profiles.md", "metrics.md"]
+)
 def test_made_page_is_what_the_code_makes_now(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == _generator().pages()[name], "run `make docs`"
 
@@ -33,11 +35,20 @@ def test_every_made_page_is_compared() -> None:
         "errors.md",
         "commands.md",
         "profiles.md",
+        "metrics.md",
     }
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/configuration.md", "docs/anthropic.md", "docs/gemini.md", "docs/responses.md"]
+    "name",
+    [
+        "README.md",
+        "docs/configuration.md",
+        "docs/anthropic.md",
+        "docs/gemini.md",
+        "docs/responses.md",
+        "docs/telemetry.md",
+    ],
 )
 def test_configurations_that_are_shown_are_accepted(name: str, tmp_path: Path) -> None:
     keys = dict.fromkeys(("ONE_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"), "key")

@@ -1,0 +1,95 @@
+"""Makes metrics.md: what `/metrics` says, from the table in `landline.ledger.families`."""
+
+from api_page import cell
+
+from landline.ledger.families import FAMILIES, Family
+from landline.ledger.metrics import (
+    DURATION_BUCKETS_S,
+    FIRST_EVENT_BUCKETS_S,
+    MODELS_KEPT,
+    OUTPUT_TOKEN_BUCKETS_S,
+    QUEUE_BUCKETS_S,
+)
+
+
+def metrics_page() -> str:
+    """The page: an introduction, the table of families, and how to ask them."""
+    head = ["| name | kind | unit | labels | meaning |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join([INTRODUCTION, *head, *map(_row, FAMILIES), REST])
+
+
+def _row(family: Family) -> str:
+    labels = ", ".join(f"`{label}`" for label in family.labels) or "-"
+    return f"| `{family.name}` | {family.kind} | {family.unit or '-'} | {labels} | {cell(family.meaning)} |"
+
+
+def _ends(buckets: tuple[float, ...]) -> str:
+    return ", ".join(f"{end:g}" for end in buckets)
+
+
+INTRODUCTION = """# Metrics
+
+`GET /metrics` says what the server counts, as text for [Prometheus](https://prometheus.io), or as OpenMetrics for whoever
+asks for that by `Accept`. Nothing has to be set up; `[metrics] enabled = false` takes the path away.
+
+```yaml
+scrape_configs:
+  - job_name: landline
+    static_configs:
+      - targets: ["127.0.0.1:8080"]
+```
+
+A turn is counted once, when it is over, whichever way it came: over a socket, over HTTP, in the background. Everything is
+counted since the start of the process and kept in memory only. The numbers are those of the monitor page and of
+`landline top`; [telemetry.md](telemetry.md) tells how to have them sent instead.
+
+## What is counted
+"""
+
+REST = f"""
+Besides: `process_*` and `python_info` of the Python client for Prometheus, for CPU seconds, memory and open files.
+
+## Labels
+
+No label is a client's free choice. `model` is a name of the configuration; where a row `"*"` takes any name, the first
+{MODELS_KEPT} that a target took have rows of their own, and all others, like names that no target took, are `other`. `target` is
+the name in the configuration, empty for turns that none took. `key` is the beginning of a hash.
+
+`direction` is the server's point of view: `in` is what it read, `out` what it wrote, towards clients as towards targets.
+
+## Buckets
+
+Seconds that end the buckets of the histograms:
+
+- `landline_turn_queue_seconds`: {_ends(QUEUE_BUCKETS_S)}
+- `landline_turn_first_event_seconds`: {_ends(FIRST_EVENT_BUCKETS_S)}
+- `landline_turn_output_token_seconds`: {_ends(OUTPUT_TOKEN_BUCKETS_S)}
+- `landline_turn_duration_seconds`: {_ends(DURATION_BUCKETS_S)}
+
+## Questions
+
+What share of the upload does the line save?
+
+```promql
+1 - sum(rate(landline_wire_bytes_total{{direction="in"}}[5m])) / sum(rate(landline_stateless_bytes_total[5m]))
+```
+
+How much of the prompts was warm, by target?
+
+```promql
+sum by (target) (rate(landline_cached_input_tokens_total[5m])) / sum by (target) (rate(landline_input_tokens_total[5m]))
+```
+
+How long do clients wait for the first event, at the 95th percentile?
+
+```promql
+histogram_quantile(0.95, sum by (le, model) (rate(landline_turn_first_event_seconds_bucket[5m])))
+```
+
+Which turns fail, and is a target left alone?
+
+```promql
+sum by (model, outcome) (rate(landline_turns_total{{outcome=~"failed|refused"}}[5m]))
+landline_target_state{{state="open"}} == 1
+```
+"""
