@@ -24,6 +24,7 @@ from landline.dialects.responses import Responses, ResponsesFlags
 from landline.engine.catalog import resolve_model
 from landline.engine.settings import EngineSettings
 from landline.ledger import Ledger
+from landline.ledger.excerpts import Overheard
 from landline.ledger.feed import Feed
 from landline.ledger.observation import Observation, Observed
 from landline.routing.choice import Route
@@ -101,15 +102,16 @@ def build_app(config: Config) -> App:
     prefixes = PrefixIndex(config.prefixes)
     runner = TurnRunner(router, store, new_id=new_id, settings=runner_settings, sealer=sealer, prefixes=prefixes)
     log = EventLog(kept_s=config.background.events_kept_s)
-    background = BackgroundTurns(runner, log, config.background)
     ledger = Ledger()
+    conductor = Overheard(runner, ledger) if config.monitor.enabled and config.monitor.content else runner
+    background = BackgroundTurns(conductor, log, config.background)
     compression = CompressionBudget(config.server.compression_bytes)
     observation = _observe(config, ledger, router, prefixes, compression)
     drain = Drain()
     drain.expired.subscribe(background.abort)
     drain.work.append(background.wait_until_idle)
     edge = Edge(
-        runner=runner,
+        runner=conductor,
         background=background,
         store=store,
         list_models=_model_lister(router),

@@ -16,9 +16,9 @@ from landline.routing.router import RoutedTurns, TargetHealth
 _NUMBERS: dict[Sort, Callable[[LiveSession], float]] = {
     "opened": lambda session: session.opened_at,
     "changed": lambda session: session.change,
-    "uploaded": lambda session: session.sums.bytes.wire_in + session.overhead_in_bytes,
+    "uploaded": lambda session: session.sums.bytes.wire_in,
     "would_have_been": lambda session: session.sums.bytes.stateless,
-    "saved": lambda session: session.sums.bytes.stateless - session.sums.bytes.wire_in - session.overhead_in_bytes,
+    "saved": lambda session: session.sums.bytes.stateless - session.sums.bytes.wire_in,
     "turns": lambda session: session.sums.turns,
     "failed": lambda session: session.sums.failed_turns,
 }

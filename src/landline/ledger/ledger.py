@@ -8,6 +8,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+import msgspec
+
 from landline.ledger.entry import Entry
 from landline.ledger.sums import Sums
 from landline.session.meter import Transport
@@ -18,9 +20,19 @@ SESSIONS_KEPT = 4096
 """Live ones and those that ended last."""
 NAMES_KEPT = 512
 """Of models, targets and keys each: more are counted as "other", because clients choose names."""
+NEWEST_ITEMS_KEPT = 20
+"""Of one session, and only where content may be shown."""
 OTHER = "other"
 
 Dimension = Literal["key", "model", "target"]
+
+
+class Excerpt(msgspec.Struct, frozen=True):
+    """How an item of a conversation begins."""
+
+    kind: str
+    """Who said it, or what it is."""
+    text: str
 
 
 class LiveSession:
@@ -46,6 +58,8 @@ class LiveSession:
         self.sums = Sums()
         self.lanes: dict[str, Sums] = {}
         self.turns: deque[Entry] = deque(maxlen=TURNS_KEPT)
+        self.newest_items: deque[Excerpt] = deque(maxlen=NEWEST_ITEMS_KEPT)
+        """Empty unless content may be shown."""
 
     @property
     def is_ended(self) -> bool:
@@ -64,6 +78,10 @@ class Ledger:
         self.open_lines = 0
         """Sockets that are open."""
         self.forgotten_sessions = 0
+        self.overhead_in_bytes = 0
+        """On the wire outside of any turn: other HTTP requests when they are over, the overhead of sockets when they are
+        closed."""
+        self.overhead_out_bytes = 0
         self._by: dict[Dimension, dict[str, Sums]] = {"key": {}, "model": {}, "target": {}}
         self._sessions: OrderedDict[str, LiveSession] = OrderedDict()
         self._watchers: list[Callable[[Entry], None]] = []
@@ -99,6 +117,11 @@ class Ledger:
             session.is_open = False
             self.open_lines -= 1
             self.note_change(session)
+
+    def add_overhead(self, in_bytes: int, out_bytes: int) -> None:
+        """Bytes on the wire that belong to no turn."""
+        self.overhead_in_bytes += in_bytes
+        self.overhead_out_bytes += out_bytes
 
     def add(self, entry: Entry, now: float) -> None:
         """A turn is over."""

@@ -29,6 +29,8 @@ def total_up(ledger: Ledger) -> Totals:
         would_have_been_bytes=counts.stateless,
         saved_bytes=counts.stateless - counts.wire_in,
         downloaded_bytes=counts.wire_out,
+        overhead_in_bytes=ledger.overhead_in_bytes,
+        overhead_out_bytes=ledger.overhead_out_bytes,
         payload_bytes=counts.payload_in,
         upstream_out_bytes=counts.upstream_out,
         upstream_in_bytes=counts.upstream_in,
@@ -50,7 +52,7 @@ def make_row(session: LiveSession) -> SessionRow:
     """One line of the list of sessions."""
     sums = session.sums
     counts = sums.bytes
-    uploaded = counts.wire_in + session.overhead_in_bytes
+    uploaded = counts.wire_in
     last = session.turns[-1] if session.turns else None
     return SessionRow(
         id=session.session_id,
@@ -69,7 +71,9 @@ def make_row(session: LiveSession) -> SessionRow:
         uploaded_bytes=uploaded,
         would_have_been_bytes=counts.stateless,
         saved_bytes=counts.stateless - uploaded,
-        downloaded_bytes=counts.wire_out + session.overhead_out_bytes,
+        downloaded_bytes=counts.wire_out,
+        overhead_in_bytes=session.overhead_in_bytes,
+        overhead_out_bytes=session.overhead_out_bytes,
         tokens=sums.tokens,
     )
 
@@ -86,6 +90,7 @@ def make_detail(session: LiveSession, *, after: int = 0) -> SessionDetail:
         unsaved=_unsaved(counts, split),
         lanes=[_lane_row(name, sums) for name, sums in session.lanes.items()],
         turns=[_turn_row(number, entry) for number, entry in enumerate(newest, first)],
+        newest_items=list(session.newest_items),
     )
 
 

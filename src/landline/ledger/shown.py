@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from landline.ledger.entry import Outcome, Split, Tokens
+from landline.ledger.ledger import Excerpt
 from landline.routing.choice import Affinity, Reason
 from landline.routing.health import State
 from landline.session.meter import Transport
@@ -46,6 +47,9 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     saved_bytes: int
     """The difference; negative when the line cost more than it saved."""
     downloaded_bytes: int
+    overhead_in_bytes: int
+    """On the wire, but of no turn: handshakes and pings of closed sockets, all other requests. Not in `uploaded_bytes`."""
+    overhead_out_bytes: int
     payload_bytes: int
     """Uploads before compression."""
     upstream_out_bytes: int
@@ -87,10 +91,12 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     warm_turns: int
     running_turns: int
     uploaded_bytes: int
-    """With the handshake and whatever else belongs to no turn."""
     would_have_been_bytes: int
     saved_bytes: int
     downloaded_bytes: int
+    overhead_in_bytes: int
+    """Handshake, pings and the like; not in `uploaded_bytes`."""
+    overhead_out_bytes: int
     tokens: Tokens
 
 
@@ -198,6 +204,8 @@ class SessionDetail(msgspec.Struct, frozen=True, kw_only=True):
     lanes: list[LaneRow]
     turns: list[TurnRow]
     """The newest ones, the oldest of them first; in a change only those that are new."""
+    newest_items: list[Excerpt] = []
+    """How its newest items begin; only with `[monitor] content = true`."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

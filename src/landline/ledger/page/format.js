@@ -24,7 +24,8 @@ export function percent(part, whole) {
   let text = share.toFixed(1);
   if (text === "100.0" && part < whole) text = "99.9";
   if (text === "0.0" && part > 0) text = "0.1";
-  return `${text.replace("-", "−").replace(/\.0$/, share === Math.round(share) ? "" : ".0")}${THIN}%`;
+  if (share === 0 || share === 100) text = String(share);
+  return `${text.replace("-", "−")}${THIN}%`;
 }
 
 export function seconds(value) {
@@ -45,7 +46,7 @@ export function span(value) {
 }
 
 export function clock(unixSeconds) {
-  return new Date(unixSeconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return new Date(unixSeconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 }
 
 /** Three digits and a unit. */

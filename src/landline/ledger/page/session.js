@@ -26,23 +26,24 @@ export class SessionView {
     this.uploaded = element("data");
     this.would = element("data");
     this.columns = shape("svg", { class: "columns-chart", role: "img" });
+    this.said = element("div");
     this.lanes = element("p", { class: "facts" });
     this.waiting = element("p", { class: "empty" }, "Looking for this session …");
+    const bytes = element("div", { id: "session-bytes" });
     this.body = element("div", { hidden: "" },
       element("p", { class: "sentence" }, "Uploaded ", this.uploaded, " instead of ", this.would, ": ", this.saved, " saved."),
       element("h3", {}, "Each turn: sent, and what would have been"), this.columns,
       element("p", { class: "legend" }, key("would", "would have been"), key("sent", "uploaded"), key("failed", "failed")),
-      this.makeTurns(), this.lanes,
-      element("h3", {}, "Where do the bytes of this session go"), element("div", { id: "session-bytes" }));
+      element("h3", {}, "Where do the bytes of this session go"), bytes, this.said, this.lanes, this.makeTurns());
     this.node.replaceChildren(back, this.title, this.facts, this.waiting, this.body);
-    this.bytes = new BytesView(this.body.lastElementChild);
+    this.bytes = new BytesView(bytes);
     new ResizeObserver(() => this.draw()).observe(this.columns);
   }
 
   makeTurns() {
     const list = element("div", { role: "rowgroup" });
     this.list = new KeyedList(list, (turn) => turn.number, () => makeTurn(() => this.longest));
-    const titles = ["turn", "uploaded", "would have been", "tokens read", "time", "target"];
+    const titles = ["turn", "uploaded", "would have been", "tokens", "cached", "time", "target"];
     return element("div", { class: "turns", role: "table", "aria-label": "Turns, the newest first" },
       element("h3", {}, "Each turn's time"),
       element("p", { class: "legend" }, key("queued", "queued"), key("first", "until the first token"), key("stream", "streaming")),
@@ -78,19 +79,27 @@ export class SessionView {
     this.longest = longest;
     this.showFacts(detail);
     this.list.show([...this.turns].reverse(), { again: isRescaled });
+    this.showSaid(detail.newest_items);
     this.bytes.show({ sent: detail.sent, unsaved: detail.unsaved, wire: detail.row.uploaded_bytes });
     this.draw();
   }
 
   showFacts({ row, lanes }) {
     const compressed = row.compression ? `, ${row.compression}` : "";
-    const facts = [`${row.transport}${compressed}`, STATES[row.state], `${format.exact(row.turns)} turns`, `since ${format.clock(row.opened_at)}`];
-    setText(this.facts, facts.join(" · "));
+    const overhead = row.overhead_in_bytes ? `${format.bytes(row.overhead_in_bytes)} beside the turns` : "";
+    const facts = [`${row.transport}${compressed}`, STATES[row.state], `${format.exact(row.turns)} turns`, `since ${format.clock(row.opened_at)}`, overhead];
+    setText(this.facts, facts.filter(Boolean).join(" · "));
     setData(this.uploaded, format.bytes(row.uploaded_bytes), row.uploaded_bytes);
     setData(this.would, format.bytes(row.would_have_been_bytes), row.would_have_been_bytes);
     setData(this.saved, format.percent(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
     const named = lanes.map((lane) => `${lane.name || "default"}: ${lane.turns} turns, ${format.bytes(lane.uploaded_bytes)}`);
     setText(this.lanes, lanes.length > 1 ? `Lanes — ${named.join("; ")}` : "");
+  }
+
+  /** How the newest items begin; the server sends none unless it may. */
+  showSaid(items) {
+    const lines = items.map(({ kind, text }) => element("p", {}, element("span", { class: "label" }, kind), " ", text));
+    this.said.replaceChildren(...(lines.length ? [element("h3", {}, "The newest items begin"), element("div", { class: "said" }, ...lines)] : []));
   }
 
   draw() {
@@ -105,7 +114,7 @@ function key(name, text) {
 
 /** `longest()` is the time that fills the chart's width, in seconds. */
 function makeTurn(longest) {
-  const cells = Object.fromEntries(["number", "uploaded", "would", "tokens", "time", "target"].map((name) => [name, element("span", { class: name, role: "cell" })]));
+  const cells = Object.fromEntries(["number", "uploaded", "would", "tokens", "cached", "time", "target"].map((name) => [name, element("span", { class: name, role: "cell" })]));
   const parts = ["queued", "first", "stream"].map((name) => shape("rect", { class: name, y: 2, height: 10, rx: 1 }));
   const chart = shape("svg", { viewBox: "0 0 300 14", preserveAspectRatio: "none", "aria-hidden": "true" }, ...parts);
   const words = element("span");
@@ -121,7 +130,8 @@ function updateTurn(node, cells, parts, words, turn, longest) {
   setAttribute(cells.number, "title", `${turn.response_id}, ${format.clock(turn.created_at)}`);
   setText(cells.uploaded, format.bytes(turn.uploaded_bytes));
   setText(cells.would, format.bytes(turn.would_have_been_bytes));
-  setText(cells.tokens, `${format.count(turn.tokens.input)}${turn.tokens.cached ? `, ${format.percent(turn.tokens.cached, turn.tokens.input)} cached` : ""}`);
+  setText(cells.tokens, format.count(turn.tokens.input));
+  setText(cells.cached, format.percent(turn.tokens.cached, turn.tokens.input));
   setText(cells.target, hasFailed ? `${turn.outcome}${turn.error_code ? `: ${turn.error_code}` : ""}` : [turn.target, notes(turn)].filter(Boolean).join(", "));
   setAttribute(cells.target, "title", `${turn.model} at ${turn.target || "no target"}: ${turn.reason || "not routed"}`);
   const queued = turn.queued_s ?? (turn.first_event_s === null ? turn.total_s : 0);
@@ -135,12 +145,6 @@ function updateTurn(node, cells, parts, words, turn, longest) {
   });
   setText(words, format.seconds(turn.total_s));
   setAttribute(words, "title", `queued ${format.seconds(turn.queued_s)}, first token after ${format.seconds(turn.first_event_s)}, all ${format.seconds(turn.total_s)}`);
-  showExcerpts(node, turn.excerpts);
-}
-
-function showExcerpts(node, excerpts) {
-  node.querySelector(".said")?.remove();
-  if (excerpts.length) node.append(element("span", { class: "said", role: "cell" }, excerpts.join("\n")));
 }
 
 /** What was special about a turn, in few words. */

@@ -1,0 +1,71 @@
+"""The first characters of what was said, for the monitor page. Only in use with `[monitor] content = true`."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from itertools import chain
+
+from landline.ledger.ledger import NEWEST_ITEMS_KEPT, Excerpt, Ledger
+from landline.session.turn import Turn, TurnEnded, TurnUpdate
+from landline.turns.runner import RunsTurns
+from landline.wire.errors import ApiError
+from landline.wire.events import SteerAnswer
+from landline.wire.items import (
+    CustomToolCall,
+    CustomToolCallOutput,
+    FunctionCall,
+    FunctionCallOutput,
+    Item,
+    Message,
+    Reasoning,
+    text_of,
+    typed_item,
+)
+
+EXCERPT_CHARS = 160
+
+
+class Overheard:
+    """Runs turns with another runner and keeps excerpts of what they said in their sessions."""
+
+    def __init__(self, runner: RunsTurns, ledger: Ledger) -> None:
+        self._runner = runner
+        self._ledger = ledger
+
+    async def run(self, turn: Turn) -> AsyncGenerator[TurnUpdate, None]:
+        async with aclosing(self._runner.run(turn)) as updates:
+            async for update in updates:
+                if isinstance(update, TurnEnded) and turn.meter.session_id:
+                    self._keep(turn, update)
+                yield update
+
+    async def count_tokens(self, turn: Turn) -> int | ApiError:
+        return await self._runner.count_tokens(turn)
+
+    def stop(self, response_id: str) -> None:
+        self._runner.stop(response_id)
+
+    def answer_steer(self, response_id: str, answer: SteerAnswer) -> None:
+        self._runner.answer_steer(response_id, answer)
+
+    def _keep(self, turn: Turn, ended: TurnEnded) -> None:
+        meter = turn.meter
+        session = self._ledger.open_session(meter.session_id, meter.transport, turn.tenant, turn.created_at)
+        said = chain(turn.items[-NEWEST_ITEMS_KEPT:], ended.output)
+        session.newest_items.extend(excerpt(item) for item in said)
+        self._ledger.note_change(session)
+
+
+def excerpt(item: Item) -> Excerpt:
+    """Who said it, or of what kind it is, and how it begins."""
+    match typed_item(item):
+        case Message(role, content):
+            kind, text = role, text_of(content)
+        case FunctionCall(name=name, arguments=said) | CustomToolCall(name=name, input=said):
+            kind, text = f"call of {name}", said
+        case FunctionCallOutput(output=output) | CustomToolCallOutput(output=output):
+            kind, text = "its output", text_of(output)
+        case Reasoning(summary):
+            kind, text = "reasoning", text_of(summary)
+        case _:
+            kind, text = item.type, ""
+    return Excerpt(kind, text if len(text) <= EXCERPT_CHARS else f"{text[:EXCERPT_CHARS]}…")
