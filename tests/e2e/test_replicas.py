@@ -51,7 +51,7 @@ async def test_turns_land_on_the_replica_that_served_the_turn_before(tmp_path: P
         assert session.failed_turns == 0
         assert len({report.session for report in session.reports}) == 1, "the name of the session changed"
     assert len({session.reports[0].session for session in sessions.all}) == SESSIONS
-    reasons = Counter(re.findall(r"turn_routed .*reason=(\w+)", landline.log))
+    reasons = Counter(re.findall(r"turn_ended .*reason=(\w+)", landline.log))
     print(f"reasons: {dict(reasons)}")
     assert sum(reasons.values()) == SESSIONS * TURNS
     assert reasons["warm"] >= WARM_SHARE * SESSIONS * (TURNS - 1)

@@ -1,5 +1,6 @@
 """`POST /v1/responses/compact` and `/input_tokens`: questions about a context. Nothing is stored."""
 
+import time
 from contextlib import aclosing
 from functools import partial
 from typing import assert_never
@@ -8,13 +9,17 @@ import msgspec
 from msgspec import Raw
 from starlette.types import Receive, Scope, Send
 
+from landline.server.account import Account
 from landline.server.bodies import ClientGoneError, read_body
 from landline.server.edge import Edge
 from landline.server.exchange import answer_while_wanted
 from landline.server.listings import Answer
 from landline.server.replies import reply_error, reply_json
+from landline.server.wire_count import wire_of
 from landline.session.admission import admit
 from landline.session.compaction import retained_messages
+from landline.session.create_bytes import measure_create
+from landline.session.meter import Meter
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused
 from landline.wire.context import CompactedWindow, InputTokens, retained_message
 from landline.wire.errors import ApiError, api_error
@@ -47,7 +52,9 @@ def compact_window(edge: Edge) -> Answer:
             return await reply_error(scope, send, turn)
         if turn is not None:
             turn = msgspec.structs.replace(turn, is_compaction=True)
-            await answer_while_wanted(partial(answer, turn, scope), receive, send, edge.drain)
+            turn.meter.wire_in_bytes = wire_of(scope).take_received()
+            account = Account(edge.ledger, turn, wire_of(scope))
+            await answer_while_wanted(partial(answer, turn, scope), receive, send, edge.drain, account)
         return None
 
     return endpoint
@@ -81,6 +88,7 @@ async def _read_turn(
         body = await read_body(scope, receive, max_bytes=edge.limits.max_frame_bytes)
     except ClientGoneError:
         return None
+    meter = Meter(started_at=time.monotonic())
     if isinstance(body, ApiError):
         return body
     request = decode_create(body)
@@ -89,9 +97,10 @@ async def _read_turn(
     if not may_have_conversation and not is_null(request.conversation):
         message = "Expected `input` or `previous_response_id`: a conversation is not compacted here."
         return api_error("unsupported_parameter", message, param="conversation")
+    measure_create(meter, request, body)
     request = _only_reading(request, keeps_conversation=may_have_conversation)
     now, response_id = edge.clock(), edge.new_id("resp")
-    return admit(request, response_id=response_id, now=now, tenant=edge.tenant_of(scope), body=body)
+    return admit(request, response_id=response_id, now=now, tenant=edge.tenant_of(scope), body=body, meter=meter)
 
 
 def _only_reading(request: CreateRequest, *, keeps_conversation: bool) -> CreateRequest:

@@ -1,5 +1,6 @@
 """`POST /v1/responses`: one turn, answered as JSON or as an event stream; a background one is answered when it is queued."""
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
@@ -8,12 +9,16 @@ from typing import assert_never
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from landline.server.account import Account
 from landline.server.bodies import ClientGoneError, read_body
 from landline.server.edge import Edge
 from landline.server.exchange import answer_while_wanted
 from landline.server.replies import reply_error, reply_json
 from landline.server.sse_stream import stream_records, stream_turn
+from landline.server.wire_count import wire_of
 from landline.session.admission import admit
+from landline.session.create_bytes import measure_create
+from landline.session.meter import Meter
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.wire.errors import ApiError
 from landline.wire.requests import decode_create
@@ -30,30 +35,47 @@ class CreateEndpoint:
             body = await read_body(scope, receive, max_bytes=self._edge.limits.max_frame_bytes)
         except ClientGoneError:
             return
-        turn = body if isinstance(body, ApiError) else self._admit(body, self._edge.tenant_of(scope))
+        turn = body if isinstance(body, ApiError) else self._admit(body, scope)
         if isinstance(turn, ApiError):
             await reply_error(scope, send, turn)
             return
+        account = Account(self._edge.ledger, turn, wire_of(scope))
         answer = self._answer_queued if turn.request.background is True else self._answer
-        await answer_while_wanted(partial(answer, turn, scope), receive, send, self._edge.drain)
+        await answer_while_wanted(partial(answer, account, scope), receive, send, self._edge.drain, account)
 
-    def _admit(self, body: bytes, tenant: str) -> Turn | ApiError:
+    def _admit(self, body: bytes, scope: Scope) -> Turn | ApiError:
+        meter = Meter(started_at=time.monotonic())
         request = decode_create(body)
         if isinstance(request, ApiError):
             return request
-        response_id, now = self._edge.new_id("resp"), self._edge.clock()
-        return admit(request, response_id=response_id, now=now, tenant=tenant, body=body)
+        meter.transport = "background" if request.background is True else "http"
+        measure_create(meter, request, body)
+        edge = self._edge
+        turn = admit(
+            request,
+            response_id=edge.new_id("resp"),
+            now=edge.clock(),
+            tenant=edge.tenant_of(scope),
+            body=body,
+            meter=meter,
+        )
+        if isinstance(turn, Turn):
+            meter.wire_in_bytes = wire_of(scope).take_received()
+        return turn
 
-    async def _answer(self, turn: Turn, scope: Scope, send: Send) -> None:
+    async def _answer(self, account: Account, scope: Scope, send: Send) -> None:
+        turn = account.turn
         async with aclosing(self._edge.runner.run(turn)) as updates:
             if turn.request.stream is True:
                 await stream_turn(updates, scope, send)
             else:
-                await _reply_whole(updates, scope, send)
+                await _reply_whole(updates, account, scope, send)
 
-    async def _answer_queued(self, turn: Turn, scope: Scope, send: Send) -> None:
-        edge = self._edge
-        queued = await edge.background.start(turn)
+    async def _answer_queued(self, account: Account, scope: Scope, send: Send) -> None:
+        """The turn goes on when its creator was answered, or is gone: both hold its account."""
+        edge, turn = self._edge, account.turn
+        account.hold()
+        queued = await edge.background.start(turn, on_ended=account.release)
         if isinstance(queued, ApiError):
             await reply_error(scope, send, queued)
             return
@@ -64,12 +86,12 @@ class CreateEndpoint:
             await reply_json(scope, send, 200, msgspec.json.encode(queued))
 
 
-async def _reply_whole(updates: AsyncGenerator[TurnUpdate, None], scope: Scope, send: Send) -> None:
+async def _reply_whole(updates: AsyncGenerator[TurnUpdate, None], account: Account, scope: Scope, send: Send) -> None:
     """Answers with the final response object; a failed one is an HTTP error."""
     async for update in updates:
         match update:
             case TurnProgressed():
-                pass
+                account.show()
             case TurnRefused(error):
                 return await reply_error(scope, send, error)
             case TurnEnded(error=error):

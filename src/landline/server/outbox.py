@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from starlette.types import Message, Send
 
+from landline.server.account import Account
+
 HIGH_WATER_BYTES = 256 * 1024
 """A turn waits while more than this is queued, on top of the transport's own 64 KiB buffer."""
 OVERFLOW_BYTES = 64 * 1024 * 1024
@@ -15,12 +17,14 @@ OVERFLOW_BYTES = 64 * 1024 * 1024
 class Outbox:
     """The queue in front of one socket's ASGI `send`. Put frames in, then call `flush` or `flush_later`.
 
-    After `put_close`, or once the connection is lost, everything is dropped silently.
+    After `put_close`, or once the connection is lost, everything is dropped silently. What leaves for a turn is counted on
+    its account, which is released behind the last of it.
     """
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._queue: deque[tuple[Message, int]] = deque()
+        self._queue: deque[tuple[Message | None, int, Account | None]] = deque()
+        """Messages with their size and whose they are; no message: the account's last one was before it."""
         self._queued_bytes = 0
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -33,12 +37,12 @@ class Outbox:
         """Whether the client must be given up."""
         return self._queued_bytes > OVERFLOW_BYTES
 
-    def put(self, frames: Iterable[bytes]) -> None:
-        """Queues text frames (UTF-8)."""
+    def put(self, frames: Iterable[bytes], account: Account | None = None) -> None:
+        """Queues text frames (UTF-8), which belong to that turn."""
         if self._is_closed:
             return
         for frame in frames:
-            self._queue.append(({"type": "websocket.send", "text": frame.decode()}, len(frame)))
+            self._queue.append(({"type": "websocket.send", "text": frame.decode()}, len(frame), account))
             self._queued_bytes += len(frame)
         if self._queued_bytes > HIGH_WATER_BYTES:
             self._has_room.clear()
@@ -46,8 +50,15 @@ class Outbox:
     def put_close(self, code: int, reason: str) -> None:
         """Queues the close frame; nothing can follow it."""
         if not self._is_closed:
-            self._queue.append(({"type": "websocket.close", "code": code, "reason": reason}, 0))
+            self._queue.append(({"type": "websocket.close", "code": code, "reason": reason}, 0, None))
             self._is_closed = True
+
+    def put_end(self, account: Account) -> None:
+        """Queues the account's release: nothing more is put in for it."""
+        if self._queue:
+            self._queue.append((None, 0, account))
+        else:
+            account.release()
 
     async def flush(self) -> None:
         """For turns: writes in the caller's task, and waits as long as the client reads too slowly."""
@@ -76,11 +87,14 @@ class Outbox:
         queue = self._queue
         try:
             while queue:
-                message, size_bytes = queue[0]
-                await self._send(message)
+                message, size_bytes, account = queue[0]
+                if message is not None:
+                    await self._send(message)
                 if not queue:
                     return
                 queue.popleft()
+                if account is not None:
+                    account.release() if message is None else account.add_frame(size_bytes)
                 self._queued_bytes -= size_bytes
                 if self._queued_bytes <= HIGH_WATER_BYTES:
                     self._has_room.set()
@@ -93,6 +107,9 @@ class Outbox:
 
     def _discard(self) -> None:
         self._is_closed = True
+        for message, _, account in self._queue:
+            if message is None and account is not None:
+                account.release()
         self._queue.clear()
         self._queued_bytes = 0
         self._has_room.set()

@@ -5,6 +5,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from landline.server.edge import Edge
 from landline.server.replies import reply_error
+from landline.server.wire_count import wire_of
 from landline.wire.errors import api_error
 
 REQUEST_ID = "landline.request_id"
@@ -16,7 +17,8 @@ _log = structlog.get_logger(__name__)
 
 
 class RequestRoot:
-    """ASGI middleware around everything: adds `x-request-id` and turns a fault of ours into `server_error`."""
+    """ASGI middleware around everything: adds `x-request-id`, turns a fault of ours into `server_error`, and counts what of
+    the connection belongs to no turn."""
 
     def __init__(self, app: ASGIApp, edge: Edge) -> None:
         self._app = app
@@ -44,4 +46,8 @@ class RequestRoot:
                 await reply_error(scope, send_with_id, api_error("server_error", "The server failed."))
             elif scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": CLOSE_SERVER_ERROR, "reason": "server error"})
+        finally:
+            wire = wire_of(scope)
+            if not wire.is_line:
+                self._edge.ledger.add_overhead(wire.take_received(), wire.take_sent())
         return None

@@ -1,16 +1,20 @@
 """WebSocket mode: one open socket is a session, a task for each turn, and an outbox."""
 
 import asyncio
+import time
 from contextlib import aclosing
 from typing import assert_never
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from landline.server.account import Account
 from landline.server.edge import Edge
 from landline.server.outbox import Outbox
 from landline.server.replies import reply_error
 from landline.server.request_root import REQUEST_ID
+from landline.server.wire_count import WireCount, wire_of
+from landline.session.meter import Meter
 from landline.session.session import Session
 from landline.session.turn import (
     AnswerSteer,
@@ -47,30 +51,47 @@ class SocketEndpoint:
             await reply_error(scope, send, error, [(b"upgrade", b"websocket")])
             return
         await send({"type": "websocket.accept"})
-        line = Line(self._edge, receive, send, tenant=self._edge.tenant_of(scope))
+        line = Line(self._edge, receive, send, tenant=self._edge.tenant_of(scope), wire=wire_of(scope))
         opened_at = self._edge.clock()
         try:
             await line.run()
         finally:
             age_s = round(self._edge.clock() - opened_at, 3)
             request_id = scope[REQUEST_ID]
-            _log.info("socket_closed", request_id=request_id, code=line.close_code, turns=line.turn_count, age_s=age_s)
+            _log.info(
+                "socket_closed",
+                request_id=request_id,
+                session=line.session_id,
+                code=line.close_code,
+                turns=line.turn_count,
+                age_s=age_s,
+            )
 
 
 class Line:
     """One open socket: carries out what its session commands."""
 
-    def __init__(self, edge: Edge, receive: Receive, send: Send, *, tenant: str) -> None:
+    def __init__(self, edge: Edge, receive: Receive, send: Send, *, tenant: str, wire: WireCount) -> None:
         self._edge = edge
         self._receive = receive
         self._session = Session(edge.limits, opened_at=edge.clock(), new_id=edge.new_id, tenant=tenant)
+        self._wire = wire
+        wire.is_line = True
+        self._live = edge.ledger.open_session(self._session.line_id, "socket", tenant, edge.clock())
+        self._live.compression = wire.compression
         self._outbox = Outbox(send)
         self._turns: dict[str, asyncio.Task[None]] = {}
+        self._accounts: dict[str, Account] = {}
+        """Of the turns that may still have something to say."""
         self._timer: asyncio.TimerHandle | None = None
         self.close_code: int = CLOSE_SERVER_ERROR
         """How the socket ended; 1006 is a line that was cut."""
         self.turn_count = 0
         """Turns that were started."""
+
+    @property
+    def session_id(self) -> str:
+        return self._session.line_id
 
     async def run(self) -> None:
         """Serves the socket until it is closed."""
@@ -92,10 +113,20 @@ class Line:
             if message["type"] == "websocket.disconnect":
                 return message["code"]
             data = message.get("text")
-            self._carry_out(self._session.receive_frame(message["bytes"] if data is None else data, self._edge.clock()))
+            self._receive_frame(message["bytes"] if data is None else data)
             self._outbox.flush_later()
             if self._outbox.is_overflowing:
                 return CLOSE_TOO_SLOW
+
+    def _receive_frame(self, data: str | bytes) -> None:
+        """Feeds the session; a message about a running turn, not only the one that asks for it, is of that turn's cost."""
+        size_bytes = self._wire.take_message()
+        meter = Meter(wire_in_bytes=size_bytes, started_at=time.monotonic())
+        commands = self._session.receive_frame(data, self._edge.clock(), meter)
+        for command in commands:
+            if isinstance(command, AnswerSteer | StopTurn) and command.response_id in self._accounts:
+                self._accounts[command.response_id].add_message(size_bytes)
+        self._carry_out(commands)
 
     async def _run_turn(self, turn: Turn) -> None:
         """The task of one turn: reports each update to the session, then waits until its frames could leave."""
@@ -105,20 +136,23 @@ class Line:
                 async for update in updates:
                     is_over = isinstance(update, TurnEnded | TurnRefused)
                     self._carry_out(self._session.update_turn(turn.response_id, update, self._edge.clock()))
+                    if is_over:
+                        self._outbox.put_end(self._accounts.pop(turn.response_id))
                     await self._outbox.flush()
             if not is_over:
                 raise RuntimeError("the turn ended without a last update")
         except Exception:  # noqa: BLE001  # the root of the turn's task
             _log.exception("turn_broke", response_id=turn.response_id)
             if not is_over:
+                turn.meter.outcome, turn.meter.error_code = "failed", "server_error"
                 self._outbox.put_close(CLOSE_SERVER_ERROR, "server error")
                 self._outbox.flush_later()
 
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
-                case SendFrames(frames):
-                    self._outbox.put(map(encode_event, frames))
+                case SendFrames(frames, response_id):
+                    self._outbox.put(map(encode_event, frames), self._accounts.get(response_id))
                 case StartTurn(turn):
                     self._start(turn)
                 case StopTurn(response_id):
@@ -137,6 +171,10 @@ class Line:
         """A draining server starts nothing: the client gets close 1001 instead and sends its request elsewhere."""
         if not self._edge.drain.begun.is_set:
             self.turn_count += 1
+            turn.meter.wire_in_bytes, wire_in_bytes = 0, turn.meter.wire_in_bytes
+            account = Account(self._edge.ledger, turn, self._wire, session=self._live)
+            account.add_message(wire_in_bytes)
+            self._accounts[turn.response_id] = account
             task = asyncio.create_task(self._run_turn(turn))
             self._turns[turn.response_id] = task
             task.add_done_callback(lambda _: self._forget(turn.response_id))
@@ -144,6 +182,9 @@ class Line:
     def _forget(self, response_id: str) -> None:
         """Called when a turn's task is done, even if it was cancelled before its first step."""
         del self._turns[response_id]
+        account = self._accounts.pop(response_id, None)
+        if account is not None:
+            self._outbox.put_end(account)
         self._outbox.flush_later()
         self._close_if_drained()
 
@@ -175,3 +216,12 @@ class Line:
         if self._turns:
             await asyncio.wait(self._turns.values())
         await self._outbox.drop()
+        self._edge.ledger.close_session(self.session_id)
+        self._wire.when_lost(self._settle)
+
+    def _settle(self) -> None:
+        """The last byte is counted: what is no turn's is the socket's own."""
+        live, wire = self._live, self._wire
+        live.overhead_in_bytes, live.overhead_out_bytes = wire.overhead_in_bytes, wire.overhead_out_bytes
+        self._edge.ledger.note_change(live)
+        self._edge.ledger.add_overhead(live.overhead_in_bytes, live.overhead_out_bytes)

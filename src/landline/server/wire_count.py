@@ -19,45 +19,44 @@ class WireCount:
     __slots__ = (
         "_lost_callback",
         "_messages",
-        "_taken_in_bytes",
-        "_taken_out_bytes",
         "compression",
+        "is_line",
         "is_lost",
         "message_out_bytes",
         "received_bytes",
         "sent_bytes",
-        "turn_in_bytes",
-        "turn_out_bytes",
+        "turns_in_bytes",
+        "turns_out_bytes",
     )
 
     def __init__(self) -> None:
         self.received_bytes = 0
         self.sent_bytes = 0
-        self.turn_in_bytes = 0
-        """Of those received: what turns account for."""
-        self.turn_out_bytes = 0
+        self.turns_in_bytes = 0
+        """Of those received: what belongs to turns, and to HTTP requests that are over."""
+        self.turns_out_bytes = 0
         self.message_out_bytes = 0
         """Of the WebSocket message that was written last: its frame, with its header, as compressed."""
         self.compression = ""
         """Of a WebSocket: what was agreed, in words; "" for none."""
+        self.is_line = False
+        """Whether it has become a socket that counts for itself."""
         self.is_lost = False
         self._messages: deque[int] = deque()
-        self._taken_in_bytes = 0
-        self._taken_out_bytes = 0
         self._lost_callback: Callable[[], None] | None = None
 
     @property
     def overhead_in_bytes(self) -> int:
-        """Received and no turn's: handshakes, pings, closes, requests that were refused before they became turns.
+        """Of a socket: received and no turn's. Upgrades, pings, closes, requests that were refused before they were turns.
 
         Until the connection is lost it also holds what is still to become a turn.
         """
-        return self.received_bytes - self.turn_in_bytes
+        return self.received_bytes - self.turns_in_bytes
 
     @property
     def overhead_out_bytes(self) -> int:
-        """Sent and no turn's."""
-        return self.sent_bytes - self.turn_out_bytes
+        """Of a socket: sent and no turn's."""
+        return self.sent_bytes - self.turns_out_bytes
 
     def add_message(self, size_bytes: int) -> None:
         """A whole WebSocket message is on its way to the application; its frames had so many bytes, with their headers."""
@@ -72,13 +71,13 @@ class WireCount:
 
         Of requests that are sent ahead of their answers, the first may be given bytes of those behind it.
         """
-        taken, self._taken_in_bytes = self._taken_in_bytes, self.received_bytes
-        return self.received_bytes - taken
+        before, self.turns_in_bytes = self.turns_in_bytes, self.received_bytes
+        return self.received_bytes - before
 
     def take_sent(self) -> int:
         """Of HTTP: the bytes since the last call, which are the answer's once it is over."""
-        taken, self._taken_out_bytes = self._taken_out_bytes, self.sent_bytes
-        return self.sent_bytes - taken
+        before, self.turns_out_bytes = self.turns_out_bytes, self.sent_bytes
+        return self.sent_bytes - before
 
     def when_lost(self, callback: Callable[[], None]) -> None:
         """Calls back once nothing is counted any more; at once if that is so already."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Annotated, assert_never
 
@@ -42,16 +42,19 @@ class BackgroundTurns:
         self._waiting: deque[_BackgroundTurn] = deque()
         self._running_count = 0
 
-    async def start(self, turn: Turn) -> Response | ApiError:
+    async def start(self, turn: Turn, *, on_ended: Callable[[], None] | None = None) -> Response | ApiError:
         """The response as it is queued, saved and findable by now; or why there is none.
 
-        The turn goes on even if the caller is cancelled.
+        The turn goes on even if the caller is cancelled. `on_ended` is called once when it is over, however it ends.
         """
         settings = self._settings
         if len(self._turns) >= settings.max_running + settings.max_queued:
             message = f"Too many background responses: {settings.max_running} run and {settings.max_queued} wait."
+            turn.meter.outcome, turn.meter.error_code = "refused", "rate_limit_exceeded"
+            if on_ended is not None:
+                on_ended()
             return api_error("rate_limit_exceeded", message)
-        started = _BackgroundTurn(turn)
+        started = _BackgroundTurn(turn, on_ended)
         self._turns[turn.response_id] = started
         started.task = asyncio.create_task(self._run(started))
         # Not in the task's own `finally`: a task that is cancelled before its first step runs none of its code.
@@ -124,6 +127,7 @@ class BackgroundTurns:
                         self._take(started, update)
         except Exception as error:  # noqa: BLE001  # the root of the turn's task
             _log.exception("background_turn_broke", response_id=turn.response_id)
+            turn.meter.outcome, turn.meter.error_code = "failed", "server_error"
             if not started.answer.done():
                 started.answer.set_exception(error)
 
@@ -133,6 +137,8 @@ class BackgroundTurns:
         self._free_slot(started)
         self._log.end(turn.tenant, turn.response_id)
         started.answer.cancel()
+        if started.on_ended is not None:
+            started.on_ended()
 
     def _take(self, started: "_BackgroundTurn", update: TurnUpdate) -> None:
         """Keeps what an update says; the first one is the answer to who created the turn."""
@@ -180,10 +186,11 @@ class BackgroundTurns:
 
 
 class _BackgroundTurn:
-    __slots__ = ("answer", "has_slot", "may_go_on", "response", "task", "turn")
+    __slots__ = ("answer", "has_slot", "may_go_on", "on_ended", "response", "task", "turn")
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, on_ended: Callable[[], None] | None) -> None:
         self.turn = turn
+        self.on_ended = on_ended
         self.task: asyncio.Task[None] | None = None
         self.answer: asyncio.Future[Response | ApiError] = asyncio.get_running_loop().create_future()
         """What the one who created it is told."""

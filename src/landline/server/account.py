@@ -1,0 +1,82 @@
+"""One turn's account on its client's connection: opened when it starts, entered in the ledger when its last bytes left."""
+
+import time
+
+from landline.ledger import Ledger, LiveSession
+from landline.ledger.entry import make_entry
+from landline.server.wire_count import WireCount
+from landline.session.turn import Turn
+
+
+class Account:
+    """Counts a turn's bytes on its meter, and closes once, however the turn ends.
+
+    It is closed when everybody who holds it has let go; whoever opens it holds it.
+    """
+
+    __slots__ = ("_holds", "_ledger", "_named", "_session", "_wire", "meter", "turn")
+
+    def __init__(self, ledger: Ledger, turn: Turn, wire: WireCount, *, session: LiveSession | None = None) -> None:
+        """`session`: the socket, if it is one."""
+        self.turn = turn
+        self.meter = turn.meter
+        self._ledger = ledger
+        self._wire = wire
+        self._session = session
+        self._holds = 1
+        self._named = self.meter.session_id
+        self.meter.started_at = self.meter.started_at or time.monotonic()
+        ledger.begin_turn(self._named)
+
+    @property
+    def is_open(self) -> bool:
+        return self._holds > 0
+
+    def show(self) -> None:
+        """Over HTTP it is known only while the turn runs which session it belongs to; from now on it runs there."""
+        session_id = self.meter.session_id
+        if self._named != session_id:
+            self._ledger.end_turn(self._named)
+            self._ledger.open_session(session_id, self.meter.transport, self.turn.tenant, self.turn.created_at)
+            self._ledger.begin_turn(session_id)
+            self._named = session_id
+
+    def add_frame(self, payload_bytes: int) -> None:
+        """The turn's next frame was written, the last one that the socket wrote."""
+        self.meter.payload_out_bytes += payload_bytes
+        self.meter.wire_out_bytes += self._wire.message_out_bytes
+        self._wire.turns_out_bytes += self._wire.message_out_bytes
+
+    def add_message(self, wire_bytes: int) -> None:
+        """A message of the socket belongs to the turn."""
+        self.meter.wire_in_bytes += wire_bytes
+        self._wire.turns_in_bytes += wire_bytes
+
+    def add_body(self, data: bytes) -> None:
+        """More of the turn's HTTP answer was written."""
+        self.meter.payload_out_bytes += len(data)
+        self.show()
+
+    def end_answer(self) -> None:
+        """The HTTP answer is over, or nobody wants it any more: lets go."""
+        self.meter.wire_out_bytes += self._wire.take_sent()
+        self.release()
+
+    def hold(self) -> None:
+        """One more has to let go before it is closed."""
+        self._holds += 1
+
+    def release(self) -> None:
+        """Lets go."""
+        self._holds -= 1
+        if not self._holds:
+            self._close()
+
+    def _close(self) -> None:
+        meter, session, wire = self.meter, self._session, self._wire
+        meter.ended_at = meter.ended_at or time.monotonic()
+        self._ledger.end_turn(self._named)
+        if session is not None:
+            session.overhead_in_bytes, session.overhead_out_bytes = wire.overhead_in_bytes, wire.overhead_out_bytes
+        entry = make_entry(self.turn, meter, meter.outcome, usage=meter.usage, error_code=meter.error_code)
+        self._ledger.add(entry, time.time())
