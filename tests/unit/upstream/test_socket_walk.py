@@ -95,7 +95,7 @@ async def test_the_model_sees_each_conversation_and_nothing_else(way: str, seed:
         target = ResponsesSocketTarget("up", fake.base_url, Responses(flags), settings=settings)
         await target.open()
         lines = [("a", "1"), ("a", "2"), ("b", "3"), ("b", None)]
-        fields = {"include": ["reasoning.encrypted_content"]}
+        fields: dict[str, Any] = {"include": ["reasoning.encrypted_content"]}
         conversations = [Conversation(target, tenant=tenant, line_id=line_id, **fields) for tenant, line_id in lines]
         for number in range(ROUNDS):
             chosen = walk.chance.sample(conversations, walk.chance.randint(1, 3))
