@@ -39,6 +39,7 @@ def sidecar_config(options: SidecarOptions, environment: Mapping[str, str]) -> C
         target["profile"] = profile
     else:
         target["transport"] = "websocket"
+        target["foreign_reasoning"] = "send"  # whatever reasoning there is, this one upstream told it
     if options.http:
         target["transport"] = "http"
     if options.api_key_env is not None:

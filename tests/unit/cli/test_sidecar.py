@@ -31,7 +31,7 @@ def test_every_model_goes_to_one_target_and_the_server_stays_on_loopback() -> No
 
 
 def test_unknown_upstream_is_spoken_to_over_its_socket() -> None:
-    assert target_of() == ResponsesTarget(base_url=UNKNOWN, transport="websocket")
+    assert target_of() == ResponsesTarget(base_url=UNKNOWN, transport="websocket", foreign_reasoning="send")
     assert target_of(http=True).transport == "http"
 
 
