@@ -1,6 +1,6 @@
 """One try to run a turn on a lane of an upstream socket: a frame out, its events in, and what the upstream keeps of it."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 import aiohttp
@@ -10,10 +10,11 @@ from landline.dialects.dialect import Prompt
 from landline.dialects.responses import EventReader, Responses
 from landline.upstream.http import HttpDeadlines, broken_off, unreachable
 from landline.upstream.kept_response import KeptResponse
+from landline.upstream.line import Ask, Seat
 from landline.upstream.line_pool import LinePool
 from landline.upstream.line_socket import TOO_LARGE_CODE, LaneFrames, LineSocket
-from landline.upstream.lines import Ask, Seat
 from landline.wire.errors import ApiError, api_error
+from landline.wire.items import Item
 from landline.wire.model_events import Failed, Finished, ModelEvent, Relayed
 
 _NOT_SPOKEN_HERE = frozenset((404, 405, 426, 501))
@@ -105,12 +106,13 @@ class LaneTurn:
 
     def _build_frame(self, seat: Seat) -> bytes | ApiError:
         history, anchor = self._prompt.history, seat.anchor
-        items = None
+        items: Sequence[Item] | None = ()
         if history is not None:
             items = history.items_after(anchor.digest) if anchor is not None else history.all_items()
+            assert items is not None, "the anchor was found by a digest of this history"
         return self._dialect.build_frame(
             self._prompt,
-            items or (),
+            items,
             previous_response_id=anchor.response_id if anchor is not None else None,
             stream_id=seat.lane.stream_id,
             omit_reasoning=self._before is not None and self._before.omits_reasoning,

@@ -4,8 +4,9 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
+from landline.upstream.line import Ask, Line, Seat
 from landline.upstream.line_socket import LineSocket
-from landline.upstream.lines import Ask, Line, Lines, Seat
+from landline.upstream.lines import Lines
 
 OpenSocket = Callable[[Mapping[str, str], Callable[[], None]], Awaitable[LineSocket]]
 """Opens a socket with these headers; the function is called when it is closed or lost."""

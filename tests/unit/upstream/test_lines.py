@@ -19,7 +19,8 @@ from hypothesis.stateful import (
 )
 
 from landline.session.lineage import Link, extend
-from landline.upstream.lines import Ask, Lane, Line, Lines, Seat
+from landline.upstream.line import Ask, Lane, Line, Seat
+from landline.upstream.lines import Lines
 from landline.upstream.socket_settings import SocketSettings
 from landline.wire.items import Item, decode_item
 
