@@ -11,6 +11,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from landline.ledger.feed import Feed
 from landline.server.asgi import create_asgi
 from landline.server.drain import Drain
 from landline.server.edge import Edge, ModelInfo
@@ -98,6 +99,7 @@ async def running_edge(
     models: Sequence[str] = ("demo",),
     troubles: list[str] | None = None,
     is_socket_enabled: bool = True,
+    monitor: Feed | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningEdge]:
     """Serves the script on a free loopback port; stops with no grace unless `drain_grace_s` says otherwise."""
@@ -114,6 +116,7 @@ async def running_edge(
         new_id=new_id,
         clock=time.time,
         is_socket_enabled=is_socket_enabled,
+        monitor=monitor,
     )
     started: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
     serve_settings = ServeSettings(
