@@ -26,7 +26,7 @@ SCHEMA = REPOSITORY / "tests" / "openresponses" / "openapi.json"
 
 
 def main() -> None:
-    turns = [_turn(number) for number in range(TURNS)]
+    turns = codex_turns(TURNS)
     plain = sum(len(frame) for turn in turns for frame in turn)
     lines = [
         "# Compressing what is streamed",
@@ -55,6 +55,11 @@ def main() -> None:
 def _settings() -> list[tuple[str, bool, int, int]]:
     chosen = [("all", True, level, 5) for level in (1, 3, 4, 6, 9)]
     return [*chosen, ("all", True, 6, 8), ("large", True, 6, 5), ("large", False, 6, 5), ("all", False, 6, 5)]
+
+
+def codex_turns(count: int) -> list[list[bytes]]:
+    """The events of one socket's turns, as JSON."""
+    return [_turn(number) for number in range(count)]
 
 
 def _turn(number: int) -> list[bytes]:

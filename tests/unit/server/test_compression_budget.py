@@ -32,7 +32,7 @@ def test_the_first_socket_gets_everything():
 def test_sockets_step_down_as_memory_runs_out():
     budget = CompressionBudget(8 * MIB)
     steps = fill(budget)
-    assert list(dict.fromkeys(steps)) == ["15_bits", "12_bits", "9_bits", "per_message", "none"]
+    assert list(dict.fromkeys(steps)) == ["15_bits", "12_bits", "10_bits", "per_message", "none"]
     assert budget.sockets == {step: steps.count(step) for step in dict.fromkeys(steps)}
     assert budget.reduced_total == len(steps) - steps.count("15_bits")
 
@@ -76,7 +76,7 @@ def test_the_log_tells_of_each_step_once_until_there_is_room_again():
     with capture_logs() as logs:
         fill(budget)
         budget.grant(Offer())
-    assert [log["granted"] for log in logs] == ["12_bits", "9_bits", "per_message", "none"]
+    assert [log["granted"] for log in logs] == ["12_bits", "10_bits", "per_message", "none"]
 
 
 def test_the_log_tells_anew_after_there_was_room():

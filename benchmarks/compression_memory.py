@@ -1,0 +1,155 @@
+"""What does the compression of a socket cost in memory, is it counted right, and what does each narrower step lose?
+
+For each step of `CompressionBudget`, a fresh process makes 1,000 sockets' ends of permessage-deflate, as a handshake makes
+them, and sends a message of 80 kB through each in both directions: the growth of its resident memory is set beside what
+is counted. Then the bytes that a Codex-like socket leaves: up, 21 creates with 17.8 kB of tools and 3.6 kB of digits each;
+down, 20 turns that echo the tools three times, with 64 small deltas between. At last, how many sockets a budget holds.
+
+    python benchmarks/compression_memory.py
+"""
+
+import json
+import logging
+import random
+import subprocess
+import sys
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import structlog
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
+
+from landline.server.compression import LineDeflate, LineDeflateFactory
+from landline.server.compression_budget import DEFAULT_BUDGET_BYTES, STEPS, CompressionBudget, Offer, StepName
+from outbound_compression import codex_turns
+from setting import REPOSITORY, describe_setting, write_result
+
+SOCKETS = 1000
+MESSAGE_BYTES = 80_000
+CREATES = 21
+TURNS = 20
+USUAL: list[tuple[str, str | None]] = [("client_max_window_bits", None)]
+SCHEMA = REPOSITORY / "tests" / "openresponses" / "openapi.json"
+
+
+def main() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    if len(sys.argv) > 1:
+        print(_grown_bytes(next(step.name for step in STEPS if step.name == sys.argv[1])))
+        return
+    lines = [
+        "# The memory of compression",
+        "",
+        f"`python benchmarks/compression_memory.py`: {SOCKETS:,} sockets a step, each in use in both directions; the file's",
+        "head says exactly what is measured.",
+        "",
+        *describe_setting("landline", "websockets"),
+        f"- zlib {zlib.ZLIB_RUNTIME_VERSION}",
+        "",
+        "| step | bytes counted a socket | bytes measured | bytes left, up | bytes left, down | sockets in 512 MiB |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    held = _fill(CompressionBudget(DEFAULT_BUDGET_BYTES))
+    for step in STEPS:
+        _, server = _negotiate(step.name)
+        counted = _budget_at(step.name).grant(Offer()).size_bytes
+        measured = int(subprocess.run([sys.executable, __file__, step.name], capture_output=True, check=True).stdout)
+        up, down = _left(step.name)
+        lines.append(
+            f"| {server.words} | {counted:,} | {measured:,} ({measured / counted - 1:+.1%}) | {up:.1%} | {down:.1%} "
+            f"| {held[step.name]:,} |"
+        )
+    lines += [
+        "",
+        "Alone, a message's inflater lives as long as its fragments are still coming, and is counted for that; between",
+        "messages there is none. Not shown: CPU, and the memory of the sockets themselves.",
+    ]
+    write_result("compression_memory", lines)
+
+
+def _negotiate(step: StepName) -> tuple[dict[str, str | None], LineDeflate]:
+    """The answer to a usual offer when memory is so short that it gets this step, and the server's end."""
+    answer, server = LineDeflateFactory(_budget_at(step)).process_request_params(USUAL, [])
+    assert isinstance(server, LineDeflate)
+    return dict(answer), server
+
+
+def _budget_at(step: StepName) -> CompressionBudget:
+    """One of which the next usual socket gets this step."""
+    budget = CompressionBudget(16 * 1024 * 1024)
+    while (grant := budget.grant(Offer())).step != step:
+        pass
+    budget.release(grant)
+    return budget
+
+
+def _fill(budget: CompressionBudget) -> Counter[str]:
+    held: Counter[str] = Counter()
+    while (grant := budget.grant(Offer())).step != "none":
+        held[grant.step] += 1
+    return held
+
+
+def _grown_bytes(step: StepName) -> int:
+    """Resident memory for each of many ends that were used; those without context are caught in mid-message."""
+    answer, first = _negotiate(step)
+    client = _client(answer)
+    message = Frame(Opcode.TEXT, random.Random(1).randbytes(MESSAGE_BYTES).hex().encode()[:MESSAGE_BYTES])
+    sent = client.encode(message)
+    is_alone = "client_no_context_takeover" in answer
+    if is_alone:
+        sent = Frame(Opcode.TEXT, sent.data[:-100], fin=False, rsv1=True)
+    _use(first, sent, message)
+    grant = _budget_at(step).grant(Offer())
+    before = _resident_bytes()
+    agreed = PerMessageDeflate(is_alone, False, 15, 15)
+    ends = [LineDeflate(agreed, grant) for _ in range(SOCKETS)]
+    for end in ends:
+        _use(end, sent, message)
+    return (_resident_bytes() - before) // SOCKETS
+
+
+def _use(end: LineDeflate, received: Frame, answered: Frame) -> None:
+    end.decode(received)
+    end.encode(answered)
+
+
+def _client(answer: dict[str, str | None]) -> PerMessageDeflate:
+    is_alone = "client_no_context_takeover" in answer
+    client_bits = int(answer["client_max_window_bits"] or 15)
+    return PerMessageDeflate(False, is_alone, 15, client_bits, {"memLevel": 5})
+
+
+def _left(step: StepName) -> tuple[float, float]:
+    """The share of a Codex-like socket's bytes that is left after compression, up and down."""
+    answer, server = _negotiate(step)
+    client = _client(answer)
+    creates = _creates()
+    answers = [frame for turn in codex_turns(TURNS) for frame in turn]
+    up = sum(len(client.encode(Frame(Opcode.TEXT, each)).data) for each in creates)
+    down = sum(len(server.encode(Frame(Opcode.TEXT, each)).data) for each in answers)
+    return up / sum(map(len, creates)), down / sum(map(len, answers))
+
+
+def _creates() -> list[bytes]:
+    source = random.Random(1)
+    tools = json.dumps(json.loads(SCHEMA.read_text())["components"]["schemas"])[:17_800]
+    creates: list[bytes] = []
+    for _ in range(CREATES):
+        output = {"type": "function_call_output", "call_id": f"call_{source.randbytes(12).hex()}"}
+        output["output"] = source.randbytes(1800).hex()
+        create = {"type": "response.create", "model": "m", "stream": True, "store": False, "tools": tools}
+        create |= {"previous_response_id": f"resp_{source.randbytes(24).hex()}", "input": [output]}
+        creates.append(json.dumps(create, separators=(",", ":")).encode())
+    return creates
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+if __name__ == "__main__":
+    main()
