@@ -29,6 +29,8 @@ from landline.wire.errors import ERROR_RULES
 
 WIRE_TYPES = (*ANSWERS, *EVENTS, *INPUT_ITEMS, *INPUT_PARTS, *OUTPUT_ITEMS, *OUTPUT_PARTS, *REQUESTS, *TOOLS)
 DOCUMENT = make_document()
+BESIDE_THE_API = re.compile(r"/(metrics|monitor(/.*)?)$")
+"""What scrapers and people look at; docs/metrics.md and docs/monitor.md describe it."""
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 
 
@@ -42,7 +44,8 @@ def test_every_route_has_a_row_and_every_row_a_route() -> None:
         if isinstance(route, Route):
             assert isinstance(route.app, Methods)
             path = re.sub(r":\w+}", "}", route.path)
-            routed |= {(method, path) for method in route.app.answers}
+            if not BESIDE_THE_API.match(path):
+                routed |= {(method, path) for method in route.app.answers}
     described = [(each.method, path) for each in OPERATIONS for path in (each.path, *each.aliases)]
     assert len(described) == len(set(described))
     assert set(described) == routed
