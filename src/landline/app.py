@@ -125,6 +125,7 @@ def build_app(config: Config) -> App:
         ledger=ledger,
         is_socket_enabled=config.server.sockets,
         monitor=_make_feed(ledger, router) if config.monitor.enabled else None,
+        continues_traces=config.telemetry.enabled and config.telemetry.traces,
         metrics=observation.sources if config.metrics.enabled else None,
     )
     return App(create_asgi(edge), drain, targets, store, runner, background, ledger, observation, compression)

@@ -78,6 +78,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     is_attached: bool
     created_at: float
     """Unix seconds."""
+    started_at: float = 0.0
+    """Likewise, when the create was read: earlier if it waited in its lane. What `times` are counted from."""
     outcome: Outcome
     error_code: str = ""
     conversation_id: str = ""
@@ -91,8 +93,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     times: Times
 
 
-def make_entry(turn: Turn, meter: Meter, outcome: Outcome, *, usage: Usage | None, error_code: str = "") -> Entry:
-    """The entry of a turn that is over."""
+def make_entry(
+    turn: Turn, meter: Meter, outcome: Outcome, *, usage: Usage | None, error_code: str = "", started_at: float = 0.0
+) -> Entry:
+    """The entry of a turn that is over; `started_at` in Unix seconds if it is known better than by its creation."""
     tokens = _tokens(usage)
     return Entry(
         response_id=turn.response_id,
@@ -112,6 +116,7 @@ def make_entry(turn: Turn, meter: Meter, outcome: Outcome, *, usage: Usage | Non
         is_warm_up=turn.request.is_warm_up,
         is_attached=meter.is_attached,
         created_at=turn.created_at,
+        started_at=started_at or turn.created_at,
         outcome=outcome,
         error_code=error_code,
         conversation_id=turn.conversation_id or "",

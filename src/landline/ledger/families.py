@@ -275,7 +275,18 @@ FAMILIES: tuple[Family, ...] = (
         "gauge",
         (),
         "Turns in flight.",
-        lambda sources: [((), sum(session.running for session in sources.ledger.sessions()))],
+        lambda sources: [((), sources.ledger.running_turns)],
+    ),
+    Family(
+        "landline_overhead_bytes_total",
+        "counter",
+        ("direction",),
+        "Bytes on clients' connections that belong to no turn: upgrades, pings, other requests. Of a socket they are added "
+        "when it is closed. With the wire bytes of turns it is all that went over the wire.",
+        lambda sources: [
+            (("in",), sources.ledger.overhead_in_bytes),
+            (("out",), sources.ledger.overhead_out_bytes),
+        ],
     ),
     Family(
         "landline_key_turns_total",
@@ -314,7 +325,10 @@ FAMILIES: tuple[Family, ...] = (
         "gauge",
         ("use",),
         "Memory by what it is for: `sessions` and `prefixes` hold histories, `compression` the windows of sockets.",
-        lambda sources: [((use,), read()) for use, read in sources.memory_bytes.items()],
+        lambda sources: [
+            (("sessions",), sum(session.history_bytes() for session in sources.ledger.sessions())),
+            *(((use,), read()) for use, read in sources.memory_bytes.items()),
+        ],
     ),
     Family(
         "landline_event_loop_lag_seconds",

@@ -55,6 +55,8 @@ class LiveSession:
         """What was negotiated, in words; "" for none."""
         self.running = 0
         """Turns in flight."""
+        self.history_bytes: Callable[[], int] = _none
+        """Memory of the socket for what its lanes may continue."""
         self.sums = Sums()
         self.lanes: dict[str, Sums] = {}
         self.turns: deque[Entry] = deque(maxlen=TURNS_KEPT)
@@ -115,6 +117,7 @@ class Ledger:
         session = self._sessions.get(session_id)
         if session is not None and session.is_open:
             session.is_open = False
+            session.history_bytes = _none
             self.open_lines -= 1
             self.note_change(session)
 
@@ -181,3 +184,7 @@ class Ledger:
         if ended is not None:
             del self._sessions[ended.session_id]
             self.forgotten_sessions += 1
+
+
+def _none() -> int:
+    return 0

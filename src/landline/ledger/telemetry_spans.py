@@ -29,7 +29,7 @@ class SpanTeller:
     def tell(self, entry: Entry) -> None:
         """The turn is over. Its spans continue the client's trace if it named one."""
         provider = provider_of(entry, self._providers)
-        began_ns = int(entry.created_at * _NS)
+        began_ns = int(entry.started_at * _NS)
         ended_ns = began_ns + int(entry.times.total * _NS)
         span = self._tracer.start_span(
             f"{OPERATION} {self._labels.label(entry)}" if entry.model else OPERATION,

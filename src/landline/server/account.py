@@ -78,5 +78,13 @@ class Account:
         self._ledger.end_turn(self._named)
         if session is not None:
             session.overhead_in_bytes, session.overhead_out_bytes = wire.overhead_in_bytes, wire.overhead_out_bytes
-        entry = make_entry(self.turn, meter, meter.outcome, usage=meter.usage, error_code=meter.error_code)
-        self._ledger.add(entry, time.time())
+        now = time.time()
+        entry = make_entry(
+            self.turn,
+            meter,
+            meter.outcome,
+            usage=meter.usage,
+            error_code=meter.error_code,
+            started_at=now - (time.monotonic() - meter.started_at),
+        )
+        self._ledger.add(entry, now)

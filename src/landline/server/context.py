@@ -15,6 +15,7 @@ from landline.server.edge import Edge
 from landline.server.exchange import answer_while_wanted
 from landline.server.listings import Answer
 from landline.server.replies import reply_error, reply_json
+from landline.server.trace_context import note_trace, trace_of
 from landline.server.wire_count import wire_of
 from landline.session.admission import admit
 from landline.session.compaction import retained_messages
@@ -98,6 +99,8 @@ async def _read_turn(
         message = "Expected `input` or `previous_response_id`: a conversation is not compacted here."
         return api_error("unsupported_parameter", message, param="conversation")
     measure_create(meter, request, body)
+    if edge.continues_traces:
+        note_trace(meter, trace_of(scope))
     request = _only_reading(request, keeps_conversation=may_have_conversation)
     now, response_id = edge.clock(), edge.new_id("resp")
     return admit(request, response_id=response_id, now=now, tenant=edge.tenant_of(scope), body=body, meter=meter)

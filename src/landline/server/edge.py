@@ -51,6 +51,8 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     is_socket_enabled: bool = True
     monitor: Feed | None = None
     """What the monitor page shows; None: there is no such page."""
+    continues_traces: bool = False
+    """Whether the trace of a client's request is read, for the turn's span to be part of it."""
     metrics: Sources | None = None
     """What `/metrics` shows; None: there is no such path."""
     tenant_of: Callable[[Scope], str] = everybody

@@ -15,6 +15,7 @@ from landline.server.edge import Edge
 from landline.server.exchange import answer_while_wanted
 from landline.server.replies import reply_error, reply_json
 from landline.server.sse_stream import stream_records, stream_turn
+from landline.server.trace_context import note_trace, trace_of
 from landline.server.wire_count import wire_of
 from landline.session.admission import admit
 from landline.session.create_bytes import measure_create
@@ -51,6 +52,8 @@ class CreateEndpoint:
         meter.transport = "background" if request.background is True else "http"
         measure_create(meter, request, body)
         edge = self._edge
+        if edge.continues_traces:
+            note_trace(meter, trace_of(scope))
         turn = admit(
             request,
             response_id=edge.new_id("resp"),

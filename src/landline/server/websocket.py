@@ -13,6 +13,7 @@ from landline.server.edge import Edge
 from landline.server.outbox import Outbox
 from landline.server.replies import reply_error
 from landline.server.request_root import REQUEST_ID
+from landline.server.trace_context import TraceContext, note_trace, trace_of
 from landline.server.wire_count import WireCount, wire_of
 from landline.session.meter import Meter
 from landline.session.session import Session
@@ -51,7 +52,9 @@ class SocketEndpoint:
             await reply_error(scope, send, error, [(b"upgrade", b"websocket")])
             return
         await send({"type": "websocket.accept"})
-        line = Line(self._edge, receive, send, tenant=self._edge.tenant_of(scope), wire=wire_of(scope))
+        line = Line(
+            self._edge, receive, send, tenant=self._edge.tenant_of(scope), wire=wire_of(scope), trace=trace_of(scope)
+        )
         opened_at = self._edge.clock()
         try:
             await line.run()
@@ -71,7 +74,9 @@ class SocketEndpoint:
 class Line:
     """One open socket: carries out what its session commands."""
 
-    def __init__(self, edge: Edge, receive: Receive, send: Send, *, tenant: str, wire: WireCount) -> None:
+    def __init__(
+        self, edge: Edge, receive: Receive, send: Send, *, tenant: str, wire: WireCount, trace: TraceContext
+    ) -> None:
         self._edge = edge
         self._receive = receive
         self._session = Session(edge.limits, opened_at=edge.clock(), new_id=edge.new_id, tenant=tenant)
@@ -79,6 +84,8 @@ class Line:
         wire.is_line = True
         self._live = edge.ledger.open_session(self._session.line_id, "socket", tenant, edge.clock())
         self._live.compression = wire.compression
+        self._live.history_bytes = lambda: self._session.memory_bytes
+        self._trace = trace
         self._outbox = Outbox(send)
         self._turns: dict[str, asyncio.Task[None]] = {}
         self._accounts: dict[str, Account] = {}
@@ -172,6 +179,8 @@ class Line:
         if not self._edge.drain.begun.is_set:
             self.turn_count += 1
             turn.meter.wire_in_bytes, wire_in_bytes = 0, turn.meter.wire_in_bytes
+            if self._edge.continues_traces:
+                note_trace(turn.meter, self._trace, turn.body)
             account = Account(self._edge.ledger, turn, self._wire, session=self._live)
             account.add_message(wire_in_bytes)
             self._accounts[turn.response_id] = account
