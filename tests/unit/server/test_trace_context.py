@@ -1,0 +1,61 @@
+"""Which trace a turn belongs to: the request's, the upgrade's, or the one that Codex CLI names in the create."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.server.trace_context import TraceContext, note_trace, trace_of
+from landline.session.meter import Meter
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+OTHER = "00-11111111111111111111111111111111-2222222222222222-01"
+UPGRADE = TraceContext(PARENT, "vendor=it")
+
+
+def noted(frame: str | bytes) -> TraceContext:
+    meter = Meter()
+    note_trace(meter, UPGRADE, frame)
+    return TraceContext(meter.trace_parent, meter.trace_state)
+
+
+def test_headers_name_the_trace() -> None:
+    headers = [(b"traceparent", PARENT.encode()), (b"tracestate", b"a=1"), (b"tracestate", b"b=2")]
+    assert trace_of({"headers": headers}) == TraceContext(PARENT, "a=1,b=2")
+    assert trace_of({"headers": [(b"accept", b"*/*")]}) == TraceContext("", "")
+
+
+@pytest.mark.parametrize("as_bytes", [True, False])
+def test_codex_names_the_trace_of_each_turn(as_bytes: bool) -> None:
+    notes = {"ws_request_header_traceparent": OTHER, "ws_request_header_tracestate": "c=3", "x-codex": "it"}
+    frame = json.dumps({"type": "response.create", "client_metadata": notes, "input": "hi"})
+    assert noted(frame.encode() if as_bytes else frame) == TraceContext(OTHER, "c=3")
+
+
+@pytest.mark.parametrize(
+    "create",
+    [
+        {},
+        {"client_metadata": None},
+        {"client_metadata": {"ws_request_header_tracestate": "c=3"}},
+        {"client_metadata": {"ws_request_header_traceparent": 5}},
+        {"client_metadata": "ws_request_header_traceparent"},
+        {"input": f'{{"client_metadata": {{"ws_request_header_traceparent": "{OTHER}"}}}}'},
+        {"metadata": {"ws_request_header_traceparent": OTHER}},
+    ],
+)
+def test_creates_that_name_none_belong_to_the_upgrades(create: dict[str, object]) -> None:
+    assert noted(json.dumps(create)) == UPGRADE
+
+
+@given(frame=st.binary() | st.builds(lambda raw: b"ws_request_header_traceparent" + raw, st.binary()))
+def test_no_frame_breaks_it(frame: bytes) -> None:
+    assert noted(frame) == UPGRADE
+
+
+@given(notes=st.dictionaries(st.text(), st.text()))
+def test_any_notes_are_read(notes: dict[str, str]) -> None:
+    frame = msgspec.json.encode({"client_metadata": {**notes, "ws_request_header_traceparent": OTHER}})
+    assert noted(frame).parent == OTHER
