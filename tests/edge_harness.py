@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from landline.ledger.feed import Feed
 from landline.server.asgi import create_asgi
+from landline.server.compression_budget import CompressionBudget
 from landline.server.drain import Drain
 from landline.server.edge import Edge, ModelInfo
 from landline.server.ids import new_id
@@ -100,6 +101,7 @@ async def running_edge(
     troubles: list[str] | None = None,
     is_socket_enabled: bool = True,
     monitor: Feed | None = None,
+    http_compression: CompressionBudget | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningEdge]:
     """Serves the script on a free loopback port; stops with no grace unless `drain_grace_s` says otherwise."""
@@ -117,10 +119,11 @@ async def running_edge(
         clock=time.time,
         is_socket_enabled=is_socket_enabled,
         monitor=monitor,
+        http_compression=http_compression,
     )
     started: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
     serve_settings = ServeSettings(
-        port=0, max_message_bytes=limits.max_frame_bytes, **{"drain_grace_s": 0.0, **settings}
+        max_message_bytes=limits.max_frame_bytes, **{"port": 0, "drain_grace_s": 0.0, **settings}
     )
     server = LineServer(
         create_asgi(edge), edge.drain, serve_settings, on_started=lambda *bound: started.set_result(bound)

@@ -124,6 +124,7 @@ def build_app(config: Config) -> App:
         clock=time.time,
         ledger=ledger,
         is_socket_enabled=config.server.sockets,
+        http_compression=compression if config.server.http_compression else None,
         monitor=_make_feed(ledger, router) if config.monitor.enabled else None,
         continues_traces=config.telemetry.enabled and config.telemetry.traces,
         metrics=observation.sources if config.metrics.enabled else None,

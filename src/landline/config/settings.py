@@ -35,8 +35,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     drain_s: Seconds = 30.0
     """How long turns in flight may go on after SIGTERM."""
     compression_bytes: Size = DEFAULT_BUDGET_BYTES
-    """Memory for the windows of all compressed sockets together, some 190 KiB each. As it runs out, new sockets get
-    narrower windows and in the end none; 0 switches compression off."""
+    """Memory for the windows of all compressed sockets together, some 190 KiB each, and of HTTP streams. As it runs out,
+    new sockets get narrower windows and in the end none; 0 switches compression off."""
+    http_compression: bool = True
+    """Whether HTTP answers are compressed (zstd, gzip) for clients that offer it in `Accept-Encoding`."""
     insecure_allow_public: bool = False
     """Insecure: listens on a non-loopback address although whoever reaches it may use every model."""
 

@@ -8,6 +8,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
+from landline.server.content_coding import ContentCoding
 from landline.server.context import compact_window, count_input_tokens
 from landline.server.conversations import Conversations
 from landline.server.edge import Edge
@@ -49,7 +50,10 @@ def create_asgi(edge: Edge, *, lifespan: Lifespan | None = None) -> Starlette:
     if edge.monitor is not None:
         answers = monitor_answers(edge, edge.monitor)
         routes += [Route(f"/monitor{path}", Methods({"GET": answer})) for path, answer in answers.items()]
-    app = Starlette(routes=routes, middleware=[Middleware(RequestRoot, edge=edge)], lifespan=lifespan)
+    middleware = [Middleware(RequestRoot, edge=edge)]
+    if edge.http_compression is not None:
+        middleware.append(Middleware(ContentCoding, budget=edge.http_compression))
+    app = Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.router.default = _not_found
     return app

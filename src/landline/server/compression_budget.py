@@ -1,4 +1,4 @@
-"""The memory of all sockets' compression in one process: counted when a socket opens, capped, given back when it closes.
+"""The memory of all compression in one process: counted when a socket or a stream opens, capped, given back at its end.
 
 What a socket may come to hold is counted, not what it holds at the moment: an inflater from the first message on, a
 compressor from the first answer on. The nearer the budget is, the less a new socket gets; sockets that are open keep what
@@ -77,12 +77,12 @@ NO_GRANT = Grant("none", 0, 0, 0, keeps_context=False, size_bytes=0)
 
 
 class CompressionBudget:
-    """Grants memory to sockets; each grant must be released once, when its socket is closed."""
+    """Grants memory to sockets and HTTP streams; each grant must be released once, when its socket is closed."""
 
     def __init__(self, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> None:
         self.budget_bytes = budget_bytes
         self.used_bytes = 0
-        """By the sockets that are open now."""
+        """By the sockets and streams that are open now."""
         self.reduced_total = 0
         """Sockets since the start that got less than they offered, because memory was short."""
         self._sockets: Counter[StepName] = Counter()
@@ -110,6 +110,17 @@ class CompressionBudget:
         """The socket is closed."""
         self.used_bytes -= grant.size_bytes
         self._sockets[grant.step] -= 1
+
+    def take(self, size_bytes: int) -> bool:
+        """For an HTTP stream's compressor; False when only sockets may have what is left. Give it back by `give_back`."""
+        has_room = size_bytes <= self._room_bytes(STEPS[0])
+        if has_room:
+            self.used_bytes += size_bytes
+        return has_room
+
+    def give_back(self, size_bytes: int) -> None:
+        """The stream is over."""
+        self.used_bytes -= size_bytes
 
     def _room_bytes(self, step: Step) -> float:
         return self.budget_bytes * step.share - self.used_bytes

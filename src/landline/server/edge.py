@@ -9,6 +9,7 @@ from starlette.types import Scope
 from landline.ledger import Ledger
 from landline.ledger.families import Sources
 from landline.ledger.feed import Feed
+from landline.server.compression_budget import CompressionBudget
 from landline.server.drain import Drain
 from landline.session.limits import Limits
 from landline.stores.store import Store
@@ -49,6 +50,8 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ledger: Ledger = msgspec.field(default_factory=Ledger)
     """What every turn costs is told to it when the turn is over."""
     is_socket_enabled: bool = True
+    http_compression: CompressionBudget | None = None
+    """The memory out of which HTTP answers are compressed; None: they are not."""
     monitor: Feed | None = None
     """What the monitor page shows; None: there is no such page."""
     continues_traces: bool = False

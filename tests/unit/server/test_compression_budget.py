@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from landline.server.compression_budget import STEPS, CompressionBudget, Offer, deflater_bytes, inflater_bytes
+from landline.server.compression_budget import STEPS, CompressionBudget, Grant, Offer, deflater_bytes, inflater_bytes
 
 MIB = 1024 * 1024
 OFFERS = st.builds(
@@ -89,19 +89,32 @@ def test_the_log_tells_anew_after_there_was_room():
     assert [log["granted"] for log in logs] == ["12_bits", "12_bits"]
 
 
-@given(budget_bytes=st.integers(0, 2 * MIB), offers=st.lists(st.none() | OFFERS, max_size=60), data=st.data())
-def test_what_is_counted_is_the_sum_of_what_is_held_and_never_over_the_budget(budget_bytes, offers, data):
-    """None stands for a socket that closes."""
+@given(
+    budget_bytes=st.integers(0, 2 * MIB),
+    steps=st.lists(st.none() | OFFERS | st.integers(0, MIB), max_size=60),
+    data=st.data(),
+)
+def test_what_is_counted_is_the_sum_of_what_is_held_and_never_over_the_budget(budget_bytes, steps, data):
+    """An offer stands for a socket that opens, a number for a stream of so many bytes, None for the end of one of them."""
     budget = CompressionBudget(budget_bytes)
     held = []
-    for offer in offers:
-        if offer is not None:
-            grant = budget.grant(offer)
-            assert grant.client_bits <= offer.client_bits
-            assert grant.server_bits <= offer.server_bits
-            assert grant.step == "none" or offer.is_client_limitable or grant.client_bits == offer.client_bits
+    for step in steps:
+        if isinstance(step, Offer):
+            grant = budget.grant(step)
+            assert grant.client_bits <= step.client_bits
+            assert grant.server_bits <= step.server_bits
+            assert grant.step == "none" or step.is_client_limitable or grant.client_bits == step.client_bits
             held.append(grant)
+        elif step is not None:
+            if budget.take(step):
+                held.append(step)
         elif held:
-            budget.release(held.pop(data.draw(st.integers(0, len(held) - 1))))
-        assert budget.used_bytes == sum(grant.size_bytes for grant in held) <= budget_bytes
-        assert sum(budget.sockets.values()) == len(held)
+            ended = held.pop(data.draw(st.integers(0, len(held) - 1)))
+            if isinstance(ended, Grant):
+                budget.release(ended)
+            else:
+                budget.give_back(ended)
+        grants = [each for each in held if isinstance(each, Grant)]
+        streams = [each for each in held if not isinstance(each, Grant)]
+        assert budget.used_bytes == sum(grant.size_bytes for grant in grants) + sum(streams) <= budget_bytes
+        assert sum(budget.sockets.values()) == len(grants)
