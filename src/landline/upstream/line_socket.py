@@ -101,6 +101,8 @@ class LineSocket:
         """Why it is closed; None while it is open."""
         self.close_code: int | None = None
         self._has_received = False
+        self._is_paused = False
+        """Whether nothing is read, for a turn that is slow to take what it was sent."""
         self._socket = socket
         self._has_lanes = has_lanes
         self._ping_s = ping_s
@@ -161,7 +163,9 @@ class LineSocket:
                             continue
                         frames.add(message.data)
                         if frames.size_bytes > MAX_BUFFERED_BYTES:
+                            self._is_paused = True
                             await frames.wait_for_room()
+                            self._is_paused = False
                     case WSMsgType.PING:
                         await socket.pong(message.data)
                     case WSMsgType.PONG:
@@ -202,11 +206,12 @@ class LineSocket:
         return self._joined.get(head.stream_id)
 
     async def _beat(self) -> None:
-        """Pings in silences; gives the socket up when nothing comes back. An upload may take longer than that."""
+        """Pings in silences; gives the socket up when nothing comes back. An upload may take longer than that, and so may a
+        client that reads slowly."""
         missed = 0
         while True:
             await asyncio.sleep(self._ping_s)
-            is_silent = not self._has_received and not self._sends
+            is_silent = not (self._has_received or self._sends or self._is_paused)
             self._has_received = False
             missed = missed + 1 if is_silent else 0
             if missed > 1:

@@ -177,6 +177,16 @@ async def test_a_slow_turn_stops_the_reading_and_loses_nothing(monkeypatch: pyte
     assert largest < 12_000
 
 
+async def test_a_socket_that_waits_for_a_slow_turn_is_not_taken_for_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_socket, "MAX_BUFFERED_BYTES", 0)
+    async with socket_to(saying({"n": 1}, {"n": 2}), ping_s=0.01) as (socket, closed):
+        turn = socket.join(None)
+        await socket.send(b"{}")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(closed.wait(), 0.1)
+        assert [each["n"] for each in await texts(turn, 2)] == [1, 2]
+
+
 async def test_a_turn_that_is_left_while_it_is_waited_for_lets_the_reading_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
