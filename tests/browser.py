@@ -18,8 +18,9 @@ def open_chromium(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=_find_chromium(), args=arguments)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """For a module of blocking tests: while it is open, the thread has a running event loop, which async tests mind."""
     with sync_playwright() as playwright:
         browser = open_chromium(playwright)
         yield browser

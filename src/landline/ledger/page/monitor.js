@@ -54,6 +54,7 @@ function measure(begun) {
 function begin(snapshot) {
   if (startedAt !== snapshot.started_at) pulse.forget();
   startedAt = snapshot.started_at;
+  setAttribute(byId("page"), "data-begun", "");
   setText(byId("version"), `v${snapshot.version}`);
   tick();
 }
@@ -83,11 +84,11 @@ function connect() {
 /** The session that the address names is looked at; without one the list is. */
 function route() {
   const id = new URLSearchParams(location.hash.slice(1)).get("session");
-  const wasOpen = session.id !== null;
+  const before = session.id;
   session.open(id);
   byId("sessions").hidden = id !== null;
   setText(byId("skip"), id === null ? "Skip to the sessions" : "Skip to the session");
-  if (wasOpen && id === null) byId("find").focus({ preventScroll: true });
+  if (before !== null && id === null && !sessions.focus(before)) byId("content").focus();
   if (id !== null) byId("session").scrollIntoView({ block: "nearest" });
   connect();
 }

@@ -44,6 +44,13 @@ export class SessionsView {
     this.onView();
   }
 
+  /** Goes back to the row of a session; false if the list does not show it. */
+  focus(id) {
+    const entry = this.list.entries.get(id);
+    entry?.node.querySelector("a").focus();
+    return entry !== undefined;
+  }
+
   /** A page whole, or the rows of it that changed. */
   show(page, { isWhole }) {
     if (isWhole) this.rows.clear();
