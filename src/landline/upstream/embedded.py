@@ -197,6 +197,7 @@ class EmbeddedTarget:
                 request,
                 decoder,
                 self._dialect.decode_error,
+                meter=prompt.meter,
                 target_name=self.name,
                 secrets=(self._child.api_key,),
                 deadlines=_DEADLINES,

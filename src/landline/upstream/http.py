@@ -13,6 +13,8 @@ import structlog
 
 from landline import __version__
 from landline.dialects.dialect import Dialect, Prompt, RelayingDialect, StreamDecoder, UpstreamRequest
+from landline.session.meter import Meter
+from landline.upstream.counted import CountedResponse, CountingConnector
 from landline.upstream.counting import Counters, count_by_reading
 from landline.upstream.redaction import redact, redact_error
 from landline.wire.errors import ApiError, api_error
@@ -142,6 +144,7 @@ class HttpTarget:
             msgspec.structs.replace(request, headers={**request.headers, **self._headers}),
             self._dialect.open_decoder(prompt),
             self._dialect.decode_error,
+            meter=prompt.meter,
             target_name=self.name,
             secrets=self._secrets,
             deadlines=self._deadlines,
@@ -169,9 +172,13 @@ def open_session(deadlines: HttpDeadlines) -> aiohttp.ClientSession:
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
     timeout = aiohttp.ClientTimeout(total=None, connect=deadlines.connect_s, sock_read=deadlines.read_idle_s)
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0)
-    headers = {"User-Agent": f"landline/{__version__}"}
-    return aiohttp.ClientSession(connector=connector, timeout=timeout, trace_configs=[trace], headers=headers)
+    return aiohttp.ClientSession(
+        connector=CountingConnector(keepalive_timeout=60.0),
+        response_class=CountedResponse,
+        timeout=timeout,
+        trace_configs=[trace],
+        headers={"User-Agent": f"landline/{__version__}"},
+    )
 
 
 async def stream_request(
@@ -181,6 +188,7 @@ async def stream_request(
     decoder: StreamDecoder,
     decode_error: ErrorReader,
     *,
+    meter: Meter,
     target_name: str,
     secrets: Sequence[str] = (),
     deadlines: HttpDeadlines,
@@ -189,10 +197,11 @@ async def stream_request(
     """One turn over HTTP: `[Accepted()]` with the headers of a 2xx unless the answer itself says that, then one batch a
     network read.
 
-    Whatever fails is a `Failed`. `secrets` never appear in a message. Closing the generator closes the connection.
+    Whatever fails is a `Failed`. `secrets` never appear in a message. Closing the generator closes the connection. What is
+    sent and read is counted on the meter before it is told; a try that nobody answered counts as a request only.
     """
     try:
-        response = await _send(session, base_url, request)
+        response = await _send(session, base_url, request, meter)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         yield [Failed(unreachable(target_name, error, deadlines))]
         return
@@ -200,13 +209,16 @@ async def stream_request(
     try:
         if not 200 <= response.status < 300:
             error = await _read_refusal(response, decode_error, target_name, deadlines)
+            response.tell(meter)
             yield [Failed(redact_error(error, secrets))]
             return
+        response.tell(meter)
         if says_accepted:
             yield [Accepted()]
         broken: ApiError | None = None
         try:
             async for data in response.content.iter_any():
+                response.tell(meter)
                 events = decoder.feed(data)
                 if not events:
                     continue
@@ -221,6 +233,7 @@ async def stream_request(
             events[-1] = Failed(broken)
         yield redact(events, secrets)
     finally:
+        response.tell(meter)
         _leave(response, is_whole=is_whole)
 
 
@@ -234,16 +247,19 @@ async def _note_reuse(_session: aiohttp.ClientSession, context: object, _params:
         attempt.is_reused = True
 
 
-async def _send(session: aiohttp.ClientSession, base_url: str, request: UpstreamRequest) -> aiohttp.ClientResponse:
+async def _send(
+    session: aiohttp.ClientSession, base_url: str, request: UpstreamRequest, meter: Meter
+) -> CountedResponse:
     """Sends the request and waits for the answer's headers.
 
     A kept connection that the server closes before it answers was stale: the request is sent again on another one.
     """
     while True:
         attempt = _Attempt()
+        meter.upstream_requests += 1
         body = io.BytesIO(request.body) if len(request.body) > LARGE_BODY_BYTES else request.body
         try:
-            return await session.request(
+            response = await session.request(
                 request.method,
                 base_url + request.path,
                 data=body,
@@ -251,6 +267,8 @@ async def _send(session: aiohttp.ClientSession, base_url: str, request: Upstream
                 allow_redirects=False,
                 trace_request_ctx=attempt,
             )
+            assert isinstance(response, CountedResponse)
+            return response
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             if not attempt.is_reused:
                 raise

@@ -141,10 +141,14 @@ class LaneTurn:
         self, seat: Seat, socket: LineSocket, frames: LaneFrames, frame: bytes
     ) -> AsyncGenerator[list[ModelEvent], None]:
         reader, kept = EventReader(), KeptResponse()
+        meter, told_bytes = self._prompt.meter, 0
         try:
-            await socket.send(frame)
+            meter.upstream_requests += 1
+            meter.upstream_out_bytes += await socket.send(frame)
             while not reader.is_over:
                 payloads = await frames.next(self._deadlines.read_idle_s)
+                meter.upstream_in_bytes += frames.wire_bytes - told_bytes
+                told_bytes = frames.wire_bytes
                 if payloads is None:
                     break
                 events = _read(reader, payloads)

@@ -11,6 +11,7 @@ from aiohttp import WSMsgType
 from aiohttp.compression_utils import ZLibCompressor
 
 from landline import __version__
+from landline.upstream.counted import CountedConnection, CountingConnector
 
 WINDOW_BITS = 15
 DEFLATE_LEVEL = 6
@@ -43,6 +44,10 @@ class LineDeflated(aiohttp.ClientWebSocketResponse[Literal[True]]):
 
     def __init__(self, reader: Any, writer: Any, *args: Any, **options: Any) -> None:
         super().__init__(reader, writer, *args, **options)
+        self.counted: CountedConnection | None = None
+        """What it sends and receives."""
+        if isinstance(writer.protocol, CountedConnection):
+            self.counted = writer.protocol
         if self.compress:
             writer._compressobj = ZLibCompressor(
                 level=DEFLATE_LEVEL, wbits=-self.compress, max_sync_chunk_size=INLINE_DEFLATE_BYTES
@@ -51,9 +56,8 @@ class LineDeflated(aiohttp.ClientWebSocketResponse[Literal[True]]):
 
 def open_socket_session() -> aiohttp.ClientSession:
     """What sockets are opened with. Must be called in the event loop that uses it."""
-    connector = aiohttp.TCPConnector(limit=0)
     headers = {"User-Agent": f"landline/{__version__}"}
-    return aiohttp.ClientSession(connector=connector, headers=headers, ws_response_class=LineDeflated)
+    return aiohttp.ClientSession(connector=CountingConnector(), headers=headers, ws_response_class=LineDeflated)
 
 
 async def open_line_socket(
@@ -108,6 +112,9 @@ class LineSocket:
         self._ping_s = ping_s
         self._joined: dict[str | None, LaneFrames] = {}
         self._draining: dict[str | None, Callable[[], None]] = {}
+        self._counted = socket.counted if isinstance(socket, LineDeflated) else None
+        self._take_sent()
+        self._take_received()
         self._on_closed = on_closed
         self._sends: set[asyncio.Task[None]] = set()
         self._reading = asyncio.create_task(self._read())
@@ -131,15 +138,16 @@ class LineSocket:
         self.leave(stream_id)
         self._draining[stream_id] = on_drained
 
-    async def send(self, frame: bytes) -> None:
+    async def send(self, frame: bytes) -> int:
         """Sends one text frame, to its end even if the caller is cancelled: then it is known what the upstream was asked.
 
-        Raises aiohttp.ClientError or OSError when the socket is closed or lost.
+        Returns its bytes on the wire, with those of pings before it. Raises aiohttp.ClientError or OSError when the socket is closed or lost.
         """
         task = asyncio.create_task(self._socket.send_frame(frame, WSMsgType.TEXT))
         self._sends.add(task)
         task.add_done_callback(self._sent)
         await asyncio.shield(task)
+        return self._take_sent()
 
     async def close(self) -> None:
         """Closes the socket; what is joined hears of it."""
@@ -159,9 +167,10 @@ class LineSocket:
                 match message.type:
                     case WSMsgType.TEXT | WSMsgType.BINARY:
                         frames = self._find_turn(message.data) if self._has_lanes else self._joined.get(None)
+                        wire_bytes = self._take_received()
                         if frames is None:
                             continue
-                        frames.add(message.data)
+                        frames.add(message.data, wire_bytes)
                         if frames.size_bytes > MAX_BUFFERED_BYTES:
                             self._is_paused = True
                             await frames.wait_for_room()
@@ -205,6 +214,13 @@ class LineSocket:
             return None
         return self._joined.get(head.stream_id)
 
+    def _take_sent(self) -> int:
+        return self._counted.take_sent() if self._counted is not None else 0
+
+    def _take_received(self) -> int:
+        """The first frame of a network read is given all of it: on a line with several busy lanes, some may be another's."""
+        return self._counted.take_received() if self._counted is not None else 0
+
     async def _beat(self) -> None:
         """Pings in silences; gives the socket up when nothing comes back. An upload may take longer than that, and so may a
         client that reads slowly."""
@@ -238,6 +254,8 @@ class LaneFrames:
         self.socket = socket
         self.has_begun = False
         """Whether any frame has come."""
+        self.wire_bytes = 0
+        """Of all frames that have come, as they were on the wire."""
         self.size_bytes = 0
         self._frames: list[bytes] = []
         self._wake: asyncio.Future[None] | None = None
@@ -271,9 +289,10 @@ class LaneFrames:
             self._room.set()
         return frames
 
-    def add(self, frame: bytes) -> None:
+    def add(self, frame: bytes, wire_bytes: int) -> None:
         """One more frame."""
         self.has_begun = True
+        self.wire_bytes += wire_bytes
         self._frames.append(frame)
         self.size_bytes += len(frame)
         self.end()

@@ -159,6 +159,7 @@ class ResponsesSocketTarget:
         if again.is_refused:
             self._http_until = self._clock() + self._settings.http_fallback_s
         kind = "sent_over_http" if again.goes_over_http else "sent_again"
+        prompt.meter.resends += not again.goes_over_http
         _log.info(kind, target=self.name, response_id=prompt.response_id, reason=again.reason)
 
     async def _open_socket(self, headers: Mapping[str, str], on_closed: Callable[[], None]) -> LineSocket:

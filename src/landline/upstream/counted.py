@@ -1,0 +1,100 @@
+"""Bytes to and from upstreams, counted where aiohttp meets the transport: heads, bodies, chunk framing, frames as they are
+compressed. Behind TLS they are counted inside of it.
+"""
+
+import asyncio
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+
+from landline.session.meter import Meter
+
+Buffer = bytes | bytearray | memoryview
+
+
+class CountedConnection(ResponseHandler):
+    """One connection to an upstream; one request at a time uses it, or a socket with its lanes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._transport_count = _CountedTransport()
+        self._received_bytes = 0
+        self._told_in_bytes = 0
+        self._told_out_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport_count.wrap(transport)
+        super().connection_made(self._transport_count)  # type: ignore[arg-type]
+
+    def data_received(self, data: bytes) -> None:
+        self._received_bytes += len(data)
+        super().data_received(data)
+
+    def take_received(self) -> int:
+        """The bytes since the last call."""
+        before, self._told_in_bytes = self._told_in_bytes, self._received_bytes
+        return self._received_bytes - before
+
+    def take_sent(self) -> int:
+        """The bytes since the last call."""
+        sent_bytes = self._transport_count.sent_bytes
+        before, self._told_out_bytes = self._told_out_bytes, sent_bytes
+        return sent_bytes - before
+
+
+class CountedResponse(aiohttp.ClientResponse):
+    """An answer that knows its connection's count."""
+
+    _counted: CountedConnection | None = None
+
+    async def start(self, connection: Connection) -> "CountedResponse":
+        protocol = connection.protocol
+        if isinstance(protocol, CountedConnection):
+            self._counted = protocol
+            protocol.take_received()  # what came behind the last event of the answer before
+        await super().start(connection)
+        return self
+
+    def tell(self, meter: Meter) -> None:
+        """Adds what was sent and received since the last call."""
+        if self._counted is not None:
+            meter.upstream_in_bytes += self._counted.take_received()
+            meter.upstream_out_bytes += self._counted.take_sent()
+
+
+class CountingConnector(aiohttp.TCPConnector):
+    """Connections without a limit to their number, each counted."""
+
+    def __init__(self, *, keepalive_timeout: float = 15.0) -> None:
+        super().__init__(limit=0, keepalive_timeout=keepalive_timeout)  # pyright: ignore[reportUnknownMemberType]
+        self._factory = functools.partial(CountedConnection, loop=self._loop)
+
+
+class _CountedTransport:
+    """Stands for the transport that it wraps."""
+
+    __slots__ = ("_transport", "is_closing", "sent_bytes")
+
+    def __init__(self) -> None:
+        self.sent_bytes = 0
+        self._transport: Any = None
+
+    def wrap(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self.is_closing = transport.is_closing
+
+    def write(self, data: Buffer) -> None:
+        self.sent_bytes += len(data)
+        self._transport.write(data)
+
+    def writelines(self, chunks: Iterable[Buffer]) -> None:
+        pieces = list(chunks)
+        self.sent_bytes += sum(map(len, pieces))
+        self._transport.writelines(pieces)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
