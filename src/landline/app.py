@@ -23,10 +23,11 @@ from landline.dialects.gemini import Gemini, GeminiFlags
 from landline.dialects.responses import Responses, ResponsesFlags
 from landline.engine.catalog import resolve_model
 from landline.engine.settings import EngineSettings
-from landline.ledger import Ledger
+from landline.ledger import Entry, Ledger
 from landline.ledger.excerpts import Overheard
 from landline.ledger.feed import Feed
 from landline.ledger.observation import Observation, Observed
+from landline.ledger.turn_line import log_turn
 from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.server.asgi import create_asgi
@@ -92,8 +93,8 @@ class App(msgspec.Struct, frozen=True, eq=False):
             yield
 
 
-def build_app(config: Config) -> App:
-    """Makes every part that the configuration names; nothing is started yet."""
+def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -> App:
+    """Makes every part that the configuration names; nothing is started yet. `say_turn` is told of every turn that ended."""
     targets = {name: make_target(name, each) for name, each in config.targets.items()}
     router = _make_router(config, targets)
     runner_settings = RunnerSettings(event_names=config.server.event_names, keepalive_s=config.limits.keepalive_s)
@@ -103,6 +104,7 @@ def build_app(config: Config) -> App:
     runner = TurnRunner(router, store, new_id=new_id, settings=runner_settings, sealer=sealer, prefixes=prefixes)
     log = EventLog(kept_s=config.background.events_kept_s)
     ledger = Ledger()
+    ledger.watch(say_turn)
     conductor = Overheard(runner, ledger) if config.monitor.enabled and config.monitor.content else runner
     background = BackgroundTurns(conductor, log, config.background)
     compression = CompressionBudget(config.server.compression_bytes)
@@ -132,12 +134,12 @@ def build_app(config: Config) -> App:
     return App(create_asgi(edge), drain, targets, store, runner, background, ledger, observation, compression)
 
 
-def run_server(config: Config, *, on_started: OnStarted) -> int:
+def run_server(config: Config, *, on_started: OnStarted, say_turn: Callable[[Entry], None] = log_turn) -> int:
     """Serves until a signal ends it; returns the exit status.
 
     Raises OSError when the address cannot be bound, `ChildFailedError` when a model cannot be started, and `StoreError`.
     """
-    app = build_app(config)
+    app = build_app(config, say_turn=say_turn)
     serve_settings = ServeSettings(
         host=config.server.host,
         port=config.server.port,

@@ -12,6 +12,7 @@ from landline.app import run_server
 from landline.cli.check import print_problems
 from landline.cli.fetch import fetch_model
 from landline.cli.greeting import greeting
+from landline.cli.logs import turn_writer
 from landline.config import Config, EmbeddedTarget, Overrides, Problem, default_config, load_config, split_upstream
 from landline.engine.catalog import DEFAULT_MODEL, ModelUnavailableError, resolve_model
 from landline.engine.child import ChildFailedError
@@ -52,7 +53,11 @@ def serve_config(config: Config | list[Problem], greet: Greet, *, file: Path | N
         print_problems(config, file)
         return 1
     try:
-        return run_server(config, on_started=lambda host, port: typer.echo(greet(config, host, port)))
+        return run_server(
+            config,
+            on_started=lambda host, port: typer.echo(greet(config, host, port)),
+            say_turn=turn_writer(),
+        )
     except (ChildFailedError, StoreError) as error:
         typer.echo(str(error), err=True)
         return 1

@@ -70,6 +70,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     upstream_model: str
     reason: str
     affinity: str
+    prefix_items: int = 0
+    """Items of the lineage that were warm at the target; only looked for where it decides."""
     tries: int
     resends: int
     upstream_requests: int
@@ -109,6 +111,7 @@ def make_entry(
         upstream_model=meter.upstream_model,
         reason=meter.reason,
         affinity=meter.affinity,
+        prefix_items=meter.prefix_items,
         tries=meter.tries,
         resends=meter.resends,
         upstream_requests=meter.upstream_requests,

@@ -141,7 +141,8 @@ class LineSocket:
     async def send(self, frame: bytes) -> int:
         """Sends one text frame, to its end even if the caller is cancelled: then it is known what the upstream was asked.
 
-        Returns its bytes on the wire, with those of pings before it. Raises aiohttp.ClientError or OSError when the socket is closed or lost.
+        Returns its bytes on the wire, with those of pings before it. Raises aiohttp.ClientError or OSError when the socket
+        is closed or lost.
         """
         task = asyncio.create_task(self._socket.send_frame(frame, WSMsgType.TEXT))
         self._sends.add(task)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from landline.cli.logs import configure_logging
+from landline.cli.logs import configure_logging, turn_writer
+from ledger_entries import changed
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +29,19 @@ def test_less_than_the_level_is_not_logged(capsys: pytest.CaptureFixture[str]) -
     structlog.get_logger().info("turn_ended")
     structlog.get_logger().warning("drain_begun")
     assert [line.split("event=")[1] for line in capsys.readouterr().err.splitlines()] == ["drain_begun"]
+
+
+def test_a_turns_line_looks_like_every_other(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info")
+    turn_writer()(changed(model='a "name"\nat=1'))
+    [line] = capsys.readouterr().err.splitlines()
+    assert [pair.split("=")[0] for pair in line.split()[:4]] == ["at", "level", "response_id", "event"]
+    assert " level=info response_id=resp_1 event=turn_ended " in line
+    assert r' model="a \"name\"\nat=1" ' in line
+    assert " wire_in=300 " in line
+
+
+def test_a_turns_line_is_not_written_below_its_level(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("warning")
+    turn_writer()(changed())
+    assert capsys.readouterr().err == ""
