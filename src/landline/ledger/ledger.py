@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from landline.ledger.entry import Entry
-from landline.ledger.sums import Sums
+from landline.ledger.sums import Sums, tally_of
 from landline.session.meter import Transport
 
 TURNS_KEPT = 200
@@ -128,18 +128,22 @@ class Ledger:
 
     def add(self, entry: Entry, now: float) -> None:
         """A turn is over."""
+        tally = tally_of(entry)
         self.note_change()
-        self.process.add(entry)
-        self._named("key", entry.tenant).add(entry)
-        self._named("model", entry.model).add(entry)
+        self.process.add_tally(tally)
+        self._named("key", entry.tenant).add_tally(tally)
+        self._named("model", entry.model).add_tally(tally)
         if entry.target:
-            self._named("target", entry.target).add(entry)
+            self._named("target", entry.target).add_tally(tally)
         if entry.session_id:
             session = self.open_session(entry.session_id, entry.transport, entry.tenant, now)
             session.last_at = now
-            session.sums.add(entry)
+            session.sums.add_tally(tally)
             session.turns.append(entry)
-            session.lanes.setdefault(entry.lane, Sums()).add(entry)
+            lane = session.lanes.get(entry.lane)
+            if lane is None:
+                lane = session.lanes[entry.lane] = Sums()
+            lane.add_tally(tally)
         for watcher in self._watchers:
             watcher(entry)
 
@@ -175,7 +179,10 @@ class Ledger:
         names = self._by[dimension]
         if name not in names and len(names) >= NAMES_KEPT:
             name = OTHER
-        return names.setdefault(name, Sums())
+        sums = names.get(name)
+        if sums is None:
+            sums = names[name] = Sums()
+        return sums
 
     def _forget_oldest(self) -> None:
         if len(self._sessions) <= SESSIONS_KEPT:
