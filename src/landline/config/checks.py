@@ -29,6 +29,7 @@ from landline.config.targets import (
 )
 from landline.engine.catalog import CATALOGUE
 from landline.engine.gguf import NotGgufError, read_gguf_head
+from landline.ledger.telemetry_settings import OTLP_PROTOCOL, TelemetrySettings
 from landline.turns.sealing import split_keys
 from landline.upstream.script import ScriptError, load_script
 
@@ -41,6 +42,7 @@ def check_config(config: Config, environment: Mapping[str, str]) -> list[Problem
     """Every disagreement inside a configuration that is well formed."""
     problems = [*_check_server(config.server), *_check_store(config.store)]
     problems.extend(_check_sealing(config.sealing, environment))
+    problems.extend(_check_telemetry(config.telemetry, environment))
     for name, target in config.targets.items():
         path = join_path("targets", name)
         if not _TARGET_NAME.fullmatch(name):
@@ -94,6 +96,20 @@ def _check_sealing(sealing: SealingSettings, environment: Mapping[str, str]) -> 
         split_keys(environment.get(sealing.keys_env, ""))
     except ValueError as error:
         yield Problem("sealing.keys_env", f"in the environment variable {sealing.keys_env!r}: {error}")
+
+
+def _check_telemetry(telemetry: TelemetrySettings, environment: Mapping[str, str]) -> Iterator[Problem]:
+    if not telemetry.enabled:
+        return
+    if telemetry.endpoint is not None and not _is_http_url(telemetry.endpoint):
+        yield Problem(
+            "telemetry.endpoint", f"expected a URL such as 'http://127.0.0.1:4318', got {telemetry.endpoint!r}"
+        )
+    for signal, is_sent in (("", True), ("TRACES_", telemetry.traces), ("METRICS_", telemetry.metrics)):
+        name = f"OTEL_EXPORTER_OTLP_{signal}PROTOCOL"
+        protocol = environment.get(name, OTLP_PROTOCOL)
+        if is_sent and protocol != OTLP_PROTOCOL:
+            yield Problem("telemetry.enabled", f"expected {OTLP_PROTOCOL!r} or nothing in {name!r}, got {protocol!r}")
 
 
 def _has_valid_port(url: str) -> bool:

@@ -4,6 +4,9 @@ from typing import Annotated
 
 import msgspec
 
+OTLP_PROTOCOL = "http/protobuf"
+"""The one that is spoken, as `OTEL_EXPORTER_OTLP_PROTOCOL` calls it."""
+
 
 class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """OpenTelemetry: a span for each turn, and metrics, sent to a collector by OTLP over HTTP. The standard `OTEL_*`

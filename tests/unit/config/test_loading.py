@@ -354,3 +354,24 @@ def test_sealing_keys_come_from_the_environment(tmp_path: Path) -> None:
 def test_wrong_sealing_keys_stop_the_start_and_are_not_shown(tmp_path: Path, keys: str, expected: str) -> None:
     (problem,) = problems(tmp_path, SEALED, environment={"SEALING_KEYS": keys})
     assert problem == f"sealing.keys_env: in the environment variable 'SEALING_KEYS': {expected}"
+
+
+TELLING = CHAT + "[telemetry]\nenabled = true\n"
+
+
+def test_telemetry_is_off_unless_it_is_turned_on(tmp_path: Path) -> None:
+    wrong = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    assert not accepted(load(tmp_path, CHAT, environment=wrong)).telemetry.enabled
+    right = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+    assert accepted(load(tmp_path, TELLING, environment=right)).telemetry.enabled
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"])
+def test_protocol_that_is_not_spoken_stops_the_start(tmp_path: Path, name: str) -> None:
+    (problem,) = problems(tmp_path, TELLING, environment={name: "grpc"})
+    assert problem == f"telemetry.enabled: expected 'http/protobuf' or nothing in '{name}', got 'grpc'"
+
+
+def test_collector_without_a_url_stops_the_start(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, TELLING + 'endpoint = "127.0.0.1:4318"\n')
+    assert problem == "telemetry.endpoint: expected a URL such as 'http://127.0.0.1:4318', got '127.0.0.1:4318'"
