@@ -68,6 +68,8 @@ class SocketEndpoint:
                 code=line.close_code,
                 turns=line.turn_count,
                 age_s=age_s,
+                overhead_in=line.overhead_bytes[0],
+                overhead_out=line.overhead_bytes[1],
             )
 
 
@@ -99,6 +101,11 @@ class Line:
     @property
     def session_id(self) -> str:
         return self._session.line_id
+
+    @property
+    def overhead_bytes(self) -> tuple[int, int]:
+        """What was received and sent on the wire and is of no turn."""
+        return self._wire.overhead_in_bytes, self._wire.overhead_out_bytes
 
     async def run(self) -> None:
         """Serves the socket until it is closed."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from msgspec import Raw, UnsetType
 
+from landline.session.lineage import replayed_bytes
 from landline.session.meter import Meter
 from landline.session.turn import Turn
 from landline.wire.items import Item
@@ -41,7 +42,7 @@ def measure_history(turn: Turn) -> None:
         meter.stateless_bytes = meter.settings_bytes + meter.input_bytes
         return
     size_bytes, count = (parent.replay_bytes, parent.replay_count) if parent is not None else (0, 0)
-    size_bytes += sum([len(item.raw) for item in own])
+    size_bytes += sum([replayed_bytes(item) for item in own])
     between = max(count + len(own) - 1, 0) * meter.comma_bytes
     meter.stateless_bytes = meter.settings_bytes + _BRACKETS + size_bytes + between
 

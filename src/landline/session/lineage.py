@@ -4,6 +4,7 @@ A response adds two links: one for its new input (made when the turn starts) and
 Continuing is O(new items), a fork is a second child, forgetting is dropping a pointer.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, TypeVar
@@ -12,6 +13,10 @@ from landline.wire.canonical import canonical_digest, item_digest
 from landline.wire.items import Item
 
 DIGEST_BYTES = 16
+
+_STATUS = b'"status":"completed",'
+_LAST_STATUS = b',"status":"completed"}'
+_MADE_ID = re.compile(r"[a-z]+_[0-9a-f]{48}")
 
 _State = TypeVar("_State")
 
@@ -50,8 +55,8 @@ class Link:
         )
         """JSON bytes of the items of the whole lineage."""
         self.replay_bytes, self.replay_count = self._measure_replay()
-        """What a client without a session plays back of the lineage: JSON bytes and items. It may leave out what a
-        compaction that it was given stands for."""
+        """What a client without a session plays back of the lineage: JSON bytes (`replayed_bytes`) and items. It may leave
+        out what a compaction that it was given stands for."""
         inherited = parent.tool_items if parent is not None else ()
         own = tuple(item for item in self.items if item.type == "additional_tools")
         self.tool_items: tuple[Item, ...] = inherited + own if own else inherited
@@ -133,15 +138,15 @@ class Link:
         return states
 
     def _measure_replay(self) -> tuple[int, int]:
-        parent = self.parent
+        parent, items = self.parent, self.items
         if parent is None:
-            return self.size_bytes, self.item_count
-        for place in range(len(self.items) - 1, -1, -1):
-            if self.items[place].type == "compaction":
-                kept = self.items[place:]
-                return sum([len(item.raw) for item in kept]), len(kept)
-        own_bytes = self.size_bytes - parent.size_bytes
-        return parent.replay_bytes + own_bytes, parent.replay_count + len(self.items)
+            return sum([replayed_bytes(item) for item in items]), len(items)
+        for place in range(len(items) - 1, -1, -1):
+            if items[place].type == "compaction":
+                kept = items[place:]
+                return sum([replayed_bytes(item) for item in kept]), len(kept)
+        own_bytes = sum([replayed_bytes(item) for item in items])
+        return parent.replay_bytes + own_bytes, parent.replay_count + len(items)
 
     def chain(self) -> list["Link"]:
         """The links from the root to here."""
@@ -156,6 +161,21 @@ class Link:
     def all_items(self) -> list[Item]:
         """Every item of the lineage, oldest first."""
         return [item for link in self.chain() for item in link.items]
+
+
+def replayed_bytes(item: Item) -> int:
+    """JSON bytes of the item as a client without a session plays it back, by one rule for all clients.
+
+    What a model wrote comes back as it was announced, but for `status`: Codex CLI and the Agents SDKs send that too,
+    pydantic-ai and opencode neither that nor the id (2026-11-22). What a client wrote comes back as it was sent: without
+    the id that the store gave it, which only this server makes so.
+    """
+    size_bytes = len(item.raw)
+    if item.role == "assistant" or item.type.endswith("_call"):
+        return size_bytes - len(_STATUS) if _STATUS in item.raw or _LAST_STATUS in item.raw else size_bytes
+    if item.id is not None and _MADE_ID.fullmatch(item.id):
+        return size_bytes - len(item.id) - len('"id":"",')
+    return size_bytes
 
 
 def extend(parent: Link | None, items: Sequence[Item]) -> Link | None:

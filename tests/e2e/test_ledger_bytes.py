@@ -1,0 +1,180 @@
+"""The ledger against a relay that counts every byte between unmodified clients and Landline, over HTTP and sockets.
+
+Wire bytes must be the relay's to the byte. Stateless bytes must be, within 2 %, the bodies that the same client really sends
+for the same task when it plays everything back over HTTP.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import agents
+import pydantic_ai
+import pytest
+from openai import AsyncOpenAI
+from pydantic_ai.models.openai import OpenAIResponsesModel, OpenAIResponsesModelSettings
+from pydantic_ai.providers.openai import OpenAIProvider
+
+from byte_relay import ByteRelay, client_messages, client_requests
+from chat_scenario import Scenario
+from chat_script import Answer, call
+from codex_cli import run_codex
+from fake_chat_server import Script
+from ledger_lines import LoggedTurns, logged_turns
+from running_server import RunningServer
+
+pytestmark = pytest.mark.client
+
+CALLS = 20
+STATELESS_TOLERANCE = 0.02
+_DONE = Answer("All done.")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One client's run of a task."""
+
+    ledger: LoggedTurns
+    sent_bytes: int
+    """Of the client, as the relay counted."""
+    received_bytes: int
+    bodies: list[bytes]
+    """Of its creates, as JSON."""
+
+
+def measure(landline: RunningServer, scenario: Scenario, turns: int, work: Callable[[ByteRelay], None]) -> Run:
+    """The run, and what the ledger and the relay say of it when it is over."""
+    with ByteRelay(landline.port) as relay:
+        work(relay)
+    ledger = logged_turns(landline, scenario.model, turns)
+    assert len(ledger.turns) == turns
+    assert {turn["outcome"] for turn in ledger.turns} == {"completed"}
+    bodies: list[bytes] = []
+    for connection in relay.connections:
+        if connection.is_websocket:
+            bodies += client_messages(connection)
+        else:
+            bodies += [body for _, body in client_requests(connection)]
+    return Run(ledger, relay.sent_bytes, relay.received_bytes, bodies)
+
+
+def assert_exact(run: Run) -> None:
+    """What the ledger says was on the wire was on the wire."""
+    assert run.ledger.wire_in == run.sent_bytes
+    assert run.ledger.wire_out == run.received_bytes
+    assert run.ledger.sum("payload_in") == sum(map(len, run.bodies))
+    parts = ("tools", "instructions", "history", "new_items", "other")
+    assert sum(run.ledger.sum(part) for part in parts) == sum(map(len, run.bodies))
+
+
+def assert_stateless(run: Run, over_http: Run) -> None:
+    """What the ledger says would have been sent is what the client sends without a session."""
+    sent = sum(map(len, over_http.bodies))
+    said = run.ledger.sum("stateless")
+    print(f"stateless {said}, over HTTP {sent}: {said / sent - 1:+.2%}; wire {run.sent_bytes}")
+    assert abs(said - sent) <= STATELESS_TOLERANCE * sent
+
+
+def test_codex(landline: RunningServer, scripted: Script, tmp_path: Path) -> None:
+    def run(name: str, turns: int, *, websockets: bool) -> Run:
+        commands = (f"seq {number}000 {number}700" for number in range(1, CALLS + 1))
+        scenario = scripted(*(call("exec_command", cmd=command) for command in commands), _DONE)
+        (tmp_path / name).mkdir()
+
+        def work(relay: ByteRelay) -> None:
+            done = run_codex(
+                "Do what is to be done.",
+                base_url=relay.base_url,
+                model=scenario.model,
+                home=tmp_path / f"home-{name}",
+                work_folder=tmp_path / name,
+                websockets=websockets,
+            )
+            assert done.answer == "All done.", done.report
+
+        return measure(landline, scenario, turns, work)
+
+    over_socket = run("socket", CALLS + 2, websockets=True)
+    over_http = run("http", CALLS + 1, websockets=False)
+    for each in (over_socket, over_http):
+        assert_exact(each)
+        assert len({turn["session"] for turn in each.ledger.turns}) == 1
+        assert_stateless(each, over_http)
+    assert over_http.ledger.sum("stateless") == sum(map(len, over_http.bodies))
+    assert over_socket.sent_bytes < 0.1 * over_socket.ledger.sum("stateless")
+
+
+def test_openai_agents(landline: RunningServer, scripted: Script) -> None:
+    agents.set_tracing_disabled(True)
+
+    def run(*, websockets: bool, chained: bool) -> Run:
+        scenario = scripted(*(call("lookup", key=f"item-{number}") for number in range(CALLS)), _DONE)
+
+        def work(relay: ByteRelay) -> None:
+            asyncio.run(_run_agent(relay, scenario.model, websockets=websockets, chained=chained))
+
+        return measure(landline, scenario, CALLS + 1, work)
+
+    over_http = run(websockets=False, chained=False)
+    for websockets, chained in ((False, False), (False, True), (True, False), (True, True)):
+        each = run(websockets=websockets, chained=chained) if websockets or chained else over_http
+        assert_exact(each)
+        assert len({turn["session"] for turn in each.ledger.turns}) == 1
+        assert_stateless(each, over_http)
+        if chained:
+            assert each.ledger.sum("history") < 0.01 * each.ledger.sum("payload_in")
+        else:
+            assert each.ledger.sum("history") > 0.7 * each.ledger.sum("payload_in")
+    assert over_http.ledger.sum("stateless") == sum(map(len, over_http.bodies))
+
+
+def test_pydantic_ai(landline: RunningServer, scripted: Script) -> None:
+    def run(**settings: Any) -> Run:
+        scenario = scripted(*(call("lookup", key=f"item-{number}") for number in range(CALLS)), _DONE)
+
+        def work(relay: ByteRelay) -> None:
+            asyncio.run(_run_pydantic(relay, scenario.model, OpenAIResponsesModelSettings(**settings)))
+
+        return measure(landline, scenario, CALLS + 1, work)
+
+    over_http = run()
+    runs = [over_http, run(openai_transport="websocket"), run(openai_previous_response_id="auto")]
+    for each in runs:
+        assert_exact(each)
+        assert len({turn["session"] for turn in each.ledger.turns}) == 1
+        assert_stateless(each, over_http)
+
+
+async def _run_agent(relay: ByteRelay, model: str, *, websockets: bool, chained: bool) -> None:
+    agent = agents.Agent(name="Finder", instructions="Look things up.", tools=[_lookup_tool()], model=model)
+    if websockets:
+        async with agents.responses_websocket_session(
+            base_url=relay.base_url, api_key="test-key", openai_prefix_mode="model_id", unknown_prefix_mode="model_id"
+        ) as session:
+            result = await session.run(agent, "Find all.", max_turns=CALLS + 5, auto_previous_response_id=chained)
+    else:
+        async with AsyncOpenAI(base_url=relay.base_url, api_key="test-key") as client:
+            agent.model = agents.OpenAIResponsesModel(model, client)
+            result = await agents.Runner.run(agent, "Find all.", max_turns=CALLS + 5, auto_previous_response_id=chained)
+    assert result.final_output == "All done."
+
+
+async def _run_pydantic(relay: ByteRelay, model: str, settings: OpenAIResponsesModelSettings) -> None:
+    async with AsyncOpenAI(base_url=relay.base_url, api_key="test-key") as client:
+        responses = OpenAIResponsesModel(model, provider=OpenAIProvider(openai_client=client), settings=settings)
+        agent = pydantic_ai.Agent(responses, instructions="Look things up.")
+        agent.tool_plain(lookup)
+        async with agent:
+            result = await agent.run("Find all.")
+    assert result.output == "All done."
+
+
+def _lookup_tool() -> Any:
+    return agents.function_tool(lookup)
+
+
+def lookup(key: str) -> str:
+    """Looks a key up."""
+    return f"the value of {key}: " + " ".join(f"{key}-{number:04d}" for number in range(300))
