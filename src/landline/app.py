@@ -260,7 +260,10 @@ def _observe(
         providers={name: provider_of(each) for name, each in config.targets.items()},
         routed_turns=router.served_turns,
         target_health=lambda: router.target_health(time.monotonic()),
-        memory_bytes={"prefixes": lambda: prefixes.size_bytes, "compression": lambda: compression.used_bytes},
+        memory_bytes={"prefixes": lambda: prefixes.size_bytes},
+        memory_limit_bytes={"prefixes": config.prefixes.budget_bytes},
+        compression=compression,
+        compressed_lines=lambda: compression.sockets.items(),
     )
     return Observation(ledger, observed, config.telemetry)
 

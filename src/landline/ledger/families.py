@@ -6,7 +6,7 @@ family every turn is counted once, so sums over any labels mean something.
 
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import msgspec
 
@@ -22,6 +22,15 @@ Sample = tuple[tuple[str, ...], float | Distribution]
 """The labels' values in the order of the family's labels, and the value."""
 
 
+class Compression(Protocol):
+    """The memory of all sockets' compression, as the server grants it."""
+
+    budget_bytes: int
+    used_bytes: int
+    reduced_total: int
+    """Sockets since the start that got less than they offered."""
+
+
 class Sources(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Where the numbers are."""
 
@@ -32,6 +41,10 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     target_health: Callable[[], Sequence[TargetHealth]]
     memory_bytes: Mapping[str, Callable[[], int]]
     """By what it is used for; cheap to read."""
+    memory_limit_bytes: Mapping[str, int]
+    compression: Compression
+    compressed_lines: Callable[[], Iterable[tuple[str, int]]]
+    """Open sockets that offered compression, by what they got."""
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -328,7 +341,33 @@ FAMILIES: tuple[Family, ...] = (
         lambda sources: [
             (("sessions",), sum(session.history_bytes() for session in sources.ledger.sessions())),
             *(((use,), read()) for use, read in sources.memory_bytes.items()),
+            (("compression",), sources.compression.used_bytes),
         ],
+    ),
+    Family(
+        "landline_memory_limit_bytes",
+        "gauge",
+        ("use",),
+        "What may be used for it in the whole process; `sessions` have a limit each.",
+        lambda sources: [
+            *(((use,), limit) for use, limit in sources.memory_limit_bytes.items()),
+            (("compression",), sources.compression.budget_bytes),
+        ],
+    ),
+    Family(
+        "landline_compressed_lines",
+        "gauge",
+        ("granted",),
+        "Open sockets that offered compression, by what they got: the windows' bits, `per_message` without context, or "
+        "`none`.",
+        lambda sources: [((granted,), count) for granted, count in sources.compressed_lines()],
+    ),
+    Family(
+        "landline_reduced_compression_total",
+        "counter",
+        (),
+        "Sockets that got less compression than they offered, because its memory was used up.",
+        lambda sources: [((), sources.compression.reduced_total)],
     ),
     Family(
         "landline_event_loop_lag_seconds",

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from landline.ledger.families import Sources
+from landline.ledger.families import Compression, Sources
 from landline.ledger.ledger import Ledger
 from landline.ledger.loop_lag import LAG_BUCKETS_S, watch_loop_lag
 from landline.ledger.metrics import Histogram, ModelLabels, TurnMetrics
@@ -24,6 +24,9 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     routed_turns: Callable[[], Sequence[RoutedTurns]]
     target_health: Callable[[], Sequence[TargetHealth]]
     memory_bytes: Mapping[str, Callable[[], int]]
+    memory_limit_bytes: Mapping[str, int]
+    compression: Compression
+    compressed_lines: Callable[[], Iterable[tuple[str, int]]]
 
 
 class Observation:
@@ -42,6 +45,9 @@ class Observation:
             routed_turns=observed.routed_turns,
             target_health=observed.target_health,
             memory_bytes=observed.memory_bytes,
+            memory_limit_bytes=observed.memory_limit_bytes,
+            compression=observed.compression,
+            compressed_lines=observed.compressed_lines,
         )
         ledger.watch(self._turns.add)
 

@@ -23,6 +23,14 @@ TURNS = (
 )
 
 
+class FullBudget:
+    """The memory of compression, used up."""
+
+    budget_bytes = 1_000
+    used_bytes = 900
+    reduced_total = 5
+
+
 def sources(*turns: Entry) -> Sources:
     ledger = Ledger()
     metrics = TurnMetrics(ModelLabels(["demo"]))
@@ -38,6 +46,9 @@ def sources(*turns: Entry) -> Sources:
         routed_turns=lambda: [RoutedTurns("one", "warm", "soft", 1), RoutedTurns("two", "fail_over", "none", 1)],
         target_health=lambda: [TargetHealth("one", "closed", 3, 0.0), TargetHealth("two", "open", 0, 7.5)],
         memory_bytes={"prefixes": lambda: 4_096},
+        memory_limit_bytes={"prefixes": 8_192},
+        compression=FullBudget(),
+        compressed_lines=lambda: [("15_bits", 4), ("none", 1)],
     )
 
 
@@ -101,6 +112,11 @@ def test_numbers_are_those_of_the_turns() -> None:
     assert value(metrics, "landline_target_wait_seconds", target="two") == 7.5
     assert value(metrics, "landline_target_turns_in_flight", target="one") == 3
     assert value(metrics, "landline_memory_bytes", use="prefixes") == 4_096
+    assert value(metrics, "landline_memory_bytes", use="compression") == 900
+    assert value(metrics, "landline_memory_limit_bytes", use="compression") == 1_000
+    assert value(metrics, "landline_memory_limit_bytes", use="prefixes") == 8_192
+    assert value(metrics, "landline_compressed_lines", granted="15_bits") == 4
+    assert value(metrics, "landline_reduced_compression_total") == 5
     assert value(metrics, "landline_key_turns_total", key="none") == 3
 
 
