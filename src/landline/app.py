@@ -263,7 +263,7 @@ def _observe(
         memory_bytes={"prefixes": lambda: prefixes.size_bytes},
         memory_limit_bytes={"prefixes": config.prefixes.budget_bytes},
         compression=compression,
-        compressed_lines=lambda: compression.sockets.items(),
+        compressed_lines=lambda: compression.sockets.items(),  # noqa: PLW0108  # counted anew each time
     )
     return Observation(ledger, observed, config.telemetry)
 

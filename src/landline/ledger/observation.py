@@ -66,7 +66,7 @@ class Observation:
         if not self._settings.enabled:
             yield
             return
-        from landline.ledger.telemetry import open_telemetry  # noqa: PLC0415  # 0.2 s for those alone who use it
+        from landline.ledger.telemetry import open_telemetry  # noqa: PLC0415  # 0.1 s for those alone who use it
 
         telemetry = open_telemetry(
             self._settings, providers=self._observed.providers, labels=self._labels, turns=self._turns
