@@ -15,7 +15,7 @@ PATHS := src tests docs requirements $(wildcard benchmarks/*.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test check lint types imports unit e2e model clients docs format requirements clean
+.PHONY: help serve test check lint types imports unit e2e model clients docs screenshots format requirements clean
 
 help: ## list these commands
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ clients: $(CLIENTS)/node_modules/.done ## install the Node clients of the end-to
 
 docs: $(VENV)/.dev ## write the reference pages that are made from the code
 	@$(BIN)/python docs/generate.py
+
+screenshots: $(VENV)/.dev ## take the pictures of the monitor page in docs/images anew, from a live run
+	@$(BIN)/python docs/screenshots.py
 
 format: $(VENV)/.dev ## format the code and sort imports
 	@$(BIN)/ruff check --fix $(PATHS)

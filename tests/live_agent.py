@@ -1,5 +1,7 @@
 """An agent that really talks: openai's own client over one socket, its tools and instructions sent with each turn."""
 
+import random
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 
@@ -92,5 +94,9 @@ class LiveAgent:
 
 
 def source_text(number: int, lines: int = 60) -> str:
-    """What a tool might have read."""
-    return "".join(f"def function_{number}_{line}(value):\n    return value * {line}\n" for line in range(lines))
+    """What a tool might have read: about as compressible as code is."""
+    draw = random.Random(number)
+    names = ["".join(draw.choices("aeiorstnlmkpd", k=draw.randint(4, 9))) for _ in range(lines)]
+    return "".join(
+        f"def {one}({other}):\n    return {other} * {draw.randrange(9999)}\n" for one, other in pairwise(names)
+    )

@@ -16,7 +16,7 @@ export class BytesView {
   constructor(parent) {
     this.bars = {
       unsaved: new StackedBar("would have been"),
-      sent: new StackedBar("sent"),
+      sent: new StackedBar("sent, before compression"),
       wire: new StackedBar("on the wire"),
     };
     this.rows = new Map();

@@ -1,48 +1,72 @@
-// A session's turns as columns: how much each sent, in front of how much it would have been.
+// A session's turns as columns: how much each sent, in front of how much it would have been. However many turns there are,
+// it is three shapes; the turn under the pointer is said in words below.
 
-import { setAttribute, setText, shape } from "./dom.js";
+import { element, setAttribute, setText, shape } from "./dom.js";
 import * as format from "./format.js";
 
 const HEIGHT = 180;
 const TOP = 18;
 const BOTTOM = 20;
-const WIDEST = 26;
+const WIDEST = 44;
+const LEAST = 1.5;
+/** Of a column's height, so that a turn that sent next to nothing is still seen. */
 
-export function drawTurns(svg, turns) {
-  const width = Math.max(svg.clientWidth, 200);
-  const most = Math.max(...turns.map((turn) => Math.max(turn.would_have_been_bytes, turn.uploaded_bytes)), 1);
-  const step = Math.min(WIDEST, width / Math.max(turns.length, 1));
-  const scale = (value) => ((HEIGHT - TOP - BOTTOM) * value) / most;
-  setAttribute(svg, "viewBox", `0 0 ${width} ${HEIGHT}`);
-  setAttribute(svg, "aria-label", describe(turns));
-  const marks = [grid(width, most)];
-  turns.forEach((turn, place) => {
-    const at = place * step;
-    const body = Math.max(step - Math.min(4, step / 4), 0.5);
-    const title = shape("title");
-    setText(title, `turn ${turn.number}: ${format.bytes(turn.uploaded_bytes)} of ${format.bytes(turn.would_have_been_bytes)}`);
-    const hasFailed = ["failed", "refused", "aborted"].includes(turn.outcome);
-    marks.push(shape("g", {}, title,
-      column("would", at, body, scale(turn.would_have_been_bytes)),
-      column(hasFailed ? "failed" : "sent", at, body, Math.max(scale(turn.uploaded_bytes), 1.5))));
-  });
-  if (turns.length) marks.push(label(0, turns[0].number, "start"), label(Math.max(step * (turns.length - 0.5), 30), turns.at(-1).number, turns.length > 1 ? "middle" : "start"));
-  svg.replaceChildren(...marks);
+export class TurnColumns {
+  constructor() {
+    this.turns = [];
+    this.shapes = Object.fromEntries(["would", "sent", "failed"].map((name) => [name, shape("path", { class: name })]));
+    this.frame = shape("path", { class: "frame", "shape-rendering": "crispEdges" });
+    this.top = shape("text", { y: TOP - 5, "text-anchor": "end" });
+    this.first = shape("text", { x: 0, y: HEIGHT - 5 });
+    this.last = shape("text", { y: HEIGHT - 5, "text-anchor": "end" });
+    this.svg = shape("svg", { class: "columns-chart", role: "img" }, this.frame, ...Object.values(this.shapes), this.top, this.first, this.last);
+    this.words = element("p", { class: "hint words", "aria-hidden": "true" });
+    this.svg.addEventListener("pointermove", (event) => this.point(event.offsetX));
+    this.svg.addEventListener("pointerleave", () => this.point(null));
+    new ResizeObserver(() => this.draw()).observe(this.svg);
+  }
+
+  show(turns) {
+    this.turns = turns;
+    setAttribute(this.svg, "aria-label", describe(turns));
+    this.draw();
+  }
+
+  draw() {
+    const width = this.svg.clientWidth;
+    if (!width) return;
+    const most = Math.max(...this.turns.map((turn) => Math.max(turn.would_have_been_bytes, turn.uploaded_bytes)), 1);
+    this.step = Math.min(WIDEST, width / Math.max(this.turns.length, 1));
+    const paths = { would: [], sent: [], failed: [] };
+    this.turns.forEach((turn, place) => {
+      paths.would.push(this.column(place, turn.would_have_been_bytes / most));
+      paths[hasFailed(turn) ? "failed" : "sent"].push(this.column(place, turn.uploaded_bytes / most));
+    });
+    for (const [name, node] of Object.entries(this.shapes)) setAttribute(node, "d", paths[name].join(""));
+    setAttribute(this.svg, "viewBox", `0 0 ${width} ${HEIGHT}`);
+    setAttribute(this.frame, "d", `M0 ${HEIGHT - BOTTOM + 0.5}H${width}M0 ${TOP - 0.5}H${width}`);
+    setAttribute(this.top, "x", width);
+    setText(this.top, format.bytes(most));
+    setText(this.first, this.turns.length ? String(this.turns[0].number) : "");
+    setAttribute(this.last, "x", Math.max(this.step * this.turns.length, 40).toFixed(1));
+    setText(this.last, this.turns.length > 1 ? String(this.turns.at(-1).number) : "");
+  }
+
+  column(place, share) {
+    const height = Math.max((HEIGHT - TOP - BOTTOM) * share, LEAST);
+    const width = Math.max(this.step - Math.min(6, this.step / 4), 0.5);
+    return `M${(place * this.step).toFixed(1)} ${HEIGHT - BOTTOM}v${-height.toFixed(1)}h${width.toFixed(1)}v${height.toFixed(1)}z`;
+  }
+
+  point(x) {
+    const turn = x === null ? undefined : this.turns[Math.floor(x / this.step)];
+    const words = turn && `turn ${turn.number}: ${format.bytes(turn.uploaded_bytes)} instead of ${format.bytes(turn.would_have_been_bytes)}`;
+    setText(this.words, words ?? "");
+  }
 }
 
-function column(name, x, width, height) {
-  return shape("rect", { class: name, x: x.toFixed(1), width: width.toFixed(1), y: (HEIGHT - BOTTOM - height).toFixed(1), height: height.toFixed(1), rx: Math.min(2, width / 3) });
-}
-
-function grid(width, most) {
-  const base = HEIGHT - BOTTOM + 0.5;
-  return shape("g", { class: "grid" },
-    shape("path", { d: `M0 ${base}H${width}M0 ${TOP + 0.5}H${width}` }),
-    shape("text", { x: width, y: TOP - 5, "text-anchor": "end" }, format.bytes(most)));
-}
-
-function label(x, number, anchor) {
-  return shape("text", { class: "axis", x: x.toFixed(1), y: HEIGHT - 5, "text-anchor": anchor }, String(number));
+export function hasFailed(turn) {
+  return ["failed", "refused", "aborted"].includes(turn.outcome);
 }
 
 function describe(turns) {

@@ -89,7 +89,6 @@ function route() {
   byId("sessions").hidden = id !== null;
   setText(byId("skip"), id === null ? "Skip to the sessions" : "Skip to the session");
   if (before !== null && id === null && !sessions.focus(before)) byId("content").focus();
-  if (id !== null) byId("session").scrollIntoView({ block: "nearest" });
   connect();
 }
 

@@ -1,12 +1,13 @@
 // One session: its turns as columns of sent against would-have-been, the time of each, and where its bytes go.
 
 import { BytesView } from "./bytes.js";
-import { drawTurns } from "./columns.js";
+import { hasFailed, TurnColumns } from "./columns.js";
 import { byId, element, KeyedList, setAttribute, setData, setText, shape } from "./dom.js";
 import * as format from "./format.js";
 import { shorten } from "./sessions.js";
 
-const TURNS_SHOWN = 200;
+const TURNS_KEPT = 200;
+const TURNS_LISTED = 40;
 const STATES = { running: "a turn is running", open: "open", idle: "idle", ended: "closed" };
 
 export class SessionView {
@@ -25,36 +26,42 @@ export class SessionView {
     this.saved = element("data");
     this.uploaded = element("data");
     this.would = element("data");
-    this.columns = shape("svg", { class: "columns-chart", role: "img" });
+    this.columns = new TurnColumns();
     this.said = element("div");
     this.lanes = element("p", { class: "facts" });
     this.waiting = element("p", { class: "empty" }, "Looking for this session …");
     const bytes = element("div", { id: "session-bytes" });
     this.body = element("div", { hidden: "" },
       element("p", { class: "sentence" }, "Uploaded ", this.uploaded, " instead of ", this.would, ": ", this.saved, " saved."),
-      element("h3", {}, "Each turn: sent, and what would have been"), this.columns,
-      element("p", { class: "legend" }, key("would", "would have been"), key("sent", "uploaded"), key("failed", "failed")),
+      element("h3", {}, "Each turn: sent, and what would have been"), this.columns.svg,
+      element("p", { class: "legend" }, key("would", "would have been"), key("sent", "uploaded"), key("failed", "failed"), this.columns.words),
       element("h3", {}, "Where do the bytes of this session go"), bytes, this.said, this.lanes, this.makeTurns());
     this.node.replaceChildren(back, this.title, this.facts, this.waiting, this.body);
     this.bytes = new BytesView(bytes);
-    new ResizeObserver(() => this.draw()).observe(this.columns);
   }
 
   makeTurns() {
     const list = element("div", { role: "rowgroup" });
+    this.more = element("button", { type: "button", hidden: "" });
+    this.more.addEventListener("click", () => {
+      this.isLong = true;
+      this.show(this.detail, { isWhole: false, isNew: false });
+    });
     this.list = new KeyedList(list, (turn) => turn.number, () => makeTurn(() => this.longest));
     const titles = ["turn", "uploaded", "would have been", "tokens", "cached", "time", "target"];
     return element("div", { class: "turns", role: "table", "aria-label": "Turns, the newest first" },
       element("h3", {}, "Each turn's time"),
       element("p", { class: "legend" }, key("queued", "queued"), key("first", "until the first token"), key("stream", "streaming")),
       element("div", { role: "rowgroup" }, element("div", { class: "turn titles", role: "row" },
-        ...titles.map((title) => element("span", { role: "columnheader" }, title)))), list);
+        ...titles.map((title) => element("span", { role: "columnheader" }, title)))), list, this.more);
   }
 
   /** Another session is to be looked at; null for none. */
   open(id) {
     this.id = id;
     this.turns = [];
+    this.isLong = false;
+    this.isFresh = id !== null;
     this.node.hidden = id === null;
     this.body.hidden = true;
     this.waiting.hidden = false;
@@ -66,22 +73,33 @@ export class SessionView {
   }
 
   /** A session whole, or with only the turns that are new. */
-  show(detail, { isWhole }) {
+  show(detail, { isWhole, isNew = true }) {
     if (detail === null) {
       setText(this.waiting, "This session is not remembered any more, or never was.");
       return;
     }
     this.waiting.hidden = true;
+    if (this.isFresh) requestAnimationFrame(() => this.bringIntoView());
+    this.isFresh = false;
     this.body.hidden = false;
-    this.turns = (isWhole ? [] : this.turns).concat(detail.turns).slice(-TURNS_SHOWN);
-    const longest = Math.max(...this.turns.map((turn) => turn.total_s), 0.001);
+    this.detail = detail;
+    this.turns = (isWhole ? [] : this.turns).concat(isNew ? detail.turns : []).slice(-TURNS_KEPT);
+    const listed = this.isLong ? this.turns : this.turns.slice(-TURNS_LISTED);
+    const longest = Math.max(...listed.map((turn) => turn.total_s), 0.001);
     const isRescaled = longest !== this.longest;
     this.longest = longest;
     this.showFacts(detail);
-    this.list.show([...this.turns].reverse(), { again: isRescaled });
+    this.list.show([...listed].reverse(), { again: isRescaled });
+    this.more.hidden = listed.length === this.turns.length;
+    setText(this.more, `Show all ${this.turns.length} turns`);
     this.showSaid(detail.newest_items);
     this.bytes.show({ sent: detail.sent, unsaved: detail.unsaved, wire: detail.row.uploaded_bytes });
-    this.draw();
+    this.columns.show(this.turns);
+  }
+
+  /** Where everything is one column, the totals would hide it. */
+  bringIntoView() {
+    if (this.node.getBoundingClientRect().top > innerHeight / 2) this.node.scrollIntoView({ block: "start" });
   }
 
   showFacts({ row, lanes }) {
@@ -102,10 +120,6 @@ export class SessionView {
     this.said.replaceChildren(...(lines.length ? [element("h3", {}, "The newest items begin"), element("div", { class: "said" }, ...lines)] : []));
   }
 
-  draw() {
-    if (this.body.hidden) return;
-    drawTurns(this.columns, this.turns);
-  }
 }
 
 function key(name, text) {
@@ -124,15 +138,14 @@ function makeTurn(longest) {
 }
 
 function updateTurn(node, cells, parts, words, turn, longest) {
-  const hasFailed = ["failed", "refused", "aborted"].includes(turn.outcome);
-  setAttribute(node, "data-failed", hasFailed ? "" : null);
+  setAttribute(node, "data-failed", hasFailed(turn) ? "" : null);
   setText(cells.number, `${turn.number}${turn.lane ? ` ${turn.lane}` : ""}`);
   setAttribute(cells.number, "title", `${turn.response_id}, ${format.clock(turn.created_at)}`);
   setText(cells.uploaded, format.bytes(turn.uploaded_bytes));
   setText(cells.would, format.bytes(turn.would_have_been_bytes));
   setText(cells.tokens, format.count(turn.tokens.input));
   setText(cells.cached, format.percent(turn.tokens.cached, turn.tokens.input));
-  setText(cells.target, hasFailed ? `${turn.outcome}${turn.error_code ? `: ${turn.error_code}` : ""}` : [turn.target, notes(turn)].filter(Boolean).join(", "));
+  setText(cells.target, hasFailed(turn) ? `${turn.outcome}${turn.error_code ? `: ${turn.error_code}` : ""}` : [turn.target, notes(turn)].filter(Boolean).join(", "));
   setAttribute(cells.target, "title", `${turn.model} at ${turn.target || "no target"}: ${turn.reason || "not routed"}`);
   const queued = turn.queued_s ?? (turn.first_event_s === null ? turn.total_s : 0);
   const first = turn.first_event_s ?? turn.total_s;

@@ -128,5 +128,5 @@ function numberCell(name, ...children) {
 
 /** The end of a long id is what differs. */
 export function shorten(id) {
-  return id.length <= 18 ? id : `${id.slice(0, 5)}…${id.slice(-10)}`;
+  return id.length <= 18 ? id : `${id.slice(0, 5)}…${id.slice(-8)}`;
 }
