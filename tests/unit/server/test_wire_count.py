@@ -1,0 +1,106 @@
+"""What a connection costs: each message to the byte, whatever the pieces that it came in."""
+
+import logging
+
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.client import ClientProtocol
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+from websockets.frames import Frame, Opcode
+from websockets.uri import parse_uri
+
+from landline.server.compression import LineDeflateFactory
+from landline.server.compression_budget import CompressionBudget
+from landline.server.line_protocol import CountingProtocol
+from landline.server.wire_count import WIRE, WireCount, wire_of
+
+PAYLOADS = st.binary(max_size=300) | st.integers(0, 70_000).map(bytes)
+MESSAGES = st.lists(PAYLOADS, min_size=1, max_size=4)
+"""The fragments of one message."""
+CONTROLS = st.sampled_from([Opcode.PING, Opcode.PONG])
+
+
+def opened(*, is_compressed: bool) -> tuple[ClientProtocol, CountingProtocol]:
+    """Both ends of a socket whose upgrade is over."""
+    client = ClientProtocol(
+        parse_uri("ws://host/"), extensions=[ClientPerMessageDeflateFactory()] if is_compressed else None
+    )
+    server = CountingProtocol(
+        extensions=[LineDeflateFactory(CompressionBudget(2**30))], max_size=None, logger=logging.getLogger()
+    )
+    client.send_request(client.connect())
+    server.receive_data(b"".join(client.data_to_send()))
+    server.begin_frames()
+    [request] = server.events_received()
+    server.send_response(server.accept(request))  # type: ignore[arg-type]
+    client.receive_data(b"".join(server.data_to_send()))
+    client.events_received()
+    return client, server
+
+
+@given(st.lists(MESSAGES | CONTROLS, max_size=6), st.booleans(), st.data())
+def test_every_message_has_its_own_bytes_and_controls_have_none(
+    sent: list[list[bytes] | Opcode], is_compressed: bool, data: st.DataObject
+) -> None:
+    client, server = opened(is_compressed=is_compressed)
+    stream, sizes, control_bytes = bytearray(), list[int](), 0
+    for each in sent:
+        if isinstance(each, Opcode):
+            client.send_frame(Frame(each, b"beat"))
+            frame = b"".join(client.data_to_send())
+            control_bytes += len(frame)
+            stream += frame
+            continue
+        size_bytes = 0
+        for place, payload in enumerate(each):
+            opcode = Opcode.CONT if place else Opcode.BINARY
+            client.send_frame(Frame(opcode, payload, fin=place == len(each) - 1))
+            frame = b"".join(client.data_to_send())
+            size_bytes += len(frame)
+            stream += frame
+            if data.draw(st.booleans()):
+                client.send_frame(Frame(Opcode.PING, b"between"))
+                ping = b"".join(client.data_to_send())
+                control_bytes += len(ping)
+                stream += ping
+        sizes.append(size_bytes)
+    while stream:
+        count = data.draw(st.integers(1, len(stream)))
+        server.receive_data(bytes(stream[:count]))
+        del stream[:count]
+    assert server.parser_exc is None
+    assert list(server.message_sizes) == sizes
+
+
+@given(st.lists(PAYLOADS, max_size=5), st.booleans())
+def test_a_message_that_is_sent_is_counted_as_it_leaves(payloads: list[bytes], is_compressed: bool) -> None:
+    _, server = opened(is_compressed=is_compressed)
+    for payload in payloads:
+        server.send_binary(payload)
+        assert server.wire.message_out_bytes == len(b"".join(server.data_to_send()))
+        before = server.wire.message_out_bytes
+        server.send_ping(b"beat")
+        server.data_to_send()
+        assert server.wire.message_out_bytes == before
+
+
+@given(st.lists(st.tuples(st.sampled_from(["in", "out", "take"]), st.integers(0, 1000))))
+def test_http_requests_share_a_connections_bytes_without_rest(steps: list[tuple[str, int]]) -> None:
+    wire, taken_in, taken_out = WireCount(), 0, 0
+    for step, size_bytes in [*steps, ("take", 0)]:
+        if step == "in":
+            wire.received_bytes += size_bytes
+        elif step == "out":
+            wire.sent_bytes += size_bytes
+        else:
+            taken_in += wire.take_received()
+            taken_out += wire.take_sent()
+    assert (taken_in, taken_out) == (wire.received_bytes, wire.sent_bytes)
+
+
+def test_another_asgi_server_counts_nothing() -> None:
+    wire = WireCount()
+    assert wire_of({WIRE: wire}) is wire
+    told: list[bool] = []
+    wire_of({}).when_lost(lambda: told.append(True))
+    assert told

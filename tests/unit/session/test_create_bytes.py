@@ -1,0 +1,140 @@
+"""Where a create's bytes go, and the body that a client without a session would have sent: byte by byte."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.session.admission import admit
+from landline.session.create_bytes import measure_create, measure_history, measure_known
+from landline.session.lineage import Link, replayed_bytes
+from landline.session.memory import Remembered
+from landline.session.meter import Meter
+from landline.session.turn import Turn
+from landline.wire.items import Item, decode_item, with_id
+from landline.wire.requests import CreateRequest, decode_create, decode_input
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
+def message(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+MESSAGES = st.builds(message, TEXTS)
+TOOL: dict[str, Any] = {"type": "function", "name": "f", "parameters": {}}
+UNKNOWN: list[Any] = [1, {"x": "y"}]
+SETTINGS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"model": st.just("m")},
+    optional={
+        "instructions": TEXTS,
+        "tools": st.lists(st.just(TOOL), max_size=3),
+        "stream": st.booleans(),
+        "temperature": st.just(0.5),
+        "metadata": st.dictionaries(st.sampled_from(["a", "b"]), TEXTS),
+        "an unknown member": st.just(UNKNOWN),
+    },
+)
+STYLES = st.sampled_from([(",", ":"), (", ", ": ")])
+
+
+def encode(body: object, style: tuple[str, str] = (",", ":")) -> bytes:
+    return json.dumps(body, separators=style, ensure_ascii=False).encode()
+
+
+def measured(body: bytes | str, parent: Link | None = None) -> Turn:
+    """The turn of a create that continues that lineage."""
+    request = decode_create(body)
+    assert isinstance(request, CreateRequest), request
+    meter = Meter()
+    measure_create(meter, request, body)
+    found = Remembered("resp_p", parent, None) if request.previous_response_id is not None else None
+    turn = admit(request, response_id="resp_1", now=0.0, parent=found, body=body, meter=meter)
+    assert isinstance(turn, Turn), turn
+    measure_history(turn)
+    return turn
+
+
+@given(SETTINGS, st.lists(MESSAGES, min_size=1, max_size=4), STYLES, st.booleans())
+def test_parts_of_a_create_are_its_bytes(
+    settings: dict[str, Any], messages: list[dict[str, Any]], style: tuple[str, str], is_text: bool
+) -> None:
+    body = encode(settings | {"input": messages}, style)
+    meter = measured(body.decode() if is_text else body).meter
+    assert meter.payload_in_bytes == len(body)
+    assert meter.input_bytes == len(encode(messages, style))
+    assert meter.tools_bytes == (len(encode(settings["tools"], style)) if "tools" in settings else 0)
+    assert meter.tools_bytes + meter.instructions_bytes + meter.input_bytes <= len(body)
+
+
+@pytest.mark.parametrize("text", ["plain", 'quoted "word" and \\', "two\nlines\tand a tab", "größer 語"])
+def test_instructions_are_counted_as_json(text: str) -> None:
+    assert measured(encode({"model": "m", "input": "hi", "instructions": text})).meter.instructions_bytes == len(
+        encode(text)
+    )
+
+
+@given(SETTINGS, st.lists(MESSAGES, min_size=1, max_size=6), st.data())
+def test_cut_into_turns_the_stateless_bytes_are_those_of_the_whole_history(
+    settings: dict[str, Any], messages: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    style = data.draw(STYLES)
+    cut = data.draw(st.integers(0, len(messages)))
+    session = {"type": "response.create", "previous_response_id": "resp_parent", "stream_id": "lane"}
+    parent: Link | None = None
+    for message in messages[:cut]:
+        parent = Link(parent, [decode_item(encode(message, style))])
+    members = list(settings.items()) + list(session.items()) + [("input", messages[cut:])]
+    body = encode(dict(data.draw(st.permutations(members))), style)
+    expected = encode(settings | {"input": messages}, style)
+    assert measured(body, parent).meter.stateless_bytes == len(expected)
+
+
+def test_without_a_session_there_is_no_warm_up() -> None:
+    assert measured(encode({"model": "m", "input": "hi", "generate": False})).meter.stateless_bytes == 0
+
+
+def test_a_whole_history_is_what_it_is() -> None:
+    body = encode({"model": "m", "input": [{"role": "user", "content": "hi"}]})
+    assert measured(body).meter.stateless_bytes == len(body)
+    assert measured(encode({"model": "m", "input": "hi"})).meter.stateless_bytes == len(b'{"model":"m","input":"hi"}')
+
+
+def test_a_compaction_stands_for_what_came_before_it() -> None:
+    said = Link(None, [decode_item(encode({"role": "user", "content": "long " * 1000}))])
+    compaction = decode_item(encode({"type": "compaction", "encrypted_content": "x"}))
+    answer = decode_item(encode({"role": "assistant", "content": "ok"}))
+    lineage = Link(said, [compaction, answer])
+    assert (lineage.replay_bytes, lineage.replay_count) == (len(compaction.raw) + len(answer.raw), 2)
+    given_by_client = Link(None, [*said.items, compaction])
+    assert given_by_client.replay_count == 2
+
+
+def test_a_models_item_is_played_back_without_its_status() -> None:
+    call = {"id": "fc_1", "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    for spelled in (call | {"status": "completed"}, {"status": "completed"} | call):
+        assert replayed_bytes(decode_item(encode(spelled))) == len(encode(call))
+    assert replayed_bytes(decode_item(encode(call))) == len(encode(call))
+
+
+def test_an_id_that_the_store_gave_is_not_played_back() -> None:
+    output = {"type": "function_call_output", "call_id": "c", "output": "done"}
+    item: Item = decode_item(encode(output))
+    assert replayed_bytes(with_id(item, "fco_" + "0af" * 16)) == len(item.raw)
+    own = decode_item(encode(output | {"id": "fco_of-the-client"}))
+    assert replayed_bytes(own) == len(own.raw)
+
+
+@given(st.lists(MESSAGES, min_size=1, max_size=5), st.data())
+def test_what_was_known_of_the_input_is_the_input_without_the_rest(
+    messages: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    style = data.draw(STYLES)
+    known = data.draw(st.integers(1, len(messages)))
+    turn = measured(encode({"model": "m", "input": messages}, style))
+    items = decode_input(turn.request.input)
+    assert isinstance(items, tuple)
+    measure_known(turn.meter, items[known:])
+    assert turn.meter.known_input_bytes == len(encode(messages[:known], style))
