@@ -91,6 +91,21 @@ def sidecar(
 
 
 @app.command()
+def top(
+    *,
+    url: Annotated[
+        str, typer.Option(envvar="LANDLINE_URL", help="The server; its `/v1` URL will do.")
+    ] = "http://127.0.0.1:8080",
+    once: Annotated[bool, typer.Option("--once", help="Print the state of now and leave.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON (`/monitor/state`) and leave.")] = False,
+) -> None:
+    """Watch in the terminal what a running server saves: totals, targets, sessions, the turns of one."""
+    from landline.cli.top import TopOptions, run_top
+
+    raise typer.Exit(run_top(TopOptions(url=url, once=once, as_json=as_json)))
+
+
+@app.command()
 def check(
     file: Annotated[Path, typer.Argument(help=_CONFIG_HELP)],
     *,

@@ -1,0 +1,109 @@
+"""One session: what it is, where its bytes go, and its turns as bars."""
+
+from rich.text import Text
+
+from landline.cli.top.lines import bar, line, plain
+from landline.cli.top.numbers import count, percent, seconds, size, span
+from landline.ledger.shown import SessionDetail, TurnRow
+
+OVERHEAD_LINES = 7
+"""Lines above the turns."""
+_PARTS = (
+    ("tools", "magenta"),
+    ("instructions", "blue"),
+    ("history", "yellow"),
+    ("new_items", "green"),
+    ("other", "cyan"),
+)
+_BAD = ("failed", "refused", "aborted")
+_TURN_WORDS_WIDTH = 45
+"""What stands beside a turn's bar."""
+
+
+def detail_head(detail: SessionDetail | None, session_id: str, *, is_asked: bool, width: int) -> list[Text]:
+    """The lines above the turns."""
+    title = line((f"session {plain(session_id)}", "bold"))
+    if detail is None:
+        missing = "Looking …" if is_asked else "This session is not remembered any more."
+        return [Text(""), title, line(missing, style="dim")]
+    row = detail.row
+    facts = (row.transport, row.compression, row.state, plain(row.model), row.target and f"at {plain(row.target)}")
+    saved = line(
+        ("sent ", "dim"),
+        (size(row.uploaded_bytes), "bold"),
+        (f" of {size(detail.payload_bytes)} JSON  would have been ", "dim"),
+        size(row.would_have_been_bytes),
+        ("  saved ", "dim"),
+        (percent(row.saved_bytes, row.would_have_been_bytes), "bold green"),
+        ("  cached ", "dim"),
+        percent(row.tokens.cached, row.tokens.input),
+        ("  active for ", "dim"),
+        span(row.last_at - row.opened_at),
+    )
+    titles = line(
+        ("turn", "dim"), " " * max(0, width - _TURN_WORDS_WIDTH - 3), _columns("sent", "without", "first", "all")
+    )
+    titles.stylize("dim")
+    return [
+        Text(""),
+        title,
+        line(", ".join(plain(each) for each in facts if each), style="dim"),
+        saved,
+        *_where(detail, width),
+        titles,
+    ]
+
+
+def turn_lines(detail: SessionDetail | None, *, top: int, rows: int, width: int) -> list[Text]:
+    """The newest turns at the bottom, `top` of them below the screen; bars are to one scale."""
+    turns = detail.turns if detail is not None else []
+    end = max(0, len(turns) - top)
+    most = max((max(turn.would_have_been_bytes, turn.uploaded_bytes) for turn in turns), default=0)
+    return [_turn_line(turn, most, width) for turn in turns[max(0, end - rows) : end]]
+
+
+def _where(detail: SessionDetail, width: int) -> list[Text]:
+    """Where the bytes of its creates went, before compression, as one bar and in words."""
+    parts = [(name, style, int(getattr(detail.sent, name))) for name, style in _PARTS]
+    whole = max(sum(value for _, _, value in parts), 1)
+    stacked = [("█" * round(width * value / whole), style) for _, style, value in parts]
+    words: list[str | tuple[str, str]] = []
+    for name, style, value in parts:
+        if value:
+            words += [("■ ", style), (f"{name.replace('_', ' ')} ", "dim"), f"{100 * value / whole:.0f} %  "]
+    return [line(*stacked), line(*words)]
+
+
+def _turn_line(turn: TurnRow, most: int, width: int) -> Text:
+    is_bad = turn.outcome in _BAD
+    words = _columns(
+        size(turn.uploaded_bytes), size(turn.would_have_been_bytes), seconds(turn.first_event_s), seconds(turn.total_s)
+    )
+    room = max(4, width - len(words) - 8)
+    text = line((f"{count(turn.number):>5} ", "red" if is_bad else "dim"))
+    said = _notes(turn)[: room // 2]
+    drawn = bar(turn.uploaded_bytes, turn.would_have_been_bytes, most, max(2, room - len(said) - (1 if said else 0)))
+    text.append_text(drawn)
+    gap = room - len(drawn.plain) - len(said)
+    text.append(" " * max(1, gap) if said else " " * max(0, gap))
+    text.append(said, style="red" if is_bad else "dim")
+    text.append(" " + words)
+    return text
+
+
+def _columns(sent: str, without: str, first: str, whole: str) -> str:
+    return f"{sent:>9} {without:>9} {first:>9} {whole:>10}"
+
+
+def _notes(turn: TurnRow) -> str:
+    """What was special about a turn, in few words."""
+    notes = (
+        turn.lane and f"lane {plain(turn.lane)}",
+        "warm-up" if turn.is_warm_up else "",
+        "re-attached" if turn.is_attached else "",
+        "compacted" if turn.compactions else "",
+        "resent" if turn.resends else "",
+        f"{turn.tries} tries" if turn.tries > 1 else "",
+        (turn.error_code or turn.outcome) if turn.outcome != "completed" else "",
+    )
+    return ", ".join(note for note in notes if note)

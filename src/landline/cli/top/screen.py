@@ -1,0 +1,171 @@
+"""What the screen shows: a snapshot and a place in it become lines. Nothing here reads or waits."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from landline.cli.top.detail import OVERHEAD_LINES, detail_head, turn_lines
+from landline.cli.top.lines import bar, line, plain
+from landline.cli.top.numbers import NOTHING, count, percent, size, span
+from landline.cli.top.place import Place
+from landline.ledger.shown import SessionRow, Snapshot, Sort, TargetRow
+
+SORT_WORDS: dict[Sort, str] = {
+    "opened": "newest first",
+    "changed": "last change first",
+    "uploaded": "most bytes sent first",
+    "would_have_been": "most bytes without the line first",
+    "saved": "most bytes saved first",
+    "turns": "most turns first",
+    "failed": "most failed turns first",
+}
+KEYS_OF_LIST = "↑↓ select  enter look closely  s sort  a all/live  q quit"
+KEYS_OF_DETAIL = "↑↓ scroll  esc back  q quit"
+WIDE = 110
+"""From so many columns on, the list says more of each session."""
+NARROW = 72
+"""Below so many, it says less."""
+_MAX_TARGETS = 4
+_STATE_STYLES = {"running": "green", "open": "", "idle": "dim", "ended": "dim"}
+_TARGET_WORDS = {"closed": "healthy", "open": "failing", "half_open": "on trial", "probing": "on trial"}
+_TARGET_STYLES = {"closed": "green", "open": "red", "half_open": "yellow", "probing": "yellow"}
+
+
+def draw(
+    snapshot: Snapshot,
+    place: Place,
+    *,
+    url: str,
+    trouble: str = "",
+    is_asked: bool = False,
+    width: int,
+    height: int,
+) -> RenderableType:
+    """The whole screen of `height` lines.
+
+    `trouble`: why nothing comes at the moment; "" while something does. `is_asked`: the server was asked for what the
+    place needs, and has not answered yet.
+    """
+    head = [_title(snapshot, url, trouble), *totals_lines(snapshot, width)]
+    if place.opened:
+        place.rows = max(1, height - len(head) - OVERHEAD_LINES - 1)
+        detail = snapshot.session if not is_asked else None
+        head += detail_head(detail, place.opened, is_asked=is_asked, width=width)
+        body: list[Text] | Table = turn_lines(detail, top=place.top, rows=place.rows, width=width)
+        used, keys = len(body), KEYS_OF_DETAIL
+    else:
+        head += [Text(""), *target_lines(snapshot.targets), Text(""), _sessions_title(snapshot, place)]
+        place.rows = max(1, height - len(head) - 2)
+        rows = _rows_in_sight(snapshot, place)
+        body = sessions_table(snapshot, rows, selected=place.cursor(snapshot), width=width)
+        used, keys = len(rows) + 1, KEYS_OF_LIST
+        if not rows:
+            body, used = [line("None yet. Point a client here and its turns appear.", style="dim")], 1
+    head = head[: max(0, height - 1 - used)]
+    blank = [Text("")] * max(0, height - 1 - len(head) - used)
+    parts = [body] if isinstance(body, Table) else body
+    return Group(*head, *parts, *blank, line(keys, style="dim"))
+
+
+def totals_lines(snapshot: Snapshot, width: int) -> list[Text]:
+    """The sums of the process, and a bar of them."""
+    totals = snapshot.totals
+    saved = line(
+        ("sent ", "dim"),
+        (size(totals.uploaded_bytes), "bold"),
+        ("  would have been ", "dim"),
+        size(totals.would_have_been_bytes),
+        ("  saved ", "dim"),
+        (percent(totals.saved_bytes, totals.would_have_been_bytes), "bold green"),
+        ("  received ", "dim"),
+        size(totals.downloaded_bytes),
+    )
+    turns = line(
+        ("turns ", "dim"),
+        f"{count(totals.turns)}, {count(totals.running_turns)} running",
+        (f", {count(totals.failed_turns)} failed" if totals.failed_turns else "", "red"),
+        ("  lines open ", "dim"),
+        count(totals.open_lines),
+        ("  tokens read ", "dim"),
+        count(totals.tokens.input),
+        ("  cached ", "dim"),
+        percent(totals.tokens.cached, totals.tokens.input),
+    )
+    return [saved, turns, bar(totals.uploaded_bytes, totals.would_have_been_bytes, 0, width)]
+
+
+def target_lines(targets: list[TargetRow]) -> list[Text]:
+    """A line a target, those with trouble first; the first few."""
+    ordered = sorted(targets, key=lambda row: (row.state == "closed", -row.turns, row.name))
+    lines = [_target_line(row) for row in ordered[:_MAX_TARGETS]]
+    if len(ordered) > _MAX_TARGETS:
+        lines.append(line(f"and {len(ordered) - _MAX_TARGETS} more targets", style="dim"))
+    return lines
+
+
+def sessions_table(snapshot: Snapshot, rows: list[SessionRow], *, width: int, selected: str = "") -> Table:
+    """The list of sessions; a wider screen has more columns."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, width=width, header_style="dim")
+    table.add_column("", width=1)
+    names = ("session", "model", "target", "compression") if width >= WIDE else ("session", "model")
+    names = names if width >= NARROW else ("session",)
+    sizes = (("turns", 5), ("sent", 8), ("without", 8), ("saved", 7), ("cached", 7))
+    for name in names:
+        table.add_column(name, no_wrap=True, ratio=1, overflow="ellipsis", min_width=8)
+    table.add_column("state", no_wrap=True, width=7)
+    for name, columns in sizes:
+        table.add_column(name, no_wrap=True, justify="right", width=columns)
+    for row in rows:
+        is_selected = row.id == selected
+        words = {"session": row.id, "model": row.model, "target": row.target, "compression": row.compression}
+        table.add_row(
+            "▸" if is_selected else "",
+            *(Text(plain(words[name]) or NOTHING) for name in names),
+            Text(row.state, style=_STATE_STYLES[row.state]),
+            Text(count(row.turns), style="red" if row.failed_turns else ""),
+            size(row.uploaded_bytes),
+            size(row.would_have_been_bytes),
+            percent(row.saved_bytes, row.would_have_been_bytes),
+            percent(row.tokens.cached, row.tokens.input),
+            style="reverse" if is_selected else "",
+        )
+    return table
+
+
+def _title(snapshot: Snapshot, url: str, trouble: str) -> Text:
+    state = (trouble, "bold red") if trouble else ("live", "green")
+    up = span(snapshot.at - snapshot.started_at)
+    return line(("landline top", "bold"), "  ", state, f"  {url}", (f"  up {up}", "dim"))
+
+
+def _sessions_title(snapshot: Snapshot, place: Place) -> Text:
+    page = snapshot.sessions
+    what = "sessions" if place.show == "all" else "live sessions"
+    first = f", the first {len(page.rows)}" if page.matching > len(page.rows) else ""
+    return line((f"{count(page.matching)} {what}", "bold"), (f"{first}, {SORT_WORDS[place.sort]}", "dim"))
+
+
+def _rows_in_sight(snapshot: Snapshot, place: Place) -> list[SessionRow]:
+    """The rows around the cursor; the screen moves no more than it must."""
+    rows = snapshot.sessions.rows
+    cursor = place.cursor(snapshot)
+    at = next((number for number, row in enumerate(rows) if row.id == cursor), 0)
+    place.top = max(0, at - place.rows + 1, min(place.top, at, len(rows) - place.rows))
+    return rows[place.top : place.top + place.rows]
+
+
+def _target_line(row: TargetRow) -> Text:
+    wait = f", may be asked in {row.wait_s} s" if row.wait_s else ""
+    return line(
+        ("target ", "dim"),
+        plain(row.name),
+        "  ",
+        (_TARGET_WORDS[row.state] + wait, _TARGET_STYLES[row.state]),
+        ("  in flight ", "dim"),
+        str(row.in_flight),
+        ("  turns ", "dim"),
+        count(row.turns),
+        (f", {count(row.failed_turns)} failed" if row.failed_turns else "", "red"),
+        ("  warm ", "dim"),
+        percent(row.warm_turns, row.turns),
+    )

@@ -1,0 +1,196 @@
+"""The screen of `landline top`: it always fits, and says what the snapshot says."""
+
+from io import StringIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from landline.cli.top.keys import Key
+from landline.cli.top.place import SORTS, Place
+from landline.cli.top.screen import KEYS_OF_DETAIL, KEYS_OF_LIST, SORT_WORDS, draw
+from landline.ledger.feed import Feed
+from landline.ledger.shown import Snapshot
+from synthetic_ledger import MadeUpAgents
+
+URL = "http://127.0.0.1:8080"
+
+
+def snapshot_of(agents: MadeUpAgents, place: Place | None = None) -> Snapshot:
+    feed: Feed = agents.feed()
+    return feed.snapshot((place or Place()).view)
+
+
+def agents_with(sessions: int, turns: int = 12) -> MadeUpAgents:
+    agents = MadeUpAgents()
+    agents.run(sessions, turns)
+    return agents
+
+
+def shown(snapshot: Snapshot, place: Place, *, width: int = 80, height: int = 24, **state: str | bool) -> list[str]:
+    """The screen's lines, as a terminal of this size has them."""
+    console = Console(file=StringIO(), width=width, height=height, force_terminal=False)
+    with console.capture() as capture:
+        console.print(draw(snapshot, place, url=URL, width=width, height=height, **state))
+    return capture.get().removesuffix("\n").split("\n")
+
+
+def test_the_list_fills_the_screen_and_selects_the_first_session():
+    agents = agents_with(30)
+    lines = shown(snapshot_of(agents), Place())
+    assert len(lines) == 24
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("landline top  live  http://127.0.0.1:8080")
+    assert sum(line.startswith("▸") for line in lines) == 1
+    assert any(line.startswith("30 sessions, last change first") for line in lines)
+    assert lines[-1] == KEYS_OF_LIST
+
+
+def test_targets_with_trouble_come_first():
+    lines = shown(snapshot_of(agents_with(3)), Place())
+    targets = [line for line in lines if line.startswith("target")]
+    assert targets[0].startswith("target claude  failing, may be asked in 12 s")
+    assert len(targets) == 3
+
+
+def test_an_empty_ledger_says_what_to_do():
+    lines = shown(snapshot_of(MadeUpAgents()), Place())
+    assert "None yet. Point a client here and its turns appear." in lines
+    assert len(lines) == 24
+
+
+def test_a_wide_screen_says_more_and_a_narrow_one_less():
+    snapshot = snapshot_of(agents_with(3))
+    wide, usual, narrow = ("\n".join(shown(snapshot, Place(), width=width)) for width in (140, 80, 60))
+    assert ("compression" in wide, "compression" in usual) == (True, False)
+    assert ("model" in usual, "model" in narrow) == (True, False)
+
+
+def test_the_cursor_walks_the_list_and_the_screen_follows():
+    agents = agents_with(30)
+    place = Place(sort="opened")
+    snapshot = snapshot_of(agents, place)
+    shown(snapshot, place)
+    for _ in range(20):
+        place.press(Key.DOWN, snapshot)
+    assert place.selected == snapshot.sessions.ids[20]
+    assert any(line.startswith("▸") for line in shown(snapshot, place))
+    place.press(Key.UP, snapshot)
+    assert place.selected == snapshot.sessions.ids[19]
+    place.press(Key.LAST, snapshot)
+    assert place.selected == snapshot.sessions.ids[-1]
+    place.press(Key.PAGE_DOWN, snapshot)
+    assert place.selected == snapshot.sessions.ids[-1]
+    place.press(Key.FIRST, snapshot)
+    assert place.selected == snapshot.sessions.ids[0]
+
+
+def test_the_cursor_stays_on_its_session_when_the_order_changes():
+    agents = agents_with(5)
+    place = Place()
+    snapshot = snapshot_of(agents, place)
+    place.press(Key.DOWN, snapshot)
+    chosen = place.selected
+    agents.turn(snapshot.sessions.ids[-1])
+    snapshot = snapshot_of(agents, place)
+    [line] = [line for line in shown(snapshot, place) if line.startswith("▸")]
+    assert chosen[:10] in line
+
+
+def test_sorting_goes_through_every_order():
+    place = Place()
+    snapshot = snapshot_of(agents_with(2))
+    seen = []
+    for _ in SORTS:
+        seen.append(place.view.sort)
+        place.press(Key.SORT, snapshot)
+    assert sorted(seen) == sorted(SORTS) == sorted(SORT_WORDS)
+    assert place.view.sort == seen[0]
+
+
+def test_a_key_shows_only_live_sessions():
+    place = Place()
+    snapshot = snapshot_of(agents_with(2))
+    place.press(Key.SHOW, snapshot)
+    assert place.view.show == "live"
+    place.press(Key.SHOW, snapshot)
+    assert place.view.show == "all"
+
+
+def test_a_session_is_looked_at_turn_by_turn():
+    agents = agents_with(2, turns=1)
+    for _ in range(30):
+        agents.turn("sess_00001")
+    agents.turn("sess_00001", outcome="failed", error_code="upstream_error", tries=2, lane="side")
+    place = Place()
+    place.press(Key.ENTER, snapshot_of(agents))
+    assert place.view.session == place.opened == "sess_00001"
+    lines = shown(snapshot_of(agents, place), place)
+    assert len(lines) == 24
+    assert any("session sess_00001" in line for line in lines)
+    assert "█" in lines[-2]
+    assert "lane side, 2 tries, upstream_error" in "\n".join(shown(snapshot_of(agents, place), place, width=160))
+    assert lines[-1] == KEYS_OF_DETAIL
+    place.press(Key.UP, snapshot_of(agents, place))
+    assert shown(snapshot_of(agents, place), place)[-2] == lines[-3]
+    place.press(Key.FIRST, snapshot_of(agents, place))
+    assert any(line.lstrip().startswith("1 ") for line in shown(snapshot_of(agents, place), place))
+    place.press(Key.BACK, snapshot_of(agents, place))
+    assert place.opened == ""
+
+
+def test_a_session_that_is_asked_for_is_not_called_forgotten():
+    place = Place(opened="sess_00000")
+    snapshot = snapshot_of(agents_with(1), Place())
+    assert any(line.startswith("Looking") for line in shown(snapshot, place, is_asked=True))
+    assert any("not remembered" in line for line in shown(snapshot, place))
+
+
+def test_a_lost_connection_is_said_first():
+    lines = shown(snapshot_of(agents_with(1)), Place(), trouble="connection lost, trying again in 2 s", width=60)
+    assert lines[0].startswith("landline top  connection lost, trying again in 2 s")
+
+
+def test_names_cannot_steer_the_terminal_or_the_markup():
+    agents = MadeUpAgents()
+    agents.open("x")
+    agents.turn("x", model="[b]\x1b[2Jx\ny[/b]")
+    text = "\n".join(shown(snapshot_of(agents), Place(), width=140))
+    assert "[b][2Jx y[/b]" in text
+    assert "\x1b" not in text
+
+
+@given(
+    sessions=st.integers(0, 40),
+    width=st.integers(20, 200),
+    height=st.integers(6, 60),
+    keys=st.lists(st.sampled_from([key for key in Key if key is not Key.QUIT]), max_size=12),
+)
+def test_the_screen_always_fits(sessions, width, height, keys):
+    agents = agents_with(sessions, turns=4)
+    place = Place()
+    for key in keys:
+        place.press(key, snapshot_of(agents, place))
+        lines = shown(snapshot_of(agents, place), place, width=width, height=height)
+        assert len(lines) == height
+        assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize("sent", [0, 1, 50, 10**9])
+def test_bars_are_as_long_as_what_they_stand_for(sent):
+    agents = MadeUpAgents()
+    agents.open("x")
+    place = Place(opened="x")
+    for would in (1000, 500):
+        entry = agents.turn("x")
+        agents.ledger.session("x").turns.pop()
+        counts = type(entry.bytes)(wire_in=sent, stateless=would)
+        agents.ledger.session("x").turns.append(type(entry)(**{**_fields(entry), "bytes": counts}))
+    lines = shown(snapshot_of(agents, place), place)
+    full, half = (sum(line.count(each) for each in "█░") for line in lines if line.startswith(("    1 ", "    2 ")))
+    assert full == pytest.approx(half if sent > 1000 else 2 * half, abs=1)
+
+
+def _fields(struct):
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}
