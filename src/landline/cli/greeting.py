@@ -6,7 +6,9 @@ import shlex
 _ENDINGS = '("response.completed", "response.incomplete", "response.failed", "error")'
 
 
-def greeting(host: str, port: int, model: str, *, sockets: bool = True, note: str | None = None) -> str:
+def greeting(
+    host: str, port: int, model: str, *, sockets: bool = True, monitor: bool = True, note: str | None = None
+) -> str:
     """The text; every command in it works as it stands in a POSIX shell."""
     base_url = f"http://{url_host(host)}:{port}/v1"
     lines = [
@@ -18,6 +20,8 @@ def greeting(host: str, port: int, model: str, *, sockets: bool = True, note: st
         f"  {python_command(base_url, model) if sockets else python_http_command(base_url, model)}",
         f"  {codex_command(base_url, model, sockets=sockets)}",
     ]
+    if monitor:
+        lines += ["", f"See what the line saves: {base_url.removesuffix('/v1')}/monitor"]
     if note is not None:
         lines += ["", note]
     return "\n".join(lines)

@@ -113,7 +113,7 @@ def _greeting(config: Config, host: str, port: int) -> str:
             f"{target.context_per_slot:,}. Bring one: landline serve --gguf FILE --context {CODEX_CONTEXT_TOKENS}"
         )
     model = (upstream.model or "any") if name == "*" else name
-    return greeting(host, port, model, sockets=config.server.sockets, note=note)
+    return greeting(host, port, model, sockets=config.server.sockets, monitor=config.monitor.enabled, note=note)
 
 
 def _first_model(config: Config) -> tuple[str, str]:

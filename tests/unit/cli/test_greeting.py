@@ -53,6 +53,11 @@ def test_greeting_names_address_model_and_three_commands() -> None:
     assert [line.split()[0] for line in lines[4:7]] == ["curl", "python", "codex"]
 
 
+def test_greeting_names_the_monitor_page_if_there_is_one() -> None:
+    assert "http://127.0.0.1:8080/monitor" in greeting("127.0.0.1", 8080, "m")
+    assert "/monitor" not in greeting("127.0.0.1", 8080, "m", monitor=False)
+
+
 def test_without_sockets_python_goes_over_http() -> None:
     assert "connect()" in greeting("127.0.0.1", 1, "m")
     assert "connect()" not in greeting("127.0.0.1", 1, "m", sockets=False)
