@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import agents
 import pydantic_ai
@@ -21,11 +22,11 @@ from byte_relay import ByteRelay, client_messages, client_requests
 from chat_scenario import Scenario
 from chat_script import Answer, call
 from codex_cli import run_codex
-from fake_chat_server import Script
+from fake_chat_server import FakeChatServer, Script
+from fake_responses_server import OPENAI, FakeResponses
 from ledger_lines import LoggedTurns, logged_turns
+from responses_client import ResponsesSocket
 from running_server import RunningServer
-
-pytestmark = pytest.mark.client
 
 CALLS = 20
 STATELESS_TOLERANCE = 0.02
@@ -77,6 +78,7 @@ def assert_stateless(run: Run, over_http: Run) -> None:
     assert abs(said - sent) <= STATELESS_TOLERANCE * sent
 
 
+@pytest.mark.client
 def test_codex(landline: RunningServer, scripted: Script, tmp_path: Path) -> None:
     def run(name: str, turns: int, *, websockets: bool) -> Run:
         commands = (f"seq {number}000 {number}700" for number in range(1, CALLS + 1))
@@ -106,6 +108,7 @@ def test_codex(landline: RunningServer, scripted: Script, tmp_path: Path) -> Non
     assert over_socket.sent_bytes < 0.1 * over_socket.ledger.sum("stateless")
 
 
+@pytest.mark.client
 def test_openai_agents(landline: RunningServer, scripted: Script) -> None:
     agents.set_tracing_disabled(True)
 
@@ -130,6 +133,7 @@ def test_openai_agents(landline: RunningServer, scripted: Script) -> None:
     assert over_http.ledger.sum("stateless") == sum(map(len, over_http.bodies))
 
 
+@pytest.mark.client
 def test_pydantic_ai(landline: RunningServer, scripted: Script) -> None:
     def run(**settings: Any) -> Run:
         scenario = scripted(*(call("lookup", key=f"item-{number}") for number in range(CALLS)), _DONE)
@@ -178,3 +182,61 @@ def _lookup_tool() -> Any:
 def lookup(key: str) -> str:
     """Looks a key up."""
     return f"the value of {key}: " + " ".join(f"{key}-{number:04d}" for number in range(300))
+
+
+TURNS = 5
+UPSTREAM = """
+[targets.up]
+dialect = "{dialect}"
+base_url = "{base_url}"
+{settings}
+[models."*"]
+targets = ["up"]
+"""
+
+
+async def test_upstream_over_http_is_counted_as_it_is_written(
+    fake_chat: FakeChatServer, scripted: Script, tmp_path: Path
+) -> None:
+    scenario = scripted(*(Answer(f"Answer {number}.") for number in range(TURNS)))
+    with ByteRelay(_port_of(fake_chat.base_url)) as relay:
+        config = UPSTREAM.format(dialect="chat_completions", base_url=relay.base_url, settings="")
+        with RunningServer(config, tmp_path) as landline:
+            await _chain(landline, scenario.model)
+            ledger = logged_turns(landline, scenario.model, TURNS)
+    assert ledger.sum("requests") == TURNS
+    assert ledger.sum("upstream_out") == relay.sent_bytes
+    # What ends an answer's body may come behind the last event, which is when the turn is over.
+    assert relay.received_bytes - TURNS * len("\n0\r\n\r\n") <= ledger.sum("upstream_in") <= relay.received_bytes
+
+
+async def test_upstream_socket_is_counted_as_frames_are_compressed(tmp_path: Path) -> None:
+    fake = FakeResponses(*(Answer(f"Answer {number}. " * 50) for number in range(TURNS)), manners=OPENAI)
+    with fake.in_thread(), ByteRelay(_port_of(fake.base_url)) as relay:
+        config = UPSTREAM.format(dialect="responses", base_url=relay.base_url, settings='transport = "websocket"')
+        with RunningServer(config, tmp_path) as landline:
+            await _chain(landline, "any")
+            ledger = logged_turns(landline, "any", TURNS)
+        [line] = relay.connections
+        upgrade_out = line.sent.index(b"\r\n\r\n") + 4
+        upgrade_in = line.received.index(b"\r\n\r\n") + 4
+    close_bytes = 16
+    assert ledger.sum("requests") == TURNS
+    assert 0 <= relay.sent_bytes - upgrade_out - ledger.sum("upstream_out") <= close_bytes
+    assert 0 <= relay.received_bytes - upgrade_in - ledger.sum("upstream_in") <= close_bytes
+
+
+async def _chain(landline: RunningServer, model: str) -> None:
+    """So many turns on one socket, each continuing the one before."""
+    parent: str | None = None
+    async with ResponsesSocket(landline.base_url) as socket:
+        for number in range(TURNS):
+            events = await socket.turn(model=model, input=f"Question {number}?", previous_response_id=parent)
+            assert events[-1]["type"] == "response.completed", events[-1]
+            parent = events[-1]["response"]["id"]
+
+
+def _port_of(base_url: str) -> int:
+    port = urlsplit(base_url).port
+    assert port is not None
+    return port
