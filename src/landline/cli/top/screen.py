@@ -140,7 +140,8 @@ def _title(snapshot: Snapshot, url: str, trouble: str) -> Text:
 
 def _sessions_title(snapshot: Snapshot, place: Place) -> Text:
     page = snapshot.sessions
-    what = "sessions" if place.show == "all" else "live sessions"
+    what = "session" if page.matching == 1 else "sessions"
+    what = what if place.show == "all" else f"live {what}"
     first = f", the first {len(page.rows)}" if page.matching > len(page.rows) else ""
     return line((f"{count(page.matching)} {what}", "bold"), (f"{first}, {SORT_WORDS[place.sort]}", "dim"))
 
