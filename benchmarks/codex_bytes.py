@@ -3,11 +3,13 @@
 The unmodified Codex CLI runs the same scripted task twice against the same Landline, once without and once with
 WebSockets, through a relay that counts every byte of every connection, headers and frames included. Each shell call prints
 about 3.6 kB of hexadecimal digits: as compressible as code, and different every time. The model is a script; nothing but
-bytes is measured.
+bytes is measured. A second table has an HTTP client that offers compression, which Codex does not: the Agents SDK for Python
+as it is by default, twenty tool calls, with and without `[server] http_compression`; once as it is, once streaming.
 
     make clients && python benchmarks/codex_bytes.py
 """
 
+import asyncio
 import json
 import shlex
 import sys
@@ -24,6 +26,7 @@ from codex_cli import CODE_MODE_SLUG, PLAIN_TOOLS_SLUG, run_codex
 from fake_chat_server import FakeChatServer
 from node_clients import CLIENTS_FOLDER
 from running_server import RunningServer
+from sidecar_chain import lookup_steps, run_agent
 
 CALLS = 20
 DIGITS = 3600
@@ -46,6 +49,7 @@ class Cost:
 
 def main() -> None:
     rows: list[str] = []
+    downloads: list[str] = []
     with (
         tempfile.TemporaryDirectory() as folder,
         FakeChatServer() as fake,
@@ -55,11 +59,27 @@ def main() -> None:
             http = _run(fake, landline, Path(folder) / f"http-{number}", like=like, websockets=False)
             socket = _run(fake, landline, Path(folder) / f"socket-{number}", like=like, websockets=True)
             rows.append(_row(kind, http, socket))
-    write_result("codex_bytes", _report(rows))
+        (Path(folder) / "plain").mkdir()
+        with RunningServer(_config(fake, "http_compression = false"), Path(folder) / "plain") as plain:
+            for kind, is_streamed in (("a JSON body a call", False), ("an event stream a call", True)):
+                before = _received_by_agent(fake, plain, is_streamed=is_streamed)
+                after = _received_by_agent(fake, landline, is_streamed=is_streamed)
+                downloads.append(f"| {kind} | {before:,} | {after:,} | **-{1 - after / before:.1%}** |")
+    write_result("codex_bytes", _report(rows, downloads))
 
 
-def _config(fake: FakeChatServer) -> str:
+def _received_by_agent(fake: FakeChatServer, landline: RunningServer, *, is_streamed: bool) -> int:
+    """Bytes down of a run of the Agents SDK over HTTP, on all connections."""
+    scenario = fake.scenario(lookup_steps())
+    with ByteRelay(landline.port) as relay:
+        asyncio.run(run_agent(relay.base_url, scenario.model, is_streamed=is_streamed))
+    return relay.received_bytes
+
+
+def _config(fake: FakeChatServer, server_setting: str = "") -> str:
     return f"""
+[server]
+{server_setting}
 [targets.fake]
 dialect = "chat_completions"
 base_url = "{fake.base_url}"
@@ -121,7 +141,7 @@ def _row(kind: str, http: Cost, socket: Cost) -> str:
     )
 
 
-def _report(rows: list[str]) -> list[str]:
+def _report(rows: list[str], downloads: list[str]) -> list[str]:
     codex = json.loads((CLIENTS_FOLDER / "node_modules" / "@openai" / "codex" / "package.json").read_text())["version"]
     return [
         f"# Bytes of a Codex task of {CALLS} shell calls",
@@ -129,11 +149,17 @@ def _report(rows: list[str]) -> list[str]:
         f"`python benchmarks/codex_bytes.py`: Codex CLI {codex}, unmodified, the same scripted task over HTTP and over the",
         f"socket (permessage-deflate as agreed by both), {DIGITS} hexadecimal digits a tool answer, all bytes of all connections.",
         "",
-        *describe_setting("landline", "uvicorn", "websockets"),
+        *describe_setting("landline", "uvicorn", "websockets", "openai-agents", "openai"),
         "",
         "| Codex sends | up, HTTP | up, socket | less | socket before deflate | down, HTTP | down, socket | less |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
         *rows,
+        "",
+        "Over HTTP Codex offers no compression of answers. A client that does, openai-agents as it is by default, 20 tool calls:",
+        "",
+        "| answers | down, plain | down, compressed | less |",
+        "| --- | --- | --- | --- |",
+        *downloads,
         "",
         "Not shown: time, and TLS, which adds a few bytes to each record on both sides.",
     ]

@@ -58,13 +58,18 @@ def lookup_steps() -> list[Answer]:
     return [*(call("lookup", key=f"item-{number}") for number in range(CALLS)), Answer(ANSWER)]
 
 
-async def run_agent(base_url: str, model: str) -> None:
+async def run_agent(base_url: str, model: str, *, is_streamed: bool = False) -> None:
     """The Agents SDK for Python as it is by default: HTTP, the whole history with every request."""
     agents.set_tracing_disabled(True)
     async with openai.AsyncOpenAI(base_url=base_url, api_key="test-key", max_retries=0) as client:
         asked = agents.OpenAIResponsesModel(model, client)
         agent = agents.Agent(name="Finder", instructions="Look things up.", tools=[_lookup()], model=asked)
-        result = await agents.Runner.run(agent, "Find all.", max_turns=CALLS + 5)
+        if is_streamed:
+            result = agents.Runner.run_streamed(agent, "Find all.", max_turns=CALLS + 5)
+            async for _ in result.stream_events():
+                pass
+        else:
+            result = await agents.Runner.run(agent, "Find all.", max_turns=CALLS + 5)
     assert result.final_output == ANSWER
 
 

@@ -17,11 +17,11 @@ _GZIP_WRAPPER = 16
 """Added to the window's bits, it makes zlib write gzip (zlib.h, `deflateInit2`)."""
 _GZIP_LEVEL = 4
 _GZIP_MEMORY_LEVEL = 5
-_ZSTD_BITS = 16
+_ZSTD_BITS = 17
 _ZSTD = zstandard.ZstdCompressionParameters.from_level(  # pyright: ignore[reportUnknownMemberType]
     1, source_size=1 << _ZSTD_BITS, window_log=_ZSTD_BITS
 )
-"""A window of 64 KiB holds what one response echoes again and again; wider ones leave the same and take more."""
+"""A window of 128 KiB: its last event finds what the first ones echo, behind an answer of some length."""
 
 
 class Coder(Protocol):
