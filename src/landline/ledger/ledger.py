@@ -16,6 +16,8 @@ from landline.session.meter import Transport
 
 TURNS_KEPT = 200
 """Of one session, to be shown one by one."""
+ALL_TURNS_KEPT = 20_000
+"""Of all sessions together: some 30 MB."""
 SESSIONS_KEPT = 4096
 """Live ones and those that ended last."""
 NAMES_KEPT = 512
@@ -86,6 +88,10 @@ class Ledger:
         self.overhead_out_bytes = 0
         self._by: dict[Dimension, dict[str, Sums]] = {"key": {}, "model": {}, "target": {}}
         self._sessions: OrderedDict[str, LiveSession] = OrderedDict()
+        self._quiet: OrderedDict[str, None] = OrderedDict()
+        """Sessions that are not open and run nothing, the one that changed last at the end: they may be forgotten."""
+        self._kept: deque[tuple[LiveSession, Entry]] = deque()
+        """Every turn that is kept in a session, the oldest first, and some that are not any more."""
         self._watchers: list[Callable[[Entry], None]] = []
 
     def open_session(self, session_id: str, transport: Transport, tenant: str, now: float) -> LiveSession:
@@ -104,6 +110,9 @@ class Ledger:
         if session is not None and self._sessions.get(session.session_id) is session:
             session.change = self.changes
             self._sessions.move_to_end(session.session_id)
+            self._quiet.pop(session.session_id, None)
+            if not session.is_open and not session.running:
+                self._quiet[session.session_id] = None
 
     def begin_turn(self, session_id: str) -> None:
         """A turn is in flight, until `end_turn`."""
@@ -139,7 +148,7 @@ class Ledger:
             session = self.open_session(entry.session_id, entry.transport, entry.tenant, now)
             session.last_at = now
             session.sums.add_tally(tally)
-            session.turns.append(entry)
+            self._keep(session, entry)
             lane = session.lanes.get(entry.lane)
             if lane is None:
                 lane = session.lanes[entry.lane] = Sums()
@@ -168,6 +177,14 @@ class Ledger:
     def session(self, session_id: str) -> LiveSession | None:
         return self._sessions.get(session_id)
 
+    def _keep(self, session: LiveSession, entry: Entry) -> None:
+        session.turns.append(entry)
+        self._kept.append((session, entry))
+        if len(self._kept) > ALL_TURNS_KEPT:
+            session, oldest = self._kept.popleft()
+            if session.turns and session.turns[0] is oldest:
+                session.turns.popleft()
+
     def _count_running(self, session_id: str, turns: int) -> None:
         self.running_turns += turns
         session = self._sessions.get(session_id)
@@ -185,11 +202,9 @@ class Ledger:
         return sums
 
     def _forget_oldest(self) -> None:
-        if len(self._sessions) <= SESSIONS_KEPT:
-            return
-        ended = next((each for each in self._sessions.values() if not each.is_open and not each.running), None)
-        if ended is not None:
-            del self._sessions[ended.session_id]
+        if len(self._sessions) > SESSIONS_KEPT and self._quiet:
+            session_id, _ = self._quiet.popitem(last=False)
+            del self._sessions[session_id]
             self.forgotten_sessions += 1
 
 
