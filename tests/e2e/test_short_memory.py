@@ -1,0 +1,80 @@
+"""Real clients on a server that has no memory left for wide compression windows: they go on, and it is visible."""
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from byte_relay import ByteRelay, client_messages
+from chat_script import Answer, call
+from codex_cli import run_codex
+from fake_chat_server import FakeChatServer
+from running_server import RunningServer
+
+pytestmark = pytest.mark.client
+
+CALLS = 5
+
+
+def _config(fake: FakeChatServer, budget_bytes: int) -> str:
+    return f"""
+[server]
+compression_bytes = {budget_bytes}
+[targets.fake]
+dialect = "chat_completions"
+base_url = "{fake.base_url}"
+[models."*"]
+targets = ["fake"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("budget_bytes", "answered", "words"),
+    [
+        (400_000, b"permessage-deflate; client_max_window_bits=15", "deflate, 15-bit window"),
+        (60_000, b"permessage-deflate; client_max_window_bits=12", "deflate, 12-bit window (memory is short)"),
+        (
+            15_000,
+            b"permessage-deflate; client_max_window_bits=12; client_no_context_takeover",
+            "deflate, each message alone (memory is short)",
+        ),
+        (0, None, "none (memory is short)"),
+    ],
+)
+def test_codex_gets_along_with_what_is_left(
+    fake_chat: FakeChatServer, tmp_path: Path, budget_bytes: int, answered: bytes | None, words: str
+) -> None:
+    scenario = fake_chat.scenario([*(call("exec_command", cmd=f"echo {number}") for number in range(CALLS)), _DONE])
+    (tmp_path / "work").mkdir()
+    with RunningServer(_config(fake_chat, budget_bytes), tmp_path) as landline, ByteRelay(landline.port) as relay:
+        run = run_codex(
+            "Count.",
+            base_url=relay.base_url,
+            model=scenario.model,
+            home=tmp_path / "home",
+            work_folder=tmp_path / "work",
+        )
+        [session] = _sessions(landline)
+        log = landline.log
+    assert run.answer == "All done.", run.report
+    scenario.assert_conversation()
+    head = relay.connections[0].response_head.lower()
+    assert _extensions(head) == answered
+    assert len(client_messages(relay.connections[0])) == CALLS + 2
+    assert session["compression"] == words
+    assert log.count("compression_reduced") == (0 if budget_bytes == 400_000 else 1)
+
+
+_DONE = Answer("All done.")
+
+
+def _extensions(head: bytes) -> bytes | None:
+    values = [line.partition(b": ")[2] for line in head.split(b"\r\n") if line.startswith(b"sec-websocket-extensions")]
+    return values[0] if values else None
+
+
+def _sessions(landline: RunningServer) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{landline.port}/monitor/state") as answer:
+        return json.load(answer)["sessions"]["rows"]
