@@ -70,13 +70,13 @@ def test_keys_move_sort_and_go_back() -> None:
         terminal.press("\x1b[A")
         terminal.wait_for(lambda screen: _selected(screen) == _selected(first) + 2)
         terminal.press("s")
-        terminal.wait_for("most bytes sent first")
+        terminal.wait_for("most uploaded first")
         terminal.press("a")
         terminal.wait_for("live sessions")
         terminal.press("\r")
         terminal.wait_for("    1 █")
         terminal.press("\x1b")
-        terminal.wait_for("live sessions, most bytes sent first")
+        terminal.wait_for("live sessions, most uploaded first")
         terminal.press("\x03")
         assert terminal.wait() == 0
         assert terminal.settings == terminal.settings_before
@@ -119,7 +119,7 @@ def test_once_prints_and_leaves() -> None:
         printed = run_top("--url", f"{edge.url}/v1", "--once")
         state = run_top("--url", edge.url, "--json")
     assert (printed.returncode, state.returncode) == (0, 0)
-    assert printed.stdout.startswith("sent ")
+    assert printed.stdout.startswith("uploaded ")
     assert "sess_00024" in printed.stdout
     assert "and 5 more sessions" in printed.stdout
     assert "\x1b" not in printed.stdout

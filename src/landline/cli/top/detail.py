@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from landline.cli.top.lines import bar, line, plain
-from landline.cli.top.numbers import count, percent, seconds, size, span
+from landline.cli.top.numbers import count, percent, seconds, size
 from landline.ledger.shown import SessionDetail, TurnRow
 
 OVERHEAD_LINES = 7
@@ -27,21 +27,19 @@ def detail_head(detail: SessionDetail | None, session_id: str, *, is_asked: bool
         missing = "Looking …" if is_asked else "This session is not remembered any more."
         return [Text(""), title, line(missing, style="dim")]
     row = detail.row
-    facts = (row.transport, row.compression, row.state, plain(row.model), row.target and f"at {plain(row.target)}")
+    cached = f"cached {percent(row.tokens.cached, row.tokens.input)}" if row.tokens.input else ""
+    target = f"at {row.target}" if row.target else ""
+    facts = (row.transport, row.compression, row.state, f"{row.model} {target}".strip(), cached)
     saved = line(
-        ("sent ", "dim"),
+        ("uploaded ", "dim"),
         (size(row.uploaded_bytes), "bold"),
-        (f" of {size(detail.payload_bytes)} JSON  would have been ", "dim"),
+        (f" ({size(detail.payload_bytes)} JSON)  would have been ", "dim"),
         size(row.would_have_been_bytes),
         ("  saved ", "dim"),
         (percent(row.saved_bytes, row.would_have_been_bytes), "bold green"),
-        ("  cached ", "dim"),
-        percent(row.tokens.cached, row.tokens.input),
-        ("  active for ", "dim"),
-        span(row.last_at - row.opened_at),
     )
     titles = line(
-        ("turn", "dim"), " " * max(0, width - _TURN_WORDS_WIDTH - 3), _columns("sent", "without", "first", "all")
+        ("turn", "dim"), " " * max(0, width - _TURN_WORDS_WIDTH - 3), _columns("uploaded", "would be", "first", "all")
     )
     titles.stylize("dim")
     return [

@@ -13,9 +13,9 @@ from landline.ledger.shown import SessionRow, Snapshot, Sort, TargetRow
 SORT_WORDS: dict[Sort, str] = {
     "opened": "newest first",
     "changed": "last change first",
-    "uploaded": "most bytes sent first",
-    "would_have_been": "most bytes without the line first",
-    "saved": "most bytes saved first",
+    "uploaded": "most uploaded first",
+    "would_have_been": "most without the line first",
+    "saved": "most saved first",
     "turns": "most turns first",
     "failed": "most failed turns first",
 }
@@ -71,13 +71,13 @@ def totals_lines(snapshot: Snapshot, width: int) -> list[Text]:
     """The sums of the process, and a bar of them."""
     totals = snapshot.totals
     saved = line(
-        ("sent ", "dim"),
+        ("uploaded ", "dim"),
         (size(totals.uploaded_bytes), "bold"),
         ("  would have been ", "dim"),
         size(totals.would_have_been_bytes),
         ("  saved ", "dim"),
         (percent(totals.saved_bytes, totals.would_have_been_bytes), "bold green"),
-        ("  received ", "dim"),
+        ("  downloaded ", "dim"),
         size(totals.downloaded_bytes),
     )
     turns = line(
@@ -109,7 +109,7 @@ def sessions_table(snapshot: Snapshot, rows: list[SessionRow], *, width: int, se
     table.add_column("", width=1)
     names = ("session", "model", "target", "compression") if width >= WIDE else ("session", "model")
     names = names if width >= NARROW else ("session",)
-    sizes = (("turns", 5), ("sent", 8), ("without", 8), ("saved", 7), ("cached", 7))
+    sizes = (("turns", 5), ("uploaded", 8), ("would be", 8), ("saved", 7), ("cached", 7))
     for name in names:
         table.add_column(name, no_wrap=True, ratio=1, overflow="ellipsis", min_width=8)
     table.add_column("state", no_wrap=True, width=7)
