@@ -126,13 +126,13 @@ def make_entry(
         trace_parent=meter.trace_parent,
         trace_state=meter.trace_state,
         bytes=ByteCounts(
-            wire_in=meter.wire_in_bytes,
-            wire_out=meter.wire_out_bytes,
-            payload_in=meter.payload_in_bytes,
-            payload_out=meter.payload_out_bytes,
-            stateless=meter.stateless_bytes,
-            upstream_out=meter.upstream_out_bytes,
-            upstream_in=meter.upstream_in_bytes,
+            meter.wire_in_bytes,
+            meter.wire_out_bytes,
+            meter.payload_in_bytes,
+            meter.payload_out_bytes,
+            meter.stateless_bytes,
+            meter.upstream_out_bytes,
+            meter.upstream_in_bytes,
         ),
         split=_split(meter),
         tokens=tokens,
@@ -141,33 +141,28 @@ def make_entry(
 
 
 def _split(meter: Meter) -> Split:
-    named = meter.tools_bytes + meter.instructions_bytes + meter.input_bytes
-    return Split(
-        tools=meter.tools_bytes,
-        instructions=meter.instructions_bytes,
-        history=meter.known_input_bytes,
-        new_items=meter.input_bytes - meter.known_input_bytes,
-        other=max(meter.payload_in_bytes - named, 0),
-    )
+    tools, instructions, known = meter.tools_bytes, meter.instructions_bytes, meter.known_input_bytes
+    other = meter.payload_in_bytes - tools - instructions - meter.input_bytes
+    return Split(tools, instructions, known, meter.input_bytes - known, max(other, 0))
 
 
 def _tokens(usage: Usage | None) -> Tokens:
     if usage is None:
         return Tokens()
+    read, written = usage.input_tokens_details, usage.output_tokens_details
     return Tokens(
-        input=usage.input_tokens,
-        cached=usage.input_tokens_details.cached_tokens,
-        cache_write=usage.input_tokens_details.cache_write_tokens,
-        output=usage.output_tokens,
-        reasoning=usage.output_tokens_details.reasoning_tokens,
+        usage.input_tokens,
+        read.cached_tokens,
+        read.cache_write_tokens,
+        usage.output_tokens,
+        written.reasoning_tokens,
     )
 
 
 def _times(meter: Meter, tokens: Tokens) -> Times:
-    streamed_s = meter.ended_at - meter.first_event_at
-    return Times(
-        queued=meter.asked_at - meter.started_at if meter.asked_at else None,
-        first_event=meter.first_event_at - meter.started_at if meter.first_event_at else None,
-        total=meter.ended_at - meter.started_at,
-        per_output_token=streamed_s / (tokens.output - 1) if meter.first_event_at and tokens.output > 1 else None,
-    )
+    started_at, first_event_at, ended_at = meter.started_at, meter.first_event_at, meter.ended_at
+    queued_s = meter.asked_at - started_at if meter.asked_at else None
+    if not first_event_at:
+        return Times(queued_s, None, ended_at - started_at, None)
+    per_token_s = (ended_at - first_event_at) / (tokens.output - 1) if tokens.output > 1 else None
+    return Times(queued_s, first_event_at - started_at, ended_at - started_at, per_token_s)

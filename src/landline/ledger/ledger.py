@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from landline.ledger.entry import Entry
-from landline.ledger.sums import Sums, tally_of
+from landline.ledger.sums import Sums, Tally, tally_of
 from landline.session.meter import Transport
 
 TURNS_KEPT = 200
@@ -64,6 +64,22 @@ class LiveSession:
         self.turns: deque[Entry] = deque(maxlen=TURNS_KEPT)
         self.newest_items: deque[Excerpt] = deque(maxlen=NEWEST_ITEMS_KEPT)
         """Empty unless content may be shown."""
+
+    def add_to_lane(self, lane: str, tally: Tally) -> None:
+        """Counts a turn. The only lane of a session, which most have, shares its sums."""
+        lanes = self.lanes
+        sums = lanes.get(lane)
+        if sums is None:
+            if not lanes:
+                sums = lanes[lane] = self.sums
+            else:
+                if len(lanes) == 1:
+                    [only] = lanes
+                    lanes[only] = self.sums.copy()
+                sums = lanes[lane] = Sums()
+        self.sums.add_tally(tally)
+        if sums is not self.sums:
+            sums.add_tally(tally)
 
     @property
     def is_ended(self) -> bool:
@@ -147,12 +163,8 @@ class Ledger:
         if entry.session_id:
             session = self.open_session(entry.session_id, entry.transport, entry.tenant, now)
             session.last_at = now
-            session.sums.add_tally(tally)
             self._keep(session, entry)
-            lane = session.lanes.get(entry.lane)
-            if lane is None:
-                lane = session.lanes[entry.lane] = Sums()
-            lane.add_tally(tally)
+            session.add_to_lane(entry.lane, tally)
         for watcher in self._watchers:
             watcher(entry)
 

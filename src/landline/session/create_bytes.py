@@ -5,13 +5,13 @@ Lengths only: nothing is encoded again, and what a turn follows costs nothing, b
 
 from collections.abc import Sequence
 
-from msgspec import Raw, UnsetType
+from msgspec import UnsetType
 
 from landline.session.lineage import replayed_bytes
 from landline.session.meter import Meter
 from landline.session.turn import Turn
 from landline.wire.items import Item
-from landline.wire.requests import CreateRequest, is_null
+from landline.wire.requests import NULL, CreateRequest, is_null
 
 _BRACKETS = 2
 _QUOTES = 2
@@ -19,13 +19,17 @@ _QUOTES = 2
 
 def measure_create(meter: Meter, request: CreateRequest, body: bytes | str) -> None:
     """Counts a create as it came, its parts and what of it a client without a session sends too."""
-    is_spaced = _is_spaced(body)
-    meter.comma_bytes = 2 if is_spaced else 1
-    meter.payload_in_bytes = text_bytes(body) if isinstance(body, str) else len(body)
-    meter.tools_bytes = _array_bytes(request.tools, meter.comma_bytes) if request.tools is not None else 0
-    meter.instructions_bytes = _string_bytes(request.instructions) if request.instructions is not None else 0
-    meter.input_bytes = 0 if is_null(request.input) else len(request.input)
-    meter.settings_bytes = meter.payload_in_bytes - meter.input_bytes - _session_bytes(request, meter.comma_bytes)
+    comma_bytes = meter.comma_bytes = 2 if _is_spaced(body) else 1
+    payload_bytes = meter.payload_in_bytes = text_bytes(body) if isinstance(body, str) else len(body)
+    input_bytes = len(request.input)
+    if input_bytes == len(NULL) and is_null(request.input):
+        input_bytes = 0
+    meter.input_bytes = input_bytes
+    meter.settings_bytes = payload_bytes - input_bytes - _session_bytes(request, comma_bytes)
+    if request.tools:
+        meter.tools_bytes = _BRACKETS + sum(map(len, request.tools)) + (len(request.tools) - 1) * comma_bytes
+    if request.instructions:
+        meter.instructions_bytes = _string_bytes(request.instructions)
 
 
 def measure_history(turn: Turn) -> None:
@@ -70,13 +74,9 @@ def _session_bytes(request: CreateRequest, comma_bytes: int) -> int:
         size_bytes += len("stream_id") + around + len(request.stream_id)
     if request.generate is not None:
         size_bytes += len("generate") + around + len("true" if request.generate else "false")
-    if not is_null(request.conversation):
+    if request.conversation is not NULL and not is_null(request.conversation):
         size_bytes += len("conversation") + around + len(request.conversation)
     return size_bytes
-
-
-def _array_bytes(elements: Sequence[Raw], comma_bytes: int) -> int:
-    return _BRACKETS + sum(map(len, elements)) + max(len(elements) - 1, 0) * comma_bytes
 
 
 def _string_bytes(text: str) -> int:

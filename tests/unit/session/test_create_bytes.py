@@ -65,7 +65,7 @@ def test_parts_of_a_create_are_its_bytes(
     meter = measured(body.decode() if is_text else body).meter
     assert meter.payload_in_bytes == len(body)
     assert meter.input_bytes == len(encode(messages, style))
-    assert meter.tools_bytes == (len(encode(settings["tools"], style)) if "tools" in settings else 0)
+    assert meter.tools_bytes == (len(encode(settings["tools"], style)) if settings.get("tools") else 0)
     assert meter.tools_bytes + meter.instructions_bytes + meter.input_bytes <= len(body)
 
 
