@@ -14,7 +14,17 @@ class Account:
     It is closed when everybody who holds it has let go; whoever opens it holds it.
     """
 
-    __slots__ = ("_holds", "_ledger", "_named", "_session", "_wire", "meter", "turn")
+    __slots__ = (
+        "_holds",
+        "_ledger",
+        "_named",
+        "_payload_bytes",
+        "_session",
+        "_wire",
+        "_written_bytes",
+        "meter",
+        "turn",
+    )
 
     def __init__(self, ledger: Ledger, turn: Turn, wire: WireCount, *, session: LiveSession | None = None) -> None:
         """`session`: the socket, if it is one."""
@@ -24,6 +34,8 @@ class Account:
         self._wire = wire
         self._session = session
         self._holds = 1
+        self._written_bytes = 0
+        self._payload_bytes = 0
         self._named = self.meter.session_id
         self.meter.started_at = self.meter.started_at or time.monotonic()
         ledger.begin_turn(self._named)
@@ -42,10 +54,9 @@ class Account:
             self._named = session_id
 
     def add_frame(self, payload_bytes: int) -> None:
-        """The turn's next frame was written, the last one that the socket wrote."""
-        self.meter.payload_out_bytes += payload_bytes
-        self.meter.wire_out_bytes += self._wire.message_out_bytes
-        self._wire.turns_out_bytes += self._wire.message_out_bytes
+        """The turn's next frame was written, and nothing since on its socket."""
+        self._payload_bytes += payload_bytes
+        self._written_bytes += self._wire.written_bytes
 
     def add_message(self, wire_bytes: int) -> None:
         """A message of the socket belongs to the turn."""
@@ -75,6 +86,9 @@ class Account:
     def _close(self) -> None:
         meter, session, wire = self.meter, self._session, self._wire
         meter.ended_at = meter.ended_at or time.monotonic()
+        meter.payload_out_bytes += self._payload_bytes
+        meter.wire_out_bytes += self._written_bytes
+        wire.turns_out_bytes += self._written_bytes
         self._ledger.end_turn(self._named)
         if session is not None:
             session.overhead_in_bytes, session.overhead_out_bytes = wire.overhead_in_bytes, wire.overhead_out_bytes

@@ -32,6 +32,7 @@ class BatchedTransport(asyncio.Transport):
             self._loop.call_soon(self.flush)
         self._held.append(bytes(data))
         self._held_bytes += len(data)
+        self.wire.written_bytes = len(data)
         self.wire.sent_bytes += len(data)
         if self._held_bytes > MAX_HELD_BYTES:
             self.flush()

@@ -60,7 +60,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if isinstance(transport, BatchedTransport):
-            self.wire = self.conn.wire = transport.wire
+            self.wire = transport.wire
 
     def data_received(self, data: bytes) -> None:
         """Reads bytes; what still arrives of a message that was refused is thrown away.
@@ -156,7 +156,6 @@ class CountingProtocol(ServerProtocol):
 
     def __init__(self, *, extensions: list[LineDeflateFactory], max_size: int | None, logger: logging.Logger) -> None:
         super().__init__(extensions=extensions, max_size=max_size, logger=logger)
-        self.wire = WireCount()
         self.message_sizes: deque[int] = deque()
         """Of whole messages that came and were not handed on yet."""
         self._fed_bytes = 0
@@ -181,8 +180,3 @@ class CountingProtocol(ServerProtocol):
                 self._message_bytes = 0
         self._read_to = read_to
         super().recv_frame(frame)
-
-    def send_frame(self, frame: Frame) -> None:
-        super().send_frame(frame)
-        if frame.opcode not in CTRL_OPCODES:
-            self.wire.message_out_bytes = len(self.writes[-1])

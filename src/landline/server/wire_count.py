@@ -22,11 +22,11 @@ class WireCount:
         "compression",
         "is_line",
         "is_lost",
-        "message_out_bytes",
         "received_bytes",
         "sent_bytes",
         "turns_in_bytes",
         "turns_out_bytes",
+        "written_bytes",
     )
 
     def __init__(self) -> None:
@@ -35,8 +35,8 @@ class WireCount:
         self.turns_in_bytes = 0
         """Of those received: what belongs to turns, and to HTTP requests that are over."""
         self.turns_out_bytes = 0
-        self.message_out_bytes = 0
-        """Of the WebSocket message that was written last: its frame, with its header, as compressed."""
+        self.written_bytes = 0
+        """By the last write. Every WebSocket message is one: its frame, with its header, as compressed."""
         self.compression = ""
         """Of a WebSocket: what was agreed, in words; "" for none."""
         self.is_line = False
@@ -55,7 +55,7 @@ class WireCount:
 
     @property
     def overhead_out_bytes(self) -> int:
-        """Of a socket: sent and no turn's."""
+        """Of a socket: sent and no turn's; and what was sent for turns that still run."""
         return self.sent_bytes - self.turns_out_bytes
 
     def add_message(self, size_bytes: int) -> None:

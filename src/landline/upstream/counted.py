@@ -65,6 +65,11 @@ class CountedResponse(aiohttp.ClientResponse):
             meter.upstream_in_bytes += self._counted.take_received()
             meter.upstream_out_bytes += self._counted.take_sent()
 
+    def tell_received(self, meter: Meter) -> None:
+        """Adds what was received since the last call: for every read, when all is sent."""
+        if self._counted is not None:
+            meter.upstream_in_bytes += self._counted.take_received()
+
 
 class CountingConnector(aiohttp.TCPConnector):
     """Connections without a limit to their number, each counted."""

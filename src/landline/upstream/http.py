@@ -218,7 +218,7 @@ async def stream_request(
         broken: ApiError | None = None
         try:
             async for data in response.content.iter_any():
-                response.tell(meter)
+                response.tell_received(meter)
                 events = decoder.feed(data)
                 if not events:
                     continue
