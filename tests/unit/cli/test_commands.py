@@ -182,7 +182,7 @@ def test_context_of_the_embedded_model_is_an_option(tmp_path: Path) -> None:
 def test_a_server_that_starts_says_what_to_paste(
     run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start_and_stop(config: Config, *, on_started: Callable[[str, int], None]) -> int:
+    def start_and_stop(config: Config, *, on_started: Callable[[str, int], None], **_: object) -> int:
         on_started(config.server.host, 4711)
         return 3
 
@@ -196,7 +196,7 @@ def test_a_server_that_starts_says_what_to_paste(
 def test_a_small_embedded_context_is_said_to_be_too_small_for_codex(
     run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start_and_stop(config: Config, *, on_started: Callable[[str, int], None]) -> int:
+    def start_and_stop(config: Config, *, on_started: Callable[[str, int], None], **_: object) -> int:
         on_started(config.server.host, 1)
         return 0
 
@@ -208,8 +208,8 @@ def test_a_small_embedded_context_is_said_to_be_too_small_for_codex(
 
 
 def test_an_address_that_is_taken_is_told(run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(config: Config, *, on_started: object) -> int:
-        del config, on_started
+    def refuse(config: Config, **_: object) -> int:
+        del config
         raise OSError(errno.EADDRINUSE, "Address already in use")
 
     monkeypatch.setattr("landline.cli.serve.run_server", refuse)
