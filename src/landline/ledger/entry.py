@@ -7,7 +7,7 @@ from landline.session.turn import Turn
 from landline.wire.responses import Usage
 
 
-class ByteCounts(msgspec.Struct, frozen=True):
+class ByteCounts(msgspec.Struct, frozen=True, gc=False):
     """Bytes of one turn; see `Meter` for what each one counts."""
 
     wire_in: int = 0
@@ -19,7 +19,7 @@ class ByteCounts(msgspec.Struct, frozen=True):
     upstream_in: int = 0
 
 
-class Split(msgspec.Struct, frozen=True):
+class Split(msgspec.Struct, frozen=True, gc=False):
     """Where the bytes of a create went; the sum is its payload."""
 
     tools: int = 0
@@ -31,7 +31,7 @@ class Split(msgspec.Struct, frozen=True):
     """All other settings, and the JSON around them."""
 
 
-class Tokens(msgspec.Struct, frozen=True):
+class Tokens(msgspec.Struct, frozen=True, gc=False):
     """Tokens as the model's server counted them."""
 
     input: int = 0
@@ -43,7 +43,7 @@ class Tokens(msgspec.Struct, frozen=True):
     """Of `output`."""
 
 
-class Times(msgspec.Struct, frozen=True):
+class Times(msgspec.Struct, frozen=True, gc=False):
     """Seconds. None where the turn did not come so far."""
 
     queued: float | None = None
@@ -55,7 +55,7 @@ class Times(msgspec.Struct, frozen=True):
     """From the first event to the end, for each output token after the first."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One turn."""
 
     response_id: str

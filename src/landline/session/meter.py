@@ -11,7 +11,7 @@ Outcome = ResponseStatus | Literal["refused", "aborted"]
 Transport = Literal["socket", "http", "background"]
 
 
-class Meter(msgspec.Struct, eq=False):
+class Meter(msgspec.Struct, eq=False, gc=False):
     """Counters of one turn. All bytes are whole numbers, all times seconds of one clock that only goes forward."""
 
     transport: Transport = "http"

@@ -80,17 +80,20 @@ class CountingConnector(aiohttp.TCPConnector):
 
 
 class _CountedTransport:
-    """Stands for the transport that it wraps."""
+    """Stands for the transport that it wraps. What aiohttp asks for with every read is at hand."""
 
-    __slots__ = ("_transport", "is_closing", "sent_bytes")
+    __slots__ = ("_transport", "is_closing", "pause_reading", "resume_reading", "sent_bytes")
 
     def __init__(self) -> None:
         self.sent_bytes = 0
         self._transport: Any = None
 
-    def wrap(self, transport: asyncio.BaseTransport) -> None:
+    def wrap(self, transport: Any) -> None:
+        """`transport` is an asyncio.Transport in all but name: uvloop's are."""
         self._transport = transport
         self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
 
     def write(self, data: Buffer) -> None:
         self.sent_bytes += len(data)
