@@ -1,5 +1,7 @@
 """How the running server logs: `key=value`, one line an event, the response's id first, on standard error."""
 
+import asyncio
+import atexit
 import logging
 import sys
 from collections.abc import Callable
@@ -10,6 +12,8 @@ import structlog
 from landline.ledger import Entry
 from landline.ledger.turn_line import turn_line
 
+HELD_S = 0.1
+"""How long turns' lines may wait for others, to be written together. A process that is killed loses them."""
 _KEYS_FIRST = ("at", "level", "response_id", "event")
 
 
@@ -31,13 +35,24 @@ def configure_logging(level: str) -> None:
 
 
 def turn_writer() -> Callable[[Entry], None]:
-    """Writes a turn's line as everything else is logged, without what structlog would cost once a turn."""
+    """Writes turns' lines as everything else is logged, without what structlog costs and not one by one: a write to a pipe
+    costs more than the turn's entry, most of it for waking the reader. Must be called, as its writer, in one thread.
+    """
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     if not logger.is_enabled_for(logging.INFO):
         return lambda _: None
+    held: list[str] = []
+
+    def flush() -> None:
+        lines = "".join(held)
+        held.clear()
+        sys.stderr.write(lines)
 
     def write(entry: Entry) -> None:
         at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        sys.stderr.write(f"at={at} level=info {turn_line(entry)}\n")
+        held.append(f"at={at} level=info {turn_line(entry)}\n")
+        if len(held) == 1:
+            asyncio.get_running_loop().call_later(HELD_S, flush)
 
+    atexit.register(flush)
     return write

@@ -1,10 +1,12 @@
 """The log is one line an event, `key=value`, with the response's id in front of what happened."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
+from landline.cli import logs
 from landline.cli.logs import configure_logging, turn_writer
 from ledger_entries import changed
 
@@ -31,9 +33,17 @@ def test_less_than_the_level_is_not_logged(capsys: pytest.CaptureFixture[str]) -
     assert [line.split("event=")[1] for line in capsys.readouterr().err.splitlines()] == ["drain_begun"]
 
 
-def test_a_turns_line_looks_like_every_other(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_turns_line_looks_like_every_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "HELD_S", 0.0)
     configure_logging("info")
     turn_writer()(changed(model='a "name"\nat=1'))
+    assert capsys.readouterr().err == "", "lines are written together"
+    loop = asyncio.get_running_loop()
+    written = asyncio.Event()
+    loop.call_later(0.0, loop.call_soon, written.set)
+    await written.wait()
     [line] = capsys.readouterr().err.splitlines()
     assert [pair.split("=")[0] for pair in line.split()[:4]] == ["at", "level", "response_id", "event"]
     assert " level=info response_id=resp_1 event=turn_ended " in line
