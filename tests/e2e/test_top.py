@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from chat_script import Answer
-from fake_chat_server import Script
+from fake_chat_server import FakeChatServer, Script
 from landline.ledger.shown import Snapshot
 from monitored_edge import MonitoredEdge
 from running_server import RunningServer
@@ -44,12 +45,20 @@ async def take_turns(base_url: str, model: str, turns: int) -> None:
                     break
 
 
+@pytest.fixture
+def unused_landline(fake_chat: FakeChatServer, tmp_path: Path) -> Iterator[RunningServer]:
+    """A Landline whose first session is the test's: what has ended sinks to the end of a long list."""
+    target = f'[targets.fake]\ndialect = "chat_completions"\nbase_url = "{fake_chat.base_url}"\n'
+    with RunningServer(target + '[models."*"]\ntargets = ["fake"]\n', tmp_path) as server:
+        yield server
+
+
 @pytest.mark.client
-def test_a_real_session_is_found_and_looked_at(landline: RunningServer, scripted: Script) -> None:
+def test_a_real_session_is_found_and_looked_at(unused_landline: RunningServer, scripted: Script) -> None:
     scenario = scripted(*(Answer(f"answer {number}") for number in range(5)))
-    with top(landline.base_url) as terminal:
+    with top(unused_landline.base_url) as terminal:
         terminal.wait_for("live")
-        asyncio.run(take_turns(landline.base_url, scenario.model, 5))
+        asyncio.run(take_turns(unused_landline.base_url, scenario.model, 5))
         screen = terminal.wait_for(lambda screen: scenario.model in screen and "ended" in screen)
         assert "▸ line_" in screen
         terminal.press("\r")
