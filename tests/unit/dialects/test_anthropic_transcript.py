@@ -24,7 +24,8 @@ from anthropic_history import (
 )
 from chat_history import Item, create, custom_call, function_call, message, output, reasoning
 from landline.dialects.anthropic import Anthropic, AnthropicFlags
-from landline.dialects.anthropic.transcript import extend_transcript, tool_use_id
+from landline.dialects.anthropic.transcript import extend_transcript
+from landline.dialects.anthropic.use_ids import UseIds, new_use_id
 from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.wire.items import Item as WireItem
 from strict_messages import without_marks
@@ -124,8 +125,49 @@ def test_foreign_items_are_told() -> None:
 @pytest.mark.parametrize("call_id", ["functions.exec:0", "a b", "é", "x" * 65])
 def test_a_call_id_that_the_api_refuses_gets_another_one(call_id: str) -> None:
     made = messages([HI], [function_call(call_id)], [output(call_id)])
-    assert made[1:] == [assistant(use(tool_use_id(call_id))), user(result(tool_use_id(call_id)))]
-    assert tool_use_id(call_id) != tool_use_id(call_id + "x")
+    use_id = new_use_id(call_id, UseIds())
+    assert made[1:] == [assistant(use(use_id)), user(result(use_id))]
+    assert use_id != new_use_id(call_id + "x", UseIds())
+
+
+def test_a_call_id_that_comes_again_in_one_answer_gets_another_one_and_outputs_keep_their_calls() -> None:
+    calls = [function_call("a", arguments='{"n": 1}'), function_call("a", arguments='{"n": 2}')]
+    made = messages([HI, *calls, output("a", "one")], [output("a", "two"), output("a", "three")])
+    other = new_use_id("a", UseIds().with_id("a"))
+    assert made[1] == assistant(use("a", n=1), use(other, n=2))
+    told = ["Output of the tool call a:", "three"]
+    assert made[2] == user(result("a", "one"), result(other, "two"), *told)
+
+
+def test_call_ids_that_begin_anew_in_every_answer_are_told_apart() -> None:
+    """As from servers that name a call by its place in the answer (Kimi, 2026-07)."""
+    turns = [[function_call("list:0"), output("list:0", str(number))] for number in range(4)]
+    made = messages([HI], *turns)
+    uses = [message["content"][0]["id"] for message in made if message["role"] == "assistant"]
+    results = [message["content"][0] for message in made[2:] if message["role"] == "user"]
+    assert len(set(uses)) == 4
+    assert results == [result(use_id, str(number)) for number, use_id in enumerate(uses)]
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=4)))
+def test_ids_that_were_used_are_known(added: list[str]) -> None:
+    ids = UseIds()
+    for number, each in enumerate(added):
+        assert (each in ids) == (each in added[:number])
+        ids = ids.with_id(each)
+    assert all(each in ids for each in added)
+    assert "c" not in ids
+
+
+def test_ids_of_a_long_conversation_are_in_few_sets() -> None:
+    ids = UseIds()
+    for number in range(1000):
+        ids = ids.with_id(str(number))
+    sets = 0
+    older: UseIds | None = ids
+    while older is not None:
+        sets, older = sets + 1, older.older
+    assert sets <= 10
 
 
 def test_arguments_that_are_no_object_are_told_as_text() -> None:
@@ -228,9 +270,9 @@ _ITEMS = st.one_of(
 
 @st.composite
 def _conversations(draw: st.DrawFn) -> list[Item]:
-    """Any order of items; every call id is used once."""
+    """Any order of items; call ids may come again."""
     items = draw(st.lists(_ITEMS, max_size=10))
-    for call_id in draw(st.lists(_IDS, unique=True)):
+    for call_id in draw(st.lists(_IDS, max_size=6)):
         items.insert(draw(st.integers(0, len(items))), function_call(call_id))
     return items
 

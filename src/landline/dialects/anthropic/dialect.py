@@ -134,7 +134,7 @@ class Anthropic:
             choice = choice_member(chosen, request.parallel_tool_calls)
             if choice is not None:
                 members["tool_choice"] = choice
-        elif not tools and last.has_called:
+        elif not tools and last.use_ids.newest:
             tools, members["tool_choice"] = [NO_TOOL], {"type": "none"}
         texts = (request.instructions or "", *last.system, system_suffix(request))
         system = [block for block in map(text_block, texts) if block is not None]

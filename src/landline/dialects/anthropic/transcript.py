@@ -7,15 +7,14 @@ The API takes turns: user and assistant messages of content blocks. Its rules, a
   after the results, a call that is still unanswered when the model goes on, or at the end, gets a note as its result, and
   an output whose call is not open any more is told as text;
 - the first message is the user's, and so is the last: models take no unfinished answers since 4.6;
+- ids of calls are used once in a conversation;
 - blank text is left out; thinking that nothing follows in its message is left out.
 
 The messages only grow at their end (but for what answers the last calls), because caches and signatures of thinking
 depend on everything before them. The result does not depend on how the items are cut into links.
 """
 
-import re
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Literal, assert_never
 
 import msgspec
@@ -23,6 +22,7 @@ from msgspec import Raw
 
 from landline.dialects.anthropic.breakpoints import marked_parts
 from landline.dialects.anthropic.content import Block, blocks_of, read_attachment, text_block, tool_result
+from landline.dialects.anthropic.use_ids import UseIds, new_use_id
 from landline.dialects.content import Content
 from landline.dialects.names import ToolNames
 from landline.dialects.sayings import Answered, Called, Saying, Spoken, Thought, Told, Unsaid, read_item
@@ -37,7 +37,6 @@ BEGIN = b'{"type":"text","text":"(Begin.)"}'
 GO_ON = b'{"type":"text","text":"(Go on.)"}'
 """The user's last block where the conversation ends with the model's words."""
 
-_USE_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _encode = msgspec.json.Encoder().encode
 Role = Literal["user", "assistant"]
 
@@ -51,6 +50,13 @@ class Piece(msgspec.Struct, frozen=True):
     """Whether an assistant message begins with it: the messages before it are those of a request that was answered."""
     is_marked: bool = False
     """Whether the client wants a breakpoint at its end."""
+
+
+class OpenCall(msgspec.Struct, frozen=True):
+    """A call without a result."""
+
+    call_id: str
+    use_id: str
 
 
 class UserBlock(msgspec.Struct, frozen=True):
@@ -69,14 +75,14 @@ class Transcript(msgspec.Struct, frozen=True):
     """Whose message is open; None before the first one."""
     system: tuple[str, ...] = ()
     """Leading developer messages."""
-    open_calls: tuple[str, ...] = ()
-    """Call ids of the newest assistant message that have no result yet."""
+    open_calls: tuple[OpenCall, ...] = ()
+    """Those of the newest assistant message."""
+    use_ids: UseIds = UseIds()
+    """Of all calls."""
     held: tuple[UserBlock, ...] = ()
     """What waits for those results."""
     thoughts: tuple[Block, ...] = ()
     """Signed thinking that waits for what it led to."""
-    has_called: bool = False
-    """Whether there is any call."""
     is_loop: bool = False
     """Whether the newest assistant message has calls."""
     starts_signed: bool = False
@@ -114,13 +120,6 @@ def close_transcript(transcript: Transcript) -> Transcript:
     return writer.transcript()
 
 
-def tool_use_id(call_id: str) -> str:
-    """The call id as the API takes it; other servers' ids may have characters that it refuses."""
-    if _USE_ID.fullmatch(call_id):
-        return call_id
-    return f"call_{blake2b(call_id.encode(), digest_size=12).hexdigest()}"
-
-
 class _Writer:
     """A transcript that is being extended."""
 
@@ -134,7 +133,7 @@ class _Writer:
         self._open_calls = before.open_calls
         self._held = before.held
         self._thoughts = before.thoughts
-        self._has_called = before.has_called
+        self._use_ids = before.use_ids
         self._is_loop = before.is_loop
         self._starts_signed = before.starts_signed
         self._left_out = before.left_out
@@ -146,9 +145,9 @@ class _Writer:
             role=self.role,
             system=self._system,
             open_calls=self._open_calls,
+            use_ids=self._use_ids,
             held=self._held,
             thoughts=self._thoughts,
-            has_called=self._has_called,
             is_loop=self._is_loop,
             starts_signed=self._starts_signed,
             left_out=self._left_out,
@@ -171,7 +170,7 @@ class _Writer:
                 else:
                     self._left_out += 1
             case Called(call_id, name, arguments):
-                self._call(tool_use_id(call_id), name, arguments)
+                self._call(call_id, name, arguments)
             case Answered(call_id, content):
                 self._answer(call_id, content, is_marked=bool(marked))
             case Unsaid():
@@ -182,8 +181,8 @@ class _Writer:
     def settle(self) -> None:
         """Answers the calls that nobody answered, and says what waited for that."""
         self._drop_thoughts()
-        for call_id in self._open_calls:
-            self.write("user", tool_result(call_id, Content((NO_OUTPUT,))))
+        for call in self._open_calls:
+            self.write("user", tool_result(call.use_id, Content((NO_OUTPUT,))))
         self._open_calls = ()
         held, self._held = self._held, ()
         for each in held:
@@ -199,21 +198,23 @@ class _Writer:
             else:
                 self.write("user", block, is_marked=index in marked)
 
-    def _call(self, use_id: str, name: str, arguments: str) -> None:
+    def _call(self, call_id: str, name: str, arguments: str) -> None:
+        use_id = new_use_id(call_id, self._use_ids)
         use = {"type": "tool_use", "id": use_id, "name": name, "input": Raw(arguments.strip().encode())}
         self._write_answer(_encode(use))
-        self._open_calls = (*self._open_calls, use_id)
-        self._has_called = self._is_loop = True
+        self._open_calls = (*self._open_calls, OpenCall(call_id, use_id))
+        self._use_ids = self._use_ids.with_id(use_id)
+        self._is_loop = True
 
     def _answer(self, call_id: str, content: Content[Block], *, is_marked: bool) -> None:
-        use_id = tool_use_id(call_id)
-        if use_id not in self._open_calls:
+        answered = next((call for call in self._open_calls if call.call_id == call_id), None)
+        if answered is None:
             late = Content((f"Output of the tool call {call_id}:", *content.parts))
             self._tell(late, frozenset((len(late.parts) - 1,)) if is_marked else frozenset())
             return
         self._drop_thoughts()
-        self.write("user", tool_result(use_id, content), is_marked=is_marked)
-        self._open_calls = tuple(each for each in self._open_calls if each != use_id)
+        self.write("user", tool_result(answered.use_id, content), is_marked=is_marked)
+        self._open_calls = tuple(call for call in self._open_calls if call is not answered)
         if not self._open_calls:
             self.settle()
 
