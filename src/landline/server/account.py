@@ -6,6 +6,7 @@ import time
 from landline.ledger import Ledger, LiveSession
 from landline.ledger.entry import make_entry
 from landline.server.wire_count import WireCount
+from landline.session.create_bytes import measure_turn
 from landline.session.turn import Turn
 
 
@@ -19,7 +20,6 @@ class Account:
     __slots__ = (
         "_holds",
         "_ledger",
-        "_named",
         "_payload_bytes",
         "_session",
         "_wire",
@@ -38,9 +38,8 @@ class Account:
         self._holds = 1
         self._written_bytes = 0
         self._payload_bytes = 0
-        self._named = self.meter.session_id
         self.meter.started_at = self.meter.started_at or time.monotonic()
-        ledger.begin_turn(self._named)
+        ledger.begin_turn(session)
 
     @property
     def is_open(self) -> bool:
@@ -48,12 +47,11 @@ class Account:
 
     def show(self) -> None:
         """Over HTTP it is known only while the turn runs which session it belongs to; from now on it runs there."""
-        session_id = self.meter.session_id
-        if self._named != session_id:
-            self._ledger.end_turn(self._named)
-            self._ledger.open_session(session_id, self.meter.transport, self.turn.tenant, self.turn.created_at)
-            self._ledger.begin_turn(session_id)
-            self._named = session_id
+        meter, turn = self.meter, self.turn
+        if self._session is None and meter.session_id:
+            self._ledger.end_turn(None)
+            self._session = self._ledger.open_session(meter.session_id, meter.transport, turn.tenant, turn.created_at)
+            self._ledger.begin_turn(self._session)
 
     def add_frame(self, payload_bytes: int) -> None:
         """The turn's next frame was written, and nothing since on its socket."""
@@ -88,12 +86,13 @@ class Account:
     def close(self) -> None:
         """Makes the entry; called by itself when nobody holds the account any more."""
         meter, session, wire = self.meter, self._session, self._wire
+        measure_turn(self.turn)
         meter.ended_at = meter.ended_at or time.monotonic()
         meter.payload_out_bytes += self._payload_bytes
         meter.wire_out_bytes += self._written_bytes
         wire.turns_out_bytes += self._written_bytes
-        self._ledger.end_turn(self._named)
-        if session is not None:
+        self._ledger.end_turn(session)
+        if session is not None and wire.is_line:
             session.overhead_in_bytes, session.overhead_out_bytes = wire.overhead_in_bytes, wire.overhead_out_bytes
         now = time.time()
         entry = make_entry(

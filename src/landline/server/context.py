@@ -19,7 +19,6 @@ from landline.server.trace_context import note_trace, trace_of
 from landline.server.wire_count import wire_of
 from landline.session.admission import admit
 from landline.session.compaction import retained_messages
-from landline.session.create_bytes import measure_create
 from landline.session.meter import Meter
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused
 from landline.wire.context import CompactedWindow, InputTokens, retained_message
@@ -98,7 +97,6 @@ async def _read_turn(
     if not may_have_conversation and not is_null(request.conversation):
         message = "Expected `input` or `previous_response_id`: a conversation is not compacted here."
         return api_error("unsupported_parameter", message, param="conversation")
-    measure_create(meter, request, body)
     if edge.continues_traces:
         note_trace(meter, trace_of(scope))
     request = _only_reading(request, keeps_conversation=may_have_conversation)

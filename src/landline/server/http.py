@@ -18,7 +18,6 @@ from landline.server.sse_stream import stream_records, stream_turn
 from landline.server.trace_context import note_trace, trace_of
 from landline.server.wire_count import wire_of
 from landline.session.admission import admit
-from landline.session.create_bytes import measure_create
 from landline.session.meter import Meter
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.wire.errors import ApiError
@@ -50,7 +49,6 @@ class CreateEndpoint:
         if isinstance(request, ApiError):
             return request
         meter.transport = "background" if request.background is True else "http"
-        measure_create(meter, request, body)
         edge = self._edge
         if edge.continues_traces:
             note_trace(meter, trace_of(scope))

@@ -3,22 +3,39 @@
 Lengths only: nothing is encoded again, and what a turn follows costs nothing, because its lineage keeps running totals.
 """
 
-from collections.abc import Sequence
+from msgspec import UNSET, UnsetType
 
-from msgspec import UnsetType
-
-from landline.session.lineage import replayed_bytes
+from landline.session.lineage import Link
 from landline.session.meter import Meter
 from landline.session.turn import Turn
-from landline.wire.items import Item
 from landline.wire.requests import NULL, CreateRequest, is_null
 
 _BRACKETS = 2
 _QUOTES = 2
 
 
+def measure_turn(turn: Turn) -> None:
+    """Counts on the turn's meter what its create was made of, and the body that a client without a session would have
+    sent: no `previous_response_id`, every item of the lineage played back as it was sent or announced, no warm-up at all.
+
+    No answer waits for it: it is called when the turn is over, and lets go of the meter's history.
+    """
+    meter = turn.meter
+    measure_create(meter, turn.request, turn.body)
+    history, meter.history = meter.history, UNSET
+    if isinstance(history, UnsetType):
+        return
+    if history is not None and meter.known_items:
+        new_bytes = sum([len(item.raw) + meter.comma_bytes for item in history.items[meter.known_items :]])
+        meter.known_input_bytes = max(meter.input_bytes - new_bytes, 0)
+    if not turn.request.is_warm_up:
+        meter.stateless_bytes = meter.settings_bytes + _stateless_input_bytes(meter, history)
+
+
 def measure_create(meter: Meter, request: CreateRequest, body: bytes | str) -> None:
-    """Counts a create as it came, its parts and what of it a client without a session sends too."""
+    """Counts a create as it came, its parts and what of it a client without a session sends too; at most once a meter."""
+    if meter.settings_bytes:
+        return
     comma_bytes = meter.comma_bytes = 2 if _is_spaced(body) else 1
     payload_bytes = meter.payload_in_bytes = text_bytes(body) if isinstance(body, str) else len(body)
     input_bytes = len(request.input)
@@ -32,29 +49,12 @@ def measure_create(meter: Meter, request: CreateRequest, body: bytes | str) -> N
         meter.instructions_bytes = _string_bytes(request.instructions)
 
 
-def measure_history(turn: Turn) -> None:
-    """Counts the body that a client without a session would have sent for a turn whose history was found.
-
-    It has no `previous_response_id`, and plays every item of the lineage back as it was sent or announced. A warm-up it
-    does not send at all: there is nothing to warm up.
-    """
-    meter, own = turn.meter, turn.items
-    if turn.request.is_warm_up:
-        return
-    parent = turn.history.parent if own and turn.history is not None else turn.history
-    if parent is None and meter.input_bytes:
-        meter.stateless_bytes = meter.settings_bytes + meter.input_bytes
-        return
-    size_bytes, count = (parent.replay_bytes, parent.replay_count) if parent is not None else (0, 0)
-    size_bytes += sum([replayed_bytes(item) for item in own])
-    between = max(count + len(own) - 1, 0) * meter.comma_bytes
-    meter.stateless_bytes = meter.settings_bytes + _BRACKETS + size_bytes + between
-
-
-def measure_known(meter: Meter, rest: Sequence[Item]) -> None:
-    """Counts the part of `input` that the server knew already; `rest` are the items that it did not know."""
-    new_bytes = sum([len(item.raw) + meter.comma_bytes for item in rest])
-    meter.known_input_bytes = max(meter.input_bytes - new_bytes, 0)
+def _stateless_input_bytes(meter: Meter, history: Link | None) -> int:
+    is_whole = history is None or (meter.own_items > 0 and history.parent is None)
+    if is_whole and meter.input_bytes:
+        return meter.input_bytes
+    size_bytes, count = history.replay if history is not None else (0, 0)
+    return _BRACKETS + size_bytes + max(count - 1, 0) * meter.comma_bytes
 
 
 def text_bytes(text: str) -> int:

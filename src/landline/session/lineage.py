@@ -27,6 +27,7 @@ class Link:
     __slots__ = (
         "_digests",
         "_folds",
+        "_replay",
         "_shown",
         "context_tokens",
         "depth",
@@ -34,8 +35,6 @@ class Link:
         "item_count",
         "items",
         "parent",
-        "replay_bytes",
-        "replay_count",
         "size_bytes",
         "tool_items",
     )
@@ -54,9 +53,6 @@ class Link:
             parent.size_bytes if parent is not None else 0
         )
         """JSON bytes of the items of the whole lineage."""
-        self.replay_bytes, self.replay_count = self._measure_replay()
-        """What a client without a session plays back of the lineage: JSON bytes (`replayed_bytes`) and items. It may leave
-        out what a compaction that it was given stands for."""
         inherited = parent.tool_items if parent is not None else ()
         own = tuple(item for item in self.items if item.type == "additional_tools")
         self.tool_items: tuple[Item, ...] = inherited + own if own else inherited
@@ -68,6 +64,7 @@ class Link:
         self.context_tokens: int | None = None
         """Tokens that a model reported for the lineage up to here, what it wrote included; None when none did."""
         self._digests = digests
+        self._replay: tuple[int, int] | None = None
         self._folds: dict[str, Any] = {}
         self._shown = _show(parent, self.items)
 
@@ -137,16 +134,21 @@ class Link:
             states.append(made)
         return states
 
-    def _measure_replay(self) -> tuple[int, int]:
-        parent, items = self.parent, self.items
-        if parent is None:
-            return sum([replayed_bytes(item) for item in items]), len(items)
-        for place in range(len(items) - 1, -1, -1):
-            if items[place].type == "compaction":
-                kept = items[place:]
-                return sum([replayed_bytes(item) for item in kept]), len(kept)
-        own_bytes = sum([replayed_bytes(item) for item in items])
-        return parent.replay_bytes + own_bytes, parent.replay_count + len(items)
+    @property
+    def replay(self) -> tuple[int, int]:
+        """What a client without a session plays back of the lineage: JSON bytes (`replayed_bytes`) and items.
+
+        It may leave out what a compaction that it was given stands for. Computed once a link, when it is asked for.
+        """
+        missing: list[Link] = []
+        link: Link | None = self
+        while link is not None and link._replay is None:
+            missing.append(link)
+            link = link.parent
+        before = link._replay if link is not None else None
+        for each in reversed(missing):
+            before = each._replay = _extend_replay(before, each.items)
+        return before or (0, 0)
 
     def chain(self) -> list["Link"]:
         """The links from the root to here."""
@@ -176,6 +178,17 @@ def replayed_bytes(item: Item) -> int:
     if item.id is not None and _MADE_ID.fullmatch(item.id):
         return size_bytes - len(item.id) - len('"id":"",')
     return size_bytes
+
+
+def _extend_replay(before: tuple[int, int] | None, items: Sequence[Item]) -> tuple[int, int]:
+    """The bytes and items of a lineage with more items; a compaction among them starts it over."""
+    size_bytes, count = before or (0, 0)
+    for item in items:
+        if item.type == "compaction" and before is not None:
+            size_bytes, count = 0, 0
+        size_bytes += replayed_bytes(item)
+        count += 1
+    return size_bytes, count
 
 
 def extend(parent: Link | None, items: Sequence[Item]) -> Link | None:

@@ -3,7 +3,9 @@
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from landline.session.lineage import Link
 from landline.wire.responses import ResponseStatus, Usage
 
 Outcome = ResponseStatus | Literal["refused", "aborted"]
@@ -38,6 +40,12 @@ class Meter(msgspec.Struct, eq=False, gc=False):
     """Between two items as this client writes JSON: 2 if it puts a space behind commas and colons."""
     known_input_bytes: int = 0
     """Of `input`: items that this server knew already, from the turns before."""
+    history: Link | UnsetType | None = UNSET
+    """As `Turn.history`; UNSET while it is not found. It is measured when nobody waits any more (`measure_turn`)."""
+    own_items: int = 0
+    """Of the history: how many items at its end the turn brought itself."""
+    known_items: int = 0
+    """Of a history that the turn brought whole: how many of its first items this server knew already."""
     stateless_bytes: int = 0
     """The body that a client without a session would have sent for the same turn: the whole conversation in its input."""
     upstream_out_bytes: int = 0

@@ -12,7 +12,6 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from landline.session.admission import admit
-from landline.session.create_bytes import measure_create
 from landline.session.lane import Lane, LaneBook, WaitingCreate
 from landline.session.limits import Limits
 from landline.session.memory import Remembered, ResponseMemory
@@ -222,9 +221,7 @@ class Session:
         if request.background is True:
             message = "`background` is not for sockets: create background responses over HTTP."
             return api_error("unsupported_parameter", message, param="background")
-        meter = create.meter or Meter()
-        measure_create(meter, request, create.body)
-        return self._make_turn(lane, request, parent, taken, now, body=create.body, meter=meter)
+        return self._make_turn(lane, request, parent, taken, now, body=create.body, meter=create.meter or Meter())
 
     def _make_turn(
         self,
@@ -281,8 +278,8 @@ class Session:
 
     def _start_successor(self, lane: Lane, target: Remembered, successor: Successor, now: float) -> list[Command]:
         """The server's own continuation of a steered response, in its place on the lane."""
-        meter = Meter(settings_bytes=successor.settings_bytes, comma_bytes=successor.comma_bytes)
-        turn = self._make_turn(lane, successor.request, target, successor.taken, now, body=successor.body, meter=meter)
+        body, meter = successor.body, successor.meter
+        turn = self._make_turn(lane, successor.request, target, successor.taken, now, body=body, meter=meter)
         if isinstance(turn, ApiError):
             self._lanes.finish(target.response_id)
             return give_back(successor.taken, turn)

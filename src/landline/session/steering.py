@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 from msgspec import Raw, UnsetType
 
+from landline.session.create_bytes import measure_create
+from landline.session.meter import Meter
 from landline.session.required_input import required_input
 from landline.session.turn import AnswerSteer, Command, SendFrames, Turn, TurnEnded
 from landline.wire.errors import ApiError
@@ -68,9 +70,8 @@ class Successor(msgspec.Struct, frozen=True, eq=False):
     body: bytes | str
     """The create that they came in."""
     taken: TakenSteers
-    settings_bytes: int
-    """Of that create, and so is `comma_bytes`: see `Meter`."""
-    comma_bytes: int
+    meter: Meter
+    """It has what is known of that create and counts for the successor too."""
 
 
 class _Target:
@@ -79,10 +80,8 @@ class _Target:
     def __init__(self, turn: Turn, taken: TakenSteers | None) -> None:
         self.response_id = turn.response_id
         self.stream_id = turn.stream_id
-        self.request: CreateRequest | None = turn.request
+        self.turn: Turn | None = turn
         """None once the response is over."""
-        self.body = turn.body
-        self.meter = turn.meter
         self.unsupported = _why_unsupported(turn)
         self.is_created = False
         self.is_cancelled = False
@@ -156,9 +155,8 @@ class SteerBook:
         response_id = update.response.id
         self.progress(response_id, update.events)
         target = self._open[response_id]
-        settings, target.request = target.request, None
-        body, target.body = target.body, b""
-        assert settings is not None
+        turn, target.turn = target.turn, None
+        assert turn is not None
         target.next_number = event_sequence(update.events[-1])[0] + 1
         stubs = required_input(update.output) if target.pending else []
         if stubs and update.response.status == "completed" and not target.is_cancelled:
@@ -169,13 +167,12 @@ class SteerBook:
         reason = _why_no_successor(target, update, stubs)
         if reason is not None:
             return None, _give_back(taken, reason)
-        request, meter = _successor_request(settings, response_id), target.meter
-        return Successor(request, body, taken, meter.settings_bytes, meter.comma_bytes), []
+        return _succeed(turn, taken), []
 
     def take(self, response_id: str | None, stream_id: str | UnsetType) -> TakenSteers | None:
         """The steers that a create of that lane takes along when it continues that response."""
         target = self._open.get(response_id) if response_id is not None else None
-        if target is None or target.request is not None or target.stream_id != stream_id:
+        if target is None or target.turn is not None or target.stream_id != stream_id:
             return None
         return self._take(target)
 
@@ -194,7 +191,7 @@ class SteerBook:
         if target is None:
             message = f"Response {target_id!r} is not on this connection: steer one that it created."
             return SteerFailure("response_not_found", message)
-        if target.request is None:
+        if target.turn is None:
             message = f"Response {target_id!r} is over: send the input in a `response.create`."
             return SteerFailure("response_already_completed", message)
         if target.unsupported is not None:
@@ -221,7 +218,7 @@ class SteerBook:
         """
         if target is None or not target.is_created or self._size_bytes > 2 * self._max_bytes:
             return SendFrames([answer])
-        if target.request is None:
+        if target.turn is None:
             return SendFrames([target.number(answer)])
         target.unsaid.append(size_bytes)
         self._size_bytes += size_bytes
@@ -258,8 +255,11 @@ def _give_back(taken: TakenSteers, reason: str) -> list[Command]:
     ]
 
 
-def _successor_request(settings: CreateRequest, target_id: str) -> CreateRequest:
-    return msgspec.structs.replace(settings, input=NULL, previous_response_id=target_id)
+def _succeed(turn: Turn, taken: TakenSteers) -> Successor:
+    measure_create(turn.meter, turn.request, turn.body)
+    meter = Meter(settings_bytes=turn.meter.settings_bytes, comma_bytes=turn.meter.comma_bytes)
+    request = msgspec.structs.replace(turn.request, input=NULL, previous_response_id=turn.response_id)
+    return Successor(request, turn.body, taken, meter)
 
 
 def _tell_pending(target: _Target, stubs: list[RequiredInput]) -> Command:

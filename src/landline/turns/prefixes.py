@@ -12,7 +12,6 @@ from typing import Annotated
 
 import msgspec
 
-from landline.session.create_bytes import measure_known
 from landline.session.held_links import HeldLinks, own_bytes
 from landline.session.lineage import Link, chain_digests
 from landline.session.turn import Turn
@@ -73,7 +72,7 @@ class PrefixIndex:
             if known is not None and known.is_sealed == _is_sealed(items[:count]):
                 if key in self._tips:
                     self._tips.move_to_end(key)
-                measure_known(turn.meter, items[count:])
+                turn.meter.known_items = count
                 rest = Link(known, items[count:], digests=digests[count:]) if count < len(items) else known
                 return msgspec.structs.replace(turn, history=rest)
         return msgspec.structs.replace(turn, history=Link(None, items, digests=digests))

@@ -13,7 +13,6 @@ import structlog
 
 from landline.routing.router import Router
 from landline.session.composer import Composer, EventNames
-from landline.session.create_bytes import measure_history
 from landline.session.meter import Meter
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.store import Store, StoreError
@@ -184,9 +183,9 @@ class TurnRunner:
             return api_error("server_error", "The stored history could not be loaded.")
         if isinstance(prepared, ApiError):
             return prepared
-        measure_history(prepared)
-        prepared = self._prefixes.adopt(prepared)
         meter = prepared.meter
+        meter.history, meter.own_items = prepared.history, len(prepared.items)
+        prepared = self._prefixes.adopt(prepared)
         meter.session_id = meter.session_id or self._http_sessions.name(prepared)
         return prepared
 

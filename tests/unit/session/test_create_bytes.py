@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from landline.session.admission import admit
-from landline.session.create_bytes import measure_create, measure_history, measure_known
+from landline.session.create_bytes import measure_turn
 from landline.session.lineage import Link, replayed_bytes
 from landline.session.memory import Remembered
-from landline.session.meter import Meter
 from landline.session.turn import Turn
 from landline.wire.items import Item, decode_item, with_id
-from landline.wire.requests import CreateRequest, decode_create, decode_input
+from landline.wire.requests import CreateRequest, decode_create
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
@@ -44,16 +44,16 @@ def encode(body: object, style: tuple[str, str] = (",", ":")) -> bytes:
     return json.dumps(body, separators=style, ensure_ascii=False).encode()
 
 
-def measured(body: bytes | str, parent: Link | None = None) -> Turn:
-    """The turn of a create that continues that lineage."""
+def measured(body: bytes | str, parent: Link | None = None, *, known: int = 0) -> Turn:
+    """The turn of a create that continues that lineage, or whose first items were known; when it is over."""
     request = decode_create(body)
     assert isinstance(request, CreateRequest), request
-    meter = Meter()
-    measure_create(meter, request, body)
     found = Remembered("resp_p", parent, None) if request.previous_response_id is not None else None
-    turn = admit(request, response_id="resp_1", now=0.0, parent=found, body=body, meter=meter)
+    turn = admit(request, response_id="resp_1", now=0.0, parent=found, body=body)
     assert isinstance(turn, Turn), turn
-    measure_history(turn)
+    turn.meter.history, turn.meter.own_items, turn.meter.known_items = turn.history, len(turn.items), known
+    measure_turn(turn)
+    assert turn.meter.history is UNSET
     return turn
 
 
@@ -107,9 +107,9 @@ def test_a_compaction_stands_for_what_came_before_it() -> None:
     compaction = decode_item(encode({"type": "compaction", "encrypted_content": "x"}))
     answer = decode_item(encode({"role": "assistant", "content": "ok"}))
     lineage = Link(said, [compaction, answer])
-    assert (lineage.replay_bytes, lineage.replay_count) == (len(compaction.raw) + len(answer.raw), 2)
+    assert lineage.replay == (len(compaction.raw) + len(answer.raw), 2)
     given_by_client = Link(None, [*said.items, compaction])
-    assert given_by_client.replay_count == 2
+    assert given_by_client.replay == (sum(len(item.raw) for item in given_by_client.items), 2)
 
 
 def test_a_models_item_is_played_back_without_its_status() -> None:
@@ -133,8 +133,5 @@ def test_what_was_known_of_the_input_is_the_input_without_the_rest(
 ) -> None:
     style = data.draw(STYLES)
     known = data.draw(st.integers(1, len(messages)))
-    turn = measured(encode({"model": "m", "input": messages}, style))
-    items = decode_input(turn.request.input)
-    assert isinstance(items, tuple)
-    measure_known(turn.meter, items[known:])
+    turn = measured(encode({"model": "m", "input": messages}, style), known=known)
     assert turn.meter.known_input_bytes == len(encode(messages[:known], style))
