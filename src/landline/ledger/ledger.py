@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from landline.ledger.entry import Entry
-from landline.ledger.sums import Sums, Tally, tally_of
+from landline.ledger.sums import Sums, tally_of
 from landline.session.meter import Transport
 
 TURNS_KEPT = 200
@@ -22,11 +22,16 @@ SESSIONS_KEPT = 4096
 """Live ones and those that ended last."""
 NAMES_KEPT = 512
 """Of models, targets and keys each: more are counted as "other", because clients choose names."""
+ROWS_KEPT = 4096
+"""Of sums by key, model and target together: in what comes after them, models are counted as "other"."""
 NEWEST_ITEMS_KEPT = 20
 """Of one session, and only where content may be shown."""
 OTHER = "other"
 
 Dimension = Literal["key", "model", "target"]
+_DIMENSIONS: tuple[Dimension, ...] = ("key", "model", "target")
+_Names = tuple[str, str, str]
+"""Of a key, a model and a target."""
 
 
 class Excerpt(msgspec.Struct, frozen=True):
@@ -59,27 +64,16 @@ class LiveSession:
         """Turns in flight."""
         self.history_bytes: Callable[[], int] = _none
         """Memory of the socket for what its lanes may continue."""
-        self.sums = Sums()
         self.lanes: dict[str, Sums] = {}
+        """By `stream_id`; "" is the default lane."""
         self.turns: deque[Entry] = deque(maxlen=TURNS_KEPT)
         self.newest_items: deque[Excerpt] = deque(maxlen=NEWEST_ITEMS_KEPT)
         """Empty unless content may be shown."""
 
-    def add_to_lane(self, lane: str, tally: Tally) -> None:
-        """Counts a turn. The only lane of a session, which most have, shares its sums."""
-        lanes = self.lanes
-        sums = lanes.get(lane)
-        if sums is None:
-            if not lanes:
-                sums = lanes[lane] = self.sums
-            else:
-                if len(lanes) == 1:
-                    [only] = lanes
-                    lanes[only] = self.sums.copy()
-                sums = lanes[lane] = Sums()
-        self.sums.add_tally(tally)
-        if sums is not self.sums:
-            sums.add_tally(tally)
+    @property
+    def sums(self) -> Sums:
+        """Those of its lanes, added up now."""
+        return Sums.total(self.lanes.values())
 
     @property
     def is_ended(self) -> bool:
@@ -91,7 +85,6 @@ class Ledger:
     """Add entries as turns end; watch or read the sums."""
 
     def __init__(self) -> None:
-        self.process = Sums()
         self.changes = 0
         """How often something changed; goes up with everything that a watcher could see."""
         self.running_turns = 0
@@ -102,7 +95,10 @@ class Ledger:
         """On the wire outside of any turn: other HTTP requests when they are over, the overhead of sockets when they are
         closed."""
         self.overhead_out_bytes = 0
-        self._by: dict[Dimension, dict[str, Sums]] = {"key": {}, "model": {}, "target": {}}
+        self._rows: dict[_Names, Sums] = {}
+        """Every turn is counted in one row; all other sums of the process are made of these when they are asked for."""
+        self._known_names: tuple[set[str], set[str], set[str]] = (set(), set(), set())
+        """Keys, models and targets that have sums of their own."""
         self._sessions: OrderedDict[str, LiveSession] = OrderedDict()
         self._quiet: OrderedDict[str, None] = OrderedDict()
         """Sessions that are not open and run nothing, the one that changed last at the end: they may be forgotten."""
@@ -130,12 +126,12 @@ class Ledger:
             if not session.is_open and not session.running:
                 self._quiet[session.session_id] = None
 
-    def begin_turn(self, session_id: str) -> None:
-        """A turn is in flight, until `end_turn`."""
-        self._count_running(session_id, 1)
+    def begin_turn(self, session: LiveSession | None) -> None:
+        """A turn is in flight, until `end_turn`; None while it is not known in which session."""
+        self._count_running(session, 1)
 
-    def end_turn(self, session_id: str) -> None:
-        self._count_running(session_id, -1)
+    def end_turn(self, session: LiveSession | None) -> None:
+        self._count_running(session, -1)
 
     def close_session(self, session_id: str) -> None:
         """A socket is gone; its turns stay to be looked at until others push them out."""
@@ -154,17 +150,21 @@ class Ledger:
     def add(self, entry: Entry, now: float) -> None:
         """A turn is over."""
         tally = tally_of(entry)
-        self.note_change()
-        self.process.add_tally(tally)
-        self._named("key", entry.tenant).add_tally(tally)
-        self._named("model", entry.model).add_tally(tally)
-        if entry.target:
-            self._named("target", entry.target).add_tally(tally)
+        names = (entry.tenant, entry.model, entry.target)
+        row = self._rows.get(names)
+        if row is None:
+            row = self._open_row(names)
+        row.add_tally(tally)
         if entry.session_id:
             session = self.open_session(entry.session_id, entry.transport, entry.tenant, now)
             session.last_at = now
             self._keep(session, entry)
-            session.add_to_lane(entry.lane, tally)
+            lane = session.lanes.get(entry.lane)
+            if lane is None:
+                lane = session.lanes[entry.lane] = Sums()
+            lane.add_tally(tally)
+        else:
+            self.note_change()
         for watcher in self._watchers:
             watcher(entry)
 
@@ -173,9 +173,20 @@ class Ledger:
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
+    @property
+    def process(self) -> Sums:
+        """Sums of everything, added up now."""
+        return Sums.total(self._rows.values())
+
     def by(self, dimension: Dimension) -> Mapping[str, Sums]:
-        """Sums by key, model or target name."""
-        return self._by[dimension]
+        """Sums by key, model or target name, added up now. Turns that no target took are in no target's sums."""
+        place = _DIMENSIONS.index(dimension)
+        rows: dict[str, list[Sums]] = {}
+        for names, sums in self._rows.items():
+            rows.setdefault(names[place], []).append(sums)
+        if dimension == "target":
+            rows.pop("", None)
+        return {name: Sums.total(each) for name, each in rows.items()}
 
     def sessions(self) -> list[LiveSession]:
         """Every session that is still known, the one that changed last at the end."""
@@ -197,27 +208,31 @@ class Ledger:
             if session.turns and session.turns[0] is oldest:
                 session.turns.popleft()
 
-    def _count_running(self, session_id: str, turns: int) -> None:
+    def _count_running(self, session: LiveSession | None, turns: int) -> None:
         self.running_turns += turns
-        session = self._sessions.get(session_id)
         if session is not None:
             session.running += turns
         self.note_change(session)
 
-    def _named(self, dimension: Dimension, name: str) -> Sums:
-        names = self._by[dimension]
-        if name not in names and len(names) >= NAMES_KEPT:
-            name = OTHER
-        sums = names.get(name)
-        if sums is None:
-            sums = names[name] = Sums()
-        return sums
+    def _open_row(self, names: _Names) -> Sums:
+        """The row for turns of these names, which have none by themselves yet."""
+        key, model, target = map(_known_or_other, names, self._known_names)
+        if len(self._rows) >= ROWS_KEPT:
+            model = OTHER
+        return self._rows.setdefault((key, model, target), Sums())
 
     def _forget_oldest(self) -> None:
         if len(self._sessions) > SESSIONS_KEPT and self._quiet:
             session_id, _ = self._quiet.popitem(last=False)
             del self._sessions[session_id]
             self.forgotten_sessions += 1
+
+
+def _known_or_other(name: str, known: set[str]) -> str:
+    if name not in known and len(known) >= NAMES_KEPT:
+        return OTHER
+    known.add(name)
+    return name
 
 
 def _none() -> int:

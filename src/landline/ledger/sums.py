@@ -1,6 +1,6 @@
 """Entries added up: for a lane, a session, a key, a model, a target, or the whole process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import add
 
 from msgspec.structs import astuple
@@ -60,11 +60,12 @@ class Sums:
         if len(self._held) >= _HELD:
             self._add_held()
 
-    def copy(self) -> "Sums":
-        """The same sums, to be added to apart."""
-        copied = Sums()
-        copied._sums = self._settled
-        return copied
+    @classmethod
+    def total(cls, parts: Iterable["Sums"]) -> "Sums":
+        """All of them added up, as they are now."""
+        whole = cls()
+        whole._sums = list(map(sum, zip(whole._sums, *(part._settled for part in parts), strict=True)))
+        return whole
 
     @property
     def _settled(self) -> Sequence[float]:

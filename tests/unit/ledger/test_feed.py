@@ -99,6 +99,7 @@ def test_a_session_says_whether_it_works() -> None:
     ledger = Ledger()
     agents = MadeUpAgents(ledger)
     agents.open("socket")
+    socket = ledger.session("socket")
     ledger.open_session("conversation", "http", "", 1.0)
     feed = agents.feed()
 
@@ -106,10 +107,10 @@ def test_a_session_says_whether_it_works() -> None:
         return {row.id: row.state for row in feed.page(View()).rows}
 
     assert states() == {"socket": "open", "conversation": "idle"}
-    ledger.begin_turn("socket")
+    ledger.begin_turn(socket)
     assert states()["socket"] == "running"
     assert feed.totals().running_turns == 1
-    ledger.end_turn("socket")
+    ledger.end_turn(socket)
     ledger.close_session("socket")
     assert states()["socket"] == "ended"
     assert feed.totals().open_lines == 0

@@ -42,6 +42,16 @@ def test_names_beyond_the_limit_are_others(monkeypatch: pytest.MonkeyPatch) -> N
     assert {name: sums.turns for name, sums in ledger.by("model").items()} == {"m0": 1, "m1": 1, "other": 3}
 
 
+def test_rows_beyond_the_limit_are_of_other_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "ROWS_KEPT", 3)
+    ledger = Ledger()
+    for tenant in ("k1", "k2"):
+        for model in ("m1", "m2", "m3"):
+            ledger.add(changed(tenant=tenant, model=model), 0.0)
+    assert {name: sums.turns for name, sums in ledger.by("key").items()} == {"k1": 3, "k2": 3}
+    assert {name: sums.turns for name, sums in ledger.by("model").items()} == {"m1": 1, "m2": 1, "m3": 1, "other": 3}
+
+
 def test_the_oldest_turns_of_all_sessions_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_module, "ALL_TURNS_KEPT", 3)
     ledger = Ledger()
@@ -57,13 +67,13 @@ def test_sessions_that_are_open_or_busy_are_never_forgotten(monkeypatch: pytest.
     ledger = Ledger()
     for session in ("open", "open too"):
         ledger.open_session(session, "socket", "", 0.0)
-    ledger.open_session("busy", "http", "", 0.0)
-    ledger.begin_turn("busy")
+    busy = ledger.open_session("busy", "http", "", 0.0)
+    ledger.begin_turn(busy)
     for number in range(3):
         ledger.add(changed(session_id=f"over {number}", transport="http"), 0.0)
     assert [session.session_id for session in ledger.sessions()] == ["open", "open too", "busy", "over 2"]
     ledger.close_session("open")
-    ledger.end_turn("busy")
+    ledger.end_turn(busy)
     ledger.add(changed(session_id="newest", transport="http"), 0.0)
     assert {session.session_id for session in ledger.sessions()} == {"open too", "busy", "open", "newest"}
     assert ledger.forgotten_sessions == 3
@@ -71,14 +81,14 @@ def test_sessions_that_are_open_or_busy_are_never_forgotten(monkeypatch: pytest.
 
 def test_open_lines_and_running_turns_are_counted() -> None:
     ledger = Ledger()
-    ledger.open_session("line_1", "socket", "", 0.0)
-    ledger.open_session("line_1", "socket", "", 0.0)
+    line = ledger.open_session("line_1", "socket", "", 0.0)
+    assert ledger.open_session("line_1", "socket", "", 0.0) is line
     ledger.open_session("sess_1", "http", "", 0.0)
-    ledger.begin_turn("line_1")
-    ledger.begin_turn("unknown")
+    ledger.begin_turn(line)
+    ledger.begin_turn(None)
     assert (ledger.open_lines, ledger.running_turns) == (1, 2)
-    ledger.end_turn("line_1")
-    ledger.end_turn("unknown")
+    ledger.end_turn(line)
+    ledger.end_turn(None)
     ledger.close_session("line_1")
     ledger.close_session("line_1")
     assert (ledger.open_lines, ledger.running_turns) == (0, 0)
