@@ -14,7 +14,7 @@ from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.dialects.gemini import Gemini, GeminiFlags
 from landline.dialects.gemini import dialect as gemini_dialect
 from landline.dialects.gemini.signatures import SKIP_CHECK
-from landline.dialects.gemini.transcript import NO_BEGINNING
+from landline.dialects.gemini.transcript import GO_ON, NO_BEGINNING
 from landline.wire.requests import CreateRequest
 from strict_gemini import Signatures, check_contents
 
@@ -22,6 +22,7 @@ PNG = "iVBORw0KGgo="
 IMAGE = {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}", "detail": "original"}
 PNG_PART = {"inlineData": {"mimeType": "image/png", "data": PNG}}
 OLD = "gemini-2.5-flash"
+GOES_ON = {"role": "user", "parts": [{"text": GO_ON}]}
 
 
 def roles(made: list[dict[str, Any]]) -> list[str]:
@@ -50,6 +51,7 @@ def test_what_follows_each_other_on_one_side_is_one_content() -> None:
     assert contents(*links) == [
         {"role": "user", "parts": [{"text": "a"}, {"text": "b"}, {"text": "c"}]},
         {"role": "model", "parts": [{"text": "d"}, {"text": "e"}]},
+        GOES_ON,
     ]
 
 
@@ -109,8 +111,23 @@ def test_a_message_between_a_call_and_its_output_comes_after_the_output() -> Non
 def test_an_output_that_comes_after_the_model_went_on_is_told_and_changes_nothing_before_it() -> None:
     before = [message("user", "go"), function_call("a")], [message("user", "on")], [message("assistant", "on")]
     late = contents(*before, [output("a", "finally")])
-    assert late[:-1] == contents(*before)
+    assert contents(*before) == [*late[:-1], GOES_ON]
     assert late[-1] == {"role": "user", "parts": [{"text": "Output of the tool call a:"}, {"text": "finally"}]}
+
+
+def test_outputs_of_two_calls_with_one_id_keep_their_calls() -> None:
+    calls = [function_call("a", arguments='{"n": 1}'), function_call("a", arguments='{"n": 2}')]
+    made = contents([message("user", "go"), *calls], [output("a", "one"), output("a", "two"), output("a", "three")])
+    responses = [part["functionResponse"]["response"]["output"] for part in made[2]["parts"][:2]]
+    assert responses == ["one", "two"]
+    assert made[2]["parts"][2:] == [{"text": "Output of the tool call a:"}, {"text": "three"}]
+
+
+def test_a_conversation_that_ends_with_the_model_gets_a_note_behind_that_leaves_again() -> None:
+    spoken = [message("user", "go"), message("assistant", "one")]
+    assert contents(spoken)[-1] == GOES_ON
+    longer = contents(spoken, [message("assistant", "two"), message("user", "on")])
+    assert [roles(longer), longer[1]["parts"]] == [["user", "model", "user"], [{"text": "one"}, {"text": "two"}]]
 
 
 def test_calls_that_are_answered_one_by_one_are_contents_of_their_own() -> None:
@@ -150,7 +167,7 @@ def test_a_call_without_a_signature_skips_the_check_where_the_model_demands_one(
 
 def test_a_skipped_check_stays_when_the_user_speaks_again() -> None:
     before = [message("user", "go"), function_call("a")], [output("a"), message("assistant", "done")]
-    assert contents(*before, [message("user", "more")])[:4] == contents(*before)
+    assert [*contents(*before, [message("user", "more")])[:4], GOES_ON] == contents(*before)
 
 
 @pytest.mark.parametrize(
@@ -338,11 +355,11 @@ _KINDS = ["user", "developer", "assistant", "reasoning", "signed", "call", "sign
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[Item]:
-    """Items in any order, every text with a number that no other has."""
+    """Items in any order, every text with a number that no other has; other servers' call ids may come again."""
     items: list[Item] = []
     for number in range(draw(st.integers(0, 14))):
         text = f"<{number}>{draw(_TEXT)}"
-        call_id = f"call{number}"
+        call_id = f"call{number % 5}"
         match draw(st.sampled_from(_KINDS)):
             case "reasoning":
                 items.append(reasoning(text))
@@ -353,8 +370,8 @@ def conversations(draw: st.DrawFn) -> list[Item]:
             case "call":
                 items.append(function_call(call_id, arguments=draw(st.sampled_from(["{}", "", text]))))
             case "signed_call":
-                items.append(signed_reasoning(block("call", "c2ln", call_id=call_id)))
-                items.append(function_call(call_id))
+                items.append(signed_reasoning(block("call", "c2ln", call_id=f"signed{number}")))
+                items.append(function_call(f"signed{number}"))
             case "custom":
                 items.append(custom_call(call_id, text=text))
             case "output" | "image" as kind:
@@ -386,7 +403,7 @@ def test_the_links_do_not_matter(cut: tuple[list[Item], list[list[Item]]], model
 
 @given(conversations(), st.sampled_from([MODEL, OLD]))
 def test_any_conversation_is_one_that_the_api_takes(items: list[Item], model: str) -> None:
-    body = body_of([*items, message("user", "last")], model=model)
+    body = body_of([message("user", "first"), *items], model=model)
     assert body is not None
     signatures = Signatures()
     signatures.all.add("c2ln")

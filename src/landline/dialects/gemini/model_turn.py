@@ -30,17 +30,19 @@ class ModelTurn(msgspec.Struct, frozen=True):
     said: tuple[Text | Called, ...] = ()
     signatures: dict[str, str] = {}
     """Of calls, by their ids."""
-    answers: dict[str, Content[Media]] = {}
+    answers: dict[int, Content[Media]] = {}
+    """Of calls, by their places in `said`: other servers may give two calls one id."""
     held: tuple[bytes, ...] = ()
     """Parts of the user's that came while calls were unanswered."""
 
     @property
-    def calls(self) -> list[Called]:
-        return [each for each in self.said if isinstance(each, Called)]
+    def calls(self) -> dict[int, Called]:
+        """By their places in `said`."""
+        return {place: each for place, each in enumerate(self.said) if isinstance(each, Called)}
 
     @property
-    def unanswered(self) -> list[str]:
-        return [call.call_id for call in self.calls if call.call_id not in self.answers]
+    def unanswered(self) -> dict[int, Called]:
+        return {place: call for place, call in self.calls.items() if place not in self.answers}
 
     @property
     def is_over(self) -> bool:
@@ -89,8 +91,8 @@ def answer_parts(turn: ModelTurn, family: Family, *, has_call_ids: bool) -> list
     """The parts of the user's content that answers the calls, in their order, then what had to wait for them."""
     responses: list[bytes] = []
     attached: list[bytes] = []
-    for call in turn.calls:
-        answer = turn.answers.get(call.call_id, Content[Media]((NO_OUTPUT,)))
+    for place, call in turn.calls.items():
+        answer = turn.answers.get(place, Content[Media]((NO_OUTPUT,)))
         media = answer.attachments
         inside = [Raw(each.json) for each in media if each.fits_inside and family.takes_media_inside]
         after = [each.json for each in media if not (each.fits_inside and family.takes_media_inside)]

@@ -7,7 +7,7 @@ responses as calls, in their order. So a transcript keeps the newest content of 
 - what the user says between calls and their outputs comes after the outputs;
 - a call that is still unanswered when the model goes on, or at the end, gets a note in place of its output;
 - an output whose call is not open any more is told as text;
-- a conversation that begins with the model gets a note in front.
+- a conversation that begins with the model gets a note in front, one that ends with its words a note behind.
 
 The result does not depend on how the items are cut into links.
 """
@@ -29,6 +29,8 @@ from landline.wire.items import Item, Reasoning, text_of, typed_item
 
 NO_BEGINNING = "(The beginning of the conversation is left out.)"
 """Gemini refuses a function call that follows no content of the user's."""
+GO_ON = "(Go on.)"
+"""Gemini refuses a conversation that ends with the model, or answers it with nothing (2026-08)."""
 
 
 class Manner(msgspec.Struct, frozen=True):
@@ -131,8 +133,10 @@ class _Writer:
             self._left_out += 1
 
     def close(self) -> None:
-        """Ends every content."""
+        """Ends every content; the last is the user's."""
         self._close_turn()
+        if self._has_contents and not self._is_user_open:
+            self._write_user([text_part(GO_ON)])
         if self._is_user_open:
             self._written.append(b"]}")
             self._is_user_open = False
@@ -152,11 +156,12 @@ class _Writer:
         self._write_user(parts)
 
     def _answer(self, call_id: str, content: Content[Media]) -> None:
-        turn = self._turn
-        if turn is None or call_id not in turn.unanswered:
+        turn = self._turn or ModelTurn()
+        place = next((place for place, call in turn.unanswered.items() if call.call_id == call_id), None)
+        if place is None:
             self._tell("user", Content((f"Output of the tool call {call_id}:", *content.parts)))
             return
-        self._turn = msgspec.structs.replace(turn, answers={**turn.answers, call_id: content})
+        self._turn = msgspec.structs.replace(turn, answers={**turn.answers, place: content})
 
     def _model_turn(self) -> ModelTurn:
         """The turn that the model's next item belongs to."""
