@@ -18,6 +18,11 @@ class ByteCounts(msgspec.Struct, frozen=True, gc=False):
     upstream_out: int = 0
     upstream_in: int = 0
 
+    @property
+    def saved(self) -> int:
+        """What a client without a session would have sent more."""
+        return self.stateless - self.wire_in
+
 
 class Split(msgspec.Struct, frozen=True, gc=False):
     """Where the bytes of a create went; the sum is its payload."""

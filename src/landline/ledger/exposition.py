@@ -1,6 +1,6 @@
 """Prometheus' text of everything that is counted, made when it is asked for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -38,8 +38,16 @@ def encode(collected: Collected, accept: str) -> Exposition:
     registry.register(_Collector(collected))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
-    encoder, content_type = choose_encoder(accept)
+    encoder, content_type = _choose(accept)
     return Exposition(content_type, encoder(registry))
+
+
+def _choose(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    """How to write for this `Accept`; as for none when it is not one, at which prometheus_client 0.26 raises."""
+    try:
+        return choose_encoder(accept)
+    except ValueError:
+        return choose_encoder("")
 
 
 class _Collector(Collector):

@@ -146,7 +146,7 @@ FAMILIES: tuple[Family, ...] = (
         _PLACE,
         "Stateless bytes less the wire bytes in, since the start. A gauge because a turn that resends its history over "
         "HTTP saves nothing and still has a head: it falls by that.",
-        _one(lambda row: row.sums.bytes.stateless - row.sums.bytes.wire_in),
+        _one(lambda row: row.sums.bytes.saved),
     ),
     Family(
         "landline_upstream_bytes_total",

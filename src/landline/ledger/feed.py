@@ -18,7 +18,7 @@ _NUMBERS: dict[Sort, Callable[[LiveSession], float]] = {
     "changed": lambda session: session.change,
     "uploaded": lambda session: session.sums.bytes.wire_in,
     "would_have_been": lambda session: session.sums.bytes.stateless,
-    "saved": lambda session: session.sums.bytes.stateless - session.sums.bytes.wire_in,
+    "saved": lambda session: session.sums.bytes.saved,
     "turns": lambda session: session.sums.turns,
     "failed": lambda session: session.sums.failed_turns,
 }

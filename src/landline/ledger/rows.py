@@ -27,7 +27,7 @@ def total_up(ledger: Ledger) -> Totals:
     return Totals(
         uploaded_bytes=counts.wire_in,
         would_have_been_bytes=counts.stateless,
-        saved_bytes=counts.stateless - counts.wire_in,
+        saved_bytes=counts.saved,
         downloaded_bytes=counts.wire_out,
         overhead_in_bytes=ledger.overhead_in_bytes,
         overhead_out_bytes=ledger.overhead_out_bytes,
@@ -52,7 +52,6 @@ def make_row(session: LiveSession) -> SessionRow:
     """One line of the list of sessions."""
     sums = session.sums
     counts = sums.bytes
-    uploaded = counts.wire_in
     last = session.turns[-1] if session.turns else None
     return SessionRow(
         id=session.session_id,
@@ -68,9 +67,9 @@ def make_row(session: LiveSession) -> SessionRow:
         failed_turns=sums.failed_turns,
         warm_turns=sums.warm_turns,
         running_turns=session.running,
-        uploaded_bytes=uploaded,
+        uploaded_bytes=counts.wire_in,
         would_have_been_bytes=counts.stateless,
-        saved_bytes=counts.stateless - uploaded,
+        saved_bytes=counts.saved,
         downloaded_bytes=counts.wire_out,
         overhead_in_bytes=session.overhead_in_bytes,
         overhead_out_bytes=session.overhead_out_bytes,
@@ -80,9 +79,10 @@ def make_row(session: LiveSession) -> SessionRow:
 
 def make_detail(session: LiveSession, *, after: int = 0) -> SessionDetail:
     """One session with every turn that is remembered of it and comes after the one of that number."""
-    counts, split = session.sums.bytes, session.sums.split
-    first = max(session.sums.turns - len(session.turns), after) + 1
-    newest = [session.turns[place] for place in range(first - session.sums.turns - 1, 0)]
+    sums = session.sums
+    counts, split = sums.bytes, sums.split
+    first = max(sums.turns - len(session.turns), after) + 1
+    newest = [session.turns[place] for place in range(first - sums.turns - 1, 0)]
     return SessionDetail(
         row=make_row(session),
         payload_bytes=counts.payload_in,
@@ -119,15 +119,14 @@ def _state(session: LiveSession) -> SessionState:
 
 
 def _unsaved(counts: ByteCounts, split: Split) -> Split:
-    """The bytes that a stateless client would have sent: what came, and the whole history."""
-    others = split.tools + split.instructions + split.new_items + split.other
-    return Split(
-        tools=split.tools,
-        instructions=split.instructions,
-        history=max(counts.stateless - others, 0),
-        new_items=split.new_items,
-        other=split.other,
-    )
+    """The bytes that a stateless client would have sent: what came, and the whole history. All of them together are what
+    would have been: a warm-up's tools came, but would not have."""
+    left, parts = counts.stateless, [split.new_items, split.tools, split.instructions, split.other]
+    for place, part in enumerate(parts):
+        parts[place] = min(part, left)
+        left -= parts[place]
+    new_items, tools, instructions, other = parts
+    return Split(tools=tools, instructions=instructions, history=left, new_items=new_items, other=other)
 
 
 def _target_row(health: TargetHealth, sums: Sums) -> TargetRow:
@@ -155,7 +154,7 @@ def _model_row(name: str, sums: Sums) -> ModelRow:
         warm_turns=sums.warm_turns,
         uploaded_bytes=counts.wire_in,
         would_have_been_bytes=counts.stateless,
-        saved_bytes=counts.stateless - counts.wire_in,
+        saved_bytes=counts.saved,
         tokens=sums.tokens,
     )
 

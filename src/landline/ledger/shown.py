@@ -190,8 +190,6 @@ class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
     queued_s: float | None
     first_event_s: float | None
     total_s: float
-    excerpts: list[str] = []
-    """The first characters of its items; only with `[monitor] content = true`."""
 
 
 class SessionDetail(msgspec.Struct, frozen=True, kw_only=True):
