@@ -46,7 +46,7 @@ def _choose(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
     """How to write for this `Accept`; as for none when it is not one, at which prometheus_client 0.26 raises."""
     try:
         return choose_encoder(accept)
-    except ValueError:
+    except (TypeError, ValueError):
         return choose_encoder("")
 
 

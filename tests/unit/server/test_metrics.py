@@ -51,6 +51,11 @@ async def test_openmetrics_is_for_who_asks(config: Config) -> None:
     assert body.endswith(b"# EOF\n")
 
 
+async def test_an_accept_that_is_none_is_answered_like_none(config: Config) -> None:
+    status, headers, _ = await ask(config, accept="application/openmetrics-text; version=banana")
+    assert (status, headers[b"content-type"][:10]) == (200, b"text/plain")
+
+
 async def test_head_has_no_body(config: Config) -> None:
     status, headers, body = await ask(config, "HEAD")
     assert (status, body) == (200, b"")
