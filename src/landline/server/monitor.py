@@ -110,6 +110,9 @@ def _events(edge: Edge, feed: Feed) -> Answer:
         view = read_view(scope)
         if isinstance(view, ApiError):
             return await reply_error(scope, send, view)
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            return await send({"type": "http.response.body", "body": b""})
         watch = feed.watch(view, _tenant(edge, scope))
 
         async def answer(send: Send) -> None:
