@@ -36,11 +36,30 @@ class _Thought:
 class _Call:
     """A tool call, its input so far, and the input that its start gave."""
 
-    def __init__(self, index: int, named: NamedCall, whole_input: bytes) -> None:
+    def __init__(self, index: int, named: NamedCall, whole_input: str) -> None:
         self.index = index
         self.named = named
         self.whole_input = whole_input
-        self.has_input = False
+        self.pieces: list[str] = []
+
+    def add(self, text: str) -> list[ModelEvent]:
+        if text:
+            self.pieces.append(text)
+        return self.named.add(text)
+
+    def is_whole(self) -> bool:
+        """Whether the input cannot have been cut: a call without arguments looks like one that was cut at once."""
+        try:
+            return bool(_MEMBERS.decode("".join(self.pieces) or self.whole_input))
+        except (msgspec.DecodeError, RecursionError):
+            return False
+
+    def end(self) -> list[ModelEvent]:
+        """A call without arguments comes without a piece of input."""
+        rest: list[ModelEvent] = []
+        if not self.pieces and (self.whole_input != "{}" or self.named.started.kind == "function"):
+            rest = self.named.add(self.whole_input)
+        return [*rest, *self.named.end(), ToolCallEnded(self.index)]
 
 
 class BlockReader:
@@ -50,6 +69,8 @@ class BlockReader:
         self._find_tools = find_tools
         self._call_id_prefix = call_id_prefix
         self._open: dict[int, _Thought | _Call] = {}
+        self._stopped: _Call | None = None
+        """A call that ended but may have been cut: a token limit closes its block too, and is told after it."""
         self._call_ids: set[str] = set()
         self._has_thought = False
         """Whether the newest text is thinking, which the next thinking would run into."""
@@ -57,6 +78,9 @@ class BlockReader:
 
     def start(self, index: int, block: Raw) -> list[ModelEvent]:
         """The events of `content_block_start`; gateways may give a whole block here."""
+        return [*self._end_stopped(), *self._start(index, block)]
+
+    def _start(self, index: int, block: Raw) -> list[ModelEvent]:
         kind = _KIND.decode(block).type
         self._has_thought = self._has_thought and kind in ("thinking", "redacted_thinking")
         match kind:
@@ -89,9 +113,7 @@ class BlockReader:
                 opened.signature += _SIGNATURE.decode(delta).signature
                 return []
             case "input_json_delta" if isinstance(opened, _Call):
-                text = _INPUT.decode(delta).partial_json
-                opened.has_input = opened.has_input or bool(text)
-                return opened.named.add(text)
+                return opened.add(_INPUT.decode(delta).partial_json)
             case _:
                 return []
 
@@ -101,31 +123,35 @@ class BlockReader:
         match opened:
             case _Thought():
                 return [ReasoningSigned(VENDOR, opened.signed())] if opened.signature else []
+            case _Call() if opened.is_whole():
+                return opened.end()
             case _Call():
-                return [*self._end_call(opened), ToolCallEnded(opened.index)]
+                ended = self._end_stopped()
+                self._stopped = opened
+                return ended
             case None:
                 return []
 
-    def end(self) -> list[ModelEvent]:
+    def end(self, *, is_cut: bool) -> list[ModelEvent]:
         """What was still held back when the answer ended; a call that was cut stays as it is."""
         calls = [each for each in self._open.values() if isinstance(each, _Call)]
-        return [event for call in calls for event in call.named.end()]
+        if is_cut and self._stopped is not None:
+            calls.append(self._stopped)
+            self._stopped = None
+        return [*self._end_stopped(), *(event for call in calls for event in call.named.end())]
+
+    def _end_stopped(self) -> list[ModelEvent]:
+        stopped, self._stopped = self._stopped, None
+        return stopped.end() if stopped is not None else []
 
     def _start_call(self, index: int, use: ToolUse) -> list[ModelEvent]:
         position = len(self._call_ids)
         call_id = use.id if use.id and use.id not in self._call_ids else f"{self._call_id_prefix}_{position}"
         self._call_ids.add(call_id)
         named = NamedCall(position, call_id, use.name, self._find_tools())
-        whole = b"{}" if isinstance(use.input, UnsetType) else bytes(use.input)
+        whole = "{}" if isinstance(use.input, UnsetType) else bytes(use.input).decode()
         self._open[index] = _Call(position, named, whole)
         return [named.started]
-
-    def _end_call(self, call: _Call) -> list[ModelEvent]:
-        """A call without arguments comes without a piece of input."""
-        rest: list[ModelEvent] = []
-        if not call.has_input and (call.whole_input != b"{}" or call.named.started.kind == "function"):
-            rest = call.named.add(call.whole_input.decode())
-        return [*rest, *call.named.end()]
 
     def _think(self, text: str) -> list[ModelEvent]:
         if not text:

@@ -18,6 +18,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     content_block: Raw | UnsetType = UNSET
     delta: Raw | UnsetType = UNSET
     usage: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
+    """Of gateways that send an error without a `type` of its own."""
 
 
 class Kind(msgspec.Struct, frozen=True, gc=False):

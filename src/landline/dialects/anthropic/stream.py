@@ -18,6 +18,7 @@ REFUSED = "The model declined to answer."
 """Said where the API gives no explanation."""
 _CUT = api_error("upstream_error", "The target's answer broke off before it was complete.")
 
+_CUT_SHORT = ("max_tokens", "model_context_window_exceeded", "refusal")
 _KNOWN = frozenset(
     (
         "content_block_delta",
@@ -101,6 +102,8 @@ class MessageStreamDecoder:
                 self._read_whole(payload, events)
             case "error":
                 self._close(events, read_stream_fault(payload))
+            case "" if not isinstance(record.error, UnsetType):
+                self._close(events, read_stream_fault(payload))
             case _:
                 pass
 
@@ -125,7 +128,8 @@ class MessageStreamDecoder:
     def _close(self, events: list[ModelEvent], fault: ApiError | None) -> None:
         """Ends the turn: what was held back, the count, the ending."""
         self._is_closed = True
-        events += self._blocks.end()
+        is_cut = fault is not None or self._ending.stop_reason in _CUT_SHORT
+        events += self._blocks.end(is_cut=is_cut)
         has_refused = fault is None and self._ending.stop_reason == "refusal"
         if has_refused:
             details = self._ending.stop_details
@@ -137,7 +141,7 @@ class MessageStreamDecoder:
             events.append(Failed(fault))
         elif has_refused:
             events.append(Finished("content_filter"))
-        elif self._ending.stop_reason in ("max_tokens", "model_context_window_exceeded"):
+        elif is_cut:
             events.append(Finished("max_output_tokens"))
         else:
             events.append(Finished())

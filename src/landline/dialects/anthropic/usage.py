@@ -5,7 +5,8 @@ from landline.wire.model_events import UsageReported
 
 
 class UsageTotals:
-    """The newest of every count: `message_start` gives the input's, `message_delta` the totals at the end."""
+    """The highest of every count: totals grow, and gateways send a 0 for what another record tells (`message_start` gives
+    the input's and `message_delta` the totals at Anthropic; OpenRouter and others give one of them, 2026-07)."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -33,4 +34,4 @@ class UsageTotals:
 
     def _set(self, name: str, count: Number) -> None:
         if count is not None:
-            self._counts[name] = int(count)
+            self._counts[name] = max(self._counts.get(name, 0), int(count))
