@@ -38,20 +38,25 @@ class CallReader:
         """The events of one part: what was signed with the call, then the call."""
         if self._open is None:
             if not call.will_continue and not call.partial_args:
-                return self._make(call, signature, _arguments_text(call))
+                return self._make(call, signature, _arguments_text(call), is_whole=True)
             self._open = _OpenCall(call, signature)
         opened = self._open
         opened.signature = opened.signature or signature
         for piece in call.partial_args or ():
             opened.arguments.add(piece)
-        return [] if call.will_continue else self.end()
+        return [] if call.will_continue else self._end_open(is_whole=True)
 
     def end(self) -> list[ModelEvent]:
-        """The call whose last piece is in, or never came."""
-        opened, self._open = self._open, None
-        return self._make(opened.head, opened.signature, opened.arguments.encode()) if opened is not None else []
+        """The call whose last piece never came, as far as it is known."""
+        return self._end_open(is_whole=False)
 
-    def _make(self, call: FunctionCall, signature: str | None, arguments: str) -> list[ModelEvent]:
+    def _end_open(self, *, is_whole: bool) -> list[ModelEvent]:
+        opened, self._open = self._open, None
+        if opened is None:
+            return []
+        return self._make(opened.head, opened.signature, opened.arguments.encode(), is_whole=is_whole)
+
+    def _make(self, call: FunctionCall, signature: str | None, arguments: str, *, is_whole: bool) -> list[ModelEvent]:
         index = len(self._call_ids)
         call_id = call.id or ""
         if not call_id or call_id in self._call_ids:
@@ -63,7 +68,8 @@ class CallReader:
             events.append(ReasoningSigned(VENDOR, encode_block(block)))
         tools = self._find_tools()
         named = NamedCall(index, call_id, _tool_name(call.name or "", tools), tools)
-        return [*events, named.started, *named.add(arguments), *named.end(), ToolCallEnded(index)]
+        events += [named.started, *named.add(arguments), *named.end()]
+        return [*events, ToolCallEnded(index)] if is_whole else events
 
 
 def _tool_name(name: str, tools: ToolSet) -> str:
