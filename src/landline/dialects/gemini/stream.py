@@ -1,10 +1,11 @@
 """The body of a generateContent answer as model events."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
-from msgspec import Raw, UnsetType
+from msgspec import UnsetType
 
+from landline.dialects.answer_body import AnswerBody
 from landline.dialects.gemini.answer import PartReader
 from landline.dialects.gemini.chunks import CHUNK_DECODER, Candidate, Chunk, LogprobsResult, TokenInfo, UsageMetadata
 from landline.dialects.gemini.endings import read_block, read_ending
@@ -13,7 +14,6 @@ from landline.dialects.gemini.usage import read_usage
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Failed, LogprobEntry, ModelEvent, TokenLogprob
-from landline.wire.sse import SseDecoder
 
 
 class GeminiStreamDecoder:
@@ -24,34 +24,29 @@ class GeminiStreamDecoder:
     """
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
-        self._sse = SseDecoder()
+        self._body = AnswerBody()
         self._parts = PartReader(find_tools, call_id_prefix, model)
         self._is_closed = False
         self._finish_reason: str | None = None
         self._finish_message: str | None = None
         self._usage: UsageMetadata | None = None
-        self._body: bytes | None = b""
-        """The start of the body until it is known to be a stream; all of it if it is JSON without one."""
         self._tail = b""
         """The stream from its last record on: an error may follow that is no record."""
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
         """The model events that the chunk completes."""
-        if self._body is not None:
-            self._body += chunk
-            if not self._body.strip() or self._body.lstrip()[:1] in (b"{", b"["):
-                return []
-            chunk, self._body = self._body, None
-        self._keep_tail(chunk)
+        payloads = list(self._body.feed(chunk))
+        if self._body.is_stream:
+            self._keep_tail(chunk)
         events: list[ModelEvent] = []
-        for payload in self._sse.feed(chunk):
+        for payload in payloads:
             self._read_record(payload, events)
         return events
 
     def end(self) -> list[ModelEvent]:
         """The closing events, if they have not come yet."""
         events: list[ModelEvent] = []
-        for payload in _records_of(self._body) if self._body is not None else self._sse.end():
+        for payload in self._body.end():
             self._read_record(payload, events)
         self._end(events)
         return events
@@ -72,11 +67,12 @@ class GeminiStreamDecoder:
             self._end(events)
             return
         try:
-            chunk = CHUNK_DECODER.decode(payload)
+            self._read(CHUNK_DECODER.decode(payload), payload, events)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             message = f"The target sent a chunk that cannot be read: {error}."
             self._close(events, Failed(api_error("upstream_error", message)))
-            return
+
+    def _read(self, chunk: Chunk, payload: bytes, events: list[ModelEvent]) -> None:
         if chunk.usage_metadata is not None:
             self._usage = chunk.usage_metadata
         for candidate in chunk.candidates or ():
@@ -110,18 +106,6 @@ class GeminiStreamDecoder:
 
 
 _CUT = api_error("upstream_error", "The target's answer broke off before it was complete.")
-
-
-def _records_of(body: bytes) -> Iterator[bytes]:
-    """The records of an answer that is no event stream: one object, or the array of objects that comes without `alt=sse`."""
-    text = body.strip()
-    if text[:1] != b"[":
-        yield text
-        return
-    try:
-        yield from (bytes(record) for record in msgspec.json.decode(text, type=list[Raw]))
-    except msgspec.DecodeError:
-        yield text
 
 
 def _error_behind(tail: bytes) -> ApiError | None:
