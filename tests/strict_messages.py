@@ -171,6 +171,8 @@ def _check_tools(tools: Any) -> set[str]:
         _require(_NAME.match(tool["name"]), f"tools: name {tool['name']!r}")
         _require(tool["name"] not in names, f"tools: Tool names must be unique, found {tool['name']!r} twice")
         _require(tool["input_schema"].get("type") == "object", f"tools: input_schema.type of {tool['name']!r}")
+        combined = {"allOf", "anyOf", "oneOf"} & set(tool["input_schema"])
+        _require(not combined, "input_schema does not support oneOf, allOf, or anyOf at the top level")
         names.add(tool["name"])
     return names
 

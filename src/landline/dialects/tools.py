@@ -107,9 +107,18 @@ class ToolDefinition(msgspec.Struct, frozen=True):
         return "\n\n".join(about)
 
 
+def object_schema(parameters: bytes) -> bytes:
+    """The parameters with the type "object" at their root, which vendors insist on and clients leave to be understood."""
+    members = _MEMBERS.decode(parameters)
+    if members.get("type") == Raw(b'"object"'):
+        return parameters
+    return msgspec.json.encode({**members, "type": "object"})
+
+
 ToolMaker = Callable[[str | None, ToolDefinition, str], Tool]
 """Makes the dialect's tool out of namespace, definition and upstream name."""
 _DECODER: msgspec.json.Decoder[ToolDefinition] = msgspec.json.Decoder(ToolDefinition)
+_MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _Key = tuple[str | None, str]
 _NO_TOOLS = ToolSet(())
 

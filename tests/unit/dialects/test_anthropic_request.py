@@ -149,6 +149,37 @@ def test_tools_are_offered_flat_and_custom_ones_as_functions() -> None:
     assert "strict" not in body(AnthropicFlags(strict_tools=False), tools=[READ])["tools"][0]
 
 
+def test_alternatives_at_the_root_of_a_schema_are_told_in_words() -> None:
+    """The API refuses the whole request for one such tool."""
+    either = [
+        {"required": ["path"]},
+        {"properties": {"url": {"type": "string"}, "path": {}}, "required": ["url"]},
+        True,
+    ]
+    own = {"type": "object", "properties": {"path": {"type": "string"}}, "additionalProperties": False}
+    tool = {"type": "function", "name": "f", "description": "Does f.", "parameters": {**own, "anyOf": either}}
+    (made,) = build([HI], tools=[tool])["tools"]
+    assert made["input_schema"] == {**own, "properties": {"url": {"type": "string"}, "path": {"type": "string"}}}
+    about, _, told = made["description"].partition(" JSON schema: ")
+    assert about == "Does f.\n\nThe input also matches this"
+    assert json.loads(told) == {"anyOf": either}
+
+
+@pytest.mark.parametrize(
+    "combined", [{"oneOf": [{"$ref": "#/$defs/a"}]}, {"allOf": "odd"}, {"anyOf": [{"properties": 1}]}]
+)
+def test_alternatives_without_properties_add_none(combined: dict[str, Any]) -> None:
+    (made,) = build([HI], tools=[{"type": "function", "name": "f", "parameters": combined}])["tools"]
+    assert made["input_schema"] == {"type": "object"}
+    assert made["description"].startswith("The input also matches this JSON schema: {")
+
+
+@pytest.mark.parametrize("kind", [{}, {"type": None}, {"type": ["object", "null"]}])
+def test_the_root_of_a_schema_is_an_object(kind: dict[str, Any]) -> None:
+    (made,) = build([HI], tools=[{"type": "function", "name": "f", "parameters": {"properties": {}, **kind}}])["tools"]
+    assert made["input_schema"] == {"type": "object", "properties": {}}
+
+
 def test_added_tools_join_the_requests() -> None:
     added = {"type": "additional_tools", "role": "developer", "tools": [PATCH]}
     assert [tool["name"] for tool in build([added, HI], tools=[READ])["tools"]] == ["read", "patch"]

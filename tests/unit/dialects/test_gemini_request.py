@@ -160,6 +160,13 @@ def test_functions_are_declared_with_their_json_schema() -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", [{}, {"type": None}, {"type": ["object", "null"]}])
+def test_the_root_of_a_schema_is_an_object(kind: dict[str, Any]) -> None:
+    body = build(HI, tools=[{"type": "function", "name": "f", "parameters": {"properties": {"x": {}}, **kind}}])
+    (declaration,) = body["tools"][0]["functionDeclarations"]
+    assert declaration["parametersJsonSchema"] == {"type": "object", "properties": {"x": {}}}
+
+
 def test_a_custom_tool_is_a_function_of_one_string() -> None:
     (declaration,) = build(HI, tools=[CUSTOM])["tools"][0]["functionDeclarations"]
     assert declaration["name"] == "apply_patch"

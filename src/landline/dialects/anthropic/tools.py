@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from landline.dialects.anthropic.flags import AnthropicFlags
 from landline.dialects.tool_choice import ChosenTools
-from landline.dialects.tools import ONE_STRING_PARAMETERS, Tool, ToolDefinition, ToolMaker
+from landline.dialects.tools import ONE_STRING_PARAMETERS, Tool, ToolDefinition, ToolMaker, object_schema
 
 NO_TOOL = (
     b'{"name":"unavailable","description":"Stands for tools that can no longer be called.",'
@@ -17,6 +17,17 @@ NO_TOOL = (
 with `tool_use` blocks and no tools (2026-11)."""
 
 _encode = msgspec.json.Encoder().encode
+_COMBINED = ("allOf", "anyOf", "oneOf")
+
+
+class _Root(msgspec.Struct, frozen=True, rename="camel"):
+    properties: dict[str, Raw] = {}
+    all_of: list[Raw] = []
+    any_of: list[Raw] = []
+    one_of: list[Raw] = []
+
+
+_ROOT: msgspec.json.Decoder[_Root] = msgspec.json.Decoder(_Root)
 _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 
 
@@ -25,8 +36,11 @@ def tool_maker(flags: AnthropicFlags) -> ToolMaker:
 
     def make(namespace: str | None, tool: ToolDefinition, name: str) -> Tool:
         kind: Literal["function", "custom"] = "custom" if tool.type == "custom" else "function"
-        parameters = ONE_STRING_PARAMETERS if kind == "custom" else _input_schema(tool.parameters_json)
-        about = tool.one_string_description if kind == "custom" else tool.description
+        if kind == "custom":
+            parameters, about = ONE_STRING_PARAMETERS, tool.one_string_description
+        else:
+            parameters, condition = _input_schema(object_schema(tool.parameters_json))
+            about = "\n\n".join(text for text in (tool.description, condition) if text)
         member: dict[str, object] = {"name": name}
         if about:
             member["description"] = about
@@ -61,9 +75,29 @@ def is_forced(chosen: ChosenTools) -> bool:
     return chosen.tool is not None or chosen.mode == "required"
 
 
-def _input_schema(parameters: bytes) -> bytes:
-    """The schema with the `type` that the API insists on."""
+def _input_schema(parameters: bytes) -> tuple[bytes, str]:
+    """The schema as the API takes it, and what of it is told in words.
+
+    It refuses every request whose tools have alternatives at the root of a schema (2025 to 2026-07): they go into the
+    description, and the properties that they name are the tool's.
+    """
     members = _MEMBERS.decode(parameters)
-    if "type" in members:
-        return parameters
-    return _encode({"type": "object", **members})
+    apart = {name: members.pop(name) for name in _COMBINED if name in members}
+    if not apart:
+        return parameters, ""
+    properties = _properties_of(parameters)
+    if properties:
+        members["properties"] = Raw(_encode(properties))
+    return _encode(members), f"The input also matches this JSON schema: {_encode(apart).decode()}"
+
+
+def _properties_of(schema: bytes) -> dict[str, Raw]:
+    """Those that a schema names and those that its alternatives name; what is no schema of an object names none."""
+    try:
+        root = _ROOT.decode(schema)
+    except msgspec.ValidationError:
+        return {}
+    properties: dict[str, Raw] = {}
+    for each in (*root.all_of, *root.any_of, *root.one_of):
+        properties |= _properties_of(each)
+    return properties | root.properties

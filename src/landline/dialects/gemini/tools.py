@@ -5,7 +5,7 @@ from msgspec import Raw
 
 from landline.dialects.names import MAX_NAME_CHARS
 from landline.dialects.tool_choice import ChosenTools
-from landline.dialects.tools import NO_PARAMETERS, ONE_STRING_PARAMETERS, Tool, ToolDefinition, ToolSet
+from landline.dialects.tools import NO_PARAMETERS, ONE_STRING_PARAMETERS, Tool, ToolDefinition, ToolSet, object_schema
 
 _encode = msgspec.json.Encoder().encode
 _MODES = {"none": "NONE", "auto": "AUTO", "required": "ANY"}
@@ -17,7 +17,7 @@ def declare(namespace: str | None, tool: ToolDefinition, name: str) -> Tool:
     if tool.type == "custom":
         parameters, description = ONE_STRING_PARAMETERS, tool.one_string_description
     else:
-        parameters, description = tool.parameters_json, tool.description
+        parameters, description = object_schema(tool.parameters_json), tool.description
     declaration: dict[str, object] = {"name": name}
     if description:
         declaration["description"] = description
