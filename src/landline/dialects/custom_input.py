@@ -94,7 +94,7 @@ def _input_of(arguments: str) -> str:
     """The one string of a complete object, or the arguments as they are."""
     try:
         members = msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return arguments
     value = members.get("input") or (next(iter(members.values())) if len(members) == 1 else None)
     if value is None:

@@ -23,9 +23,10 @@ _OVERFLOW = re.compile(
 the available context size"), Ollama ("input length exceeds the context length"), DeepSeek, OpenRouter, Gemini, Anthropic."""
 _QUOTA = re.compile(
     r"insufficient[ _](?:quota|balance|credit|funds)|exceeded your current quota|out of credits"
-    r"|credit balance is too low",
+    r"|credit balance is too low|reached your specified api usage limits|usage (?:is|credits are) required for",
     re.IGNORECASE,
 )
+"""Anthropic has the last three as 400 and 429 of other kinds: no credit, a spending limit, a context that costs extra."""
 _QUOTA_CODES = frozenset(
     ("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached", "billing_error")
 )
@@ -156,12 +157,12 @@ def _code_of_status(status: int, fault: Fault) -> str:
 
 def decode_fault(body: bytes) -> Fault:
     """The error as the upstream spelled it, in any of the known envelopes; a body that is none is its message."""
-    text = body.strip()
+    text = body.strip().decode("utf-8", "replace").encode()
     if text[:1] == b"[":
         text = _first_of(text)
     try:
         outer = msgspec.json.decode(text, type=_Body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, RecursionError):
         return Fault(message=_plain_text(body))
     if isinstance(outer.error, UnsetType):
         return _fault_in(outer)
@@ -183,7 +184,7 @@ def _first_of(text: bytes) -> bytes:
     """The first of a list of errors, as Gemini's chat-completions layer sends them."""
     try:
         errors = msgspec.json.decode(text, type=list[Raw])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return text
     return bytes(errors[0]) if errors else b""
 

@@ -146,12 +146,12 @@ def _known_name(namespace: str | None, name: str, names: ToolNames) -> str:
 def _checked_arguments(arguments: str) -> str:
     """The arguments if they are a JSON object; servers render them with a template and refuse anything else.
 
-    An incomplete call (cut by the token limit) is kept as text in an object.
+    An incomplete call (cut by the token limit) is kept as text in an object, as is one that is nested without end.
     """
     if not arguments.strip():
         return "{}"
     try:
         msgspec.json.decode(arguments, type=dict[str, Raw])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return '{"malformed_arguments": ' + msgspec.json.encode(arguments).decode() + "}"
     return arguments

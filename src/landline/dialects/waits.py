@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from math import isfinite
 
 _DURATION = re.compile(
     r"(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
@@ -83,6 +84,7 @@ def _duration(text: str) -> float | None:
 
 def _number(value: str | None, scale: float) -> float | None:
     try:
-        return float(value) * scale if value else None
+        number = float(value) * scale if value else None
     except ValueError:
         return None
+    return number if number is not None and isfinite(number) else None

@@ -12,6 +12,7 @@ from landline.wire.requests import CreateRequest
 
 OVERFLOW = "prompt is too long: 210000 tokens > 200000 maximum"
 LIMIT = "input length and `max_tokens` exceed context limit: 195000 + 32000 > 200000"
+SPENT = "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."
 STALE = "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different conversation."
 
 
@@ -36,6 +37,9 @@ def in_stream(kind: str, message: str) -> ApiError:
         (400, "invalid_request_error", STALE, "invalid_value"),
         (400, "invalid_request_error", "messages: roles must alternate", "invalid_value"),
         (400, "invalid_request_error", "Your credit balance is too low to access the API.", "insufficient_quota"),
+        (400, "invalid_request_error", SPENT, "insufficient_quota"),
+        (429, "rate_limit_error", "Extra usage is required for long context requests.", "insufficient_quota"),
+        (429, "rate_limit_error", "Usage credits are required for long context requests.", "insufficient_quota"),
         (402, "billing_error", "There is an issue with your billing.", "insufficient_quota"),
         (401, "authentication_error", "invalid x-api-key", "upstream_auth_error"),
         (403, "permission_error", "Your API key does not have permission.", "upstream_auth_error"),

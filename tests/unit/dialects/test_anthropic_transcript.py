@@ -173,6 +173,9 @@ def test_ids_of_a_long_conversation_are_in_few_sets() -> None:
 def test_arguments_that_are_no_object_are_told_as_text() -> None:
     made = messages([HI], [function_call("a", arguments='{"x":')], [output("a")])
     assert made[1] == assistant(use("a", malformed_arguments='{"x":'))
+    endless = '{"x":' + "[" * 5000 + "]" * 5000 + "}"
+    made = messages([HI], [function_call("a", arguments=endless)], [output("a")])
+    assert made[1] == assistant(use("a", malformed_arguments=endless))
 
 
 def test_signed_thinking_goes_back_as_it_came_before_what_it_led_to() -> None:

@@ -132,6 +132,12 @@ def test_long_texts_are_cut() -> None:
         b'{"error":{"message":null}}',
         b'{"error":{"message":{"a":1}}}',
         b'{"error":{"code":[]}}',
+        b'{"error":"ung\xfcltig"}',
+        b'{"error":{"message":{"a":"\xff"}}}',
+        b'{"detail":[{"loc":"\xff"}]}',
+        b'[{"error":{"message":"\xff"}}]',
+        b"[" * 5000,
+        b'{"error":' + b"[" * 5000 + b"]" * 5000 + b"}",
     ],
 )
 def test_any_body_gives_an_error(body: bytes) -> None:
@@ -145,6 +151,7 @@ def test_any_body_gives_an_error(body: bytes) -> None:
         ({"retry-after": "7", "retry-after-ms": "1500"}, "", 1.5),
         ({"Retry-After": "Sun, 22 Nov 2026 10:00:30 GMT", "Date": "Sun, 22 Nov 2026 10:00:00 GMT"}, "", 30.0),
         ({"Retry-After": "Sun, 22 Nov 2026 09:00:00 GMT", "Date": "Sun, 22 Nov 2026 10:00:00 GMT"}, "", 0.0),
+        ({"retry-after-ms": "inf", "retry-after": "1e999"}, "", 1.0),
         ({"Retry-After": "soon"}, "Please try again in 1.5s.", 1.5),
         ({}, "Please try again in 6m0s.", 360.0),
         ({}, "Please try again in 120ms.", 0.12),

@@ -11,6 +11,8 @@ from landline.dialects.custom_input import InputDecoder
 
 TEXT = st.text(st.characters(codec="utf-8"))
 
+ENDLESS = '{"a":' + "[" * 2000 + "]" * 2000 + "}"
+
 
 def decode(arguments: str, cuts: list[int] | None = None) -> str:
     decoder = InputDecoder()
@@ -68,6 +70,7 @@ def test_characters_come_out_as_soon_as_they_are_certain() -> None:
         ('{"input": "\\udc00"}', "\ufffd"),
         ('{"input": "\\ud83d\\n"}', "\ufffd\n"),
         ("[1]", "[1]"),
+        (ENDLESS, ENDLESS),
     ],
 )
 def test_other_shapes_lose_no_text(arguments: str, text: str) -> None:

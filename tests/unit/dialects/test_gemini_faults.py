@@ -158,3 +158,8 @@ def test_a_list_of_errors_is_its_first() -> None:
 )
 def test_what_google_did_not_write_is_read_as_any_servers(status: int, body: bytes, wanted: str) -> None:
     assert Gemini().decode_error(status, {}, body).code == wanted
+
+
+@pytest.mark.parametrize("body", [b'{"error":{"status":"\xff"}}', b'{"error":' + b"[" * 5000, b"[" * 5000])
+def test_any_body_gives_an_error(body: bytes) -> None:
+    assert Gemini().decode_error(500, {}, body).code == "upstream_error"

@@ -84,7 +84,7 @@ def _status_of(body: bytes) -> _Status | None:
             records = _LIST_DECODER.decode(body)
             body = bytes(records[0]) if records else b""
         return _DECODER.decode(body).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
