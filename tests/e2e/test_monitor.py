@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from browser import chromium
 from chat_script import Refused
 from fake_chat_server import FakeChatServer
+from landline.ledger import ByteCounts
 from live_agent import LiveAgent, call_tools, source_text
 from monitored_edge import MonitoredEdge
 from running_server import RunningServer
@@ -35,6 +36,42 @@ base_url = "{base_url}"
 [models."*"]
 targets = ["fake"]
 """
+
+_FAINT_TEXTS = """() => {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const channels = (colour) => {
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const over = ([r, g, b, a], ground) => [r, g, b].map((each, place) => each * a / 255 + ground[place] * (1 - a / 255));
+    const light = (colour) => {
+        const [r, g, b] = colour.map((each) => each / 255).map((each) => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const faint = [];
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+        const parent = text.parentElement;
+        if (!text.data.trim() || !parent.checkVisibility() || parent.closest("noscript, .unseen, .skip, [disabled]")) continue;
+        let [ground, opacity] = [[255, 255, 255], 1];
+        const around = [];
+        for (let at = parent; at; at = at.parentElement) around.unshift(getComputedStyle(at));
+        for (const style of around) {
+            ground = over(channels(style.backgroundColor), ground);
+            opacity *= parseFloat(style.opacity);
+        }
+        const style = getComputedStyle(parent);
+        const own = channels(parent.closest("svg") ? style.fill : style.color);
+        const ink = over([...own.slice(0, 3), own[3] * opacity], ground);
+        const [high, low] = [light(ink), light(ground)].sort((one, other) => other - one);
+        const contrast = (high + 0.05) / (low + 0.05);
+        if (contrast < 4.5) faint.push(`${text.data.trim().slice(0, 40)}: ${contrast.toFixed(2)}`);
+    }
+    return faint;
+}"""
+"""The texts that are seen with a contrast of less than 4.5 to 1."""
 
 
 @pytest.fixture
@@ -291,6 +328,66 @@ def test_every_control_and_picture_has_a_name(page: Page, three: MonitoredEdge) 
         assert role in snapshot, snapshot
 
 
+def test_what_only_colours_and_bars_show_is_also_text(page: Page, three: MonitoredEdge) -> None:
+    open_page(page, three.url)
+    expect(page.locator("#list").get_by_text("open", exact=True)).to_have_count(3)
+    page.locator("#list a").first.click()
+    times = page.locator("#session .turn:not(.titles) .time").first
+    expect(times).to_contain_text(re.compile(r"queued .* first token after .* all "))
+    tables = page.get_by_role("table", name="Turns").or_(page.get_by_role("table", name="Sessions"))
+    inside = tables.evaluate_all("(all) => all.flatMap((each) => [...each.children]).map((each) => each.role)")
+    assert set(inside) == {"rowgroup"}
+
+
+def test_a_row_that_moves_keeps_the_focus(page: Page, three: MonitoredEdge) -> None:
+    open_page(page, three.url)
+    page.get_by_label("Sort by").select_option("changed")
+    last = page.locator("#list a").last
+    name = last.text_content() or ""
+    last.focus()
+    three.do(lambda agents: agents.turn(name))
+    expect(page.locator("#list a").first).to_have_text(name)
+    expect(page.locator("#list a").first).to_be_focused()
+
+
+def test_names_show_what_they_hide(page: Page, three: MonitoredEdge) -> None:
+    """Text in a model's name that turns what follows around, or that nobody sees."""
+    three.do(lambda agents: agents.turn("sess_00001", model="\u202elive\x1b[2J<b>x</b>", lane="\u2066lane"))
+    open_page(page, three.url)
+    expect(page.locator("#list")).to_contain_text("\ufffdlive\ufffd[2J<b>x</b>")
+    expect(page.locator("#models")).to_contain_text("\ufffdlive\ufffd[2J<b>x</b>")
+    open_page(page, three.url, "#session=sess_00001")
+    expect(page.locator("#session .turn:not(.titles) .number").first).to_contain_text("\ufffdlane")
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", page.locator("html").inner_text())
+
+
+def test_what_cost_more_than_it_saved_is_said_in_bytes(page: Page) -> None:
+    """A single turn over HTTP: thousands of percent of next to nothing would only frighten."""
+    with MonitoredEdge() as edge:
+        edge.do(lambda agents: agents.turn("sess_1", bytes=ByteCounts(wire_in=563, payload_in=49, stateless=49)))
+        open_page(page, edge.url)
+        expect(page.locator("#saved-share")).to_have_text("\u2212514 B")
+        expect(page.locator("#saved-bytes + span")).to_have_text("more; nothing is saved yet")
+        expect(page.locator("#list .saved")).to_have_text("\u2212514 B")
+        expect(page.locator("#models")).to_contain_text("514 B more1 turn, 563 B of 49 B")
+        expect(page.locator("#spoken")).to_have_text("514 B more: uploaded 563 B instead of 49 B, in 1 turn.")
+        page.locator("#list a").click()
+        expect(page.locator("#session .sentence")).to_have_text("Uploaded 563 B instead of 49 B: 514 B more.")
+
+
+def test_uptime_is_the_servers_whatever_the_clock_here_says(page: Page, three: MonitoredEdge) -> None:
+    """The made-up server's clock is years behind."""
+    open_page(page, three.url)
+    expect(page.locator("#uptime")).to_have_text(re.compile(r"^up \d\d? s$"))
+
+
+def test_another_page_of_sessions_is_said(page: Page) -> None:
+    with MonitoredEdge(sessions=30, turns=1) as edge:
+        open_page(page, edge.url)
+        page.get_by_label("Next page").click()
+        expect(page.locator("#spoken")).to_have_text("Sessions 26\u201330 of 30")
+
+
 def test_totals_are_spoken_but_not_at_every_change(page: Page, three: MonitoredEdge) -> None:
     open_page(page, three.url)
     spoken = page.locator("#spoken")
@@ -331,6 +428,19 @@ def test_text_can_be_read_on_its_ground_in_both_themes(page: Page, three: Monito
         for text, ground in (("--ink", "--card"), ("--soft", "--card"), ("--soft", "--paper"), ("--sent", "--card")):
             assert _contrast(page, text, ground) >= 4.5, (scheme, text, ground)
         assert _contrast(page, "--bad", "--card") >= 4.5
+
+
+def test_every_text_on_the_page_can_be_read(page: Page, three: MonitoredEdge) -> None:
+    """WCAG AA as it is painted, see-through layers and all: closed sessions, failures and what is small too."""
+    three.do(lambda agents: agents.turn("sess_00001", outcome="failed", error_code="upstream_error"))
+    three.do(lambda agents: agents.ledger.close_session("sess_00000"))
+    open_page(page, three.url)
+    expect(page.locator("#list [data-state=ended]")).to_be_visible()
+    for path in ("", "#session=sess_00001"):
+        open_page(page, three.url, path)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate(_FAINT_TEXTS) == [], (path, scheme)
 
 
 def test_nothing_moves_for_who_wants_less_motion(chromium: Browser, three: MonitoredEdge) -> None:
@@ -418,6 +528,29 @@ def test_a_hidden_page_lets_go_of_its_stream_and_goes_on_when_it_is_seen(page: P
     turns = three.do(lambda agents: agents.turn("sess_00001") and agents.ledger.process.turns)
     page.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')); }")
     expect(page.locator("#turns")).to_have_attribute("value", str(turns))
+
+
+def test_what_came_while_nobody_looked_is_no_peak_of_one_second(page: Page, three: MonitoredEdge) -> None:
+    page.clock.install()
+    open_page(page, three.url)
+    page.clock.run_for(3_000)
+    expect(page.locator("#pulse-peak")).to_have_text("quiet")
+    page.evaluate(
+        """() => {
+            Object.defineProperty(document, "hidden", { value: true, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+    )
+    turns = three.do(lambda agents: agents.turn("sess_00001") and agents.ledger.process.turns)
+    page.clock.run_for(60_000)
+    page.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')); }")
+    expect(page.locator("#turns")).to_have_attribute("value", str(turns))
+    page.clock.run_for(3_000)
+    expect(page.locator("#pulse-peak")).to_have_text("quiet")
+    turns = three.do(lambda agents: agents.turn("sess_00001") and agents.ledger.process.turns)
+    expect(page.locator("#turns")).to_have_attribute("value", str(turns))
+    page.clock.run_for(3_000)
+    expect(page.locator("#pulse-peak")).to_have_text(re.compile("^at most .*/s$"))
     expect(page.locator(LIVE)).to_be_attached()
 
 

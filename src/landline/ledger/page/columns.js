@@ -72,5 +72,5 @@ export function hasFailed(turn) {
 function describe(turns) {
   if (!turns.length) return "No turn yet";
   const last = turns.at(-1);
-  return `${turns.length} turns; the last, ${last.number}, sent ${format.bytes(last.uploaded_bytes)} and would have been ${format.bytes(last.would_have_been_bytes)}`;
+  return `${format.counted(turns.length, "turn")}; the last, ${last.number}, sent ${format.bytes(last.uploaded_bytes)} and would have been ${format.bytes(last.would_have_been_bytes)}`;
 }

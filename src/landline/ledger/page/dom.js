@@ -57,6 +57,7 @@ export class KeyedList {
 
   /** `again` updates items that did not change, too. */
   show(items, { again = false } = {}) {
+    const focused = this.parent.contains(document.activeElement) ? document.activeElement : null;
     const kept = new Map();
     let before = this.parent.firstElementChild;
     for (const item of items) {
@@ -70,5 +71,6 @@ export class KeyedList {
     }
     for (const [key, entry] of this.entries) if (kept.get(key) !== entry) entry.node.remove();
     this.entries = kept;
+    if (focused?.isConnected) focused.focus({ preventScroll: true }); // what is moved loses it
   }
 }

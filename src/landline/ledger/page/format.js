@@ -28,6 +28,26 @@ export function percent(part, whole) {
   return `${text.replace("-", "−")}${THIN}%`;
 }
 
+/** What was saved: its share, or by how many bytes more it was than it would have been. */
+export function saved(bytesSaved, wouldHaveBeen) {
+  return bytesSaved < 0 ? `−${bytes(-bytesSaved)}` : percent(bytesSaved, wouldHaveBeen);
+}
+
+/** The same as the end of a sentence. */
+export function saving(bytesSaved, wouldHaveBeen) {
+  return bytesSaved < 0 ? `${bytes(-bytesSaved)} more` : `${percent(bytesSaved, wouldHaveBeen)} saved`;
+}
+
+/** So many of something, as a word. */
+export function counted(value, word) {
+  return `${count(value)} ${word}${value === 1 ? "" : "s"}`;
+}
+
+/** A name that a client chose: what cannot be seen, or turns the text around, is shown as a replacement character. */
+export function name(text) {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\uFFFD");
+}
+
 export function seconds(value) {
   if (value === null || value === undefined) return "–";
   if (value < 0.0095) return `${(value * 1000).toFixed(1)}${THIN}ms`;

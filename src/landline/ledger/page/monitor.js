@@ -23,12 +23,15 @@ let totals = null;
 let known = { known: 0 };
 let startedAt = null;
 let toldAt = null;
+let skew = 0;
+/** Seconds that this clock is ahead of the server's. */
 
 function receive(name, data) {
   const begun = performance.now();
   const told = JSON.parse(data);
-  if (name === "snapshot") begin(told);
   toldAt = told.at;
+  skew = Date.now() / 1000 - told.at;
+  if (name === "snapshot") begin(told);
   const isWhole = name === "snapshot";
   if (told.sessions) known = told.sessions;
   if (told.sessions && session.id === null) sessions.show(told.sessions, { isWhole });
@@ -60,9 +63,11 @@ function begin(snapshot) {
 }
 
 function tick() {
-  if (startedAt !== null && byId("link").dataset.state === "live") {
-    setText(byId("uptime"), `up ${format.span(Date.now() / 1000 - startedAt)}`);
-  }
+  if (startedAt !== null && isLive()) setText(byId("uptime"), `up ${format.span(Date.now() / 1000 - skew - startedAt)}`);
+}
+
+function isLive() {
+  return byId("link").dataset.state === "live";
 }
 
 function showLink(state) {
@@ -132,7 +137,7 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 setInterval(() => {
-  pulse.tick(totals);
+  pulse.tick(isLive() ? totals : null);
   tick();
 }, 1000);
 showTheme();

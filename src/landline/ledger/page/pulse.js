@@ -20,18 +20,23 @@ export class Pulse {
   /** Another process counts from nothing. */
   forget() {
     this.last = null;
+    this.second = null;
     this.samples = Array.from({ length: SECONDS }, () => [0, 0]);
     this.draw();
   }
 
-  /** Called once a second with the totals so far. */
+  /** Called about once a second with the totals so far; null while they are not told: what came then has no second. */
   tick(totals) {
-    if (totals === null) return;
-    const now = [totals.uploaded_bytes, totals.would_have_been_bytes];
+    const second = Math.floor(performance.now() / 1000);
+    const passed = this.second === null ? 1 : Math.min(second - this.second, SECONDS);
+    if (passed < 1) return;
+    this.second = second;
+    const now = totals && [totals.uploaded_bytes, totals.would_have_been_bytes];
     const before = this.last ?? now;
     this.last = now;
-    this.samples.push([Math.max(0, now[0] - before[0]), Math.max(0, now[1] - before[1])]);
-    this.samples.shift();
+    for (let place = 1; place < passed; place += 1) this.samples.push([0, 0]);
+    this.samples.push(now ? [Math.max(0, now[0] - before[0]), Math.max(0, now[1] - before[1])] : [0, 0]);
+    this.samples.splice(0, this.samples.length - SECONDS);
     this.draw();
   }
 

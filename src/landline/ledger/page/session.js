@@ -4,11 +4,10 @@ import { BytesView } from "./bytes.js";
 import { hasFailed, TurnColumns } from "./columns.js";
 import { byId, element, KeyedList, setAttribute, setData, setText, shape } from "./dom.js";
 import * as format from "./format.js";
-import { shorten } from "./sessions.js";
+import { STATES } from "./sessions.js";
 
 const TURNS_KEPT = 200;
 const TURNS_LISTED = 40;
-const STATES = { running: "a turn is running", open: "open", idle: "idle", ended: "closed" };
 
 export class SessionView {
   /** `onLeave` goes back to the list. */
@@ -32,7 +31,7 @@ export class SessionView {
     this.waiting = element("p", { class: "empty" }, "Looking for this session …");
     const bytes = element("div", { id: "session-bytes" });
     this.body = element("div", { hidden: "" },
-      element("p", { class: "sentence" }, "Uploaded ", this.uploaded, " instead of ", this.would, ": ", this.saved, " saved."),
+      element("p", { class: "sentence" }, "Uploaded ", this.uploaded, " instead of ", this.would, ": ", this.saved, "."),
       element("h3", {}, "Each turn: sent, and what would have been"), this.columns.svg,
       element("p", { class: "legend" }, key("would", "would have been"), key("sent", "uploaded"), key("failed", "failed"), this.columns.words),
       element("h3", {}, "Where do the bytes of this session go"), bytes, this.said, this.lanes, this.makeTurns());
@@ -48,12 +47,14 @@ export class SessionView {
       this.show(this.detail, { isWhole: false, isNew: false });
     });
     this.list = new KeyedList(list, (turn) => turn.number, () => makeTurn(() => this.longest));
-    const titles = ["turn", "uploaded", "would have been", "tokens", "cached", "time", "target"];
-    return element("div", { class: "turns", role: "table", "aria-label": "Turns, the newest first" },
+    const titles = ["turn", "uploaded", "would have been", "tokens in", "cached", "time", "target"];
+    const table = element("div", { role: "table", "aria-label": "Turns, the newest first" },
+      element("div", { role: "rowgroup" }, element("div", { class: "turn titles", role: "row" },
+        ...titles.map((title) => element("span", { role: "columnheader" }, title)))), list);
+    return element("div", { class: "turns" },
       element("h3", {}, "Each turn's time"),
       element("p", { class: "legend" }, key("queued", "queued"), key("first", "until the first token"), key("stream", "streaming")),
-      element("div", { role: "rowgroup" }, element("div", { class: "turn titles", role: "row" },
-        ...titles.map((title) => element("span", { role: "columnheader" }, title)))), list, this.more);
+      table, this.more);
   }
 
   /** Another session is to be looked at; null for none. */
@@ -66,8 +67,7 @@ export class SessionView {
     this.body.hidden = true;
     this.waiting.hidden = false;
     setText(this.waiting, "Looking for this session …");
-    setText(this.title, id === null ? "" : shorten(id));
-    setAttribute(this.title, "title", id);
+    setText(this.title, id ?? "");
     setText(this.facts, " ");
     if (id !== null) this.title.focus({ preventScroll: true });
   }
@@ -105,18 +105,21 @@ export class SessionView {
   showFacts({ row, lanes }) {
     const compressed = row.compression ? `, ${row.compression}` : "";
     const overhead = row.overhead_in_bytes ? `${format.bytes(row.overhead_in_bytes)} beside the turns` : "";
-    const facts = [`${row.transport}${compressed}`, STATES[row.state], `${format.exact(row.turns)} turns`, `since ${format.clock(row.opened_at)}`, overhead];
+    const facts = [`${row.transport}${compressed}`, STATES[row.state], format.counted(row.turns, "turn"), `since ${format.clock(row.opened_at)}`, overhead];
     setText(this.facts, facts.filter(Boolean).join(" · "));
     setData(this.uploaded, format.bytes(row.uploaded_bytes), row.uploaded_bytes);
     setData(this.would, format.bytes(row.would_have_been_bytes), row.would_have_been_bytes);
-    setData(this.saved, format.percent(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
-    const named = lanes.map((lane) => `${lane.name || "default"}: ${lane.turns} turns, ${format.bytes(lane.uploaded_bytes)}`);
+    setData(this.saved, format.saving(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
+    const named = lanes.map((lane) => `${lane.name ? format.name(lane.name) : "default"}: ${format.counted(lane.turns, "turn")}, ${format.bytes(lane.uploaded_bytes)}`);
     setText(this.lanes, lanes.length > 1 ? `Lanes — ${named.join("; ")}` : "");
   }
 
   /** How the newest items begin; the server sends none unless it may. */
   showSaid(items) {
-    const lines = items.map(({ kind, text }) => element("p", {}, element("span", { class: "label" }, kind), " ", text));
+    const lines = items.map(({ kind, text }) => element("p", {}, element("span", { class: "label" }, format.name(kind)), " ", element("bdi", {}, text)));
+    const said = JSON.stringify(items);
+    if (this.shownSaid === said) return;
+    this.shownSaid = said;
     this.said.replaceChildren(...(lines.length ? [element("h3", {}, "The newest items begin"), element("div", { class: "said" }, ...lines)] : []));
   }
 
@@ -131,22 +134,25 @@ function makeTurn(longest) {
   const cells = Object.fromEntries(["number", "uploaded", "would", "tokens", "cached", "time", "target"].map((name) => [name, element("span", { class: name, role: "cell" })]));
   const parts = ["queued", "first", "stream"].map((name) => shape("rect", { class: name, y: 2, height: 10, rx: 1 }));
   const chart = shape("svg", { viewBox: "0 0 300 14", preserveAspectRatio: "none", "aria-hidden": "true" }, ...parts);
-  const words = element("span");
+  const words = element("span", { "aria-hidden": "true" });
+  const spoken = element("span", { class: "unseen" });
   const node = element("div", { class: "turn", role: "row" }, ...Object.values(cells));
-  cells.time.append(chart, words);
-  return { node, update: (turn) => updateTurn(node, cells, parts, words, turn, longest()) };
+  cells.time.append(chart, words, spoken);
+  return { node, update: (turn) => updateTurn(node, cells, parts, { words, spoken }, turn, longest()) };
 }
 
-function updateTurn(node, cells, parts, words, turn, longest) {
+function updateTurn(node, cells, parts, { words, spoken }, turn, longest) {
   setAttribute(node, "data-failed", hasFailed(turn) ? "" : null);
-  setText(cells.number, `${turn.number}${turn.lane ? ` ${turn.lane}` : ""}`);
-  setAttribute(cells.number, "title", `${turn.response_id}, ${format.clock(turn.created_at)}`);
+  setText(cells.number, `${turn.number}${turn.lane ? ` ${format.name(turn.lane)}` : ""}`);
+  setAttribute(cells.number, "title", `${turn.lane ? `${format.name(turn.lane)}, ` : ""}${turn.response_id}, ${format.clock(turn.created_at)}`);
   setText(cells.uploaded, format.bytes(turn.uploaded_bytes));
   setText(cells.would, format.bytes(turn.would_have_been_bytes));
   setText(cells.tokens, format.count(turn.tokens.input));
   setText(cells.cached, format.percent(turn.tokens.cached, turn.tokens.input));
-  setText(cells.target, hasFailed(turn) ? `${turn.outcome}${turn.error_code ? `: ${turn.error_code}` : ""}` : [turn.target, notes(turn)].filter(Boolean).join(", "));
-  setAttribute(cells.target, "title", `${turn.model} at ${turn.target || "no target"}: ${turn.reason || "not routed"}`);
+  const failure = hasFailed(turn) ? `${turn.outcome}${turn.error_code ? `: ${turn.error_code}` : ""}` : "";
+  const ending = failure || [format.name(turn.target), notes(turn)].filter(Boolean).join(", ");
+  setText(cells.target, ending);
+  setAttribute(cells.target, "title", `${ending}\n${format.name(turn.model)} at ${turn.target || "no target"}: ${turn.reason || "not routed"}`);
   const queued = turn.queued_s ?? (turn.first_event_s === null ? turn.total_s : 0);
   const first = turn.first_event_s ?? turn.total_s;
   const ends = [queued, first, turn.total_s].map((moment) => (300 * Math.max(0, moment)) / longest);
@@ -157,7 +163,9 @@ function updateTurn(node, cells, parts, words, turn, longest) {
     x = Math.max(x, ends[place]);
   });
   setText(words, format.seconds(turn.total_s));
-  setAttribute(words, "title", `queued ${format.seconds(turn.queued_s)}, first token after ${format.seconds(turn.first_event_s)}, all ${format.seconds(turn.total_s)}`);
+  const times = `queued ${format.seconds(turn.queued_s)}, first token after ${format.seconds(turn.first_event_s)}, all ${format.seconds(turn.total_s)}`;
+  setAttribute(words, "title", times);
+  setText(spoken, times);
 }
 
 /** What was special about a turn, in few words. */

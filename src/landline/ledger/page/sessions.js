@@ -6,7 +6,7 @@ import { showBeginning } from "./beginning.js";
 
 export const PAGE = 25;
 const FIND_AFTER_MS = 250;
-const STATES = { running: "a turn is running", open: "open", idle: "idle", ended: "closed" };
+export const STATES = { running: "a turn is running", open: "open", idle: "idle", ended: "closed" };
 
 export class SessionsView {
   /** `onView` is called when other sessions are wanted. */
@@ -14,6 +14,7 @@ export class SessionsView {
     this.onView = onView;
     this.offset = 0;
     this.matching = 0;
+    this.isLeafing = false;
     this.rows = new Map();
     this.list = new KeyedList(byId("list"), (row) => row.id, makeRow);
     let typing;
@@ -24,8 +25,8 @@ export class SessionsView {
     byId("filter").addEventListener("submit", (event) => event.preventDefault());
     byId("live").addEventListener("change", () => this.turnTo(0));
     byId("sort").addEventListener("change", () => this.turnTo(0));
-    byId("previous").addEventListener("click", () => this.turnTo(this.offset - PAGE));
-    byId("next").addEventListener("click", () => this.turnTo(this.offset + PAGE));
+    byId("previous").addEventListener("click", () => this.leaf(-PAGE));
+    byId("next").addEventListener("click", () => this.leaf(PAGE));
   }
 
   /** What the server is asked for. */
@@ -42,6 +43,12 @@ export class SessionsView {
   turnTo(offset) {
     this.offset = Math.max(0, offset);
     this.onView();
+  }
+
+  /** Goes to another page, and says which one when it is there. */
+  leaf(step) {
+    this.isLeafing = true;
+    this.turnTo(this.offset + step);
   }
 
   /** Goes back to the row of a session; false if the list does not show it. */
@@ -73,7 +80,10 @@ export class SessionsView {
     byId("pager").hidden = page.matching <= PAGE;
     if (isEmpty) showBeginning(byId("empty"));
     setText(byId("sessions-count"), isFiltered ? `${format.exact(page.matching)} of ${format.exact(page.known)}` : format.exact(page.known));
-    setText(byId("range"), `${format.exact(page.offset + 1)}–${format.exact(page.offset + shown)} of ${format.exact(page.matching)}`);
+    const range = `${format.exact(page.offset + 1)}–${format.exact(page.offset + shown)} of ${format.exact(page.matching)}`;
+    setText(byId("range"), range);
+    if (this.isLeafing) setText(byId("spoken"), `Sessions ${range}`);
+    this.isLeafing = false;
     setAttribute(byId("previous"), "disabled", page.offset === 0 ? "" : null);
     setAttribute(byId("next"), "disabled", page.offset + PAGE >= page.matching ? "" : null);
   }
@@ -81,8 +91,8 @@ export class SessionsView {
 
 function makeRow(first) {
   const link = element("a", { href: `#session=${encodeURIComponent(first.id)}` }, shorten(first.id));
-  link.title = first.id;
-  const state = element("span", { class: "dot" });
+  const dot = element("span", { class: "dot", "aria-hidden": "true" });
+  const state = element("span", { class: "unseen" });
   const kind = element("span", { class: "kind" });
   const cells = {
     model: element("span", { role: "cell", class: "model" }),
@@ -96,7 +106,7 @@ function makeRow(first) {
   const node = element(
     "div",
     { class: "row", role: "row" },
-    element("span", { role: "cell", class: "name" }, state, link, kind),
+    element("span", { role: "cell", class: "name" }, dot, link, kind, state),
     cells.model,
     numberCell("turns", cells.turns),
     numberCell("uploaded", cells.uploaded),
@@ -106,16 +116,15 @@ function makeRow(first) {
   );
   const update = (row) => {
     setAttribute(node, "data-state", row.state);
-    setAttribute(state, "title", STATES[row.state]);
+    setText(state, STATES[row.state]);
+    setAttribute(link, "title", describe(row));
     setText(kind, [row.transport, row.lanes > 1 ? `${row.lanes} lanes` : ""].filter(Boolean).join(", "));
-    setText(cells.model, row.model || "–");
-    setAttribute(cells.model, "title", row.target ? `${row.model} at ${row.target}` : null);
+    setText(cells.model, row.model ? format.name(row.model) : "–");
     setData(cells.turns, format.count(row.turns), row.turns);
     setAttribute(cells.turns, "class", row.failed_turns ? "bad" : null);
-    setAttribute(cells.turns, "title", row.failed_turns ? `${row.failed_turns} failed` : null);
     setData(cells.uploaded, format.bytes(row.uploaded_bytes), row.uploaded_bytes);
     setData(cells.would, format.bytes(row.would_have_been_bytes), row.would_have_been_bytes);
-    setData(cells.saved, format.percent(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
+    setData(cells.saved, format.saved(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
     setShare(bar, row.saved_bytes / (row.would_have_been_bytes || 1));
     setData(cells.cached, format.percent(row.tokens.cached, row.tokens.input), row.tokens.cached);
   };
@@ -124,6 +133,13 @@ function makeRow(first) {
 
 function numberCell(name, ...children) {
   return element("span", { role: "cell", class: `number ${name}` }, ...children);
+}
+
+/** What the row has no room for: for who points at it. */
+function describe(row) {
+  const model = row.target ? `${row.model} at ${row.target}` : row.model;
+  const failed = row.failed_turns ? `${format.counted(row.failed_turns, "turn")} failed` : "";
+  return [row.id, STATES[row.state], format.name(model), row.compression, failed].filter(Boolean).join("\n");
 }
 
 /** The end of a long id is what differs. */

@@ -3,7 +3,7 @@
 import { byId, element, KeyedList, setAttribute, setData, setShare, setText } from "./dom.js";
 import * as format from "./format.js";
 
-const STATES = { closed: "well", open: "left alone", half_open: "to be tried", probing: "being tried" };
+const STATES = { closed: "well", resting: "resting", open: "left alone", half_open: "to be tried", probing: "being tried" };
 const REASONS = {
   only: "no other could be asked",
   sealed: "made what only it can read",
@@ -55,22 +55,28 @@ function makeTarget() {
     "div",
     { class: "entry" },
     element("p", { class: "title" }, element("span", { class: "dot" }), name, state),
-    element("p", { class: "value" }, turns, " turns"),
-    element("p", { class: "wide" }, element("span", { class: "mini", "aria-hidden": "true" }, bar), warm, " warm"),
+    element("p", { class: "value" }, turns),
+    element("p", { class: "wide" }, element("span", { class: "mini", "aria-hidden": "true" }, bar), element("span", { class: "warm" }, warm, " warm")),
     element("p", { class: "wide" }, upstream),
   );
   const update = (row) => {
-    setText(name, row.name);
-    setAttribute(node, "data-health", row.state === "closed" && row.wait_s > 0 ? "resting" : row.state);
-    const wait = row.wait_s > 0 ? `, ${format.span(row.wait_s)} more` : "";
-    setText(state, `${row.state === "closed" && row.wait_s > 0 ? "resting" : STATES[row.state]}${wait}`);
-    setData(turns, format.count(row.turns), row.turns);
+    const health = healthOf(row);
+    setText(name, format.name(row.name));
+    setAttribute(node, "data-health", health);
+    setText(state, `${STATES[health]}${row.wait_s > 0 ? `, ${format.span(row.wait_s)} more` : ""}`);
+    setData(turns, format.counted(row.turns, "turn"), row.turns);
     setData(warm, format.percent(row.warm_turns, row.turns), row.warm_turns);
     setShare(bar, row.warm_turns / (row.turns || 1));
     const failed = row.failed_turns ? `, ${format.count(row.failed_turns)} failed` : "";
     setText(upstream, `${format.count(row.in_flight)} in flight, ${format.bytes(row.upstream_out_bytes)} out, ${format.bytes(row.upstream_in_bytes)} in${failed}`);
   };
   return { node, update };
+}
+
+/** A breaker's state as it is seen: one that is closed may wait all the same, an open one whose time is over does not. */
+function healthOf({ state, wait_s: wait }) {
+  if (state === "closed" && wait > 0) return "resting";
+  return state === "open" && wait === 0 ? "half_open" : state;
 }
 
 /** One row a reason, over all targets. */
@@ -103,11 +109,12 @@ function makeModel() {
   const saved = element("data");
   const hint = element("span", { class: "hint" });
   const node = element("div", { class: "entry" },
-    element("p", { class: "title" }, name), element("p", { class: "value" }, saved, " saved"), element("p", { class: "wide" }, hint));
+    element("p", { class: "title" }, name), element("p", { class: "value" }, saved), element("p", { class: "wide" }, hint));
   const update = (row) => {
-    setText(name, row.name || "(none named)");
-    setData(saved, format.percent(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
-    setText(hint, `${format.count(row.turns)} turns, ${format.bytes(row.uploaded_bytes)} of ${format.bytes(row.would_have_been_bytes)}`);
+    setText(name, row.name ? format.name(row.name) : "(none named)");
+    setAttribute(name, "title", format.name(row.name));
+    setData(saved, format.saving(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
+    setText(hint, `${format.counted(row.turns, "turn")}, ${format.bytes(row.uploaded_bytes)} of ${format.bytes(row.would_have_been_bytes)}`);
   };
   return { node, update };
 }

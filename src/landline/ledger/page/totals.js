@@ -10,15 +10,16 @@ let spokenAt = 0;
 
 export function showTotals(totals, sessions) {
   const most = Math.max(totals.uploaded_bytes, totals.would_have_been_bytes);
-  const share = format.percent(totals.saved_bytes, totals.would_have_been_bytes);
-  setData(byId("saved-share"), share, totals.saved_bytes / (totals.would_have_been_bytes || 1));
-  setBytes("saved-bytes", totals.saved_bytes);
+  const { saved_bytes: saved, would_have_been_bytes: would } = totals;
+  setData(byId("saved-share"), format.saved(saved, would), totals.saved_bytes / (totals.would_have_been_bytes || 1));
+  setBytes("saved-bytes", totals.saved_bytes, Math.abs(totals.saved_bytes));
+  setText(byId("saved-words"), saved < 0 ? "more; nothing is saved yet" : "not uploaded");
   setBytes("would", totals.would_have_been_bytes);
   setBytes("uploaded", totals.uploaded_bytes);
   setShare(byId("would-bar"), totals.would_have_been_bytes / most);
   setShare(byId("uploaded-bar"), totals.uploaded_bytes / most);
   showMore(totals, sessions);
-  speak(totals, share);
+  speak(totals);
 }
 
 function showMore(totals, sessions) {
@@ -26,7 +27,7 @@ function showMore(totals, sessions) {
   setCount("turns", totals.turns);
   setText(byId("turns-hint"), `${format.count(totals.running_turns)} running, ${format.count(totals.failed_turns)} failed`);
   setCount("lines", totals.open_lines);
-  setText(byId("lines-hint"), `${format.count(sessions.known)} sessions known`);
+  setText(byId("lines-hint"), `${format.counted(sessions.known, "session")} known`);
   setCount("tokens-in", input);
   setText(byId("tokens-in-hint"), input ? `${format.percent(cached, input)} from cache` : "none yet");
   setCount("tokens-out", output);
@@ -36,17 +37,18 @@ function showMore(totals, sessions) {
   setText(byId("upstream-hint"), `${format.bytes(totals.upstream_in_bytes)} came back`);
 }
 
-function speak(totals, share) {
+function speak(totals) {
   const now = performance.now();
   if (totals.turns === 0 || (spokenAt && now - spokenAt < SPOKEN_EVERY_MS)) return;
   spokenAt = now;
   const [sent, would] = [format.bytes(totals.uploaded_bytes), format.bytes(totals.would_have_been_bytes)];
-  setText(byId("spoken"), `${share} saved: uploaded ${sent} instead of ${would}, in ${format.exact(totals.turns)} turns.`);
+  const saving = format.saving(totals.saved_bytes, totals.would_have_been_bytes);
+  setText(byId("spoken"), `${saving}: uploaded ${sent} instead of ${would}, in ${format.counted(totals.turns, "turn")}.`);
 }
 
-function setBytes(id, value) {
+function setBytes(id, value, shown = value) {
   const node = byId(id);
-  setData(node, format.bytes(value), value);
+  setData(node, format.bytes(shown), value);
   node.title = `${format.exact(value)} bytes`;
 }
 
