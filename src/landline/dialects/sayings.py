@@ -67,7 +67,10 @@ class Answered(msgspec.Struct, Generic[PartT], frozen=True):
 
 
 class Unsaid(msgspec.Struct, frozen=True):
-    """An item without a counterpart: tool lists, and what hosted tools of other targets did."""
+    """An item without a counterpart."""
+
+    is_lost: bool
+    """Whether the model is not told of it: of what hosted tools of other targets did, but not of tool lists."""
 
 
 Saying = Told[PartT] | Spoken | Thought | Called | Answered[PartT] | Unsaid
@@ -92,7 +95,7 @@ def read_item(item: Item, names: ToolNames, read_attachment: AttachmentReader[Pa
             content = read_content(output, read_attachment)
             return content if isinstance(content, ApiError) else Answered(call_id, content)
         case AdditionalTools():
-            return Unsaid()
+            return Unsaid(is_lost=False)
         case OpaqueItem() as opaque:
             return _read_foreign(opaque)
         case Compaction() | CompactionTrigger() as compaction:
@@ -127,7 +130,7 @@ def _read_message(
 
 def _read_foreign(item: OpaqueItem) -> Saying[PartT]:
     if item.type in HOSTED_ITEMS:
-        return Unsaid()
+        return Unsaid(is_lost=True)
     call = call_of(item)
     if call is not None:
         call_id, name, arguments = call

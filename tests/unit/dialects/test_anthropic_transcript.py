@@ -213,6 +213,13 @@ def test_reasoning_of_others_between_outputs_parts_nothing() -> None:
     assert made[2] == user(result("a"), result("b"))
 
 
+def test_what_hosted_tools_did_is_left_out_and_counted() -> None:
+    searched = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    made = ask([HI, searched, {"type": "additional_tools", "tools": []}], [searched, message("assistant", "found")])
+    assert isinstance(made, UpstreamRequest)
+    assert made.notes == ("items of hosted tools: 2",)
+
+
 def test_what_cannot_be_said_stays_an_error() -> None:
     sealed = {"type": "compaction", "encrypted_content": "x"}
     assert error([HI], [sealed], [HI]).code == "unsupported_content"

@@ -341,6 +341,13 @@ def test_built_in_tools_of_the_client_are_calls_like_any_other() -> None:
     assert made[2]["parts"][0]["functionResponse"]["response"] == {"output": "a.txt"}
 
 
+def test_what_hosted_tools_did_is_left_out_and_counted() -> None:
+    searched = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    made = build_request([message("user", "go"), searched], [searched, message("user", "on")])
+    assert isinstance(made, UpstreamRequest)
+    assert made.notes == ("items of hosted tools: 2",)
+
+
 def test_an_input_of_which_nothing_can_be_said_is_refused() -> None:
     search: Item = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
     for refused in (error([search]), error([search], instructions="Go on."), error([])):

@@ -183,5 +183,6 @@ def _blocks(blocks: Sequence[bytes], mark: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _notes(last: Transcript, thinking: Thinking) -> tuple[str, ...]:
-    notes = [f"reasoning: {last.left_out}"] if last.left_out else []
-    return (*notes, thinking.note) if thinking.note is not None else tuple(notes)
+    counts = {"reasoning": last.left_out, "items of hosted tools": last.passed_over}
+    notes = tuple(f"{kind}: {count}" for kind, count in counts.items() if count)
+    return (*notes, thinking.note) if thinking.note is not None else notes

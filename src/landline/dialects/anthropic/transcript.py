@@ -89,6 +89,8 @@ class Transcript(msgspec.Struct, frozen=True):
     """Whether it starts with thinking."""
     left_out: int = 0
     """Reasoning items that cannot go back: of other vendors, without a signature, or with nothing that they led to."""
+    passed_over: int = 0
+    """Items that tell what hosted tools of other targets did."""
     error: ApiError | None = None
     """Why the conversation cannot be said; it stays for the rest of the lineage."""
 
@@ -137,6 +139,7 @@ class _Writer:
         self._is_loop = before.is_loop
         self._starts_signed = before.starts_signed
         self._left_out = before.left_out
+        self._passed_over = before.passed_over
 
     def transcript(self) -> Transcript:
         self._end_piece()
@@ -151,6 +154,7 @@ class _Writer:
             is_loop=self._is_loop,
             starts_signed=self._starts_signed,
             left_out=self._left_out,
+            passed_over=self._passed_over,
         )
 
     def say(self, saying: Saying[Block], marked: frozenset[int]) -> None:
@@ -173,8 +177,8 @@ class _Writer:
                 self._call(call_id, name, arguments)
             case Answered(call_id, content):
                 self._answer(call_id, content, is_marked=bool(marked))
-            case Unsaid():
-                pass
+            case Unsaid(is_lost):
+                self._passed_over += is_lost
             case _:
                 assert_never(saying)
 

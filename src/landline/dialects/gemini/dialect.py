@@ -67,7 +67,8 @@ class Gemini:
             members["systemInstruction"] = {"parts": [{"text": instructions}]}
         body = b"".join((b'{"contents":[', *contents, b"]", *_rest_of(_encode(members))))
         path = f"{_model_path(prompt.model)}:streamGenerateContent?alt=sse"
-        notes = (f"reasoning of other models: {last.left_out}",) if last.left_out else ()
+        counts = {"reasoning of other models": last.left_out, "items of hosted tools": last.passed_over}
+        notes = tuple(f"{kind}: {count}" for kind, count in counts.items() if count)
         return UpstreamRequest(path=path, body=body, headers=dict(_HEADERS), notes=notes)
 
     def count_requests(self, prompt: Prompt) -> Sequence[CountRequest] | ApiError:

@@ -55,6 +55,8 @@ class Transcript(msgspec.Struct, frozen=True):
     """Leading messages of the developer's."""
     left_out: int = 0
     """Reasoning of other models."""
+    passed_over: int = 0
+    """Items that tell what hosted tools of other targets did."""
     error: ApiError | None = None
     """Why the conversation cannot be said; it stays for the rest of the lineage."""
 
@@ -93,6 +95,7 @@ class _Writer:
         self._turn = before.turn
         self._system = before.system
         self._left_out = before.left_out
+        self._passed_over = before.passed_over
 
     def transcript(self) -> Transcript:
         return Transcript(
@@ -102,6 +105,7 @@ class _Writer:
             turn=self._turn,
             system=self._system,
             left_out=self._left_out,
+            passed_over=self._passed_over,
         )
 
     def say(self, saying: Saying[Media]) -> None:
@@ -117,7 +121,9 @@ class _Writer:
                 self._turn = msgspec.structs.replace(turn, said=(*turn.said, saying))
             case Answered(call_id, content):
                 self._answer(call_id, content)
-            case Thought() | Unsaid():
+            case Unsaid(is_lost):
+                self._passed_over += is_lost
+            case Thought():
                 pass
             case _:
                 assert_never(saying)
