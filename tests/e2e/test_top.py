@@ -148,6 +148,15 @@ def test_without_a_server_it_says_what_to_do(flags: list[str]) -> None:
     assert "landline serve" in done.stderr
 
 
+@pytest.mark.parametrize("url", ["http://[::1", "ftp://127.0.0.1", "http://", "http://127.0.0.1:x", ""])
+def test_what_is_no_url_of_a_server_is_said(url: str) -> None:
+    done = run_top("--url", url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        f"landline top: expected the URL of a server, as in http://127.0.0.1:8080; got {url!r}."
+    )
+
+
 def test_in_a_terminal_the_error_is_on_the_usual_screen() -> None:
     with top(NOBODY) as terminal:
         assert terminal.wait() == 1

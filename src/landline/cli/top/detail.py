@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from landline.cli.top.lines import bar, line, plain
-from landline.cli.top.numbers import count, percent, seconds, size
+from landline.cli.top.numbers import count, percent, saved, seconds, size
 from landline.ledger.shown import SessionDetail, TurnRow
 
 OVERHEAD_LINES = 7
@@ -30,13 +30,13 @@ def detail_head(detail: SessionDetail | None, session_id: str, *, is_asked: bool
     cached = f"cached {percent(row.tokens.cached, row.tokens.input)}" if row.tokens.input else ""
     target = f"at {row.target}" if row.target else ""
     facts = (row.transport, row.compression, row.state, f"{row.model} {target}".strip(), cached)
-    saved = line(
+    sums = line(
         ("uploaded ", "dim"),
         (size(row.uploaded_bytes), "bold"),
         (f" ({size(detail.payload_bytes)} JSON)  would have been ", "dim"),
         size(row.would_have_been_bytes),
         ("  saved ", "dim"),
-        (percent(row.saved_bytes, row.would_have_been_bytes), "bold green"),
+        (saved(row.saved_bytes, row.would_have_been_bytes), "bold green"),
     )
     titles = line(
         ("turn", "dim"), " " * max(0, width - _TURN_WORDS_WIDTH - 3), _columns("uploaded", "would be", "first", "all")
@@ -46,7 +46,7 @@ def detail_head(detail: SessionDetail | None, session_id: str, *, is_asked: bool
         Text(""),
         title,
         line(", ".join(plain(each) for each in facts if each), style="dim"),
-        saved,
+        sums,
         *_where(detail, width),
         titles,
     ]

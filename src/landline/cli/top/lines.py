@@ -1,5 +1,7 @@
 """Lines of a terminal: one row each, cut at the edge, with nothing in them that could steer it."""
 
+import unicodedata
+
 from rich.text import Text
 
 from landline.agent.console import printable
@@ -14,8 +16,9 @@ def line(*parts: str | tuple[str, str], style: str = "") -> Text:
 
 
 def plain(text: str) -> str:
-    """A name that a client or an upstream chose, on one line."""
-    return " ".join(printable(text).split())
+    """A name that a client or an upstream chose, on one line; what nobody sees, or turns the text around, is shown."""
+    shown = "".join("\ufffd" if unicodedata.category(each) == "Cf" else each for each in printable(text))
+    return " ".join(shown.split())
 
 
 def bar(sent: int, would: int, most: int, width: int) -> Text:

@@ -31,6 +31,11 @@ def percent(part: int, whole: int) -> str:
     return f"{text} %"
 
 
+def saved(saved_bytes: int, would_have_been_bytes: int) -> str:
+    """The share that was saved; by how many bytes more it was, if it was more than it would have been."""
+    return size(saved_bytes) if saved_bytes < 0 else percent(saved_bytes, would_have_been_bytes)
+
+
 def seconds(value_s: float | None) -> str:
     """`1.3 ms`, `450 ms`, `2.31 s`, `3 min 20 s`."""
     if value_s is None:

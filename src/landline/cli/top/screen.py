@@ -6,7 +6,7 @@ from rich.text import Text
 
 from landline.cli.top.detail import OVERHEAD_LINES, detail_head, turn_lines
 from landline.cli.top.lines import bar, line, plain
-from landline.cli.top.numbers import NOTHING, count, percent, size, span
+from landline.cli.top.numbers import NOTHING, count, percent, saved, size, span
 from landline.cli.top.place import Place
 from landline.ledger.shown import SessionRow, Snapshot, Sort, TargetRow
 
@@ -25,10 +25,17 @@ WIDE = 110
 """From so many columns on, the list says more of each session."""
 NARROW = 72
 """Below so many, it says less."""
+TIGHT = 60
+"""Below so many, hardly more than what was saved."""
 _MAX_TARGETS = 4
 _STATE_STYLES = {"running": "green", "open": "", "idle": "dim", "ended": "dim"}
-_TARGET_WORDS = {"closed": "healthy", "open": "failing", "half_open": "on trial", "probing": "on trial"}
-_TARGET_STYLES = {"closed": "green", "open": "red", "half_open": "yellow", "probing": "yellow"}
+_TARGET_WORDS = {
+    "closed": ("well", "green"),
+    "resting": ("resting", "yellow"),
+    "open": ("left alone", "red"),
+    "half_open": ("to be tried", "yellow"),
+    "probing": ("being tried", "yellow"),
+}
 
 
 def draw(
@@ -70,13 +77,13 @@ def draw(
 def totals_lines(snapshot: Snapshot, width: int) -> list[Text]:
     """The sums of the process, and a bar of them."""
     totals = snapshot.totals
-    saved = line(
+    uploads = line(
         ("uploaded ", "dim"),
         (size(totals.uploaded_bytes), "bold"),
         ("  would have been ", "dim"),
         size(totals.would_have_been_bytes),
         ("  saved ", "dim"),
-        (percent(totals.saved_bytes, totals.would_have_been_bytes), "bold green"),
+        (saved(totals.saved_bytes, totals.would_have_been_bytes), "bold green"),
         ("  downloaded ", "dim"),
         size(totals.downloaded_bytes),
     )
@@ -91,12 +98,12 @@ def totals_lines(snapshot: Snapshot, width: int) -> list[Text]:
         ("  cached ", "dim"),
         percent(totals.tokens.cached, totals.tokens.input),
     )
-    return [saved, turns, bar(totals.uploaded_bytes, totals.would_have_been_bytes, 0, width)]
+    return [uploads, turns, bar(totals.uploaded_bytes, totals.would_have_been_bytes, 0, width)]
 
 
 def target_lines(targets: list[TargetRow]) -> list[Text]:
     """A line a target, those with trouble first; the first few."""
-    ordered = sorted(targets, key=lambda row: (row.state == "closed", -row.turns, row.name))
+    ordered = sorted(targets, key=lambda row: (_health(row) == "closed", -row.turns, row.name))
     lines = [_target_line(row) for row in ordered[:_MAX_TARGETS]]
     if len(ordered) > _MAX_TARGETS:
         lines.append(line(f"and {len(ordered) - _MAX_TARGETS} more targets", style="dim"))
@@ -109,24 +116,28 @@ def sessions_table(snapshot: Snapshot, rows: list[SessionRow], *, width: int, se
     table.add_column("", width=1)
     names = ("session", "model", "target", "compression") if width >= WIDE else ("session", "model")
     names = names if width >= NARROW else ("session",)
-    sizes = (("turns", 5), ("uploaded", 8), ("would be", 8), ("saved", 7), ("cached", 7))
+    sizes = {"turns": 5, "uploaded": 8, "would be": 8, "saved": 8, "cached": 7}
+    sizes = sizes if width >= TIGHT else {"uploaded": 8, "saved": 8}
     for name in names:
         table.add_column(name, no_wrap=True, ratio=1, overflow="ellipsis", min_width=8)
     table.add_column("state", no_wrap=True, width=7)
-    for name, columns in sizes:
+    for name, columns in sizes.items():
         table.add_column(name, no_wrap=True, justify="right", width=columns)
     for row in rows:
         is_selected = row.id == selected
         words = {"session": row.id, "model": row.model, "target": row.target, "compression": row.compression}
+        numbers = {
+            "turns": Text(count(row.turns), style="red" if row.failed_turns else ""),
+            "uploaded": size(row.uploaded_bytes),
+            "would be": size(row.would_have_been_bytes),
+            "saved": saved(row.saved_bytes, row.would_have_been_bytes),
+            "cached": percent(row.tokens.cached, row.tokens.input),
+        }
         table.add_row(
             "▸" if is_selected else "",
             *(Text(plain(words[name]) or NOTHING) for name in names),
             Text(row.state, style=_STATE_STYLES[row.state]),
-            Text(count(row.turns), style="red" if row.failed_turns else ""),
-            size(row.uploaded_bytes),
-            size(row.would_have_been_bytes),
-            percent(row.saved_bytes, row.would_have_been_bytes),
-            percent(row.tokens.cached, row.tokens.input),
+            *(numbers[name] for name in sizes),
             style="reverse" if is_selected else "",
         )
     return table
@@ -156,12 +167,13 @@ def _rows_in_sight(snapshot: Snapshot, place: Place) -> list[SessionRow]:
 
 
 def _target_line(row: TargetRow) -> Text:
-    wait = f", may be asked in {row.wait_s} s" if row.wait_s else ""
+    word, style = _TARGET_WORDS[_health(row)]
+    wait = f", {span(row.wait_s)} more" if row.wait_s else ""
     return line(
         ("target ", "dim"),
         plain(row.name),
         "  ",
-        (_TARGET_WORDS[row.state] + wait, _TARGET_STYLES[row.state]),
+        (word + wait, style),
         ("  in flight ", "dim"),
         str(row.in_flight),
         ("  turns ", "dim"),
@@ -170,3 +182,10 @@ def _target_line(row: TargetRow) -> Text:
         ("  warm ", "dim"),
         percent(row.warm_turns, row.turns),
     )
+
+
+def _health(row: TargetRow) -> str:
+    """As the page tells it: a closed breaker may wait all the same, an open one whose time is over does not."""
+    if row.state == "closed" and row.wait_s:
+        return "resting"
+    return "half_open" if row.state == "open" and not row.wait_s else row.state

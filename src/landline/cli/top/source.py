@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 import msgspec
@@ -72,12 +72,27 @@ class Source:
 
 
 def base_of(url: str) -> str:
-    """The server's root, from whatever of its URLs was given: with or without a scheme, `/v1` or `/monitor`."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    """The server's root, from whatever of its URLs was given: with or without a scheme, `/v1` or `/monitor`.
+
+    Raises `NoMonitorError` for what is no URL of a server.
+    """
+    parts = _parts(url if "://" in url else f"http://{url}")
+    if parts is None:
+        raise NoMonitorError(f"expected the URL of a server, as in http://127.0.0.1:8080; got {url!r}")
     path = parts.path.rstrip("/")
     for known in ("/v1", "/monitor"):
         path = path.removesuffix(known)
     return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _parts(url: str) -> SplitResult | None:
+    """None for what is no URL of a server, with brackets that do not close or a port that is no number among it."""
+    try:
+        parts = urlsplit(url)
+        is_server = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_server else None
 
 
 def decode_state(body: bytes) -> Snapshot:

@@ -5,11 +5,13 @@ from io import StringIO
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from rich.console import Console
 
 from landline.cli.top.keys import Key
 from landline.cli.top.place import SORTS, Place
 from landline.cli.top.screen import KEYS_OF_DETAIL, KEYS_OF_LIST, SORT_WORDS, draw
+from landline.ledger import ByteCounts
 from landline.ledger.feed import Feed
 from landline.ledger.shown import Snapshot
 from synthetic_ledger import MadeUpAgents
@@ -50,8 +52,36 @@ def test_the_list_fills_the_screen_and_selects_the_first_session():
 def test_targets_with_trouble_come_first():
     lines = shown(snapshot_of(agents_with(3)), Place())
     targets = [line for line in lines if line.startswith("target")]
-    assert targets[0].startswith("target claude  failing, may be asked in 12 s")
+    assert targets[0].startswith("target claude  left alone, 12 s more")
     assert len(targets) == 3
+
+
+@pytest.mark.parametrize(
+    ("state", "wait_s", "words"),
+    [
+        ("closed", 0, "well  in"),
+        ("closed", 200, "resting, 3 min 20 s more  in"),
+        ("open", 5, "left alone, 5 s more  in"),
+        ("open", 0, "to be tried  in"),
+        ("half_open", 0, "to be tried  in"),
+        ("probing", 0, "being tried  in"),
+    ],
+)
+def test_targets_are_told_in_the_pages_words(state, wait_s, words):
+    snapshot = snapshot_of(agents_with(1))
+    row = structs.replace(snapshot.targets[0], state=state, wait_s=wait_s)
+    lines = shown(structs.replace(snapshot, targets=[row]), Place())
+    assert f"target gpu1  {words}" in "\n".join(lines)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_what_cost_more_than_it_saved_is_said_in_bytes(width):
+    agents = MadeUpAgents()
+    agents.turn("x", bytes=ByteCounts(wire_in=56_300, stateless=49))
+    text = "\n".join(shown(snapshot_of(agents), Place(), width=width))
+    assert "-56.3 kB" in text.split("1 session", 1)[1]
+    place = Place(opened="x")
+    assert "saved -56.3 kB" in "\n".join(shown(snapshot_of(agents, place), place))
 
 
 def test_an_empty_ledger_says_what_to_do():
@@ -159,6 +189,8 @@ def test_names_cannot_steer_the_terminal_or_the_markup():
     text = "\n".join(shown(snapshot_of(agents), Place(), width=140))
     assert "[b][2Jx y[/b]" in text
     assert "\x1b" not in text
+    agents.turn("x", model="\u202elive")
+    assert "\ufffdlive" in "\n".join(shown(snapshot_of(agents), Place(), width=140))
 
 
 @given(
