@@ -50,7 +50,8 @@ class Overheard:
     def _keep(self, turn: Turn, ended: TurnEnded) -> None:
         meter = turn.meter
         session = self._ledger.open_session(meter.session_id, meter.transport, turn.tenant, turn.created_at)
-        said = chain(turn.items[-NEWEST_ITEMS_KEPT:], ended.output)
+        new_items = turn.items[meter.known_items :]
+        said = chain(new_items[-NEWEST_ITEMS_KEPT:], ended.output)
         session.newest_items.extend(excerpt(item) for item in said)
         self._ledger.note_change(session)
 

@@ -63,6 +63,19 @@ async def test_newest_items_of_a_session_are_kept_and_nothing_is_held_back() -> 
     assert list(session.newest_items) == [Excerpt("user", "Hello"), Excerpt("assistant", "Good day")]
 
 
+async def test_a_history_that_comes_again_is_not_kept_again() -> None:
+    ledger = Ledger()
+    overheard = Overheard(FakeRunner(saying("Good day")), ledger)
+    await updates_of(overheard, make_turn(b'{"model": "demo", "input": "Hello"}'))
+    history = b'{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}'
+    turn = make_turn(b'{"model": "demo", "input": [%s, {"role": "user", "content": "Again"}]}' % history)
+    turn.meter.known_items = 2
+    await updates_of(overheard, turn)
+    session = ledger.session("conversation")
+    assert session is not None
+    assert [each.text for each in session.newest_items] == ["Hello", "Good day", "Again", "Good day"]
+
+
 async def test_memory_for_excerpts_is_bounded() -> None:
     ledger = Ledger()
     overheard = Overheard(FakeRunner(saying("yes")), ledger)
