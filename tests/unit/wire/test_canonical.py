@@ -226,7 +226,7 @@ def _with(value: Any, path: tuple[Any, ...], text: str) -> Any:
 def _says_the_same(left: str, right: str) -> bool:
     """Whether both are one JSON object, its members in the same order."""
     try:
-        values = [json.loads(text or "{}", object_pairs_hook=list) for text in (left, right)]
+        values = [json.loads(text if text.strip() else "{}", object_pairs_hook=list) for text in (left, right)]
         [json.dumps(value, ensure_ascii=False).encode() for value in values]
     except ValueError:
         return False
