@@ -300,7 +300,7 @@ async def test_a_turn_that_breaks_closes_the_socket_and_harms_no_other(is_early)
 
 async def test_clients_that_come_and_go_leave_nothing_behind():
     async def visit(edge, number: int) -> None:
-        line = await connect(edge.socket_url, ping_interval=None)
+        line = await connect(edge.socket_url, ping_interval=None, close_timeout=1)
         for lane in range(number % 4):
             await line.send(create_frame(stream_id=f"lane{lane}"))
         for _ in range(number % 7):
