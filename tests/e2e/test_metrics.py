@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client import parser
 from prometheus_client.samples import Sample
 
@@ -184,13 +185,16 @@ def check_wire(scraper: Scraper, clients: ByteRelay) -> None:
 
 def check_spans(receiver: OtlpReceiver, responses: Sequence[Any], wire: dict[str, float]) -> None:
     """The server has ended: the collector has everything, in the client's own trace."""
-    turns = [span for span in receiver.spans if span.name == "chat demo"]
+    turns = [span for span in receiver.spans if span.kind == Span.SPAN_KIND_SERVER]
+    assert {span.name for span in turns} == {"chat demo"}
     told = [read_attributes(span.attributes) for span in turns]
     assert {each["gen_ai.response.id"] for each in told} == {response.id for response in responses}
     assert {span.trace_id.hex() for span in turns} == {TRACE_ID}
     for direction, counted in wire.items():
         assert sum(int(str(each[f"landline.wire.{direction}_bytes"])) for each in told) == counted
-    assert len([span for span in receiver.spans if span.name == "ask fake"]) == len(responses)
+    questions = [span for span in receiver.spans if span.kind == Span.SPAN_KIND_CLIENT]
+    assert {span.name for span in questions} == {"chat demo-upstream"}
+    assert {span.parent_span_id for span in questions} == {span.span_id for span in turns}
     assert {metric.name for metric in receiver.metrics} >= {
         "gen_ai.server.request.duration",
         "gen_ai.client.token.usage",

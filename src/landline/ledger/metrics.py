@@ -105,6 +105,10 @@ class ModelLabels:
         self._made_up.add(name)
         return name
 
+    def upstream_label(self, entry: Entry) -> str:
+        """The model that the target was asked for; of a row that takes any name, it is the client's word too."""
+        return OTHER if self.label(entry) == OTHER else entry.upstream_model
+
 
 class TurnMetrics:
     """Rows by model and target."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
 from landline.ledger.entry import ByteCounts, Entry
-from landline.ledger.ledger import OTHER
 from landline.ledger.metrics import ModelLabels, TurnMetrics
 from landline.ledger.telemetry_attributes import Attributes, error_type, provider_attributes, provider_of
 from landline.ledger.telemetry_settings import Provider
@@ -109,11 +108,9 @@ class MetricTeller:
 
     def _attributes(self, entry: Entry) -> Attributes:
         attributes = provider_attributes(provider_of(entry, self._providers))
-        model = self._labels.label(entry)
-        attributes["gen_ai.request.model"] = model
+        attributes["gen_ai.request.model"] = self._labels.label(entry)
         if entry.upstream_model:
-            # Of a row that takes any name, the upstream's model is the client's word too.
-            attributes["gen_ai.response.model"] = OTHER if model == OTHER else entry.upstream_model
+            attributes["gen_ai.response.model"] = self._labels.upstream_label(entry)
         return attributes
 
 

@@ -12,6 +12,7 @@ from landline.ledger.telemetry_attributes import OPERATION, Attributes, error_ty
 from landline.ledger.telemetry_settings import Provider
 
 FIRST_EVENT = "landline.first_event"
+OPENAI = "openai"
 NAME_CHARS = 256
 """What of a name that a client made up is told."""
 _NS = 1_000_000_000
@@ -32,7 +33,7 @@ class SpanTeller:
         began_ns = int(entry.started_at * _NS)
         ended_ns = began_ns + int(entry.times.total * _NS)
         span = self._tracer.start_span(
-            f"{OPERATION} {self._labels.label(entry)}" if entry.model else OPERATION,
+            _name(self._labels.label(entry) if entry.model else ""),
             context=_client_context(entry),
             kind=SpanKind.SERVER,
             attributes=turn_attributes(entry, provider),
@@ -47,17 +48,17 @@ class SpanTeller:
         span.end(ended_ns)
 
     def _tell_question(self, entry: Entry, provider: Provider, turn: Span, asked_ns: int, ended_ns: int) -> None:
-        """The part of the turn that its target took; before it the turn was queued."""
-        attributes: Attributes = {
+        """The part of the turn that its target took; before it the turn was queued. The tokens are told of the turn only, so
+        that who adds up all spans has them once."""
+        attributes = provider_attributes(provider) | {
             "landline.target": entry.target,
             "landline.upstream.out_bytes": entry.bytes.upstream_out,
             "landline.upstream.in_bytes": entry.bytes.upstream_in,
         }
-        if provider.address:
-            attributes["server.address"] = provider.address
-            attributes["server.port"] = provider.port
+        if entry.upstream_model:
+            attributes["gen_ai.request.model"] = entry.upstream_model[:NAME_CHARS]
         span = self._tracer.start_span(
-            f"ask {entry.target}",
+            _name(self._labels.upstream_label(entry)),
             context=set_span_in_context(turn),
             kind=SpanKind.CLIENT,
             attributes=attributes,
@@ -65,6 +66,10 @@ class SpanTeller:
         )
         _note_error(span, entry)
         span.end(ended_ns)
+
+
+def _name(model: str) -> str:
+    return f"{OPERATION} {model}" if model else OPERATION
 
 
 def turn_attributes(entry: Entry, provider: Provider) -> Attributes:
@@ -77,8 +82,10 @@ def turn_attributes(entry: Entry, provider: Provider) -> Attributes:
         "gen_ai.usage.cache_read.input_tokens": entry.tokens.cached,
         "gen_ai.usage.cache_creation.input_tokens": entry.tokens.cache_write,
         "gen_ai.usage.reasoning.output_tokens": entry.tokens.reasoning,
-        "openai.api.type": "responses",
     }
+    if provider.name == OPENAI:
+        # The conventions want no attributes of one vendor on the spans of another.
+        attributes["openai.api.type"] = "responses"
     if entry.outcome != "refused":
         attributes["gen_ai.response.id"] = entry.response_id
     if entry.upstream_model:

@@ -7,7 +7,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, TraceIdRatioB
 from opentelemetry.trace import SpanKind, StatusCode
 
 from landline.ledger import Entry, Times
-from landline.ledger.metrics import ModelLabels
+from landline.ledger.metrics import MODELS_KEPT, ModelLabels
 from landline.ledger.telemetry_settings import Provider
 from landline.ledger.telemetry_spans import SpanTeller
 from ledger_entries import ENTRY, changed
@@ -85,11 +85,14 @@ def test_times_are_the_turns() -> None:
 
 def test_question_to_the_target_is_a_clients_span_below_the_turn() -> None:
     turn, question = spans_of(ENTRY)
-    assert (question.name, question.kind) == ("ask one", SpanKind.CLIENT)
+    assert (question.name, question.kind) == ("chat demo-upstream", SpanKind.CLIENT)
     assert question.parent is not None
     assert turn.context is not None
     assert question.parent.span_id == turn.context.span_id
     assert dict(question.attributes or {}) == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "demo-upstream",
         "server.address": "models.example",
         "server.port": 8443,
         "landline.target": "one",
@@ -155,6 +158,20 @@ def test_made_up_model_is_no_name_of_a_span() -> None:
     (turn,) = spans_of(entry)
     assert turn.name == "chat other"
     assert len(str((turn.attributes or {})["gen_ai.request.model"])) == 256
+
+
+def test_one_vendors_spans_have_no_attributes_of_another() -> None:
+    told = attributes_of(changed(target="elsewhere"))
+    assert told["gen_ai.provider.name"] != "openai"
+    assert not [name for name in told if name.startswith("openai.")]
+
+
+def test_made_up_model_is_no_name_of_a_question_either() -> None:
+    many = [changed(model=f"made-up-{number}", upstream_model=f"made-up-{number}") for number in range(MODELS_KEPT + 1)]
+    assert {span.name for span in spans_of(*many)} == {
+        *(f"chat made-up-{number}" for number in range(MODELS_KEPT)),
+        "chat other",
+    }
 
 
 def test_conversation_is_named_where_the_client_named_one() -> None:
