@@ -46,6 +46,7 @@ class ToolSet:
         self.tools = tuple(tools)
         self.passed_over = frozenset(passed_over)
         """Types of hosted and built-in tools that were offered and that this target lacks."""
+        self._by_name = {(tool.namespace, tool.name): tool for tool in tools}
         self._by_upstream_name = {tool.upstream_name: tool for tool in tools}
 
     @cached_property
@@ -63,7 +64,7 @@ class ToolSet:
 
     def find(self, namespace: str | None, name: str) -> Tool | None:
         """The tool as the client names it."""
-        return next((tool for tool in self.tools if tool.name == name and tool.namespace == namespace), None)
+        return self._by_name.get((namespace, name))
 
     def find_called(self, called: str) -> Tool | None:
         """The tool that the model means; a name without its namespace counts if only one tool has it."""

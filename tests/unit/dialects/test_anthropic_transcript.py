@@ -23,7 +23,7 @@ from anthropic_history import (
     user,
 )
 from chat_history import Item, create, custom_call, function_call, message, output, reasoning
-from landline.dialects.anthropic import Anthropic, AnthropicFlags
+from landline.dialects.anthropic import Anthropic, AnthropicFlags, use_ids
 from landline.dialects.anthropic.transcript import extend_transcript
 from landline.dialects.anthropic.use_ids import UseIds, new_use_id
 from landline.dialects.dialect import Prompt, UpstreamRequest
@@ -147,6 +147,19 @@ def test_call_ids_that_begin_anew_in_every_answer_are_told_apart() -> None:
     results = [message["content"][0] for message in made[2:] if message["role"] == "user"]
     assert len(set(uses)) == 4
     assert results == [result(use_id, str(number)) for number, use_id in enumerate(uses)]
+
+
+def test_an_id_that_always_comes_again_costs_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    hash_of = use_ids._hashed  # pyright: ignore[reportPrivateUsage]
+
+    def counting(text: str) -> str:
+        hashed.append(text)
+        return hash_of(text)
+
+    monkeypatch.setattr(use_ids, "_hashed", counting)
+    messages([HI], *([function_call("a"), output("a")] for _ in range(100)))
+    assert len(hashed) == 99
 
 
 @given(st.lists(st.text("ab", min_size=1, max_size=4)))

@@ -15,6 +15,8 @@ from landline.dialects.gemini import Gemini, GeminiFlags
 from landline.dialects.gemini import dialect as gemini_dialect
 from landline.dialects.gemini.signatures import SKIP_CHECK
 from landline.dialects.gemini.transcript import GO_ON, NO_BEGINNING
+from landline.session.lineage import Link
+from landline.wire.items import decode_item
 from landline.wire.requests import CreateRequest
 from strict_gemini import Signatures, check_contents
 
@@ -462,6 +464,26 @@ def test_a_turn_renders_only_what_is_new(monkeypatch: pytest.MonkeyPatch) -> Non
     longer = type(history)(history, history.items[:1])
     dialect.build_request(Prompt(history=longer, request=request, model=MODEL))
     assert rendered == [2] * 50 + [1]
+
+
+def test_two_continuations_of_open_calls_know_nothing_of_each_other() -> None:
+    history = signed_lineage([[message("user", "go"), function_call("a"), function_call("b")]])
+    assert history is not None
+    dialect = Gemini()
+
+    def outputs(*items: Item) -> list[str]:
+        link = Link(history, [decode_item(json.dumps(item).encode()) for item in items])
+        made = dialect.build_request(Prompt(history=link, request=CreateRequest(), model=MODEL))
+        assert isinstance(made, UpstreamRequest)
+        parts = json.loads(made.body)["contents"][2]["parts"]
+        return [
+            part["functionResponse"]["response"]["output"] if "text" not in part else part["text"] for part in parts
+        ]
+
+    none = "(no output yet)"
+    assert outputs(output("a", "one"), message("user", "hurry")) == ["one", none, "hurry"]
+    assert outputs(output("b", "two")) == [none, "two"]
+    assert outputs(message("user", "hurry")) == [none, none, "hurry"]
 
 
 def test_another_model_is_told_the_same_conversation_in_its_own_manner() -> None:

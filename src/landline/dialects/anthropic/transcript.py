@@ -15,6 +15,7 @@ depend on everything before them. The result does not depend on how the items ar
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Literal, assert_never
 
 import msgspec
@@ -126,14 +127,16 @@ class _Writer:
     """A transcript that is being extended."""
 
     def __init__(self, before: Transcript) -> None:
-        self._before = before
         self._pieces: list[Piece] = []
         self._body: list[bytes] = []
         self._begins_answer = False
         self.role: Role | None = before.role
-        self._system = before.system
-        self._open_calls = before.open_calls
-        self._held = before.held
+        self._system = list(before.system)
+        self._open_calls: dict[str, list[str]] = {}
+        """Use ids by call ids: a call id may come again before it is answered."""
+        for call in before.open_calls:
+            self._open_calls.setdefault(call.call_id, []).append(call.use_id)
+        self._held = list(before.held)
         self._thoughts = before.thoughts
         self._use_ids = before.use_ids
         self._is_loop = before.is_loop
@@ -146,10 +149,12 @@ class _Writer:
         return Transcript(
             pieces=tuple(self._pieces),
             role=self.role,
-            system=self._system,
-            open_calls=self._open_calls,
+            system=tuple(self._system),
+            open_calls=tuple(
+                OpenCall(call_id, each) for call_id, use_ids in self._open_calls.items() for each in use_ids
+            ),
             use_ids=self._use_ids,
-            held=self._held,
+            held=tuple(self._held),
             thoughts=self._thoughts,
             is_loop=self._is_loop,
             starts_signed=self._starts_signed,
@@ -160,7 +165,7 @@ class _Writer:
     def say(self, saying: Saying[Block], marked: frozenset[int]) -> None:
         match saying:
             case Told("developer", content) if self.role is None and not self._thoughts:
-                self._system = (*self._system, content.text)
+                self._system.append(content.text)
             case Told(content=content):
                 self._tell(content, marked)
             case Spoken(text):
@@ -185,10 +190,10 @@ class _Writer:
     def settle(self) -> None:
         """Answers the calls that nobody answered, and says what waited for that."""
         self._drop_thoughts()
-        for call in self._open_calls:
-            self.write("user", tool_result(call.use_id, Content((NO_OUTPUT,))))
-        self._open_calls = ()
-        held, self._held = self._held, ()
+        for use_id in chain.from_iterable(self._open_calls.values()):
+            self.write("user", tool_result(use_id, Content((NO_OUTPUT,))))
+        self._open_calls = {}
+        held, self._held = self._held, []
         for each in held:
             self.write("user", each.block, is_marked=each.is_marked)
 
@@ -198,7 +203,7 @@ class _Writer:
             if block is None:
                 continue
             if self._open_calls:
-                self._held = (*self._held, UserBlock(block, index in marked))
+                self._held.append(UserBlock(block, index in marked))
             else:
                 self.write("user", block, is_marked=index in marked)
 
@@ -206,19 +211,20 @@ class _Writer:
         use_id = new_use_id(call_id, self._use_ids)
         use = {"type": "tool_use", "id": use_id, "name": name, "input": Raw(arguments.strip().encode())}
         self._write_answer(_encode(use))
-        self._open_calls = (*self._open_calls, OpenCall(call_id, use_id))
+        self._open_calls.setdefault(call_id, []).append(use_id)
         self._use_ids = self._use_ids.with_id(use_id)
         self._is_loop = True
 
     def _answer(self, call_id: str, content: Content[Block], *, is_marked: bool) -> None:
-        answered = next((call for call in self._open_calls if call.call_id == call_id), None)
-        if answered is None:
+        use_ids = self._open_calls.get(call_id)
+        if use_ids is None:
             late = Content((f"Output of the tool call {call_id}:", *content.parts))
             self._tell(late, frozenset((len(late.parts) - 1,)) if is_marked else frozenset())
             return
         self._drop_thoughts()
-        self.write("user", tool_result(answered.use_id, content), is_marked=is_marked)
-        self._open_calls = tuple(call for call in self._open_calls if call is not answered)
+        self.write("user", tool_result(use_ids.pop(0), content), is_marked=is_marked)
+        if not use_ids:
+            del self._open_calls[call_id]
         if not self._open_calls:
             self.settle()
 

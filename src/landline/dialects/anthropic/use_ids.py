@@ -18,6 +18,7 @@ class UseIds(msgspec.Struct, frozen=True):
 
     newest: frozenset[str] = frozenset()
     older: "UseIds | None" = None
+    count: int = 0
 
     def __contains__(self, use_id: str) -> bool:
         ids: UseIds | None = self
@@ -32,17 +33,13 @@ class UseIds(msgspec.Struct, frozen=True):
         newest, older = frozenset((use_id,)), self if self.newest else None
         while older is not None and len(older.newest) <= len(newest):
             newest, older = newest | older.newest, older.older
-        return UseIds(newest, older)
+        return UseIds(newest, older, self.count + 1)
 
 
 def new_use_id(call_id: str, taken: UseIds) -> str:
     """The call id if the API takes it; else, and where it is taken, one that is made of it, the same one every time."""
     use_id = call_id if _TAKEN_AS_IT_IS.fullmatch(call_id) else _hashed(call_id)
-    times = 1
-    while use_id in taken:
-        times += 1
-        use_id = _hashed(f"{call_id}\0{times}")
-    return use_id
+    return _hashed(f"{call_id}\0{taken.count}") if use_id in taken else use_id
 
 
 def _hashed(text: str) -> str:

@@ -24,47 +24,57 @@ class Text(msgspec.Struct, frozen=True):
     is_thought: bool = False
 
 
-class ModelTurn(msgspec.Struct, frozen=True):
+class ModelTurn(msgspec.Struct):
     """The newest content of the model's, still open."""
 
-    said: tuple[Text | Called, ...] = ()
+    said: list[Text | Called] = []
     signatures: dict[str, str] = {}
     """Of calls, by their ids."""
     answers: dict[int, Content[Media]] = {}
     """Of calls, by their places in `said`: other servers may give two calls one id."""
-    held: tuple[bytes, ...] = ()
+    unanswered: dict[str, list[int]] = {}
+    """The places of the other calls, by their ids."""
+    held: list[bytes] = []
     """Parts of the user's that came while calls were unanswered."""
-
-    @property
-    def calls(self) -> dict[int, Called]:
-        """By their places in `said`."""
-        return {place: each for place, each in enumerate(self.said) if isinstance(each, Called)}
-
-    @property
-    def unanswered(self) -> dict[int, Called]:
-        return {place: call for place, call in self.calls.items() if place not in self.answers}
 
     @property
     def is_over(self) -> bool:
         """Whether the user has spoken since: what the model says next is another content."""
         return bool(self.answers or self.held)
 
+    def copy(self) -> "ModelTurn":
+        """One that can be added to without changing this one."""
+        unanswered = {call_id: list(places) for call_id, places in self.unanswered.items()}
+        return ModelTurn(list(self.said), dict(self.signatures), dict(self.answers), unanswered, list(self.held))
 
-def add_blocks(turn: ModelTurn, blocks: Sequence[Block], thought: str) -> ModelTurn:
-    """The turn with what was signed of it: of calls to come, of the text before, of this thought."""
-    for block in blocks:
-        last = turn.said[-1] if turn.said else None
-        if block.kind == "call":
-            turn = msgspec.structs.replace(turn, signatures={**turn.signatures, block.call_id: block.signature})
-        elif block.kind == "text" and isinstance(last, Text) and not last.is_thought:
-            signed = msgspec.structs.replace(last, blocks=(*last.blocks, block))
-            turn = msgspec.structs.replace(turn, said=(*turn.said[:-1], signed))
-        elif block.kind == "text":
-            turn = msgspec.structs.replace(turn, said=(*turn.said, Text("", (block,))))
-        else:
-            signed = Text(thought[block.start : block.end], (block,), is_thought=True)
-            turn = msgspec.structs.replace(turn, said=(*turn.said, signed))
-    return turn
+    def say(self, said: Text | Called) -> None:
+        """Adds what the model said next."""
+        if isinstance(said, Called):
+            self.unanswered.setdefault(said.call_id, []).append(len(self.said))
+        self.said.append(said)
+
+    def answer(self, call_id: str, content: Content[Media]) -> bool:
+        """Keeps the output of the first call of that id which has none; False if there is no such call."""
+        places = self.unanswered.get(call_id)
+        if places is None:
+            return False
+        self.answers[places.pop(0)] = content
+        if not places:
+            del self.unanswered[call_id]
+        return True
+
+    def sign(self, blocks: Sequence[Block], thought: str) -> None:
+        """Adds what was signed: of calls to come, of the text before, of this thought."""
+        for block in blocks:
+            last = self.said[-1] if self.said else None
+            if block.kind == "call":
+                self.signatures[block.call_id] = block.signature
+            elif block.kind == "text" and isinstance(last, Text) and not last.is_thought:
+                self.said[-1] = msgspec.structs.replace(last, blocks=(*last.blocks, block))
+            elif block.kind == "text":
+                self.said.append(Text("", (block,)))
+            else:
+                self.said.append(Text(thought[block.start : block.end], (block,), is_thought=True))
 
 
 def model_parts(turn: ModelTurn, family: Family, *, has_call_ids: bool) -> list[bytes]:
@@ -91,7 +101,9 @@ def answer_parts(turn: ModelTurn, family: Family, *, has_call_ids: bool) -> list
     """The parts of the user's content that answers the calls, in their order, then what had to wait for them."""
     responses: list[bytes] = []
     attached: list[bytes] = []
-    for place, call in turn.calls.items():
+    for place, call in enumerate(turn.said):
+        if isinstance(call, Text):
+            continue
         answer = turn.answers.get(place, Content[Media]((NO_OUTPUT,)))
         media = answer.attachments
         inside = [Raw(each.json) for each in media if each.fits_inside and family.takes_media_inside]

@@ -20,7 +20,7 @@ import msgspec
 from landline.dialects.content import Content
 from landline.dialects.gemini.content import Media, read_attachment, text_part
 from landline.dialects.gemini.families import Family
-from landline.dialects.gemini.model_turn import ModelTurn, Text, add_blocks, answer_parts, model_parts
+from landline.dialects.gemini.model_turn import ModelTurn, Text, answer_parts, model_parts
 from landline.dialects.gemini.signatures import read_blocks
 from landline.dialects.names import ToolNames
 from landline.dialects.sayings import Answered, Called, Saying, Spoken, Thought, Told, Unsaid, read_item
@@ -92,8 +92,8 @@ class _Writer:
         self._written: list[bytes] = []
         self._is_user_open = before.is_user_open
         self._has_contents = before.has_contents
-        self._turn = before.turn
-        self._system = before.system
+        self._turn = before.turn.copy() if before.turn is not None else None
+        self._system = list(before.system)
         self._left_out = before.left_out
         self._passed_over = before.passed_over
 
@@ -103,7 +103,7 @@ class _Writer:
             is_user_open=self._is_user_open,
             has_contents=self._has_contents,
             turn=self._turn,
-            system=self._system,
+            system=tuple(self._system),
             left_out=self._left_out,
             passed_over=self._passed_over,
         )
@@ -114,11 +114,9 @@ class _Writer:
                 self._tell(role, content)
             case Spoken(text):
                 if text:
-                    turn = self._model_turn()
-                    self._turn = msgspec.structs.replace(turn, said=(*turn.said, Text(text)))
+                    self._open_turn().say(Text(text))
             case Called():
-                turn = self._model_turn()
-                self._turn = msgspec.structs.replace(turn, said=(*turn.said, saying))
+                self._open_turn().say(saying)
             case Answered(call_id, content):
                 self._answer(call_id, content)
             case Unsaid(is_lost):
@@ -134,7 +132,7 @@ class _Writer:
         assert isinstance(value, Reasoning)
         blocks = read_blocks(item, self._manner.model)
         if blocks is not None:
-            self._turn = add_blocks(self._model_turn(), blocks, text_of(value.summary))
+            self._open_turn().sign(blocks, text_of(value.summary))
         elif item.signed is not None or value.content or value.encrypted_content:
             self._left_out += 1
 
@@ -149,31 +147,28 @@ class _Writer:
 
     def _tell(self, role: str, content: Content[Media]) -> None:
         if role == "developer" and not self._has_contents and self._turn is None:
-            self._system = (*self._system, content.text)
+            self._system.append(content.text)
             return
         parts = [text_part(part) if isinstance(part, str) else part.json for part in content.parts if part]
         if not parts:
             return
-        turn = self._turn
-        if turn is not None and turn.unanswered:
-            self._turn = msgspec.structs.replace(turn, held=(*turn.held, *parts))
+        if self._turn is not None and self._turn.unanswered:
+            self._turn.held += parts
             return
         self._close_turn()
         self._write_user(parts)
 
     def _answer(self, call_id: str, content: Content[Media]) -> None:
-        turn = self._turn or ModelTurn()
-        place = next((place for place, call in turn.unanswered.items() if call.call_id == call_id), None)
-        if place is None:
+        if self._turn is None or not self._turn.answer(call_id, content):
             self._tell("user", Content((f"Output of the tool call {call_id}:", *content.parts)))
-            return
-        self._turn = msgspec.structs.replace(turn, answers={**turn.answers, place: content})
 
-    def _model_turn(self) -> ModelTurn:
+    def _open_turn(self) -> ModelTurn:
         """The turn that the model's next item belongs to."""
         if self._turn is not None and self._turn.is_over:
             self._close_turn()
-        return self._turn or ModelTurn()
+        if self._turn is None:
+            self._turn = ModelTurn()
+        return self._turn
 
     def _close_turn(self) -> None:
         turn, self._turn = self._turn, None
