@@ -260,6 +260,18 @@ def test_list_shows_one_page_of_however_many_sessions(page: Page, edge: Monitore
     expect(page.locator("#pager")).to_be_visible(visible=known > 25)
 
 
+def test_long_names_do_not_widen_the_page(page: Page, three: MonitoredEdge) -> None:
+    page.set_viewport_size({"width": NARROW, "height": 780})
+    for number in range(30):
+        name = f"{number}{'l' * 254}"
+        three.do(lambda agents, name=name: agents.turn("sess_00001", lane=name, model="m" * 5000, error_code="e" * 200))
+    open_page(page, three.url)
+    assert overflow(page) <= 0
+    page.locator("#list a").nth(1).click()
+    expect(page.locator("#session .lanes")).to_contain_text("and 11 more")
+    assert overflow(page) <= 0
+
+
 def test_many_sessions_can_be_turned_sorted_and_found(page: Page) -> None:
     with MonitoredEdge(sessions=3000, turns=2) as edge:
         edge.do(lambda agents: agents.turn("sess_00042", model="an odd model"))

@@ -8,6 +8,7 @@ import { STATES } from "./sessions.js";
 
 const TURNS_KEPT = 200;
 const TURNS_LISTED = 40;
+const LANES_NAMED = 20;
 
 export class SessionView {
   /** `onLeave` goes back to the list. */
@@ -27,7 +28,7 @@ export class SessionView {
     this.would = element("data");
     this.columns = new TurnColumns();
     this.said = element("div");
-    this.lanes = element("p", { class: "facts" });
+    this.lanes = element("p", { class: "facts lanes" });
     this.waiting = element("p", { class: "empty" }, "Looking for this session …");
     const bytes = element("div", { id: "session-bytes" });
     this.body = element("div", { hidden: "" },
@@ -110,13 +111,15 @@ export class SessionView {
     setData(this.uploaded, format.bytes(row.uploaded_bytes), row.uploaded_bytes);
     setData(this.would, format.bytes(row.would_have_been_bytes), row.would_have_been_bytes);
     setData(this.saved, format.saving(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
-    const named = lanes.map((lane) => `${lane.name ? format.name(lane.name) : "default"}: ${format.counted(lane.turns, "turn")}, ${format.bytes(lane.uploaded_bytes)}`);
+    const largest = [...lanes].sort((one, other) => other.would_have_been_bytes - one.would_have_been_bytes).slice(0, LANES_NAMED);
+    const named = largest.map((lane) => `${lane.name ? format.name(lane.name) : "default"}: ${format.counted(lane.turns, "turn")}, ${format.bytes(lane.uploaded_bytes)}`);
+    if (lanes.length > LANES_NAMED) named.push(`and ${format.exact(lanes.length - LANES_NAMED)} more`);
     setText(this.lanes, lanes.length > 1 ? `Lanes — ${named.join("; ")}` : "");
   }
 
   /** How the newest items begin; the server sends none unless it may. */
   showSaid(items) {
-    const lines = items.map(({ kind, text }) => element("p", {}, element("span", { class: "label" }, format.name(kind)), " ", element("bdi", {}, text)));
+    const lines = items.map(({ kind, text }) => element("p", {}, element("span", { class: "label" }, format.name(kind)), element("bdi", {}, text)));
     const said = JSON.stringify(items);
     if (this.shownSaid === said) return;
     this.shownSaid = said;
