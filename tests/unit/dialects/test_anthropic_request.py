@@ -270,18 +270,18 @@ def test_stale_thinking_is_dropped_by_flag() -> None:
 
 @pytest.mark.parametrize(
     ("effort", "max_tokens", "budget"),
-    [("minimal", None, 1024), ("high", None, 24_576), ("high", 2000, 1999), ("max", None, 31_999)],
+    [("minimal", None, 1024), ("high", None, 24_576), ("high", 2000, 1600), ("max", None, 25_600), ("low", 1280, 1024)],
 )
-def test_a_budget_stays_below_the_limit(effort: str, max_tokens: int | None, budget: int) -> None:
+def test_a_budget_leaves_room_for_the_answer(effort: str, max_tokens: int | None, budget: int) -> None:
     made = body(BUDGET, reasoning={"effort": effort}, max_output_tokens=max_tokens)
     assert made["thinking"] == {"type": "enabled", "budget_tokens": budget}
     assert "output_config" not in made
 
 
 def test_a_budget_without_room_is_none() -> None:
-    assert "thinking" not in body(BUDGET, reasoning={"effort": "high"}, max_output_tokens=1024)
-    told = notes([HI], flags=BUDGET, reasoning={"effort": "high"}, max_output_tokens=1024)
-    assert told == ("thinking: off, because max_output_tokens leaves no room (1024)",)
+    assert "thinking" not in body(BUDGET, reasoning={"effort": "high"}, max_output_tokens=1275)
+    told = notes([HI], flags=BUDGET, reasoning={"effort": "high"}, max_output_tokens=1275)
+    assert told == ("thinking: off, because max_output_tokens leaves no room (1275)",)
     assert "thinking" not in body(BUDGET, reasoning={"effort": "none"})
 
 

@@ -11,6 +11,8 @@ from landline.wire.requests import CreateRequest, ReasoningEffort
 BINDING_BETA = "thinking-binding-controls-2026-08-01"
 """Beta that knows what `drop_stale_thinking` asks for."""
 MIN_BUDGET_TOKENS = 1024
+ANSWER_SHARE = 5
+"""A fifth of `max_tokens`, which includes thinking, is kept for the answer; the API would let thinking have all but one."""
 _BUDGETS: dict[ReasoningEffort, int] = {
     "minimal": 1024,
     "low": 4096,
@@ -91,7 +93,8 @@ def _ask_by_budget(
         return Thinking(note=_FORCED)
     if not starts_signed:
         return Thinking(note="thinking: off, because the open tool calls were made without it")
-    if max_tokens <= MIN_BUDGET_TOKENS:
+    room = max_tokens - max_tokens // ANSWER_SHARE
+    if room < MIN_BUDGET_TOKENS:
         return Thinking(note=f"thinking: off, because max_output_tokens leaves no room ({max_tokens})")
-    budget = min(_BUDGETS[effort], max_tokens - 1)
+    budget = min(_BUDGETS[effort], room)
     return Thinking({"type": "enabled", "budget_tokens": budget}, is_on=True)
