@@ -290,7 +290,8 @@ def test_data_without_a_kind_is_bytes() -> None:
     ],
 )
 def test_content_that_cannot_be_said_is_refused(part: Item) -> None:
-    assert error([{"role": "user", "content": [part]}]).code == "unsupported_content"
+    refused = error([{"role": "user", "content": [part]}])
+    assert (refused.code, refused.param) == ("unsupported_content", "input")
     assert error([function_call("a")], [output("a", [part])]).code == "unsupported_content"
 
 

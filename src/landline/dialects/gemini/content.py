@@ -137,4 +137,4 @@ def _mime_type(name: str) -> str | None:
 
 
 def _refused(message: str) -> ApiError:
-    return api_error("unsupported_content", message)
+    return api_error("unsupported_content", message, param="input")
