@@ -2,16 +2,21 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from starlette.types import Message, Send
 
 from landline.server.account import Account
 
+TEXT_FRAMES = "landline.text_frames"
+"""An ASGI extension: a message of this type has `frames`, a list of UTF-8 texts, and sends each as a text message of its
+own. It stands for as many `websocket.send`, each of which costs its way through every layer of the server."""
 HIGH_WATER_BYTES = 256 * 1024
 """A turn waits while more than this is queued, on top of the transport's own 64 KiB buffer."""
 OVERFLOW_BYTES = 64 * 1024 * 1024
 """Turns that wait cannot cause so much: the client sends requests and does not read their answers."""
+BATCH_BYTES = 32 * 1024
+"""A batch takes no more frames once it is so large, so that a full socket is noticed between two of them."""
 
 
 class Outbox:
@@ -21,8 +26,10 @@ class Outbox:
     its account, which is released behind the last of it.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, *, in_batches: bool = False) -> None:
+        """`in_batches`: whether `send` takes `TEXT_FRAMES`."""
         self._send = send
+        self._in_batches = in_batches
         self._queue: deque[tuple[Message | None, int, Account | None]] = deque()
         """Messages with their size and whose they are; no message: the account's last one was before it."""
         self._queued_bytes = 0
@@ -41,22 +48,24 @@ class Outbox:
         """Queues text frames (UTF-8), which belong to that turn."""
         if self._is_closed:
             return
-        for frame in frames:
-            self._queue.append(({"type": "websocket.send", "text": frame.decode()}, len(frame), account))
-            self._queued_bytes += len(frame)
+        if self._in_batches:
+            self._put_batches(list(frames), account)
+        else:
+            for frame in frames:
+                self._put_message({"type": "websocket.send", "text": frame.decode()}, len(frame), account)
         if self._queued_bytes > HIGH_WATER_BYTES:
             self._has_room.clear()
 
     def put_close(self, code: int, reason: str) -> None:
         """Queues the close frame; nothing can follow it."""
         if not self._is_closed:
-            self._queue.append(({"type": "websocket.close", "code": code, "reason": reason}, 0, None))
+            self._put_message({"type": "websocket.close", "code": code, "reason": reason}, 0, None)
             self._is_closed = True
 
     def put_end(self, account: Account) -> None:
         """Queues the account's release: nothing more is put in for it."""
         if self._queue:
-            self._queue.append((None, 0, account))
+            self._put_message(None, 0, account)
         else:
             account.release()
 
@@ -78,6 +87,18 @@ class Outbox:
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.wait({self._writer})
+
+    def _put_batches(self, frames: Sequence[bytes], account: Account | None) -> None:
+        start, size_bytes = 0, 0
+        for end, frame in enumerate(frames, 1):
+            size_bytes += len(frame)
+            if size_bytes >= BATCH_BYTES or end == len(frames):
+                self._put_message({"type": TEXT_FRAMES, "frames": frames[start:end]}, size_bytes, account)
+                start, size_bytes = end, 0
+
+    def _put_message(self, message: Message | None, size_bytes: int, account: Account | None) -> None:
+        self._queue.append((message, size_bytes, account))
+        self._queued_bytes += size_bytes
 
     async def _write(self) -> None:
         """Sends what is queued. A message leaves the queue only once it was sent: a cancelled turn must not lose it."""

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from landline.server.account import Account
 from landline.server.edge import Edge
-from landline.server.outbox import Outbox
+from landline.server.outbox import TEXT_FRAMES, Outbox
 from landline.server.replies import reply_error
 from landline.server.request_root import REQUEST_ID
 from landline.server.trace_context import TraceContext, note_trace, trace_of
@@ -52,8 +52,9 @@ class SocketEndpoint:
             await reply_error(scope, send, error, [(b"upgrade", b"websocket")])
             return
         await send({"type": "websocket.accept"})
+        outbox = Outbox(send, in_batches=TEXT_FRAMES in scope.get("extensions", {}))
         line = Line(
-            self._edge, receive, send, tenant=self._edge.tenant_of(scope), wire=wire_of(scope), trace=trace_of(scope)
+            self._edge, receive, outbox, tenant=self._edge.tenant_of(scope), wire=wire_of(scope), trace=trace_of(scope)
         )
         opened_at = self._edge.clock()
         try:
@@ -77,7 +78,7 @@ class Line:
     """One open socket: carries out what its session commands."""
 
     def __init__(
-        self, edge: Edge, receive: Receive, send: Send, *, tenant: str, wire: WireCount, trace: TraceContext
+        self, edge: Edge, receive: Receive, outbox: Outbox, *, tenant: str, wire: WireCount, trace: TraceContext
     ) -> None:
         self._edge = edge
         self._receive = receive
@@ -88,7 +89,7 @@ class Line:
         self._live.compression = wire.compression
         self._live.history_bytes = lambda: self._session.memory_bytes
         self._trace = trace
-        self._outbox = Outbox(send)
+        self._outbox = outbox
         self._turns: dict[str, asyncio.Task[None]] = {}
         self._accounts: dict[str, Account] = {}
         """Of the turns that may still have something to say."""

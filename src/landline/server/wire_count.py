@@ -36,7 +36,8 @@ class WireCount:
         """Of those received: what belongs to turns, and to HTTP requests that are over."""
         self.turns_out_bytes = 0
         self.written_bytes = 0
-        """By the last write. Every WebSocket message is one: its frame, with its header, as compressed."""
+        """By the last write. A WebSocket's messages of one turn that leave together are one: their frames, with their
+        headers, as compressed."""
         self.compression = ""
         """Of a WebSocket: what was agreed, in words; "" for none."""
         self.is_line = False

@@ -16,6 +16,7 @@ from compression_budgets import short_of_memory
 from landline.server.compression_budget import CompressionBudget
 from landline.server.drain import Drain
 from landline.server.lifecycle import LineServer, ServeSettings
+from landline.server.outbox import TEXT_FRAMES
 from landline.server.wire_count import wire_of
 
 LIMIT_BYTES = 50_000
@@ -174,6 +175,52 @@ async def test_an_aiohttp_client_gets_along_with_every_step(step):
         for text in ("a" * 20_000, "b", "a" * 20_000):
             await line.send_str(text)
             assert await line.receive_str(timeout=10) == text
+
+
+@pytest.mark.parametrize("step", ["15_bits", "per_message", "none"])
+async def test_many_texts_of_one_message_arrive_one_by_one(step):
+    texts = ["a" * 20_000, "", "ü", "a" * 20_000, "b" * 70_000]
+
+    class Sender(RecordingApp):
+        async def __call__(self, scope, receive, send) -> None:
+            if scope["type"] == "websocket":
+                assert TEXT_FRAMES in scope["extensions"]
+                await receive()
+                await send({"type": "websocket.accept"})
+                await send({"type": TEXT_FRAMES, "frames": [text.encode() for text in texts]})
+                await send({"type": "websocket.send", "text": "last"})
+                await receive()
+                return
+            await super().__call__(scope, receive, send)
+
+    async with (
+        serving(Sender(), compression=short_of_memory(step)) as port,
+        connect(f"ws://127.0.0.1:{port}") as line,
+    ):
+        assert [await line.recv() for _ in range(len(texts) + 1)] == [*texts, "last"]
+
+
+async def test_texts_for_a_client_that_left_raise_an_os_error():
+    raised = asyncio.get_running_loop().create_future()
+
+    class Sender(RecordingApp):
+        async def __call__(self, scope, receive, send) -> None:
+            if scope["type"] == "websocket":
+                await receive()
+                await send({"type": "websocket.accept"})
+                while (await receive())["type"] != "websocket.disconnect":
+                    pass
+                try:
+                    await send({"type": TEXT_FRAMES, "frames": [b"late"]})
+                except OSError as error:
+                    raised.set_result(error)
+                return
+            await super().__call__(scope, receive, send)
+
+    async with serving(Sender()) as port:
+        async with connect(f"ws://127.0.0.1:{port}"):
+            pass
+        assert isinstance(await asyncio.wait_for(raised, 10), OSError)
 
 
 async def test_memory_is_given_back_however_a_socket_ends():

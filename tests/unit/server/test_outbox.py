@@ -1,7 +1,7 @@
 import asyncio
 
 from landline.server import outbox as outbox_module
-from landline.server.outbox import HIGH_WATER_BYTES, Outbox
+from landline.server.outbox import BATCH_BYTES, HIGH_WATER_BYTES, TEXT_FRAMES, Outbox
 
 BIG = b"x" * (HIGH_WATER_BYTES + 1)
 
@@ -144,3 +144,54 @@ async def test_an_outbox_overflows_when_nobody_reads(monkeypatch):
     assert not outbox.is_overflowing
     outbox.put([b"x"])
     assert outbox.is_overflowing
+
+
+async def test_what_is_put_together_leaves_in_one_message_where_the_server_can():
+    client = Client()
+    outbox = Outbox(client.send, in_batches=True)
+    outbox.put(iter([b"1", b"2"]))
+    outbox.put([])
+    outbox.put([b"3"])
+    outbox.put_close(1000, "")
+    await outbox.flush()
+    assert client.messages == [
+        {"type": TEXT_FRAMES, "frames": [b"1", b"2"]},
+        {"type": TEXT_FRAMES, "frames": [b"3"]},
+        {"type": "websocket.close", "code": 1000, "reason": ""},
+    ]
+
+
+async def test_a_batch_ends_when_it_is_large():
+    client = Client()
+    outbox = Outbox(client.send, in_batches=True)
+    large = b"x" * BATCH_BYTES
+    outbox.put([b"1", large, b"2", b"3", large])
+    await outbox.flush()
+    assert [message["frames"] for message in client.messages] == [[b"1", large], [b"2", b"3", large]]
+
+
+async def test_a_turn_that_is_cancelled_while_it_writes_loses_no_batch():
+    client = Client(is_reading=False)
+    outbox = Outbox(client.send, in_batches=True)
+    outbox.put([b"1", b"2"])
+    writing = asyncio.create_task(outbox.flush())
+    await client.is_waited_for.wait()
+    writing.cancel()
+    await asyncio.wait({writing})
+    client.reads.set()
+    await client.receive(1)
+    assert [message["frames"] for message in client.messages] == [[b"1", b"2"]]
+
+
+async def test_turns_wait_while_too_much_is_queued_in_batches():
+    client = Client(is_reading=False)
+    outbox = Outbox(client.send, in_batches=True)
+    outbox.put([BIG, b"2"])
+    first = asyncio.create_task(outbox.flush())
+    await client.is_waited_for.wait()
+    second = asyncio.create_task(outbox.flush())
+    done, _ = await asyncio.wait({first, second}, timeout=0.01)
+    assert done == set()
+    client.reads.set()
+    await asyncio.wait_for(asyncio.gather(first, second), 5)
+    assert [message["frames"] for message in client.messages] == [[BIG], [b"2"]]

@@ -17,6 +17,7 @@ from landline.server.line_protocol import CountingProtocol
 from landline.server.wire_count import WIRE, WireCount, wire_of
 
 PAYLOADS = st.binary(max_size=300) | st.integers(0, 70_000).map(bytes)
+TEXTS = st.text(max_size=300).map(str.encode) | st.sampled_from([125, 126, 0xFFFF, 0x10000]).map(bytes)
 MESSAGES = st.lists(PAYLOADS, min_size=1, max_size=4)
 """The fragments of one message."""
 CONTROLS = st.sampled_from([Opcode.PING, Opcode.PONG])
@@ -81,6 +82,20 @@ def test_every_message_has_its_own_bytes_and_controls_have_none(
         del stream[:count]
     assert server.parser_exc is None
     assert list(server.message_sizes) == sizes
+
+
+@given(st.lists(TEXTS, max_size=5), st.booleans())
+def test_texts_are_written_as_websockets_writes_them(texts: list[bytes], is_compressed: bool) -> None:
+    (client, ours), (_, theirs) = opened(is_compressed=is_compressed), opened(is_compressed=is_compressed)
+    for text in texts:
+        theirs.send_text(text)
+    data = ours.serialize_texts(texts)
+    assert data == b"".join(theirs.data_to_send())
+    client.receive_data(data)
+    assert client.parser_exc is None
+    assert [(event.opcode, bytes(event.data)) for event in client.events_received() if isinstance(event, Frame)] == [
+        (Opcode.TEXT, text) for text in texts
+    ]
 
 
 async def test_a_write_is_counted_when_it_is_handed_to_the_transport() -> None:
