@@ -25,6 +25,7 @@ class Link:
     """Some items and the link they follow. Immutable but for caches of what is derived from its own items."""
 
     __slots__ = (
+        "_carried",
         "_digests",
         "_folds",
         "_replay",
@@ -66,6 +67,8 @@ class Link:
         self._digests = digests
         self._replay: tuple[int, int] | None = None
         self._folds: dict[str, Any] = {}
+        self._carried: dict[str, list[Any]] = {}
+        """The states of the whole lineage, one a link, on the newest link of a branch that was asked for them."""
         self._shown = _show(parent, self.items)
 
     @property
@@ -123,16 +126,25 @@ class Link:
         """A state carried over the lineage, one a link, root first; each link's is made once per `key`.
 
         `step` gets the parent's state (None at the root) and the link's items; it must depend on nothing else but `key`.
+        What is carried on from the newest link that was asked last costs nothing for the links behind it.
         """
-        states: list[_State] = []
-        state: _State | None = None
-        for link in self.chain():
-            made: _State | None = link._folds.get(key)
-            if made is None:
-                made = link._folds[key] = step(state, link.items)
-            state = made
-            states.append(made)
-        return states
+        newer: list[Link] = []
+        states: list[_State] | None = None
+        link: Link | None = self
+        while link is not None:
+            states = link._carried.pop(key, None)
+            if states is not None:
+                break
+            newer.append(link)
+            link = link.parent
+        states = states or []
+        for each in reversed(newer):
+            state: _State | None = each._folds.get(key)
+            if state is None:
+                state = each._folds[key] = step(states[-1] if states else None, each.items)
+            states.append(state)
+        self._carried[key] = states
+        return states.copy()
 
     @property
     def replay(self) -> tuple[int, int]:

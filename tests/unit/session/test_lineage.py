@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +74,44 @@ def test_state_is_carried_along_once_per_link_and_key() -> None:
     assert steps == [2, 1]
     child.folds("other", count)
     assert len(steps) == 4
+
+
+def test_states_are_right_on_every_branch_whoever_was_asked_before() -> None:
+    def spell(before: str | None, items: Sequence[Item]) -> str:
+        return (before or "") + "".join(item.raw.decode() for item in items)
+
+    def expected(link: Link) -> list[str]:
+        return ["".join(item.raw.decode() for item in each.all_items()) for each in link.chain()]
+
+    root = Link(None, [message("root")])
+    branch = root
+    for word in ("a", "b", "c"):
+        branch = Link(branch, [message(word)])
+        assert branch.folds("spell", spell) == expected(branch)
+    assert branch.parent is not None
+    fork = Link(branch.parent, [message("d")])
+    for link in (fork, root, branch, fork, branch.parent):
+        assert link.folds("spell", spell) == expected(link)
+
+
+def test_states_that_were_given_stay_as_they_were() -> None:
+    root = Link(None, [message("a")])
+    given = root.folds("count", lambda _, items: len(items))
+    Link(root, [message("b")]).folds("count", lambda _, items: len(items))
+    given.clear()
+    assert root.folds("count", lambda _, items: len(items)) == [1]
+
+
+def test_a_step_that_breaks_leaves_nothing_wrong_behind() -> None:
+    def fail(before: int | None, items: Sequence[Item]) -> int:
+        raise ValueError("broken")
+
+    root = Link(None, [message("a")])
+    assert root.folds("count", lambda _, items: len(items)) == [1]
+    child = Link(root, [message("b"), message("c")])
+    with pytest.raises(ValueError, match="broken"):
+        child.folds("count", fail)
+    assert child.folds("count", lambda _, items: len(items)) == [1, 2]
 
 
 def test_additional_tools_stay_in_force_down_the_lineage() -> None:

@@ -1,5 +1,6 @@
 """Chat completions as a dialect: builds requests, opens decoders, reads errors."""
 
+import operator
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -24,6 +25,7 @@ from landline.wire.items import Item
 PATH = "/chat/completions"
 
 _encode = msgspec.json.Encoder().encode
+_closed = operator.attrgetter("closed")
 _NO_OVERRIDES = RequestOverrides()
 
 
@@ -117,7 +119,7 @@ class ChatCompletions:
             return last.error
         system = [prompt.request.instructions or "", *last.system, overrides.system_suffix]
         pieces = [self._system_message([text for text in system if text])]
-        pieces += [transcript.closed for transcript in transcripts if transcript.closed]
+        pieces += map(_closed, transcripts)
         pieces.append(close_transcript(last, self.flags))
         while pieces and not pieces[-1]:
             pieces.pop()
