@@ -16,6 +16,10 @@ from landline.session.meter import Meter
 Buffer = bytes | bytearray | memoryview
 
 
+class StaleConnectionError(aiohttp.ClientConnectionError):
+    """A connection that had served another request was closed before it answered this one."""
+
+
 class CountedConnection(ResponseHandler):
     """One connection to an upstream; one request at a time uses it, or a socket with its lanes."""
 
@@ -25,6 +29,9 @@ class CountedConnection(ResponseHandler):
         self._received_bytes = 0
         self._told_in_bytes = 0
         self._told_out_bytes = 0
+        self._has_served = False
+        self._is_held = False
+        """Whether reading was paused."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport_count.wrap(transport)
@@ -33,6 +40,21 @@ class CountedConnection(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         self._received_bytes += len(data)
         super().data_received(data)
+
+    def pause_reading(self) -> None:
+        self._is_held = True
+        super().pause_reading()
+
+    def resume_reading(self, *args: Any, **options: Any) -> None:
+        """aiohttp asks for it with every chunk that is taken out of its buffer, and 3.14 then parses nothing each time."""
+        if self._is_held:
+            self._is_held = False
+            super().resume_reading(*args, **options)
+
+    def begin_answer(self) -> bool:
+        """The next answer is awaited; whether it is not the first one."""
+        has_served, self._has_served = self._has_served, True
+        return has_served
 
     def take_received(self) -> int:
         """The bytes since the last call."""
@@ -52,11 +74,19 @@ class CountedResponse(aiohttp.ClientResponse):
     _counted: CountedConnection | None = None
 
     async def start(self, connection: Connection) -> "CountedResponse":
+        """Waits for the answer's head. Raises `StaleConnectionError` besides what aiohttp raises."""
         protocol = connection.protocol
+        is_reused = False
         if isinstance(protocol, CountedConnection):
             self._counted = protocol
+            is_reused = protocol.begin_answer()
             protocol.take_received()  # what came behind the last event of the answer before
-        await super().start(connection)
+        try:
+            await super().start(connection)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if is_reused:
+                raise StaleConnectionError from error
+            raise
         return self
 
     def tell(self, meter: Meter) -> None:

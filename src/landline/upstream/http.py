@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
@@ -14,16 +13,17 @@ import structlog
 from landline import __version__
 from landline.dialects.dialect import Dialect, Prompt, RelayingDialect, StreamDecoder, UpstreamRequest
 from landline.session.meter import Meter
-from landline.upstream.counted import CountedResponse, CountingConnector
+from landline.upstream.counted import CountedResponse, CountingConnector, StaleConnectionError
 from landline.upstream.counting import Counters, count_by_reading
 from landline.upstream.redaction import redact, redact_error
+from landline.upstream.upload import Upload
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, UsageReported
 
 ERROR_BODY_BYTES = 64 * 1024
 """How much of a refusal is read; only its message matters."""
-LARGE_BODY_BYTES = 1024 * 1024
-"""Bodies over this are written in pieces, so that one upload does not hold up other turns."""
+LARGE_BODY_BYTES = 64 * 1024
+"""Bodies over this are written apart from the request's head; smaller ones in one go with it."""
 BEARER_HEADER = "Authorization"
 """The header that carries a key as `Bearer KEY` (RFC 6750); any other carries the key alone."""
 LINGER_S = 1.0
@@ -66,6 +66,8 @@ class HttpTarget:
         self.name = name
         self._base_url = base_url.rstrip("/")
         self._dialect = dialect
+        self._relaying = dialect if isinstance(dialect, RelayingDialect) else None
+        """The dialect, if it is one that relays; asking a protocol costs too much for every turn."""
         self._headers = with_key(headers or {}, api_key, key_header)
         self._secrets = (api_key,) if api_key else ()
         self._deadlines = deadlines or HttpDeadlines()
@@ -109,8 +111,8 @@ class HttpTarget:
             return _say([Failed(request)])
         if self._session is None:
             return _say([Failed(api_error("upstream_unavailable", f"Target {self.name!r} is not open."))])
-        if isinstance(self._dialect, RelayingDialect):
-            return self._relay(self._session, self._dialect, prompt, request)
+        if self._relaying is not None:
+            return self._relay(self._session, self._relaying, prompt, request)
         return self._send(self._session, prompt, request)
 
     async def _relay(
@@ -161,22 +163,13 @@ def with_key(headers: Mapping[str, str], api_key: str | None, key_header: str = 
     return {**headers, key_header: f"Bearer {api_key}" if is_bearer else api_key}
 
 
-class _Attempt:
-    """What is known of one try: whether its connection had served another request before."""
-
-    is_reused = False
-
-
 def open_session(deadlines: HttpDeadlines) -> aiohttp.ClientSession:
     """A pool of connections for `stream_request`. Must be called in the event loop that uses it."""
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(_note_reuse)
     timeout = aiohttp.ClientTimeout(total=None, connect=deadlines.connect_s, sock_read=deadlines.read_idle_s)
     return aiohttp.ClientSession(
         connector=CountingConnector(keepalive_timeout=60.0),
         response_class=CountedResponse,
         timeout=timeout,
-        trace_configs=[trace],
         headers={"User-Agent": f"landline/{__version__}"},
     )
 
@@ -241,12 +234,6 @@ async def _say(batch: list[ModelEvent]) -> AsyncGenerator[list[ModelEvent], None
     yield batch
 
 
-async def _note_reuse(_session: aiohttp.ClientSession, context: object, _params: object) -> None:
-    attempt: object = getattr(context, "trace_request_ctx", None)
-    if isinstance(attempt, _Attempt):
-        attempt.is_reused = True
-
-
 async def _send(
     session: aiohttp.ClientSession, base_url: str, request: UpstreamRequest, meter: Meter
 ) -> CountedResponse:
@@ -255,9 +242,8 @@ async def _send(
     A kept connection that the server closes before it answers was stale: the request is sent again on another one.
     """
     while True:
-        attempt = _Attempt()
         meter.upstream_requests += 1
-        body = io.BytesIO(request.body) if len(request.body) > LARGE_BODY_BYTES else request.body
+        body = Upload(request.body) if len(request.body) > LARGE_BODY_BYTES else request.body
         try:
             response = await session.request(
                 request.method,
@@ -265,13 +251,11 @@ async def _send(
                 data=body,
                 headers=request.headers,
                 allow_redirects=False,
-                trace_request_ctx=attempt,
             )
             assert isinstance(response, CountedResponse)
             return response
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if not attempt.is_reused:
-                raise
+        except StaleConnectionError:
+            continue
 
 
 async def _read_refusal(

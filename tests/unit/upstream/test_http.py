@@ -15,6 +15,7 @@ from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsF
 from landline.dialects.dialect import Prompt
 from landline.upstream import HttpDeadlines, HttpTarget
 from landline.upstream.http import ERROR_BODY_BYTES, LARGE_BODY_BYTES, with_key
+from landline.upstream.upload import PIECE_BYTES
 from landline.wire.errors import ApiError
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, TextDelta, UsageReported
 
@@ -155,8 +156,9 @@ async def test_a_configured_authorization_replaces_the_key() -> None:
     assert seen == [["Basic eA=="]]
 
 
-async def test_large_requests_arrive_whole() -> None:
-    text = "x" * (2 * LARGE_BODY_BYTES)
+@pytest.mark.parametrize("size_bytes", [2 * LARGE_BODY_BYTES, PIECE_BYTES, 2 * PIECE_BYTES + 1])
+async def test_large_requests_arrive_whole(size_bytes: int) -> None:
+    text = "x" * size_bytes
     sizes: list[int] = []
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -167,6 +169,30 @@ async def test_large_requests_arrive_whole() -> None:
     async with serve(answer) as base_url, target_at(base_url) as target:
         assert await collect(target, prompt(text)) == [Accepted(), Finished()]
     assert sizes == [len(text)]
+
+
+async def test_a_large_request_is_sent_again_when_its_connection_was_stale() -> None:
+    sizes: list[int] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The second request is answered by closing."""
+        while len(sizes) < 3:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            sizes.append(len(await reader.readexactly(length)))
+            if len(sizes) == 2:
+                break
+            body = STOP + DONE
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, target_at(f"http://127.0.0.1:{port}/v1") as target:
+        assert await collect(target) == [Accepted(), Finished()]
+        assert await collect(target, prompt("x" * LARGE_BODY_BYTES)) == [Accepted(), Finished()]
+    assert sizes[1] == sizes[2] > LARGE_BODY_BYTES
 
 
 @pytest.mark.parametrize("chunks", [(), (TEXT,)])
