@@ -140,8 +140,8 @@ class Composer:
                 self.stop(STEERED)
                 break
             match event:
-                case TextDelta(text, logprobs):
-                    self._message(events).add_text(events, text, logprobs)
+                case TextDelta():
+                    self._message(events).add_text(events, event.text, event.logprobs)
                 case ToolCallDelta(index, text):
                     self._calls[index].add(events, text)
                 case Relayed():

@@ -67,6 +67,7 @@ def _raw(value: msgspec.Struct) -> Raw:
     return Raw(msgspec.json.encode(value))
 
 
+_NO_LOGPROBS: list[LogprobEntry] = []
 _EMPTY_TEXT = _raw(OutputTextPart(""))
 _EMPTY_REFUSAL = _raw(RefusalPart(""))
 _EMPTY_REASONING = _raw(ReasoningTextPart(""))
@@ -104,7 +105,7 @@ class OpenMessage:
                 output_index=self.output_index,
                 content_index=len(self._parts),
                 delta=text,
-                logprobs=logprobs or [],
+                logprobs=logprobs or _NO_LOGPROBS,
             )
         )
 

@@ -1,7 +1,5 @@
 """Server-sent events: one record per event out, and a decoder that is fed any split of bytes in."""
 
-from collections.abc import Iterator
-
 DONE = b"data: [DONE]\n\n"
 
 
@@ -18,8 +16,8 @@ class SseDecoder:
         self._data: list[bytes] = []
         self._skip_lf = False
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yields the payload of every record that the chunk completes."""
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The payload of every record that the chunk completes."""
         if self._skip_lf and chunk[:1] == b"\n":
             chunk = chunk[1:]
         self._skip_lf = False
@@ -29,15 +27,18 @@ class SseDecoder:
             buffer = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         lines = buffer.split(b"\n")
         self._rest = lines.pop()
+        payloads: list[bytes] = []
+        data = self._data
         for line in lines:
             if not line:
-                if self._data:
-                    yield b"\n".join(self._data)
-                    self._data = []
+                if data:
+                    payloads.append(b"\n".join(data))
+                    data = []
             elif line.startswith(b"data:"):
-                value = line[5:]
-                self._data.append(value[1:] if value[:1] == b" " else value)
+                data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
+        self._data = data
+        return payloads
 
-    def end(self) -> Iterator[bytes]:
-        """Yields what an unterminated last record holds; some servers close without the blank line."""
-        yield from self.feed(b"\n\n")
+    def end(self) -> list[bytes]:
+        """What an unterminated last record holds; some servers close without the blank line."""
+        return self.feed(b"\n\n")

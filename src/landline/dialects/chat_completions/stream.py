@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import msgspec
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 from landline.dialects.answer_body import AnswerBody
 from landline.dialects.chat_completions.calls import CallAssembler, legacy_delta
@@ -33,6 +33,7 @@ from landline.wire.model_events import (
     UsageReported,
 )
 
+_decode = CHUNK_DECODER.decode
 _INCOMPLETE_REASONS = {
     "length": "max_output_tokens",
     "model_length": "max_output_tokens",
@@ -84,11 +85,11 @@ class ChatStreamDecoder:
         return self._filtered(events) if self._is_warm_up else events
 
     def _read_record(self, payload: bytes, events: list[ModelEvent]) -> None:
-        if payload[:6] == b"[DONE]":
+        if payload.startswith(b"[DONE]"):
             self._close(events, None)
             return
         try:
-            chunk = CHUNK_DECODER.decode(payload)
+            chunk = _decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._close(events, api_error("upstream_error", f"The target sent a chunk that cannot be read: {error}."))
             return
@@ -100,9 +101,10 @@ class ChatStreamDecoder:
             self._usage = chunk.usage
         if chunk.timings is not None:
             self._timings = chunk.timings
-        fault = _fault_of(chunk, payload)
-        if fault is not None:
-            self._close(events, fault)
+        if chunk.error is not UNSET or chunk.object == "error":
+            fault = _fault_of(chunk, payload)
+            if fault is not None:
+                self._close(events, fault)
 
     def _read_choice(self, choice: Choice, events: list[ModelEvent]) -> None:
         delta = choice.delta or choice.message
@@ -125,8 +127,9 @@ class ChatStreamDecoder:
             self._read_content(delta.content, events)
         if delta.refusal:
             events.append(RefusalDelta(delta.refusal))
-        for call in delta.tool_calls or ():
-            events += self._calls.feed(call)
+        if delta.tool_calls:
+            for call in delta.tool_calls:
+                events += self._calls.feed(call)
         if delta.function_call is not None:
             events += self._calls.feed(legacy_delta(delta.function_call))
 
@@ -136,9 +139,11 @@ class ChatStreamDecoder:
             if thought:
                 events.append(ReasoningDelta(thought))
             content = "".join(part.text or "" for part in content)
-        if content:
-            logprobs, self._logprobs = self._logprobs or None, []
+        if self._logprobs and content:
+            logprobs, self._logprobs = self._logprobs, []
             events.append(TextDelta(content, logprobs))
+        elif content:
+            events.append(TextDelta(content))
 
     def _close(self, events: list[ModelEvent], fault: ApiError | None) -> None:
         """Ends the turn: what was held back, the count, the ending."""
