@@ -13,6 +13,7 @@ import structlog
 
 from landline.routing.router import Router
 from landline.session.composer import Composer, EventNames
+from landline.session.lineage import Link
 from landline.session.meter import Meter
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.store import Store, StoreError
@@ -214,17 +215,24 @@ class TurnRunner:
             if composer.is_over:
                 if composer.made_way:
                     await pump.close()  # the successor finds the model's state free
-                ended = composer.close(time.time())
-                if ended.error is None:
-                    attempts.remember(ended.history)
-                    self._prefixes.remember(turn.tenant, ended.history)
-                    if meter.transport != "socket":
-                        self._http_sessions.remember(turn.tenant, ended.history, meter.session_id)
-                ended = await record.finish(msgspec.structs.replace(ended, events=events + ended.events))
+                closed = composer.close(time.time())
+                ended = await record.finish(msgspec.structs.replace(closed, events=events + closed.events))
                 late = composer.answer_steers(running.take_answers())
-                yield msgspec.structs.replace(ended, events=ended.events + late)
+                try:
+                    yield msgspec.structs.replace(ended, events=ended.events + late)
+                finally:
+                    if closed.error is None:
+                        # Not here: what was said of the end leaves when this step of the event loop is over.
+                        asyncio.get_running_loop().call_soon(self._remember, turn, attempts, closed.history)
             elif events:
                 yield TurnProgressed(events)
+
+    def _remember(self, turn: Turn, attempts: Attempts, history: Link | None) -> None:
+        """The turn ended in this lineage, what the model wrote included."""
+        attempts.remember(history)
+        self._prefixes.remember(turn.tenant, history)
+        if turn.meter.transport != "socket":
+            self._http_sessions.remember(turn.tenant, history, turn.meter.session_id)
 
     async def _next_batch(self, composer: Composer, running: "_RunningTurn", pump: Pump) -> list[ModelEvent]:
         """The next model events; [] after a silence or a stop, and when a steer wants an answer.

@@ -11,6 +11,7 @@ from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.memory import MemoryStore
+from landline.turns.prefixes import PrefixIndex
 from landline.turns.runner import RunnerSettings, TurnRunner
 from landline.upstream.target import Target
 from landline.wire.errors import api_error
@@ -39,7 +40,7 @@ class FakeTarget:
         return True
 
 
-def runner(stream: Stream, **settings: Any) -> TurnRunner:
+def runner(stream: Stream, *, prefixes: PrefixIndex | None = None, **settings: Any) -> TurnRunner:
     ids = itertools.count()
     target: Target = FakeTarget(stream)
     router = Router({"m": [Route(target, "upstream-m")]})
@@ -48,6 +49,7 @@ def runner(stream: Stream, **settings: Any) -> TurnRunner:
         MemoryStore(),
         new_id=lambda prefix: f"{prefix}_{next(ids)}",
         settings=RunnerSettings(**settings),
+        prefixes=prefixes,
     )
 
 
@@ -75,6 +77,18 @@ async def test_model_is_asked_for_by_its_upstream_name_and_answers_under_ours() 
     assert updates[-1].response.model == "m"
     assert names(updates)[0] == "created"
     assert names(updates)[-1] == "completed"
+
+
+async def test_a_lineage_is_remembered_behind_the_answer_even_if_nobody_asks_for_more() -> None:
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        yield [Accepted(), TextDelta("a"), Finished()]
+
+    index = PrefixIndex()
+    updates = runner(stream, prefixes=index).run(turn())
+    assert isinstance(await anext(updates), TurnEnded)
+    assert index.size_bytes == 0
+    await updates.aclose()
+    assert index.size_bytes > 0
 
 
 async def test_upstream_refusal_before_anything_else_is_a_refused_turn() -> None:
