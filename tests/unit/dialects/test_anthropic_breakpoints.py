@@ -89,6 +89,13 @@ def test_only_the_clients_own_marks_if_it_wants_that(explicit: Item) -> None:
     assert marked_texts(build([HI], **FRONT, **explicit)) == []
 
 
+@pytest.mark.parametrize("explicit", [{"flags": AnthropicFlags(cache="explicit")}, {"prompt_cache_options": {"mode": "explicit"}}])  # fmt: skip
+def test_the_clients_mark_on_a_leading_developer_message_is_one_of_the_system_prompt(explicit: Item) -> None:
+    rules = {"type": "message", "role": "developer", "content": [marked_part("rules")]}
+    assert marked_texts(build([rules], [HI], **FRONT, **explicit)) == ["rules"]
+    assert marked_texts(build([rules], [HI], **FRONT)) == ["g", "rules", "hi"]
+
+
 def test_the_clients_marks_come_before_system_and_tools() -> None:
     first = told(marked_part("a"), {"type": "input_text", "text": "b"})
     assert marked_texts(build([first], **FRONT)) == ["g", "i", "a", "b"]

@@ -48,9 +48,12 @@ class Breakpoints(msgspec.Struct, frozen=True):
 
 
 def place_breakpoints(
-    stretches: Sequence[Stretch], mode: CacheMode, *, has_tools: bool, has_system: bool
+    stretches: Sequence[Stretch], mode: CacheMode, *, has_tools: bool, has_system: bool, is_system_marked: bool = False
 ) -> Breakpoints:
-    """The most useful four: the end, where the request before ended, the client's own, system prompt, tools."""
+    """The most useful four: the end, where the request before ended, the client's own, system prompt, tools.
+
+    `is_system_marked`: the client wants one in the system prompt; it stands at its end.
+    """
     if mode == "off":
         return Breakpoints()
     ends: list[int] = []
@@ -59,7 +62,7 @@ def place_breakpoints(
     marked = [index for index, each in enumerate(stretches) if each.is_marked]
     chosen = list(dict.fromkeys((*ends, *reversed(marked))))[:MAX_BREAKPOINTS]
     left = MAX_BREAKPOINTS - len(chosen)
-    takes_system = mode == "auto" and has_system and left > 0
+    takes_system = has_system and left > 0 and (mode == "auto" or is_system_marked)
     takes_tools = mode == "auto" and has_tools and left > takes_system
     return Breakpoints(takes_tools, takes_system, frozenset(chosen))
 

@@ -39,6 +39,7 @@ class Asked(msgspec.Struct, frozen=True):
     """Every member of the body but the three that are long."""
     tools: Sequence[bytes]
     system: Sequence[bytes]
+    is_system_marked: bool
     pieces: Sequence[Piece]
     betas: tuple[str, ...]
     notes: tuple[str, ...]
@@ -139,7 +140,7 @@ class Anthropic:
         texts = (request.instructions or "", *last.system, system_suffix(request))
         system = [block for block in map(text_block, texts) if block is not None]
         betas = self.flags.betas if thinking.beta is None else (*self.flags.betas, thinking.beta)
-        return Asked(members, tools, system, pieces, betas, _notes(last, thinking))
+        return Asked(members, tools, system, last.is_system_marked, pieces, betas, _notes(last, thinking))
 
     def _headers(self, prompt: Prompt, betas: Sequence[str]) -> dict[str, str]:
         headers = {
@@ -165,7 +166,13 @@ def _transcripts(history: Link | None, names: ToolNames) -> list[Transcript]:
 
 def _join(asked: Asked, members: Mapping[str, object], mode: CacheMode, mark: bytes = b"") -> bytes:
     """The body. `pieces` are joined as they are, with the mark of a breakpoint between them."""
-    places = place_breakpoints(asked.pieces, mode, has_tools=bool(asked.tools), has_system=bool(asked.system))
+    places = place_breakpoints(
+        asked.pieces,
+        mode,
+        has_tools=bool(asked.tools),
+        has_system=bool(asked.system),
+        is_system_marked=asked.is_system_marked,
+    )
     parts: list[bytes] = [_encode(members)[:-1]]
     if asked.tools:
         parts += (b',"tools":[', *_blocks(asked.tools, mark if places.has_tools else b""), b"]")

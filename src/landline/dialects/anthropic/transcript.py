@@ -76,6 +76,8 @@ class Transcript(msgspec.Struct, frozen=True):
     """Whose message is open; None before the first one."""
     system: tuple[str, ...] = ()
     """Leading developer messages."""
+    is_system_marked: bool = False
+    """Whether the client wants a breakpoint at one of them."""
     open_calls: tuple[OpenCall, ...] = ()
     """Those of the newest assistant message."""
     use_ids: UseIds = UseIds()
@@ -132,6 +134,7 @@ class _Writer:
         self._begins_answer = False
         self.role: Role | None = before.role
         self._system = list(before.system)
+        self._is_system_marked = before.is_system_marked
         self._open_calls: dict[str, list[str]] = {}
         """Use ids by call ids: a call id may come again before it is answered."""
         for call in before.open_calls:
@@ -150,6 +153,7 @@ class _Writer:
             pieces=tuple(self._pieces),
             role=self.role,
             system=tuple(self._system),
+            is_system_marked=self._is_system_marked,
             open_calls=tuple(
                 OpenCall(call_id, each) for call_id, use_ids in self._open_calls.items() for each in use_ids
             ),
@@ -166,6 +170,7 @@ class _Writer:
         match saying:
             case Told("developer", content) if self.role is None and not self._thoughts:
                 self._system.append(content.text)
+                self._is_system_marked = self._is_system_marked or bool(marked)
             case Told(content=content):
                 self._tell(content, marked)
             case Spoken(text):
