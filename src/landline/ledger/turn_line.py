@@ -41,6 +41,7 @@ def turn_line(entry: Entry) -> str:
         names += f" error={_quote(entry.error_code)}"
     queued = "" if times.queued is None else f" queued_s={times.queued:.6f}"
     first_event = "" if times.first_event is None else f" first_event_s={times.first_event:.6f}"
+    output_token = "" if times.per_output_token is None else f" output_token_s={times.per_output_token:.6f}"
     flags = f"{' warm_up=true' if entry.is_warm_up else ''}{' attached=true' if entry.is_attached else ''}"
     return (
         f"response_id={entry.response_id} event=turn_ended outcome={entry.outcome} transport={entry.transport}{names}"
@@ -53,7 +54,7 @@ def turn_line(entry: Entry) -> str:
         f" new_items={split.new_items} other={split.other}"
         f" input_tokens={tokens.input} cached_tokens={tokens.cached}"
         f" output_tokens={tokens.output} reasoning_tokens={tokens.reasoning}"
-        f"{queued}{first_event} total_s={times.total:.6f}{flags}"
+        f"{queued}{first_event}{output_token} total_s={times.total:.6f}{flags}"
     )
 
 
