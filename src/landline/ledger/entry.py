@@ -6,6 +6,9 @@ from landline.session.meter import Meter, Outcome, Transport
 from landline.session.turn import Turn
 from landline.wire.responses import Usage
 
+NAME_CHARS = 256
+"""Of a model's name, which clients choose: entries are kept by the thousand, and names are shown and told elsewhere."""
+
 
 class ByteCounts(msgspec.Struct, frozen=True, gc=False):
     """Bytes of one turn; see `Meter` for what each one counts."""
@@ -111,9 +114,9 @@ def make_entry(
         session_id=meter.session_id,
         transport=meter.transport,
         lane=turn.stream_id if isinstance(turn.stream_id, str) else "",
-        model=turn.request.model or "",
+        model=(turn.request.model or "")[:NAME_CHARS],
         target=meter.target,
-        upstream_model=meter.upstream_model,
+        upstream_model=meter.upstream_model[:NAME_CHARS],
         reason=meter.reason,
         affinity=meter.affinity,
         prefix_items=meter.prefix_items,

@@ -13,8 +13,6 @@ from landline.ledger.telemetry_settings import Provider
 
 FIRST_EVENT = "landline.first_event"
 OPENAI = "openai"
-NAME_CHARS = 256
-"""What of a name that a client made up is told."""
 _NS = 1_000_000_000
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -56,7 +54,7 @@ class SpanTeller:
             "landline.upstream.in_bytes": entry.bytes.upstream_in,
         }
         if entry.upstream_model:
-            attributes["gen_ai.request.model"] = entry.upstream_model[:NAME_CHARS]
+            attributes["gen_ai.request.model"] = entry.upstream_model
         span = self._tracer.start_span(
             _name(self._labels.upstream_label(entry)),
             context=set_span_in_context(turn),
@@ -76,7 +74,7 @@ def turn_attributes(entry: Entry, provider: Provider) -> Attributes:
     """All that is told of a turn: names, counts and sizes, never what was said."""
     attributes = provider_attributes(provider)
     attributes |= {
-        "gen_ai.request.model": entry.model[:NAME_CHARS],
+        "gen_ai.request.model": entry.model,
         "gen_ai.usage.input_tokens": entry.tokens.input,
         "gen_ai.usage.output_tokens": entry.tokens.output,
         "gen_ai.usage.cache_read.input_tokens": entry.tokens.cached,
@@ -89,7 +87,7 @@ def turn_attributes(entry: Entry, provider: Provider) -> Attributes:
     if entry.outcome != "refused":
         attributes["gen_ai.response.id"] = entry.response_id
     if entry.upstream_model:
-        attributes["gen_ai.response.model"] = entry.upstream_model[:NAME_CHARS]
+        attributes["gen_ai.response.model"] = entry.upstream_model
     if entry.conversation_id:
         attributes["gen_ai.conversation.id"] = entry.conversation_id
     if entry.times.first_event is not None:
@@ -102,7 +100,7 @@ def _own_attributes(entry: Entry) -> Attributes:
     attributes: Attributes = {
         "landline.transport": entry.transport,
         "landline.session.id": entry.session_id,
-        "landline.lane": entry.lane[:NAME_CHARS],
+        "landline.lane": entry.lane,
         "landline.key": key_label(entry.tenant),
         "landline.outcome": entry.outcome,
         "landline.target": entry.target,

@@ -154,10 +154,10 @@ def test_turn_that_no_target_took_has_one_span() -> None:
 
 
 def test_made_up_model_is_no_name_of_a_span() -> None:
-    entry = changed(model="made-up" * 100, target="", outcome="refused")
+    entry = changed(model="made-up", target="", outcome="refused")
     (turn,) = spans_of(entry)
     assert turn.name == "chat other"
-    assert len(str((turn.attributes or {})["gen_ai.request.model"])) == 256
+    assert (turn.attributes or {})["gen_ai.request.model"] == "made-up"
 
 
 def test_one_vendors_spans_have_no_attributes_of_another() -> None:

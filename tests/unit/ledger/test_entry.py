@@ -1,0 +1,23 @@
+import json
+
+from landline.ledger.entry import NAME_CHARS, make_entry
+from landline.session.admission import admit
+from landline.session.turn import Turn
+from landline.wire.requests import CreateRequest, decode_create
+
+
+def make_turn(model: str) -> Turn:
+    body = json.dumps({"model": model, "input": "Hello"}).encode()
+    request = decode_create(body)
+    assert isinstance(request, CreateRequest)
+    turn = admit(request, response_id="resp_1", now=1.0, tenant="", body=body)
+    assert isinstance(turn, Turn)
+    return turn
+
+
+def test_a_name_that_a_client_made_up_is_kept_so_far() -> None:
+    """Of a row that takes any name, the upstream's model is the client's word too."""
+    turn = make_turn("m" * 300_000)
+    turn.meter.upstream_model = "m" * 300_000
+    entry = make_entry(turn, turn.meter, "completed", usage=None)
+    assert entry.model == entry.upstream_model == "m" * NAME_CHARS
