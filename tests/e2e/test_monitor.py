@@ -387,6 +387,15 @@ def test_what_cost_more_than_it_saved_is_said_in_bytes(page: Page) -> None:
         expect(page.locator("#session .sentence")).to_have_text("Uploaded 563 B instead of 49 B: 514 B more.")
 
 
+def test_models_that_are_not_listed_are_counted(page: Page, three: MonitoredEdge) -> None:
+    for number in range(20):
+        three.do(lambda agents, number=number: agents.turn("sess_00001", model=f"model-{number}"))
+    known = len(state_of(three.url)["models"])
+    open_page(page, three.url)
+    expect(page.locator("#models .entry")).to_have_count(8)
+    expect(page.locator("#models")).to_have_attribute("data-rest", f"and {known - 8} more")
+
+
 def test_uptime_is_the_servers_whatever_the_clock_here_says(page: Page, three: MonitoredEdge) -> None:
     """The made-up server's clock is years behind."""
     open_page(page, three.url)

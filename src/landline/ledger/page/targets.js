@@ -3,6 +3,7 @@
 import { byId, element, KeyedList, setAttribute, setData, setShare, setText } from "./dom.js";
 import * as format from "./format.js";
 
+const MODELS_LISTED = 8;
 const STATES = { closed: "well", resting: "resting", open: "left alone", half_open: "to be tried", probing: "being tried" };
 const REASONS = {
   only: "no other could be asked",
@@ -24,24 +25,26 @@ export class TargetsView {
 
   showTargets(rows) {
     this.targets.show(rows);
-    sayNone(byId("targets"), rows);
+    sayRest(byId("targets"), rows.length);
   }
 
   showChoices(rows) {
     const sums = sumByReason(rows);
     this.choices.show(sums);
-    sayNone(byId("choices"), sums);
+    sayRest(byId("choices"), sums.length);
   }
 
   showModels(rows) {
-    const most = rows.slice(0, 8);
+    const most = rows.slice(0, MODELS_LISTED);
     this.models.show(most);
-    sayNone(byId("models"), rows);
+    sayRest(byId("models"), rows.length, rows.length - most.length);
   }
 }
 
-function sayNone(parent, rows) {
-  setAttribute(parent, "data-none", rows.length ? null : "nothing yet");
+/** What stands below the rows: that there are none, or how many there are besides. */
+function sayRest(parent, known, hidden = 0) {
+  const rest = hidden > 0 ? `and ${format.exact(hidden)} more` : null;
+  setAttribute(parent, "data-rest", known === 0 ? "nothing yet" : rest);
 }
 
 function makeTarget() {
