@@ -8,7 +8,7 @@ the model's own answer already says what came of it.
 import msgspec
 
 from landline.wire.canonical import foreign_members
-from landline.wire.items import OpaqueItem
+from landline.wire.items import InputImage, OpaqueItem
 
 HOSTED_ITEMS = frozenset(
     (
@@ -42,14 +42,19 @@ def call_of(item: OpaqueItem) -> tuple[str, str, str] | None:
     return call_id, item.type.removesuffix("_call"), msgspec.json.encode(arguments).decode()
 
 
-def output_of(item: OpaqueItem) -> tuple[str, str] | None:
-    """Call id and output of a built-in tool; an output that is no text is said as its JSON."""
+def output_of(item: OpaqueItem) -> tuple[str, str | InputImage] | None:
+    """Call id and output of a built-in tool: its text, a screenshot's image, or the JSON of any other."""
     members = foreign_members(item.raw)
     call_id = members.get("call_id")
     if not isinstance(call_id, str) or not item.type.endswith("_output"):
         return None
-    output = members.get("output")
-    return call_id, output if isinstance(output, str) else msgspec.json.encode(output).decode()
+    match members.get("output"):
+        case str() as text:
+            return call_id, text
+        case {"type": "computer_screenshot", "image_url": str() as url}:
+            return call_id, InputImage(url)
+        case output:
+            return call_id, msgspec.json.encode(output).decode()
 
 
 def telling_of(item: OpaqueItem) -> str:

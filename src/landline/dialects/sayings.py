@@ -97,7 +97,7 @@ def read_item(item: Item, names: ToolNames, read_attachment: AttachmentReader[Pa
         case AdditionalTools():
             return Unsaid(is_lost=False)
         case OpaqueItem() as opaque:
-            return _read_foreign(opaque)
+            return _read_foreign(opaque, read_attachment)
         case Compaction() | CompactionTrigger() as compaction:
             kind = "compaction" if isinstance(compaction, Compaction) else "compaction_trigger"
             return api_error(
@@ -128,7 +128,7 @@ def _read_message(
             return Told("user", read)
 
 
-def _read_foreign(item: OpaqueItem) -> Saying[PartT]:
+def _read_foreign(item: OpaqueItem, read_attachment: AttachmentReader[PartT]) -> Saying[PartT] | ApiError:
     if item.type in HOSTED_ITEMS:
         return Unsaid(is_lost=True)
     call = call_of(item)
@@ -137,8 +137,9 @@ def _read_foreign(item: OpaqueItem) -> Saying[PartT]:
         return Called(call_id, upstream_name(None, name), arguments)
     output = output_of(item)
     if output is not None:
-        call_id, text = output
-        return Answered(call_id, Content((text,)))
+        call_id, said = output
+        part = said if isinstance(said, str) else read_attachment(said)
+        return part if isinstance(part, ApiError) else Answered(call_id, Content((part,)))
     return Told("user", Content((telling_of(item),)))
 
 

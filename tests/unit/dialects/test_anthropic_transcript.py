@@ -122,6 +122,21 @@ def test_foreign_items_are_told() -> None:
     assert told["text"].startswith("Item of type 'vendor:thing': {")
 
 
+def test_a_screenshot_is_an_image() -> None:
+    """Told as JSON, it would be hundreds of thousands of tokens."""
+    looked = {"type": "computer_call", "call_id": "a", "action": {"type": "screenshot"}}
+    shot = {"type": "computer_screenshot", "image_url": IMAGE["image_url"]}
+    made = messages([HI, looked], [{"type": "computer_call_output", "call_id": "a", "output": shot}])
+    assert made[1] == assistant(use("a", "computer", action={"type": "screenshot"}))
+    assert made[2] == user(result("a", [IMAGE_BLOCK]))
+    kept = {"type": "computer_screenshot", "file_id": "file_1"}
+    made = messages([HI, looked], [{"type": "computer_call_output", "call_id": "a", "output": kept}])
+    assert json.loads(made[2]["content"][0]["content"]) == kept
+    unreadable = {**shot, "image_url": "data:image/svg+xml;base64,AAAA"}
+    refused = error([HI, looked], [{"type": "computer_call_output", "call_id": "a", "output": unreadable}])
+    assert refused.code == "unsupported_content"
+
+
 @pytest.mark.parametrize("call_id", ["functions.exec:0", "a b", "é", "x" * 65])
 def test_a_call_id_that_the_api_refuses_gets_another_one(call_id: str) -> None:
     made = messages([HI], [function_call(call_id)], [output(call_id)])
