@@ -402,11 +402,29 @@ def test_uptime_is_the_servers_whatever_the_clock_here_says(page: Page, three: M
     expect(page.locator("#uptime")).to_have_text(re.compile(r"^up \d\d? s$"))
 
 
-def test_another_page_of_sessions_is_said(page: Page) -> None:
+def test_another_page_of_sessions_is_said_and_keeps_the_focus(page: Page) -> None:
     with MonitoredEdge(sessions=30, turns=1) as edge:
         open_page(page, edge.url)
         page.get_by_label("Next page").click()
         expect(page.locator("#spoken")).to_have_text("Sessions 26\u201330 of 30")
+        expect(page.get_by_label("Previous page")).to_be_focused()  # the other one can do nothing any more
+        page.keyboard.press("Enter")
+        expect(page.locator("#spoken")).to_have_text("Sessions 1\u201325 of 30")
+        expect(page.get_by_label("Next page")).to_be_focused()
+
+
+def test_the_browsers_own_back_and_forward_go_between_list_and_session(page: Page, three: MonitoredEdge) -> None:
+    open_page(page, three.url)
+    page.locator("#list a").first.click()
+    expect(page.locator("#session")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#sessions")).to_be_visible()
+    expect(page.locator("#list a").first).to_be_focused()
+    page.go_forward()
+    expect(page.locator("#session-title")).to_have_text("sess_00002")
+    page.get_by_text("all sessions").click()
+    page.go_back()
+    expect(page.locator("#session-title")).to_be_visible()
 
 
 def test_totals_are_spoken_but_not_at_every_change(page: Page, three: MonitoredEdge) -> None:

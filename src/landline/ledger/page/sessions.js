@@ -84,8 +84,13 @@ export class SessionsView {
     setText(byId("range"), range);
     if (this.isLeafing) setText(byId("spoken"), `Sessions ${range}`);
     this.isLeafing = false;
-    setAttribute(byId("previous"), "disabled", page.offset === 0 ? "" : null);
-    setAttribute(byId("next"), "disabled", page.offset + PAGE >= page.matching ? "" : null);
+    const [previous, next] = [byId("previous"), byId("next")];
+    const [isFirst, isLast] = [page.offset === 0, page.offset + PAGE >= page.matching];
+    const focused = document.activeElement;
+    setAttribute(previous, "disabled", isFirst ? "" : null);
+    setAttribute(next, "disabled", isLast ? "" : null);
+    if (isFirst && focused === previous) next.focus();
+    if (isLast && focused === next) previous.focus();
   }
 }
 
