@@ -5,6 +5,9 @@ import socket
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+_PRELOADED = ["landline.app", "landline.config", "landline.stores.sql.migrate", "landline.stores.sql.sqlite", "pytest"]
+"""What a server imports before it is ready, with its database; and what starts the tests, which each child imports too."""
+
 
 def serve(config: str, port: int) -> None:
     """Runs in the child: a whole Landline on that port."""
@@ -22,7 +25,7 @@ class ServerFork:
     def __init__(self, config: Path) -> None:
         self._config = config
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["landline.app", "landline.config"])
+        self._context.set_forkserver_preload(_PRELOADED)
 
     def start(self) -> tuple[BaseProcess, str]:
         """A new process and its URL; not ready yet."""

@@ -23,7 +23,9 @@ KILLS = 30
 CONVERSATION = Conversation(conversation_id="conv", created_at=5.0, metadata={})
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["landline.stores.sql", "store_writer"])
+_PROCESSES.set_forkserver_preload(
+    [f"landline.stores.sql.{name}" for name in ("migrate", "postgresql", "sqlite")] + ["pytest"]
+)
 
 
 async def _opened(url: str) -> Store:
