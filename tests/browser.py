@@ -2,11 +2,12 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
+
+from debian_packages import find_or_install
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _MISSING = "Chromium is not installed. On Debian and Ubuntu: apt-get install -y chromium"
@@ -29,12 +30,7 @@ def chromium() -> Iterator[Browser]:
 
 def _find_chromium() -> str:
     """The program; installs it if this is a throw-away machine where we are root."""
-    found = _look_for_chromium()
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        print("installing Chromium: apt-get install -y chromium")
-        for step in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", "chromium"]):
-            subprocess.run(["apt-get", *step], check=False, stdout=subprocess.DEVNULL)
-        found = _look_for_chromium()
+    found = find_or_install(_look_for_chromium, "chromium", "--no-install-recommends")
     if found is None:
         pytest.fail(_MISSING)
     return found

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from debian_packages import find_or_install
+
 _INSTALLED = "/usr/lib/postgresql"
 """Where Debian and Ubuntu keep the programs, one folder a version."""
 _MISSING = (
@@ -74,12 +76,7 @@ class PostgresServer:
 
 def _find_programs() -> Path:
     """The folder of PostgreSQL's programs; installs them if this is a throw-away machine where we are root."""
-    found = _look_for_programs()
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        print("installing PostgreSQL: apt-get install -y postgresql")
-        for step in (["update", "-q"], ["install", "-y", "-q", "postgresql"]):
-            subprocess.run(["apt-get", *step], check=False, stdout=subprocess.DEVNULL)
-        found = _look_for_programs()
+    found = find_or_install(_look_for_programs, "postgresql")
     if found is None:
         pytest.fail(_MISSING)
     return found
