@@ -164,11 +164,16 @@ def with_key(headers: Mapping[str, str], api_key: str | None, key_header: str = 
 
 
 def open_session(deadlines: HttpDeadlines) -> aiohttp.ClientSession:
-    """A pool of connections for `stream_request`. Must be called in the event loop that uses it."""
+    """A pool of connections for `stream_request`. Must be called in the event loop that uses it.
+
+    All clients share it, so it keeps no cookies: one would tie the turns of every client to what an upstream told one of
+    them, a load balancer's choice of server for example.
+    """
     timeout = aiohttp.ClientTimeout(total=None, connect=deadlines.connect_s, sock_read=deadlines.read_idle_s)
     return aiohttp.ClientSession(
         connector=CountingConnector(keepalive_timeout=60.0),
         response_class=CountedResponse,
+        cookie_jar=aiohttp.DummyCookieJar(),
         timeout=timeout,
         headers={"User-Agent": f"landline/{__version__}"},
     )

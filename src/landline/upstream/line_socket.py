@@ -57,7 +57,12 @@ class LineDeflated(aiohttp.ClientWebSocketResponse[Literal[True]]):
 def open_socket_session() -> aiohttp.ClientSession:
     """What sockets are opened with. Must be called in the event loop that uses it."""
     headers = {"User-Agent": f"landline/{__version__}"}
-    return aiohttp.ClientSession(connector=CountingConnector(), headers=headers, ws_response_class=LineDeflated)
+    return aiohttp.ClientSession(
+        connector=CountingConnector(),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers=headers,
+        ws_response_class=LineDeflated,
+    )
 
 
 async def open_line_socket(

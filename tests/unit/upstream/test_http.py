@@ -258,6 +258,19 @@ async def test_connections_are_kept_for_the_next_turn() -> None:
     assert len(set(peers)) == 1
 
 
+async def test_no_turn_carries_a_cookie_that_another_was_given() -> None:
+    came: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        came.append(request.headers.get("Cookie"))
+        return web.Response(body=TEXT + STOP + DONE, headers={"Set-Cookie": "route=1; Path=/"})
+
+    async with serve(answer) as base_url, target_at(base_url.replace("127.0.0.1", "localhost")) as target:
+        for _ in range(2):
+            await collect(target)
+    assert came == [None, None]
+
+
 async def test_a_connection_whose_body_ends_after_the_answer_is_kept_too() -> None:
     ports: list[int] = []
     left = asyncio.Event()
