@@ -4,6 +4,8 @@ Nothing is fetched from elsewhere, and nothing is computed while nobody looks.
 """
 
 import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import get_args
 
@@ -22,6 +24,9 @@ from landline.wire.errors import ApiError, api_error
 
 EVENT_EVERY_S = 0.5
 """How often a watcher is told of changes at most: as often as an eye follows numbers."""
+EVENTS_PER_S = 20
+"""To all watchers together: the more of them there are, the less often each is told, so that pages left open somewhere take
+no more than some 5 % of a core from the turns (`benchmarks/monitor_cost.py`)."""
 FIND_MAX_CHARS = 100
 _TYPES = {
     "html": b"text/html; charset=utf-8",
@@ -103,8 +108,30 @@ def _session(edge: Edge, feed: Feed) -> Answer:
     return answer
 
 
+class Audience:
+    """Those who watch at the moment."""
+
+    def __init__(self) -> None:
+        self._watchers = 0
+
+    @property
+    def pause_s(self) -> float:
+        """Between two events of one watcher."""
+        return max(EVENT_EVERY_S, self._watchers / EVENTS_PER_S)
+
+    @contextmanager
+    def joined(self) -> Generator[None]:
+        """While one more watches."""
+        self._watchers += 1
+        try:
+            yield
+        finally:
+            self._watchers -= 1
+
+
 def _events(edge: Edge, feed: Feed) -> Answer:
     """`GET /monitor/events`, with the parameters of `/monitor/state`: a `snapshot`, then each `change`."""
+    audience = Audience()
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         view = read_view(scope)
@@ -116,27 +143,29 @@ def _events(edge: Edge, feed: Feed) -> Answer:
         watch = feed.watch(view, _tenant(edge, scope))
 
         async def answer(send: Send) -> None:
-            await _tell(watch, edge, send)
+            with audience.joined():
+                await _tell(watch, edge, audience, send)
 
         return await answer_while_wanted(answer, receive, send, edge.drain)
 
     return endpoint
 
 
-async def _tell(watch: Watch, edge: Edge, send: Send) -> None:
+async def _tell(watch: Watch, edge: Edge, audience: Audience, send: Send) -> None:
     """Tells of changes until the server stops."""
     stopping = asyncio.Event()
     edge.drain.begun.subscribe(stopping.set)
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     try:
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         await _say(send, _record(watch.first))
         silence_s = 0.0
         while not stopping.is_set():
+            pause_s = audience.pause_s
             try:
-                await asyncio.wait_for(stopping.wait(), EVENT_EVERY_S)
+                await asyncio.wait_for(stopping.wait(), pause_s)
             except TimeoutError:
                 change = watch.change()
-                silence_s += EVENT_EVERY_S
+                silence_s += pause_s
                 if change is not None or silence_s >= edge.sse_silence_s:
                     silence_s = 0.0
                     await _say(send, _record(change) if change is not None else b": still there\n\n")

@@ -2,6 +2,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack
 from importlib.resources import files
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from edge_harness import RunningEdge, running_edge, saying
 from landline.ledger.shown import Change, SessionDetail, Snapshot
+from landline.server.monitor import EVENT_EVERY_S, EVENTS_PER_S, Audience
 from synthetic_ledger import MadeUpAgents
 
 PAGE = files("landline.ledger").joinpath("page")
@@ -136,6 +138,27 @@ async def test_a_watcher_does_not_hold_up_a_server_that_stops(agents: MadeUpAgen
             assert await read_event(reply) == ("stopping", {})
             assert await reply.content.read() == b""
         assert await asyncio.wait_for(edge.serving, 10) == 0
+
+
+def test_many_watchers_are_told_less_often_and_so_no_more_together() -> None:
+    audience = Audience()
+    for watchers in (1, 10, 11, 500):
+        with ExitStack() as stack:
+            for _ in range(watchers):
+                stack.enter_context(audience.joined())
+            assert watchers / audience.pause_s <= EVENTS_PER_S
+            assert (audience.pause_s == EVENT_EVERY_S) == (watchers <= 10)
+    assert audience.pause_s == EVENT_EVERY_S
+
+
+async def test_a_watcher_among_many_is_told_later(http: aiohttp.ClientSession, agents: MadeUpAgents) -> None:
+    began = asyncio.get_running_loop().time()
+    async with AsyncExitStack() as stack:
+        replies = [await stack.enter_async_context(http.get("/monitor/events")) for _ in range(30)]
+        await read_event(replies[-1])
+        agents.turn("sess_00001")
+        assert (await read_event(replies[-1]))[0] == "change"
+        assert asyncio.get_running_loop().time() - began >= len(replies) / EVENTS_PER_S
 
 
 async def test_nobody_is_told_anything_after_leaving(http: aiohttp.ClientSession, edge: RunningEdge) -> None:
