@@ -86,6 +86,8 @@ class TurnRunner:
         self._settings = settings
         self._running: dict[str, _RunningTurn] = {}
         self._saves: set[asyncio.Task[None]] = set()
+        self._ended: list[tuple[Turn, Attempts, Link | None]] = []
+        """Turns whose lineage is still to be remembered."""
 
     async def close(self) -> None:
         """Waits for what is still being saved; call it before the store is closed."""
@@ -186,6 +188,7 @@ class TurnRunner:
             return prepared
         meter = prepared.meter
         meter.history, meter.own_items = prepared.history, len(prepared.items)
+        self._remember_ended()
         prepared = self._prefixes.adopt(prepared)
         meter.session_id = meter.session_id or self._http_sessions.name(prepared)
         return prepared
@@ -218,21 +221,27 @@ class TurnRunner:
                 closed = composer.close(time.time())
                 ended = await record.finish(msgspec.structs.replace(closed, events=events + closed.events))
                 late = composer.answer_steers(running.take_answers())
+                if closed.error is None:
+                    self._ended.append((turn, attempts, closed.history))
                 try:
                     yield msgspec.structs.replace(ended, events=ended.events + late)
                 finally:
-                    if closed.error is None:
-                        # Not here: what was said of the end leaves when this step of the event loop is over.
-                        asyncio.get_running_loop().call_soon(self._remember, turn, attempts, closed.history)
+                    asyncio.get_running_loop().call_soon(self._remember_ended)
             elif events:
                 yield TurnProgressed(events)
 
-    def _remember(self, turn: Turn, attempts: Attempts, history: Link | None) -> None:
-        """The turn ended in this lineage, what the model wrote included."""
-        attempts.remember(history)
-        self._prefixes.remember(turn.tenant, history)
-        if turn.meter.transport != "socket":
-            self._http_sessions.remember(turn.tenant, history, turn.meter.session_id)
+    def _remember_ended(self) -> None:
+        """Remembers in which lineages turns ended, what the model wrote included.
+
+        The client need not wait for it: what was said of the end leaves when that step of the event loop is over. A turn
+        that starts in the same step does it first, because it may continue one of them.
+        """
+        ended, self._ended = self._ended, []
+        for turn, attempts, history in ended:
+            attempts.remember(history)
+            self._prefixes.remember(turn.tenant, history)
+            if turn.meter.transport != "socket":
+                self._http_sessions.remember(turn.tenant, history, turn.meter.session_id)
 
     async def _next_batch(self, composer: Composer, running: "_RunningTurn", pump: Pump) -> list[ModelEvent]:
         """The next model events; [] after a silence or a stop, and when a steer wants an answer.

@@ -28,6 +28,7 @@ from landline.wire.events import event_type
 from landline.wire.items import encode_item
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
+from stored_items import message
 
 SEALER = Sealer(["a secret of enough characters"])
 DOWN = api_error("upstream_unavailable", "down")
@@ -80,10 +81,10 @@ def router_of(*targets: FakeTarget) -> Router[Target]:
     return Router({"m": [Route(each, None) for each in as_targets]}, jitter=lambda: 0.0)
 
 
-def turn(history: Link | None = None, **fields: Any) -> Turn:
+def turn(history: Link | None = None, *, response_id: str = "resp_1", **fields: Any) -> Turn:
     request = decode_create(json.dumps({"model": "m", "input": "hi"} | fields))
     assert isinstance(request, CreateRequest), request
-    return Turn("resp_1", request, history, created_at=1.0, tenant="t")
+    return Turn(response_id, request, history, created_at=1.0, tenant="t")
 
 
 async def attempt(router: Router[Target], asked: Turn | None = None, clock: Clock | None = None) -> list[ModelEvent]:
@@ -292,6 +293,10 @@ async def run(made: TurnRunner, response_id: str, **fields: Any) -> list[TurnUpd
     assert isinstance(request, CreateRequest), request
     admitted = admit(request, response_id=response_id, now=1.0, tenant="t")
     assert isinstance(admitted, Turn), admitted
+    return await run_turn(made, admitted)
+
+
+async def run_turn(made: TurnRunner, admitted: Turn) -> list[TurnUpdate]:
     return [update async for update in made.run(admitted)]
 
 
@@ -308,6 +313,25 @@ async def test_chain_stays_where_it_is_warm() -> None:
     for n, home in enumerate(homes):
         updates = await run(made, f"resp_{n}_2", input="go on", previous_response_id=f"resp_{n}")
         assert text_of(updates) == home
+
+
+async def test_turn_that_starts_with_the_end_of_the_one_before_is_warm() -> None:
+    """As the successor of a steered response and a create that waited in its lane do."""
+    made = runner(FakeTarget("a"), FakeTarget("b"))
+    first = turn(Link(None, [message("msg_1", "start")]))
+
+    async def go_on(ended: TurnEnded) -> tuple[str, str]:
+        following = turn(Link(ended.history, [message("msg_2", "go on")]), response_id="resp_2")
+        await run_turn(made, following)
+        return following.meter.target, following.meter.reason
+
+    going_on: list[asyncio.Task[tuple[str, str]]] = []
+    async with aclosing(made.run(first)) as updates:
+        async for update in updates:
+            if isinstance(update, TurnEnded):
+                going_on.append(asyncio.create_task(go_on(update)))
+                await asyncio.sleep(0)
+    assert [await each for each in going_on] == [(first.meter.target, "warm")]
 
 
 async def test_announcement_made_while_waiting_does_not_end_the_tries() -> None:
