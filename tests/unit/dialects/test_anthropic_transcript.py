@@ -23,10 +23,10 @@ from anthropic_history import (
     user,
 )
 from chat_history import Item, create, custom_call, function_call, message, output, reasoning
-from landline.dialects.anthropic import Anthropic, AnthropicFlags, use_ids
-from landline.dialects.anthropic.transcript import extend_transcript
-from landline.dialects.anthropic.use_ids import UseIds, new_use_id
+from landline.dialects.anthropic import Anthropic, AnthropicFlags
+from landline.dialects.anthropic.transcript import USE_IDS, extend_transcript
 from landline.dialects.dialect import Prompt, UpstreamRequest
+from landline.dialects.use_ids import UseIds, new_use_id
 from landline.wire.items import Item as WireItem
 from strict_messages import without_marks
 
@@ -140,15 +140,15 @@ def test_a_screenshot_is_an_image() -> None:
 @pytest.mark.parametrize("call_id", ["functions.exec:0", "a b", "é", "x" * 65])
 def test_a_call_id_that_the_api_refuses_gets_another_one(call_id: str) -> None:
     made = messages([HI], [function_call(call_id)], [output(call_id)])
-    use_id = new_use_id(call_id, UseIds())
+    use_id = new_use_id(call_id, UseIds(), USE_IDS)
     assert made[1:] == [assistant(use(use_id)), user(result(use_id))]
-    assert use_id != new_use_id(call_id + "x", UseIds())
+    assert use_id != new_use_id(call_id + "x", UseIds(), USE_IDS)
 
 
 def test_a_call_id_that_comes_again_in_one_answer_gets_another_one_and_outputs_keep_their_calls() -> None:
     calls = [function_call("a", arguments='{"n": 1}'), function_call("a", arguments='{"n": 2}')]
     made = messages([HI, *calls, output("a", "one")], [output("a", "two"), output("a", "three")])
-    other = new_use_id("a", UseIds().with_id("a"))
+    other = new_use_id("a", UseIds().with_id("a"), USE_IDS)
     assert made[1] == assistant(use("a", n=1), use(other, n=2))
     told = ["Output of the tool call a:", "three"]
     assert made[2] == user(result("a", "one"), result(other, "two"), *told)
@@ -162,40 +162,6 @@ def test_call_ids_that_begin_anew_in_every_answer_are_told_apart() -> None:
     results = [message["content"][0] for message in made[2:] if message["role"] == "user"]
     assert len(set(uses)) == 4
     assert results == [result(use_id, str(number)) for number, use_id in enumerate(uses)]
-
-
-def test_an_id_that_always_comes_again_costs_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    hashed: list[str] = []
-    hash_of = use_ids._hashed  # pyright: ignore[reportPrivateUsage]
-
-    def counting(text: str) -> str:
-        hashed.append(text)
-        return hash_of(text)
-
-    monkeypatch.setattr(use_ids, "_hashed", counting)
-    messages([HI], *([function_call("a"), output("a")] for _ in range(100)))
-    assert len(hashed) == 99
-
-
-@given(st.lists(st.text("ab", min_size=1, max_size=4)))
-def test_ids_that_were_used_are_known(added: list[str]) -> None:
-    ids = UseIds()
-    for number, each in enumerate(added):
-        assert (each in ids) == (each in added[:number])
-        ids = ids.with_id(each)
-    assert all(each in ids for each in added)
-    assert "c" not in ids
-
-
-def test_ids_of_a_long_conversation_are_in_few_sets() -> None:
-    ids = UseIds()
-    for number in range(1000):
-        ids = ids.with_id(str(number))
-    sets = 0
-    older: UseIds | None = ids
-    while older is not None:
-        sets, older = sets + 1, older.older
-    assert sets <= 10
 
 
 def test_arguments_that_are_no_object_are_told_as_text() -> None:

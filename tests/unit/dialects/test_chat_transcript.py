@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from chat_history import (
     Item,
     build,
+    create,
     custom_call,
     error,
     function_call,
@@ -20,7 +21,10 @@ from chat_history import (
     output,
     reasoning,
 )
-from landline.dialects.chat_completions import ChatCompletionsFlags
+from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
+from landline.dialects.dialect import Prompt, UpstreamRequest
+from landline.session.lineage import Link
+from landline.wire.items import decode_item
 from strict_chat import check_history
 
 IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "original"}
@@ -108,6 +112,65 @@ def test_a_message_between_a_call_and_its_output_comes_after_the_output() -> Non
 def test_outputs_follow_in_the_order_of_their_calls() -> None:
     made = messages([function_call("a"), function_call("b")], [output("b", "B"), output("a", "A")])
     assert [each["content"] for each in made[1:]] == ["A", "B"]
+
+
+def test_outputs_of_two_calls_with_one_id_keep_their_calls() -> None:
+    calls = [function_call("a", arguments='{"n": 1}'), function_call("a", arguments='{"n": 2}')]
+    made = messages(calls, [output("a", "one"), output("a", "two"), output("a", "three")])
+    use_ids = [call["id"] for call in made[0]["tool_calls"]]
+    assert use_ids[0] == "a" != use_ids[1]
+    assert [(each["tool_call_id"], each["content"]) for each in made[1:3]] == list(
+        zip(use_ids, ["one", "two"], strict=True)
+    )
+    assert made[3] == {"role": "user", "content": "Output of the tool call a:\nthree"}
+
+
+def test_call_ids_that_begin_anew_in_every_answer_are_told_apart() -> None:
+    """As from servers that name a call by its place in the answer (Kimi, 2026-09)."""
+    turns = [[function_call("list:0"), output("list:0", str(number))] for number in range(4)]
+    made = messages(*turns)
+    use_ids = [each["tool_calls"][0]["id"] for each in made[::2]]
+    assert use_ids[0] == "list:0"
+    assert len(set(use_ids)) == 4
+    assert [(each["tool_call_id"], each["content"]) for each in made[1::2]] == list(zip(use_ids, "0123", strict=True))
+
+
+def test_a_call_id_that_vendors_refuse_is_sent_as_another_one() -> None:
+    made = messages([function_call("c" * 41)], [output("c" * 41)])
+    use_id = made[0]["tool_calls"][0]["id"]
+    assert len(use_id) <= 40
+    assert made[1]["tool_call_id"] == use_id
+
+
+def test_two_continuations_of_open_calls_know_nothing_of_each_other() -> None:
+    history = lineage([[message("user", "go"), function_call("a"), function_call("b")]])
+    dialect = ChatCompletions()
+
+    def outputs(*items: Item) -> list[str]:
+        link = Link(history, [decode_item(json.dumps(item).encode()) for item in items])
+        made = dialect.build_request(Prompt(history=link, request=create(), model="m"))
+        assert isinstance(made, UpstreamRequest)
+        return [each["content"] for each in json.loads(made.body)["messages"][2:]]
+
+    none = "(no output yet)"
+    assert outputs(output("a", "one"), message("user", "hurry")) == ["one", none, "hurry"]
+    assert outputs(output("b", "two")) == [none, "two"]
+    assert outputs(message("user", "hurry")) == [none, none, "hurry"]
+
+
+def test_what_cannot_be_said_is_left_out_and_counted() -> None:
+    searched: Item = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    sealed: Item = {"type": "reasoning", "summary": [], "encrypted_content": "AAAA"}
+
+    def notes(flags: ChatCompletionsFlags, *links: list[Item]) -> tuple[str, ...]:
+        made = ChatCompletions(flags).build_request(Prompt(history=lineage(links), request=create(), model="m"))
+        assert isinstance(made, UpstreamRequest)
+        return made.notes
+
+    links = [message("user", "go"), searched, sealed], [searched, reasoning("hm"), message("assistant", "found")]
+    assert notes(ChatCompletionsFlags(), *links) == ("reasoning: 1", "items of hosted tools: 2")
+    assert notes(ChatCompletionsFlags(reasoning_field="none"), *links) == ("reasoning: 2", "items of hosted tools: 2")
+    assert notes(ChatCompletionsFlags(), [message("user", "go"), reasoning("hm")]) == ()
 
 
 def test_calls_that_are_answered_one_by_one_are_messages_of_their_own() -> None:
@@ -286,7 +349,7 @@ _CALL_ID = st.sampled_from(["a", "b", "c", "d"])
 
 @st.composite
 def _conversations(draw: st.DrawFn) -> list[Item]:
-    """Items in any order, every text with a number that no other has."""
+    """Items in any order, every text with a number that no other has; call ids may come again."""
     items: list[Item] = []
     for number in range(draw(st.integers(0, 14))):
         text = f"<{number}>{draw(_TEXT)}"
@@ -297,11 +360,9 @@ def _conversations(draw: st.DrawFn) -> list[Item]:
             case "reasoning":
                 items.append(reasoning(text))
             case "call":
-                items.append(
-                    function_call(f"{draw(_CALL_ID)}{number}", arguments=draw(st.sampled_from(["{}", "", text])))
-                )
+                items.append(function_call(draw(_CALL_ID), arguments=draw(st.sampled_from(["{}", "", text]))))
             case "custom":
-                items.append(custom_call(f"{draw(_CALL_ID)}{number}", text=text))
+                items.append(custom_call(draw(_CALL_ID), text=text))
             case "output" | "image":
                 earlier = [item["call_id"] for item in items if "call_id" in item]
                 call_id = draw(st.sampled_from([*earlier, "unknown"]))

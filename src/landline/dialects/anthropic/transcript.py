@@ -14,6 +14,7 @@ The messages only grow at their end (but for what answers the last calls), becau
 depend on everything before them. The result does not depend on how the items are cut into links.
 """
 
+import re
 from collections.abc import Sequence
 from itertools import chain
 from typing import Literal, assert_never
@@ -23,16 +24,17 @@ from msgspec import Raw
 
 from landline.dialects.anthropic.breakpoints import marked_parts
 from landline.dialects.anthropic.content import Block, blocks_of, read_attachment, text_block, tool_result
-from landline.dialects.anthropic.use_ids import UseIds, new_use_id
 from landline.dialects.content import Content
 from landline.dialects.names import ToolNames
 from landline.dialects.sayings import Answered, Called, Saying, Spoken, Thought, Told, Unsaid, read_item
+from landline.dialects.use_ids import IdForm, UseIds, new_use_id
 from landline.wire.errors import ApiError
 from landline.wire.items import Item
 
 VENDOR = "anthropic"
 """`Signed.by` of thinking that goes back."""
 NO_OUTPUT = "(no output yet)"
+USE_IDS = IdForm(re.compile(r"[a-zA-Z0-9_-]{1,64}"), "call_", 24)
 BEGIN = b'{"type":"text","text":"(Begin.)"}'
 """The user's first block where the conversation has none: it holds nothing yet, or begins with the model's own words."""
 GO_ON = b'{"type":"text","text":"(Go on.)"}'
@@ -213,7 +215,7 @@ class _Writer:
                 self.write("user", block, is_marked=index in marked)
 
     def _call(self, call_id: str, name: str, arguments: str) -> None:
-        use_id = new_use_id(call_id, self._use_ids)
+        use_id = new_use_id(call_id, self._use_ids, USE_IDS)
         use = {"type": "tool_use", "id": use_id, "name": name, "input": Raw(arguments.strip().encode())}
         self._write_answer(_encode(use))
         self._open_calls.setdefault(call_id, []).append(use_id)

@@ -60,14 +60,16 @@ class ChatCompletions:
         members = self._members(prompt, tool_set, overrides)
         if isinstance(members, ApiError):
             return members
-        messages = self._messages(prompt, tool_set.renamed, overrides)
-        if isinstance(messages, ApiError):
-            return messages
+        transcripts = self._transcripts(prompt.history, tool_set.renamed)
+        last = transcripts[-1] if transcripts else Transcript()
+        if last.error is not None:
+            return last.error
+        messages = self._messages(transcripts, last, prompt.request.instructions, overrides.system_suffix)
         if not messages and prompt.history is not None and not prompt.request.is_warm_up:
             message = "Expected `input` to hold something that this model can read: it would be asked with no message."
             return api_error("missing_required_parameter", message, param="input")
         body = b"".join((_encode(members)[:-1], b',"messages":[', *messages, b"]}"))
-        return UpstreamRequest(path=PATH, body=body, headers=self._headers(prompt))
+        return UpstreamRequest(path=PATH, body=body, headers=self._headers(prompt), notes=_notes(last))
 
     def count_requests(self, prompt: Prompt) -> Sequence[CountRequest] | ApiError:
         """The ways to have the prompt counted."""
@@ -111,13 +113,11 @@ class ChatCompletions:
         members |= overrides.members
         return {name: value for name, value in members.items() if name not in overrides.omit}
 
-    def _messages(self, prompt: Prompt, names: ToolNames, overrides: RequestOverrides) -> Sequence[bytes] | ApiError:
+    def _messages(
+        self, transcripts: Sequence[Transcript], last: Transcript, front: str | None, suffix: str
+    ) -> Sequence[bytes]:
         """The conversation in pieces that join to the inside of a JSON array."""
-        transcripts = self._transcripts(prompt.history, names)
-        last = transcripts[-1] if transcripts else Transcript()
-        if last.error is not None:
-            return last.error
-        system = [prompt.request.instructions or "", *last.system, overrides.system_suffix]
+        system = [front or "", *last.system, suffix]
         pieces = [self._system_message([text for text in system if text])]
         pieces += map(_closed, transcripts)
         pieces.append(close_transcript(last, self.flags))
@@ -145,3 +145,8 @@ class ChatCompletions:
     def _headers(self, prompt: Prompt) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
         return headers | affinity_headers(self.flags.affinity_headers, prompt.affinity_key)
+
+
+def _notes(last: Transcript) -> tuple[str, ...]:
+    counts = {"reasoning": last.left_out, "items of hosted tools": last.passed_over}
+    return tuple(f"{kind}: {count}" for kind, count in counts.items() if count)

@@ -1,7 +1,7 @@
-"""Ids of `tool_use` blocks: call ids as the API takes them, each one once in a conversation.
+"""Ids of calls as a vendor takes them, each one once in a conversation.
 
 Servers that count their calls anew in every answer (Kimi's `list_dir:0`, `call_0` of small servers, 2026-09) repeat
-theirs, and the API refuses a conversation that holds one twice.
+theirs, and vendors refuse a conversation that holds one twice, or an id that another vendor made.
 """
 
 import re
@@ -9,7 +9,15 @@ from hashlib import blake2b
 
 import msgspec
 
-_TAKEN_AS_IT_IS = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+class IdForm(msgspec.Struct, frozen=True):
+    """What the ids of one vendor look like."""
+
+    taken_as_it_is: re.Pattern[str]
+    prefix: str
+    """What an id of ours begins with;"""
+    digits: int
+    """so many hexadecimal digits follow."""
 
 
 class UseIds(msgspec.Struct, frozen=True):
@@ -36,11 +44,15 @@ class UseIds(msgspec.Struct, frozen=True):
         return UseIds(newest, older, self.count + 1)
 
 
-def new_use_id(call_id: str, taken: UseIds) -> str:
-    """The call id if the API takes it; else, and where it is taken, one that is made of it, the same one every time."""
-    use_id = call_id if _TAKEN_AS_IT_IS.fullmatch(call_id) else _hashed(call_id)
-    return _hashed(f"{call_id}\0{taken.count}") if use_id in taken else use_id
+def new_use_id(call_id: str, taken: UseIds, form: IdForm) -> str:
+    """The call id if the vendor takes it; else, and where it is taken, one that is made of it, the same one every time."""
+    use_id = call_id if form.taken_as_it_is.fullmatch(call_id) else _hashed(call_id, form)
+    times = taken.count
+    while use_id in taken:
+        use_id = _hashed(f"{call_id}\0{times}", form)
+        times += 1
+    return use_id
 
 
-def _hashed(text: str) -> str:
-    return f"call_{blake2b(text.encode(), digest_size=12).hexdigest()}"
+def _hashed(text: str, form: IdForm) -> str:
+    return form.prefix + blake2b(text.encode(), digest_size=12).hexdigest()[: form.digits]

@@ -1,0 +1,99 @@
+"""What the model did in one go, with the outputs of its calls, as chat messages."""
+
+import re
+
+import msgspec
+
+from landline.dialects.chat_completions.content import ChatPart, as_chat, text_part
+from landline.dialects.chat_completions.flags import ChatCompletionsFlags
+from landline.dialects.content import Content
+from landline.dialects.sayings import Called
+from landline.dialects.use_ids import IdForm
+
+NO_OUTPUT = "(no output yet)"
+USE_IDS = IdForm(re.compile(r".{1,40}", re.DOTALL), "call_", 24)
+"""OpenAI takes ids of 40 characters (vercel/ai#5171), and each once in a conversation (agno-agi/agno#5116)."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class UsedCall(msgspec.Struct, frozen=True):
+    """A call under the id that it has in the request."""
+
+    call: Called
+    use_id: str
+
+
+class ModelRun(msgspec.Struct):
+    """The newest assistant message, still open."""
+
+    texts: list[str] = []
+    thoughts: list[str] = []
+    calls: list[UsedCall] = []
+    answers: dict[int, Content[ChatPart]] = {}
+    """Of calls, by their places in `calls`: servers may give two calls one id."""
+    unanswered: dict[str, list[int]] = {}
+    """The places of the other calls, by their ids."""
+    held: list[bytes] = []
+    """Messages that came while calls were unanswered."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the user has spoken since: what the model says next is another message."""
+        return bool(self.answers or self.held)
+
+    def copy(self) -> "ModelRun":
+        """One that can be added to without changing this one."""
+        unanswered = {call_id: list(places) for call_id, places in self.unanswered.items()}
+        lists = list(self.texts), list(self.thoughts), list(self.calls)
+        return ModelRun(*lists, dict(self.answers), unanswered, list(self.held))
+
+    def call(self, used: UsedCall) -> None:
+        """Adds a call."""
+        self.unanswered.setdefault(used.call.call_id, []).append(len(self.calls))
+        self.calls.append(used)
+
+    def answer(self, call_id: str, content: Content[ChatPart]) -> bool:
+        """Keeps the output of the first call of that id which has none; False if there is no such call."""
+        places = self.unanswered.get(call_id)
+        if places is None:
+            return False
+        self.answers[places.pop(0)] = content
+        if not places:
+            del self.unanswered[call_id]
+        return True
+
+
+def run_messages(run: ModelRun, flags: ChatCompletionsFlags) -> list[bytes]:
+    """The assistant message, the outputs of its calls, then what had to wait for them."""
+    if flags.reasoning_field == "none" and not run.texts and not run.calls:
+        return []
+    messages = [_encode(_assistant_message(run, flags))]
+    attachments: list[ChatPart] = []
+    for place, used in enumerate(run.calls):
+        content: Content[ChatPart] = run.answers.get(place, Content((NO_OUTPUT,)))
+        said = as_chat(content) if flags.tool_images else content.text
+        messages.append(_encode({"role": "tool", "tool_call_id": used.use_id, "content": said}))
+        if not flags.tool_images and content.attachments:
+            attachments += [text_part(f"Attached to the output of {used.use_id}:"), *content.attachments]
+    if attachments:
+        messages.append(_encode({"role": "user", "content": attachments}))
+    return [*messages, *run.held]
+
+
+def _assistant_message(run: ModelRun, flags: ChatCompletionsFlags) -> dict[str, object]:
+    text = "\n\n".join(text for text in run.texts if text)
+    message: dict[str, object] = {"role": "assistant", "content": text if text or not run.calls else None}
+    thought = "\n\n".join(thought for thought in run.thoughts if thought)
+    if thought and flags.reasoning_field != "none":
+        message[flags.reasoning_field] = thought
+    if run.calls:
+        message["tool_calls"] = [_call_member(used, flags) for used in run.calls]
+    return message
+
+
+def _call_member(used: UsedCall, flags: ChatCompletionsFlags) -> dict[str, object]:
+    call = used.call
+    if call.input is not None and flags.custom_tools == "custom":
+        return {"id": used.use_id, "type": "custom", "custom": {"name": call.name, "input": call.input}}
+    return {"id": used.use_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

@@ -1,0 +1,77 @@
+"""Ids of calls: taken as they are where that is possible, and each one once."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.dialects import use_ids
+from landline.dialects.use_ids import IdForm, UseIds, new_use_id
+
+FORM = IdForm(re.compile(r"[a-z]{1,8}"), "call_", 24)
+NARROW = IdForm(re.compile(r"[a-f0-9]"), "", 1)
+
+
+def used(call_ids: list[str], form: IdForm = FORM) -> list[str]:
+    """The ids that a conversation with these calls has."""
+    taken, made = UseIds(), list[str]()
+    for call_id in call_ids:
+        made.append(new_use_id(call_id, taken, form))
+        taken = taken.with_id(made[-1])
+    return made
+
+
+def test_an_id_that_the_vendor_takes_is_taken_as_it_is() -> None:
+    assert used(["a", "b"]) == ["a", "b"]
+
+
+def test_an_id_that_the_vendor_refuses_gets_another_one_that_stays_the_same() -> None:
+    (made,) = used(["a:0"])
+    assert re.fullmatch(r"call_[0-9a-f]{24}", made)
+    assert used(["b", "a:0"]) == ["b", made]
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c:0", ""]), max_size=12))
+def test_no_id_is_used_twice_and_more_calls_change_none_before_them(call_ids: list[str]) -> None:
+    made = used(call_ids)
+    assert len(set(made)) == len(made)
+    assert used(call_ids[:-1]) == made[:-1]
+
+
+def test_ids_are_told_apart_where_few_are_left() -> None:
+    assert len(set(used(["a"] * 16, NARROW))) == 16
+
+
+def test_an_id_that_always_comes_again_costs_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    hash_of = use_ids._hashed  # pyright: ignore[reportPrivateUsage]
+
+    def counting(text: str, form: IdForm) -> str:
+        hashed.append(text)
+        return hash_of(text, form)
+
+    monkeypatch.setattr(use_ids, "_hashed", counting)
+    used(["a"] * 100)
+    assert len(hashed) == 99
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=4)))
+def test_ids_that_were_used_are_known(added: list[str]) -> None:
+    ids = UseIds()
+    for number, each in enumerate(added):
+        assert (each in ids) == (each in added[:number])
+        ids = ids.with_id(each)
+    assert all(each in ids for each in added)
+    assert "c" not in ids
+
+
+def test_ids_of_a_long_conversation_are_in_few_sets() -> None:
+    ids = UseIds()
+    for number in range(1000):
+        ids = ids.with_id(str(number))
+    sets = 0
+    older: UseIds | None = ids
+    while older is not None:
+        sets, older = sets + 1, older.older
+    assert sets <= 10
