@@ -6,9 +6,9 @@ document is changed ("script"), and until the browser has painted that ("painted
 17 ms). Views: the list with every row changing, a list that is searched, and one session with 200 turns.
 
 At the server: a real Landline with 2,000 open sockets in front of an upstream that costs nothing; workers take turns on
-them, one socket after the other, as fast as the server lets them. In turn, nobody watches and 20 pages do, their streams
+them, one socket after the other, as fast as the server lets them. In turn, nobody watches and 10 pages do, their streams
 read without a browser so that no browser takes the server's core. One page costs less than a busy machine's noise; so a
-twentieth of what 20 cost is given as its overhead: of the server's processor time for each turn. What the pages share is shared
+tenth of what 10 cost is given as its overhead: of the server's processor time for each turn. What the pages share is shared
 (sums, rows that several show); the last number, of one step for one page alone, shares nothing.
 
     python benchmarks/monitor_cost.py [--windows 16] [--seconds 3]
@@ -47,7 +47,7 @@ SESSIONS = 2000
 CHANGING = 200
 REFRESHES = 40
 WORKERS = 24
-PAGES = 20
+PAGES = 10
 REACH_MS = 100
 REACH_SHARE = 0.02
 _COLLECT = """() => {
