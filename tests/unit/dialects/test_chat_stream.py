@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chat_history import function_call, lineage, message, output
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt
 from landline.wire.model_events import Accepted, Failed, Finished, ToolCallStarted, UsageReported
@@ -53,6 +54,19 @@ def test_call_ids_are_given_and_unique_within_an_answer(name: str) -> None:
     call_ids = [event.call_id for event in play(dialect_of(case), case, [body]) if isinstance(event, ToolCallStarted)]
     assert all(call_ids)
     assert len(set(call_ids)) == len(call_ids)
+
+
+def test_a_call_id_that_came_before_in_the_conversation_is_replaced() -> None:
+    """As from servers that count their calls anew in every answer: a client would take an old output for the new one's."""
+    calls = ",".join(
+        f'{{"index":{index},"id":"{call_id}","function":{{"name":"f","arguments":"{{}}"}}}}'
+        for index, call_id in enumerate(("call_0", "call_1"))
+    )
+    body = f'data: {{"choices":[{{"index":0,"delta":{{"tool_calls":[{calls}]}},"finish_reason":"stop"}}]}}\n\n'
+    history = lineage([[message("user", "go"), function_call("call_0")], [output("call_0")]])
+    prompt = Prompt(history=history, request=CreateRequest(), model="m", response_id="resp_new")
+    events = ChatCompletions().open_decoder(prompt).feed(body.encode())
+    assert [each.call_id for each in events if isinstance(each, ToolCallStarted)] == ["call_new_0", "call_1"]
 
 
 def test_nothing_comes_after_the_end() -> None:

@@ -1,6 +1,6 @@
 """Tool calls put together from their pieces, whatever a server leaves out of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import msgspec
 from msgspec import Raw, UnsetType
@@ -17,25 +17,42 @@ LEGACY_INDEX = -1
 class _OpenCall:
     """One call while its pieces come in."""
 
-    __slots__ = ("call_id", "named", "pending", "position")
+    __slots__ = ("given_id", "name", "named", "position", "texts")
 
     def __init__(self, position: int) -> None:
         self.position = position
-        self.call_id = ""
-        self.pending = ""
-        """Arguments that came before the name."""
+        self.given_id = ""
+        """As the server says it."""
+        self.name = ""
+        self.texts: list[str] = []
+        """Pieces of the arguments."""
         self.named: NamedCall | None = None
+
+    def is_over_before(self, text: str) -> bool:
+        """Whether the arguments are complete, so that this text belongs to another call."""
+        if text[:1] != "{" or not self.texts or self.texts[-1][-1:] != "}":
+            return False
+        try:
+            msgspec.json.decode("".join(self.texts), type=dict[str, Raw])
+        except (msgspec.DecodeError, RecursionError):
+            return False
+        return True
 
 
 class CallAssembler:
     """The calls of one answer.
 
-    Quirks met (November 2026): no `index` (Ollama, some gateways); the same index for parallel calls (Gemini's
-    chat-completions layer); no or empty `id`; `name` empty or repeated in later pieces; arguments as an object.
+    Quirks met (November 2026): no `index` (older Ollama, some gateways); the same index for parallel calls (Ollama, Gemini's
+    chat-completions layer), with ids or without; no or empty `id`; ids that earlier answers had (`call_0`); `name` empty or
+    repeated in later pieces; arguments as an object.
     """
 
-    def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str) -> None:
+    def __init__(
+        self, find_tools: Callable[[], ToolSet], find_call_ids: Callable[[], Container[str]], call_id_prefix: str
+    ) -> None:
+        """`find_call_ids` gives the ids of the conversation so far: clients know a call by its id alone."""
         self._find_tools = find_tools
+        self._find_call_ids = find_call_ids
         self._call_id_prefix = call_id_prefix
         self._calls: list[_OpenCall] = []
         self._by_index: dict[int, _OpenCall] = {}
@@ -44,11 +61,12 @@ class CallAssembler:
     def feed(self, delta: CallDelta) -> list[ModelEvent]:
         """The events of one piece of a call."""
         name, text = _read_delta(delta)
-        call = self._find_call(delta, name)
+        call = self._find_call(delta, name, text)
+        if text:
+            call.texts.append(text)
         if call.named is not None:
             return call.named.add(text)
-        call.pending += text
-        call.call_id = call.call_id or delta.id or ""
+        call.given_id = call.given_id or delta.id or ""
         return self._start(call, name) if name else []
 
     def end(self) -> list[ModelEvent]:
@@ -63,15 +81,20 @@ class CallAssembler:
         """Whether a call never got its name."""
         return any(call.named is None for call in self._calls)
 
-    def _find_call(self, delta: CallDelta, name: str) -> _OpenCall:
+    def _find_call(self, delta: CallDelta, name: str, text: str) -> _OpenCall:
         last = self._calls[-1] if self._calls else None
         call = last if delta.index is None else self._by_index.get(delta.index)
         if call is None:
             return self._open_call(delta.index)
-        is_started = call.named is not None
-        is_other = bool(name and is_started and delta.id and delta.id != call.call_id)
-        is_whole = delta.index is None and bool(name) and is_started and not delta.id
-        return self._open_call(delta.index) if is_other or is_whole else call
+        if not name or call.named is None:
+            return call
+        if delta.id and call.given_id:
+            is_other = delta.id != call.given_id
+        elif delta.index is None and not delta.id:
+            is_other = True
+        else:
+            is_other = name != call.name or call.is_over_before(text)
+        return self._open_call(delta.index) if is_other else call
 
     def _open_call(self, index: int | None) -> _OpenCall:
         call = _OpenCall(len(self._calls))
@@ -81,12 +104,13 @@ class CallAssembler:
         return call
 
     def _start(self, call: _OpenCall, name: str) -> list[ModelEvent]:
-        if not call.call_id or call.call_id in self._call_ids:
-            call.call_id = f"{self._call_id_prefix}_{call.position}"
-        self._call_ids.add(call.call_id)
-        call.named = NamedCall(call.position, call.call_id, name, self._find_tools())
-        pending, call.pending = call.pending, ""
-        return [call.named.started, *call.named.add(pending)]
+        call_id = call.given_id
+        if not call_id or call_id in self._call_ids or call_id in self._find_call_ids():
+            call_id = f"{self._call_id_prefix}_{call.position}"
+        self._call_ids.add(call_id)
+        call.name = name
+        call.named = NamedCall(call.position, call_id, name, self._find_tools())
+        return [call.named.started, *call.named.add("".join(call.texts))]
 
 
 def _read_delta(delta: CallDelta) -> tuple[str, str]:
@@ -102,10 +126,11 @@ def _arguments_text(function: CallFunction) -> str:
     arguments = function.arguments
     if isinstance(arguments, UnsetType):
         return ""
-    text = bytes(arguments)
-    if text == b"null":
+    data = bytes(arguments)
+    if data == b"null":
         return ""
-    return msgspec.json.decode(text, type=str) if text[:1] == b'"' else text.decode()
+    text = data.decode("utf-8", "replace")
+    return msgspec.json.decode(text, type=str) if text[:1] == '"' else text
 
 
 def legacy_delta(function: CallFunction) -> CallDelta:

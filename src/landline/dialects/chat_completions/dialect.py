@@ -80,6 +80,7 @@ class ChatCompletions:
         """A decoder of the answer."""
         return ChatStreamDecoder(
             find_tools=lambda: self._tools.known(prompt),
+            find_call_ids=lambda: self._last_transcript(prompt).use_ids,
             call_id_prefix=call_id_prefix(prompt),
             is_warm_up=prompt.request.is_warm_up,
         )
@@ -141,6 +142,10 @@ class ChatCompletions:
             return extend_transcript(before, items, self.flags, names)
 
         return history.folds(key, extend)
+
+    def _last_transcript(self, prompt: Prompt) -> Transcript:
+        transcripts = self._transcripts(prompt.history, self._tools.known(prompt).renamed)
+        return transcripts[-1] if transcripts else Transcript()
 
     def _headers(self, prompt: Prompt) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}

@@ -1,6 +1,6 @@
 """The body of a chat-completions answer as model events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -54,9 +54,16 @@ class ChatStreamDecoder:
     end of the body if a `finish_reason` was there before; an end without either is a cut.
     """
 
-    def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, *, is_warm_up: bool = False) -> None:
+    def __init__(
+        self,
+        find_tools: Callable[[], ToolSet],
+        find_call_ids: Callable[[], Container[str]],
+        call_id_prefix: str,
+        *,
+        is_warm_up: bool = False,
+    ) -> None:
         self._body = AnswerBody()
-        self._calls = CallAssembler(find_tools, call_id_prefix)
+        self._calls = CallAssembler(find_tools, find_call_ids, call_id_prefix)
         self._is_warm_up = is_warm_up
         self._is_closed = False
         self._finish_reason: str | None = None
