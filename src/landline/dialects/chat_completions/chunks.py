@@ -115,6 +115,8 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     logprobs: Logprobs | None = None
     usage: Usage | None = None
     """Moonshot."""
+    error: Raw | UnsetType = UNSET
+    """OpenRouter."""
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
@@ -126,7 +128,33 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     timings: Timings | None = None
     object: str | None = None
     message: Raw | UnsetType = UNSET
-    """The text of an error that has no envelope (`object` is `error`)."""
+    """The text of an error that has no envelope (`object` is `error`, or there are no choices)."""
+    detail: Raw | UnsetType = UNSET
+    """The same (FastAPI)."""
+
+
+class _CoreChoice(msgspec.Struct, frozen=True, gc=False):
+    index: int | None = None
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: str | None = None
+
+
+class _CoreChunk(msgspec.Struct, frozen=True, gc=False):
+    choices: list[_CoreChoice] | None = None
+    error: Raw | UnsetType = UNSET
 
 
 CHUNK_DECODER: msgspec.json.Decoder[Chunk] = msgspec.json.Decoder(Chunk)
+_CORE_DECODER: msgspec.json.Decoder[_CoreChunk] = msgspec.json.Decoder(_CoreChunk)
+
+
+def decode_core(payload: bytes) -> Chunk | None:
+    """What a record says, without counts and log-probabilities, which have another shape than is known; None if what it
+    says has that too."""
+    try:
+        core = _CORE_DECODER.decode(payload)
+    except msgspec.DecodeError:
+        return None
+    choices = [Choice(each.index, each.delta, each.message, each.finish_reason) for each in core.choices or ()]
+    return Chunk(choices=choices, error=core.error)

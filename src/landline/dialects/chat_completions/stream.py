@@ -3,7 +3,7 @@
 from collections.abc import Callable, Container
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.answer_body import AnswerBody
 from landline.dialects.chat_completions.calls import CallAssembler, legacy_delta
@@ -16,7 +16,9 @@ from landline.dialects.chat_completions.chunks import (
     Timings,
     TokenInfo,
     Usage,
+    decode_core,
 )
+from landline.dialects.chat_completions.endings import read_reason
 from landline.dialects.chat_completions.usage import read_usage
 from landline.dialects.faults import read_stream_fault
 from landline.dialects.tools import ToolSet
@@ -34,17 +36,6 @@ from landline.wire.model_events import (
 )
 
 _decode = CHUNK_DECODER.decode
-_INCOMPLETE_REASONS = {
-    "length": "max_output_tokens",
-    "model_length": "max_output_tokens",
-    "content_filter": "content_filter",
-}
-_BROKEN_REASONS = {
-    "error": ("upstream_error", "The model's answer broke off with an error."),
-    "abort": ("upstream_error", "The target aborted the answer."),
-    "insufficient_system_resource": ("server_is_overloaded", "The target ran out of capacity while it answered."),
-}
-"""`finish_reason`s that mean failure: OpenRouter, vLLM and SGLang, DeepSeek."""
 
 
 class ChatStreamDecoder:
@@ -67,6 +58,7 @@ class ChatStreamDecoder:
         self._is_warm_up = is_warm_up
         self._is_closed = False
         self._finish_reason: str | None = None
+        self._fault: ApiError | None = None
         self._usage: Usage | None = None
         self._timings: Timings | None = None
         self._logprobs: list[LogprobEntry] = []
@@ -98,17 +90,22 @@ class ChatStreamDecoder:
         try:
             chunk = _decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self._close(events, api_error("upstream_error", f"The target sent a chunk that cannot be read: {error}."))
-            return
+            if not payload.strip():
+                return
+            chunk = decode_core(payload) if isinstance(error, msgspec.ValidationError) else None
+            if chunk is None:
+                message = f"The target sent a chunk that cannot be read: {error}."
+                self._close(events, api_error("upstream_error", message))
+                return
         if chunk.choices:
             for choice in chunk.choices:
                 if not choice.index:
                     self._read_choice(choice, events)
         if chunk.usage is not None:
-            self._usage = chunk.usage
+            self._count(chunk.usage)
         if chunk.timings is not None:
             self._timings = chunk.timings
-        if chunk.error is not UNSET or chunk.object == "error":
+        if chunk.error is not UNSET or not chunk.choices:
             fault = _fault_of(chunk, payload)
             if fault is not None:
                 self._close(events, fault)
@@ -122,11 +119,18 @@ class ChatStreamDecoder:
         if choice.finish_reason:
             self._finish_reason = choice.finish_reason
         if choice.usage is not None:
-            self._usage = choice.usage
+            self._count(choice.usage)
+        if choice.error is not UNSET and _is_said(choice.error):
+            self._fault = read_stream_fault(bytes(choice.error))
+
+    def _count(self, usage: Usage) -> None:
+        """The last count holds; gateways end with one of nothing."""
+        if usage.prompt_tokens or self._usage is None:
+            self._usage = usage
 
     def _read_delta(self, delta: Delta, events: list[ModelEvent]) -> None:
         thought = delta.reasoning_content or delta.reasoning
-        if thought is None and delta.reasoning_details:
+        if not thought and delta.reasoning_details:
             thought = "".join(detail.text or detail.summary or "" for detail in delta.reasoning_details)
         if thought:
             events.append(ReasoningDelta(thought))
@@ -159,26 +163,16 @@ class ChatStreamDecoder:
         usage = read_usage(self._usage, self._timings)
         if usage is not None:
             events.append(usage)
-        fault = fault or self._fault_at_end()
-        if fault is not None:
-            events.append(Failed(fault))
-            return
-        reason = self._finish_reason
-        match _INCOMPLETE_REASONS.get(reason or ""):
-            case "max_output_tokens":
-                events.append(Finished("max_output_tokens"))
-            case "content_filter":
-                events.append(Finished("content_filter"))
-            case _:
-                events.append(Finished())
+        events.append(self._ending(fault))
 
-    def _fault_at_end(self) -> ApiError | None:
-        broken = _BROKEN_REASONS.get(self._finish_reason or "")
-        if broken is not None:
-            return api_error(*broken)
-        if self._calls.has_nameless():
-            return api_error("model_error", "The model made a tool call without a name.")
-        return None
+    def _ending(self, fault: ApiError | None) -> Finished | Failed:
+        ending = read_reason(self._finish_reason)
+        fault = fault or self._fault
+        if fault is not None:
+            return Failed(fault)
+        if isinstance(ending, Finished) and self._calls.has_nameless():
+            return Failed(api_error("model_error", "The model made a tool call without a name."))
+        return ending
 
     def _filtered(self, events: list[ModelEvent]) -> list[ModelEvent]:
         """A warm-up says nothing; only what it cost and how it ended is left."""
@@ -186,15 +180,21 @@ class ChatStreamDecoder:
         return [*closing, *(Finished() for event in events if isinstance(event, Finished))]
 
 
+_EMPTY = frozenset((b"null", b"false", b'""', b"{}", b"[]"))
 _CUT = api_error("upstream_error", "The target's answer broke off before it was complete.")
 
 
 def _fault_of(chunk: Chunk, payload: bytes) -> ApiError | None:
     """The error that a record carries, in any of the known envelopes."""
-    has_error = not isinstance(chunk.error, UnsetType) and bytes(chunk.error) != b"null"
-    if has_error or chunk.object == "error":
-        return read_stream_fault(payload)
-    return None
+    is_envelope = chunk.object == "error" or (
+        chunk.choices is None and (_is_said(chunk.message) or _is_said(chunk.detail))
+    )
+    return read_stream_fault(payload) if is_envelope or _is_said(chunk.error) else None
+
+
+def _is_said(value: Raw | UnsetType) -> bool:
+    """Whether a member has a value; gateways write the error of a good record as null or empty."""
+    return not isinstance(value, UnsetType) and bytes(value) not in _EMPTY
 
 
 def _is_thought(delta: Delta | None) -> bool:
