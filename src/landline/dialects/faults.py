@@ -14,13 +14,15 @@ MESSAGE_CHARS = 2000
 
 _OVERFLOW = re.compile(
     r"context[ _](?:length|window|size)|maximum context|max(?:imum)?[ _]model[ _]len|longer than the model"
-    r"|exceeds? the (?:model'?s )?(?:available )?context|input (?:length|tokens?|is too long)[^.]{0,80}exceed"
-    r"|prompt is too long|too many (?:input )?tokens|token count .{0,40}exceeds|exceed_context_size"
-    r"|reduce the length of the (?:messages|prompt|input)",
+    r"|exceeds? the (?:model'?s )?(?:available )?context|input (?:length|tokens?)[^.]{0,80}exceed"
+    r"|(?:prompt|input) is too long|too many (?:input )?tokens|token count .{0,40}exceeds|exceed_context_size"
+    r"|reduce the length of the (?:messages|prompt|input)|maximum prompt length|exceeded model token limit"
+    r"|prompt exceeds max length|range of input length should be|`max_new_tokens` must be",
     re.IGNORECASE,
 )
 """OpenAI and vLLM ("maximum context length is"), SGLang ("longer than the model's context length"), llama-server ("exceeds
-the available context size"), Ollama ("input length exceeds the context length"), DeepSeek, OpenRouter, Gemini, Anthropic."""
+the available context size"), Ollama ("input length exceeds the context length"), DeepSeek, OpenRouter, Gemini, Anthropic;
+Bedrock ("Input is too long"), xAI ("maximum prompt length is"), Moonshot, Z.ai, Alibaba and TGI in that order."""
 _QUOTA = re.compile(
     r"insufficient[ _](?:quota|balance|credit|funds)|exceeded your current quota|out of credits"
     r"|credit balance is too low|reached your specified api usage limits|usage (?:is|credits are) required for",
@@ -32,6 +34,8 @@ _QUOTA_CODES = frozenset(
 )
 _OVERFLOW_CODES = frozenset(("context_length_exceeded", "exceed_context_size_error", "string_above_max_length"))
 _PROMPT_CODES = frozenset(("content_filter", "content_policy_violation", "invalid_prompt", "data_inspection_failed"))
+_MODEL_CODES = frozenset(("tool_use_failed",))
+"""Of Groq: a call that its model wrote and its parser could not read; asked again, it may be right."""
 _UNSUPPORTED_CODES = frozenset(("unsupported_parameter", "unsupported_value", "unknown_parameter"))
 _NO_IMAGES = re.compile(
     r"image input is not supported|not a multimodal model|does not support (?:image|vision)", re.IGNORECASE
@@ -84,6 +88,13 @@ class _Body(msgspec.Struct, frozen=True):
     code: str | int | float | None = None
     type: str | None = None
     param: str | None = None
+    metadata: Raw | UnsetType = UNSET
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    """Beside OpenRouter's own message, which says no more than that a provider failed: what the provider said."""
+
+    raw: Raw | UnsetType = UNSET
 
 
 def read_fault(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
@@ -129,6 +140,8 @@ def code_of(status: int, fault: Fault) -> str:
         return "insufficient_quota"
     if spelled & _OVERFLOW_CODES or (status in (400, 413, 422, 500) and _OVERFLOW.search(fault.message)):
         return "context_length_exceeded"
+    if spelled & _MODEL_CODES:
+        return "model_error"
     if _NO_IMAGES.search(fault.message):
         return "unsupported_content"
     if status in (400, 403, 422) and (spelled & _PROMPT_CODES):
@@ -177,7 +190,22 @@ def decode_fault(body: bytes) -> Fault:
 
 def _fault_in(body: _Body) -> Fault:
     message = _string_of(body.message) or _string_of(body.detail)
-    return Fault(message, _code_text(body.code), body.type or "", body.param)
+    fault = Fault(message, _code_text(body.code), body.type or "", body.param)
+    told = _told_by_provider(body)
+    if not told:
+        return fault
+    inner = decode_fault(told.encode())
+    return Fault(inner.message or message, fault.code, inner.code or inner.type or fault.type, inner.param)
+
+
+def _told_by_provider(body: _Body) -> str:
+    """A provider's own error behind a gateway's, as text; "" if there is none."""
+    if isinstance(body.metadata, UnsetType):
+        return ""
+    try:
+        return _string_of(msgspec.json.decode(body.metadata, type=_Metadata).raw)
+    except msgspec.DecodeError:
+        return ""
 
 
 def _first_of(text: bytes) -> bytes:

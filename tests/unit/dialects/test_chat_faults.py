@@ -19,6 +19,11 @@ def enveloped(message: str, **more: Any) -> dict[str, Any]:
     return {"error": {"message": message, **more}}
 
 
+def provided(raw: Any) -> dict[str, Any]:
+    """OpenRouter's envelope around what a provider said."""
+    return enveloped("Provider returned error", code=400, metadata={"raw": raw, "provider_name": "P"})
+
+
 OVERFLOWS = {
     "openai": (400, enveloped("This model's maximum context length is 128000 tokens.", code="context_length_exceeded")),
     "vllm": (
@@ -47,6 +52,14 @@ OVERFLOWS = {
         422,
         {"message": "Prompt contains 40000 tokens, too large for model with 32768 maximum context length"},
     ),
+    "bedrock": (400, {"message": "Input is too long for requested model."}),
+    "xai": (400, {"error": "This model's maximum prompt length is 131072 but the request contains 136973 tokens."}),
+    "moonshot": (400, enveloped("Your request exceeded model token limit: 262144 (requested: 291351)")),
+    "zai": (400, enveloped("Prompt exceeds max length", code="1261")),
+    "alibaba": (400, enveloped("Range of input length should be [1, 98304]", code="invalid_parameter_error")),
+    "tgi": (422, {"error": "`inputs` tokens + `max_new_tokens` must be <= 4096", "error_type": "validation"}),
+    "openrouter-provider": (400, provided("prompt is too long: 210000 tokens > 200000 maximum")),
+    "openrouter-provider-code": (400, provided(json.dumps(enveloped("Too much", code="context_length_exceeded")))),
     "proxy": (413, b"<html><head><title>413</title></head><body><h1>Request Entity Too Large</h1></body></html>"),
 }
 
@@ -80,6 +93,11 @@ def test_an_overflow_keeps_the_servers_text() -> None:
         (404, enveloped("The model `x` does not exist.", type="NotFoundError", code=404), "model_not_found"),
         (404, enveloped('model "x" not found, try pulling it first'), "model_not_found"),
         (404, {"detail": "Not Found"}, "upstream_error"),
+        (
+            400,
+            enveloped("Failed to call a function.", type="invalid_request_error", code="tool_use_failed"),
+            "model_error",
+        ),
         (405, {"detail": "Method Not Allowed"}, "upstream_error"),
         (408, b"", "upstream_error"),
         (500, enveloped("boom"), "upstream_error"),
@@ -101,6 +119,25 @@ def test_the_param_gets_the_name_that_the_client_used() -> None:
     assert fault(400, enveloped("x", param="messages[3].content")).param == "input"
     assert fault(400, enveloped("x", param="temperature")).param == "temperature"
     assert fault(400, enveloped("x", param=None)).param is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "At most 1 image.",
+        json.dumps(enveloped("At most 1 image.", type="invalid_request_error")),
+        {"error": {"message": "At most 1 image."}},
+        json.dumps({"object": "error", "message": "At most 1 image.", "code": "3230"}),
+    ],
+)
+def test_what_a_provider_said_is_told_in_place_of_its_gateways_words(raw: Any) -> None:
+    error = fault(400, provided(raw))
+    assert (error.code, error.message) == ("invalid_value", "At most 1 image.")
+
+
+@pytest.mark.parametrize("metadata", [None, [], {}, {"raw": None}, {"raw": ""}, {"reasons": ["violence"]}])
+def test_a_gateways_own_words_are_told_where_no_provider_said_anything(metadata: Any) -> None:
+    assert fault(400, enveloped("Bad input", metadata=metadata)).message == "Bad input"
 
 
 def test_a_refused_key_is_not_repeated() -> None:
