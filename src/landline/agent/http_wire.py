@@ -1,7 +1,7 @@
 """One stateless request over HTTP, its answer read as server-sent events."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import aiohttp
@@ -82,7 +82,7 @@ async def _read_events(stream: aiohttp.StreamReader, on_event: Callable[[str | N
     return reader.ending or Cut("the stream ended before the response did")
 
 
-def _feed(reader: AnswerReader, records: Iterator[bytes], on_event: Callable[[str | None], None]) -> None:
+def _feed(reader: AnswerReader, records: Iterable[bytes], on_event: Callable[[str | None], None]) -> None:
     for data in records:
         if data == b"[DONE]" or reader.ending is not None:
             return
