@@ -25,6 +25,7 @@ ENTRY = Entry(
     upstream_requests=3,
     compactions=0,
     is_warm_up=False,
+    is_streamed=True,
     is_attached=False,
     created_at=1_790_000_000.5,
     started_at=1_790_000_000.0,

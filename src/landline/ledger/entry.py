@@ -85,6 +85,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     upstream_requests: int
     compactions: int
     is_warm_up: bool
+    is_streamed: bool = False
+    """Whether the client was sent its events as they came."""
     is_attached: bool
     created_at: float
     """Unix seconds."""
@@ -125,6 +127,7 @@ def make_entry(
         upstream_requests=meter.upstream_requests,
         compactions=meter.compactions,
         is_warm_up=turn.request.is_warm_up,
+        is_streamed=meter.transport == "socket" or turn.request.stream is True,
         is_attached=meter.is_attached,
         created_at=turn.created_at,
         started_at=started_at or turn.created_at,

@@ -49,6 +49,7 @@ class SpanTeller:
         """The part of the turn that its target took; before it the turn was queued. The tokens are told of the turn only, so
         that who adds up all spans has them once."""
         attributes = provider_attributes(provider) | {
+            "gen_ai.request.stream": True,
             "landline.target": entry.target,
             "landline.upstream.out_bytes": entry.bytes.upstream_out,
             "landline.upstream.in_bytes": entry.bytes.upstream_in,
@@ -81,6 +82,8 @@ def turn_attributes(entry: Entry, provider: Provider) -> Attributes:
         "gen_ai.usage.cache_creation.input_tokens": entry.tokens.cache_write,
         "gen_ai.usage.reasoning.output_tokens": entry.tokens.reasoning,
     }
+    if entry.is_streamed:
+        attributes["gen_ai.request.stream"] = True
     if provider.name == OPENAI:
         # The conventions want no attributes of one vendor on the spans of another.
         attributes["openai.api.type"] = "responses"

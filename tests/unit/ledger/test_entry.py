@@ -1,13 +1,16 @@
 import json
 
+import pytest
+
 from landline.ledger.entry import NAME_CHARS, make_entry
 from landline.session.admission import admit
+from landline.session.meter import Transport
 from landline.session.turn import Turn
 from landline.wire.requests import CreateRequest, decode_create
 
 
-def make_turn(model: str) -> Turn:
-    body = json.dumps({"model": model, "input": "Hello"}).encode()
+def make_turn(model: str = "m", **fields: object) -> Turn:
+    body = json.dumps({"model": model, "input": "Hello"} | fields).encode()
     request = decode_create(body)
     assert isinstance(request, CreateRequest)
     turn = admit(request, response_id="resp_1", now=1.0, tenant="", body=body)
@@ -21,3 +24,12 @@ def test_a_name_that_a_client_made_up_is_kept_so_far() -> None:
     turn.meter.upstream_model = "m" * 300_000
     entry = make_entry(turn, turn.meter, "completed", usage=None)
     assert entry.model == entry.upstream_model == "m" * NAME_CHARS
+
+
+@pytest.mark.parametrize(
+    ("transport", "stream", "is_streamed"), [("socket", False, True), ("http", True, True), ("http", False, False)]
+)
+def test_a_socket_streams_whatever_its_create_says(transport: Transport, stream: bool, is_streamed: bool) -> None:
+    turn = make_turn(stream=stream)
+    turn.meter.transport = transport
+    assert make_entry(turn, turn.meter, "completed", usage=None).is_streamed == is_streamed

@@ -40,6 +40,7 @@ def test_turn_is_a_servers_span_with_the_conventions_attributes() -> None:
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "demo",
+        "gen_ai.request.stream": True,
         "gen_ai.response.model": "demo-upstream",
         "gen_ai.response.id": "resp_1",
         "gen_ai.response.time_to_first_chunk": 0.4,
@@ -83,6 +84,10 @@ def test_times_are_the_turns() -> None:
     ]
 
 
+def test_turn_that_was_answered_whole_is_not_called_streamed() -> None:
+    assert "gen_ai.request.stream" not in attributes_of(changed(is_streamed=False))
+
+
 def test_question_to_the_target_is_a_clients_span_below_the_turn() -> None:
     turn, question = spans_of(ENTRY)
     assert (question.name, question.kind) == ("chat demo-upstream", SpanKind.CLIENT)
@@ -93,6 +98,7 @@ def test_question_to_the_target_is_a_clients_span_below_the_turn() -> None:
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "demo-upstream",
+        "gen_ai.request.stream": True,
         "server.address": "models.example",
         "server.port": 8443,
         "landline.target": "one",
