@@ -4,6 +4,7 @@ Each rule raises `BrokenRequestError` with the place and the reason, which becom
 that was lost, doubled or put in the wrong order.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -25,6 +26,12 @@ _PARTS_BY_ROLE = {
     "user": frozenset(("text", "image_url", "input_audio", "file")),
     "assistant": frozenset(("text", "refusal")),
     "tool": _TEXT_PARTS,
+}
+_ROLES_AFTER = {
+    "system": ("system", "user", "assistant"),
+    "user": ("system", "user", "assistant"),
+    "assistant": ("user", "tool"),
+    "tool": ("tool", "assistant"),
 }
 _MESSAGE_KEYS = frozenset(
     ("role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning_content", "reasoning", "audio")
@@ -68,11 +75,20 @@ def check_history(messages: Sequence[dict[str, Any]]) -> None:
     _require(not open_calls, f"the conversation ends with unanswered calls {open_calls}")
 
 
+def check_role_order(messages: Sequence[dict[str, Any]]) -> None:
+    """Checks what Mistral wants of the order of roles beside that. Raises BrokenRequestError."""
+    for before, after in itertools.pairwise(message["role"] for message in messages):
+        _require(after in _ROLES_AFTER[before], f"Unexpected role {after!r} after role {before!r}")
+    _require(messages[-1]["role"] in ("user", "tool"), "Expected last role User or Tool")
+
+
 def _check_message(message: dict[str, Any], where: str) -> None:
     role = message.get("role")
     _require(role in _PARTS_BY_ROLE, f"{where}: unknown role {role!r}")
     _require(set(message) <= _MESSAGE_KEYS, f"{where}: unknown keys {sorted(set(message) - _MESSAGE_KEYS)}")
     content = message.get("content")
+    is_empty = not content and not any(message.get(key) for key in ("tool_calls", "reasoning_content", "reasoning"))
+    _require(role != "assistant" or not is_empty, f"{where}: an assistant message without content")
     if isinstance(content, list):
         _require(bool(content), f"{where}: empty list of parts")
         for part in content:

@@ -231,7 +231,11 @@ PROFILES: dict[str, Profile] = {
     "deepseek": Profile(
         vendor="DeepSeek",
         ways=(
-            Way(dialect="chat_completions", base_url="https://api.deepseek.com", settings={"affinity_headers": []}),
+            Way(
+                dialect="chat_completions",
+                base_url="https://api.deepseek.com",
+                settings={"reasoning_placeholder": " ", "affinity_headers": []},
+            ),
             Way(
                 dialect="responses",
                 base_url="https://api.deepseek.com",
@@ -240,9 +244,10 @@ PROFILES: dict[str, Profile] = {
             Way(dialect="anthropic", base_url="https://api.deepseek.com/anthropic/v1", settings=_NOT_CLAUDE),
         ),
         key_envs=("DEEPSEEK_API_KEY",),
-        source="api-docs.deepseek.com, thinking mode, and Responses API (November 2026)",
-        note="Reasoning of a turn with tool calls has to be sent back, as `reasoning_content`. Their Responses API keeps "
-        "nothing.",
+        source="api-docs.deepseek.com, thinking mode, and Responses API (November 2026); MoonshotAI/kimi-cli#2141 (2026-05) "
+        "and theopenco/llmgateway#2093 for messages without reasoning",
+        note="Reasoning of a turn with tool calls has to be sent back, as `reasoning_content`; a space stands for that of "
+        "another vendor's model. Their Responses API keeps nothing.",
     ),
     "mistral": Profile(
         vendor="Mistral AI",
@@ -251,6 +256,9 @@ PROFILES: dict[str, Profile] = {
                 dialect="chat_completions",
                 base_url="https://api.mistral.ai/v1",
                 settings={
+                    "system_position": "start",
+                    "role_order": "strict",
+                    "call_ids": "alphanumeric_9",
                     "reasoning_field": "none",
                     "stream_usage": False,
                     "forward": ["prompt_cache_key"],
@@ -260,7 +268,8 @@ PROFILES: dict[str, Profile] = {
         ),
         key_envs=("MISTRAL_API_KEY",),
         source="charmbracelet/crush#1590 (2025-12), editor-code-assistant/eca#231 (2025-12), Gitlawb/openclaude#739 "
-        "(2026-04); strandsagents.com, Mistral model provider, for prompt_cache_key",
+        "(2026-04); strandsagents.com, Mistral model provider, for prompt_cache_key; anomalyco/opencode#1680 for ids, "
+        "zed-industries/zed#37021 (2026-04) for the order of roles",
         note="Unknown members are refused with 422, `reasoning_content` and `max_completion_tokens` among them. Usage "
         "comes with the last chunk unasked.",
     ),
@@ -288,12 +297,17 @@ PROFILES: dict[str, Profile] = {
             Way(
                 dialect="chat_completions",
                 base_url="https://api.moonshot.ai/v1",
-                settings={"max_tokens_field": "max_completion_tokens", "affinity_headers": []},
+                settings={
+                    "max_tokens_field": "max_completion_tokens",
+                    "reasoning_placeholder": " ",
+                    "affinity_headers": [],
+                },
             ),
             Way(dialect="anthropic", base_url="https://api.moonshot.ai/anthropic/v1", settings=_NOT_CLAUDE),
         ),
         key_envs=("MOONSHOT_API_KEY", "KIMI_API_KEY"),
-        source="platform.moonshot.ai/docs, use of Kimi K2 thinking; platform.kimi.ai/docs (November 2026)",
+        source="platform.moonshot.ai/docs, use of Kimi K2 thinking; platform.kimi.ai/docs (November 2026); "
+        "theopenco/llmgateway#2093 (2026-04) for messages without reasoning",
         note="In China the URL is `https://api.moonshot.cn/v1`. Thinking models refuse calls whose `reasoning_content` is "
         "gone, and have fixed sampling parameters.",
     ),

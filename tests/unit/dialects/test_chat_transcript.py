@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsF
 from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.session.lineage import Link
 from landline.wire.items import decode_item
-from strict_chat import check_history
+from strict_chat import check_history, check_role_order
 
 IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "original"}
 
@@ -96,6 +97,26 @@ def test_reasoning_stays_out_where_the_server_refuses_it() -> None:
     ]
 
 
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_what_stands_for_reasoning_stands_where_there_is_none(field: Any) -> None:
+    flags = ChatCompletionsFlags(reasoning_field=field, reasoning_placeholder=" ")
+    made = messages(
+        [message("user", "hi"), reasoning("hm"), message("assistant", "4"), message("user", "on")],
+        [function_call("a"), output("a"), message("assistant", "5")],
+        flags=flags,
+    )
+    assert [each[field] for each in made if each["role"] == "assistant"] == ["hm", " ", " "]
+    none = ChatCompletionsFlags(reasoning_field="none", reasoning_placeholder=" ")
+    assert messages([message("assistant", "4")], flags=none) == [{"role": "assistant", "content": "4"}]
+
+
+def test_an_answer_without_a_word_is_no_message() -> None:
+    assert messages([message("user", "hi"), message("assistant", ""), message("user", "there")]) == [
+        {"role": "user", "content": "hi"},
+        {"role": "user", "content": "there"},
+    ]
+
+
 def test_sealed_reasoning_without_text_leaves_no_message() -> None:
     sealed: Item = {"type": "reasoning", "summary": [], "encrypted_content": "AAAA"}
     assert messages([message("user", "hi"), sealed, message("user", "there")]) == [
@@ -140,6 +161,47 @@ def test_a_call_id_that_vendors_refuse_is_sent_as_another_one() -> None:
     use_id = made[0]["tool_calls"][0]["id"]
     assert len(use_id) <= 40
     assert made[1]["tool_call_id"] == use_id
+
+
+def test_call_ids_are_nine_letters_and_digits_by_flag() -> None:
+    flags = ChatCompletionsFlags(call_ids="alphanumeric_9")
+    links = [function_call("D681PevKs"), function_call("call_1")], [output("call_1", "1"), output("D681PevKs", "D")]
+    made = messages(*links, flags=flags)
+    kept, made_up = [call["id"] for call in made[0]["tool_calls"]]
+    assert kept == "D681PevKs"
+    assert re.fullmatch(r"[a-z0-9]{9}", made_up)
+    assert [(each["tool_call_id"], each["content"]) for each in made[1:]] == [(kept, "D"), (made_up, "1")]
+
+
+NOTED, GO_ON = {"role": "assistant", "content": "(Noted.)"}, {"role": "user", "content": "(Go on.)"}
+STRICT = ChatCompletionsFlags(role_order="strict", system_position="start")
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        [[function_call("a"), output("a")], [message("user", "go on")]],
+        [[function_call("a")], [message("user", "go on"), output("a")]],
+        [[function_call("a"), output("a")], [message("developer", "go on")]],
+    ],
+)
+def test_the_model_has_a_word_between_an_output_and_the_user_by_flag(links: list[list[Item]]) -> None:
+    made = messages(*links, flags=STRICT)
+    assert [each["role"] for each in made] == ["assistant", "tool", "assistant", "user"]
+    assert made[2] == NOTED
+
+
+def test_the_model_has_a_word_before_images_of_outputs_by_flag() -> None:
+    links = [function_call("a")], [output("a", [IMAGE])], [message("user", "what is it?")]
+    made = messages(*links, flags=STRICT)
+    assert [each["role"] for each in made] == ["assistant", "tool", "assistant", "user", "user"]
+
+
+def test_the_user_has_the_last_word_by_flag() -> None:
+    spoken = [message("user", "hi")], [message("assistant", "ho")]
+    assert messages(*spoken, flags=STRICT)[1:] == [{"role": "assistant", "content": "ho"}, GO_ON]
+    longer = messages(*spoken, [message("user", "and")], flags=STRICT)
+    assert longer[1:] == [{"role": "assistant", "content": "ho"}, {"role": "user", "content": "and"}]
 
 
 def test_two_continuations_of_open_calls_know_nothing_of_each_other() -> None:
@@ -381,6 +443,14 @@ def _split(items: list[Item], cuts: list[int]) -> list[list[Item]]:
 @given(items=_conversations())
 def test_any_conversation_is_valid_for_a_strict_server(items: list[Item]) -> None:
     check_history(messages(items))
+
+
+@given(items=_conversations())
+def test_any_conversation_is_in_the_order_of_roles_that_a_server_insists_on(items: list[Item]) -> None:
+    """Of the first message nothing is said here: clients begin with the user."""
+    made = messages([message("user", "first"), *items], flags=STRICT)
+    check_history(made)
+    check_role_order(made)
 
 
 @given(items=_conversations(), cuts=st.lists(st.integers(0, 14), max_size=5))

@@ -39,6 +39,9 @@ class ChatCompletions:
             self.flags.system_position,
             self.flags.custom_tools,
             self.flags.reasoning_field,
+            self.flags.reasoning_placeholder,
+            self.flags.call_ids,
+            self.flags.role_order,
             str(self.flags.tool_images),
         )
         self._rendering_key = ":".join(("chat_completions", *shaping))

@@ -19,6 +19,15 @@ class ChatCompletionsFlags(msgspec.Struct, frozen=True, kw_only=True):
     """How a custom tool is offered: as a function of one string `input`, or as a chat `custom` tool."""
     reasoning_field: Literal["reasoning_content", "reasoning", "none"] = "reasoning_content"
     """The member of assistant messages that carries earlier reasoning back. Both are read, whatever this says."""
+    reasoning_placeholder: str = ""
+    """What stands there in assistant messages without reasoning, as of another vendor's model, where a server refuses a
+    message without the member; an empty one leaves it out."""
+    call_ids: Literal["max_40", "alphanumeric_9"] = "max_40"
+    """The ids of calls that a server takes: those of up to 40 characters, or only those of nine letters and digits. Others
+    are sent as ids that are made of them."""
+    role_order: Literal["any", "strict"] = "any"
+    """`strict` puts a word of the model between a tool's output and the user's next message, and one of the user's behind
+    the model's last words, for servers that refuse these orders."""
     stream_usage: bool = True
     """Whether to ask for token counts by `stream_options.include_usage`."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"

@@ -11,8 +11,14 @@ from landline.dialects.sayings import Called
 from landline.dialects.use_ids import IdForm
 
 NO_OUTPUT = "(no output yet)"
-USE_IDS = IdForm(re.compile(r".{1,40}", re.DOTALL), "call_", 24)
-"""OpenAI takes ids of 40 characters (vercel/ai#5171), and each once in a conversation (agno-agi/agno#5116)."""
+NOTED = "(Noted.)"
+"""The model's word between outputs and what the user says next."""
+ID_FORMS = {
+    "max_40": IdForm(re.compile(r".{1,40}", re.DOTALL), "call_", 24),
+    "alphanumeric_9": IdForm(re.compile(r"[a-zA-Z0-9]{9}"), "", 9),
+}
+"""OpenAI takes ids of 40 characters (vercel/ai#5171), and each once in a conversation (agno-agi/agno#5116). Mistral:
+anomalyco/opencode#1680."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -64,11 +70,13 @@ class ModelRun(msgspec.Struct):
         return True
 
 
-def run_messages(run: ModelRun, flags: ChatCompletionsFlags) -> list[bytes]:
-    """The assistant message, the outputs of its calls, then what had to wait for them."""
-    if flags.reasoning_field == "none" and not run.texts and not run.calls:
-        return []
-    messages = [_encode(_assistant_message(run, flags))]
+def run_messages(run: ModelRun, flags: ChatCompletionsFlags, *, then_told: bool = False) -> list[bytes]:
+    """The assistant message, the outputs of its calls, then what had to wait for them.
+
+    `then_told`: a message follows that is not the model's.
+    """
+    assistant = _assistant_message(run, flags)
+    messages = [_encode(assistant)] if assistant is not None else []
     attachments: list[ChatPart] = []
     for place, used in enumerate(run.calls):
         content: Content[ChatPart] = run.answers.get(place, Content((NO_OUTPUT,)))
@@ -76,17 +84,23 @@ def run_messages(run: ModelRun, flags: ChatCompletionsFlags) -> list[bytes]:
         messages.append(_encode({"role": "tool", "tool_call_id": used.use_id, "content": said}))
         if not flags.tool_images and content.attachments:
             attachments += [text_part(f"Attached to the output of {used.use_id}:"), *content.attachments]
+    if run.calls and flags.role_order == "strict" and (attachments or run.held or then_told):
+        messages.append(_encode({"role": "assistant", "content": NOTED}))
     if attachments:
         messages.append(_encode({"role": "user", "content": attachments}))
     return [*messages, *run.held]
 
 
-def _assistant_message(run: ModelRun, flags: ChatCompletionsFlags) -> dict[str, object]:
+def _assistant_message(run: ModelRun, flags: ChatCompletionsFlags) -> dict[str, object] | None:
+    """None if there is nothing to say: servers refuse an empty message."""
     text = "\n\n".join(text for text in run.texts if text)
+    thought = "\n\n".join(run.thoughts) if flags.reasoning_field != "none" else ""
+    if not text and not thought and not run.calls:
+        return None
     message: dict[str, object] = {"role": "assistant", "content": text if text or not run.calls else None}
-    thought = "\n\n".join(thought for thought in run.thoughts if thought)
-    if thought and flags.reasoning_field != "none":
-        message[flags.reasoning_field] = thought
+    reasoning = thought or flags.reasoning_placeholder
+    if reasoning and flags.reasoning_field != "none":
+        message[flags.reasoning_field] = reasoning
     if run.calls:
         message["tool_calls"] = [_call_member(used, flags) for used in run.calls]
     return message

@@ -21,13 +21,16 @@ import msgspec
 
 from landline.dialects.chat_completions.content import ChatPart, as_chat, read_attachment
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags
-from landline.dialects.chat_completions.model_run import USE_IDS, ModelRun, UsedCall, run_messages
+from landline.dialects.chat_completions.model_run import ID_FORMS, ModelRun, UsedCall, run_messages
 from landline.dialects.content import Content
 from landline.dialects.names import ToolNames
 from landline.dialects.sayings import Answered, Called, Saying, Spoken, Thought, Told, Unsaid, read_item
 from landline.dialects.use_ids import UseIds, new_use_id
 from landline.wire.errors import ApiError
 from landline.wire.items import Item
+
+GO_ON = "(Go on.)"
+"""The user's last message where a server does not answer its own model's words."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -68,9 +71,13 @@ def extend_transcript(
 
 def close_transcript(transcript: Transcript, flags: ChatCompletionsFlags) -> bytes:
     """The messages that are still open at the end of the conversation, each followed by a comma."""
-    if transcript.run is None:
+    run = transcript.run
+    if run is None:
         return b""
-    return b"".join(message + b"," for message in run_messages(transcript.run, flags))
+    messages = run_messages(run, flags)
+    if flags.role_order == "strict" and messages and not run.calls:
+        messages.append(_encode({"role": "user", "content": GO_ON}))
+    return b"".join(message + b"," for message in messages)
 
 
 class _Writer:
@@ -110,7 +117,7 @@ class _Writer:
                 if not text or self._flags.reasoning_field == "none":
                     self._left_out += 1
             case Called(call_id):
-                use_id = new_use_id(call_id, self._use_ids, USE_IDS)
+                use_id = new_use_id(call_id, self._use_ids, ID_FORMS[self._flags.call_ids])
                 self._open_run().call(UsedCall(saying, use_id))
                 self._use_ids = self._use_ids.with_id(use_id)
             case Answered(call_id, content):
@@ -134,7 +141,7 @@ class _Writer:
         if self._run is not None and self._run.unanswered:
             self._run.held.append(message)
             return
-        self._close()
+        self._close(then_told=True)
         self._closed.append(message)
 
     def _open_run(self) -> ModelRun:
@@ -145,9 +152,9 @@ class _Writer:
             self._run = ModelRun()
         return self._run
 
-    def _close(self) -> None:
+    def _close(self, *, then_told: bool = False) -> None:
         if self._run is not None:
-            self._closed += run_messages(self._run, self._flags)
+            self._closed += run_messages(self._run, self._flags, then_told=then_told)
             self._run = None
 
 
