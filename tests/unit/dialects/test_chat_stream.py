@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from chat_history import function_call, lineage, message, output
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt
-from landline.wire.model_events import Accepted, Failed, Finished, ToolCallStarted, UsageReported
+from landline.wire.model_events import Accepted, Failed, Finished, ToolCallDelta, ToolCallStarted, UsageReported
 from landline.wire.requests import CreateRequest
 from transcript_cases import Case, assert_events, case_names, play, read_case, splits
 
@@ -54,6 +54,16 @@ def test_call_ids_are_given_and_unique_within_an_answer(name: str) -> None:
     call_ids = [event.call_id for event in play(dialect_of(case), case, [body]) if isinstance(event, ToolCallStarted)]
     assert all(call_ids)
     assert len(set(call_ids)) == len(call_ids)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nothing_is_said_before_the_calls_are_complete(name: str) -> None:
+    case, body = read_case(DIALECT, name)
+    events = play(dialect_of(case), case, [body])
+    kinds = [type(event) for event in events]
+    calls = [place for place, kind in enumerate(kinds) if kind in (ToolCallStarted, ToolCallDelta)]
+    between = kinds[calls[0] : calls[-1]] if calls else []
+    assert set(between) <= {ToolCallStarted, ToolCallDelta}
 
 
 def test_a_call_id_that_came_before_in_the_conversation_is_replaced() -> None:

@@ -30,8 +30,10 @@ class _OpenCall:
 
     def is_over_before(self, text: str) -> bool:
         """Whether the arguments are complete, so that this text belongs to another call."""
-        if text[:1] != "{" or not self.texts or self.texts[-1][-1:] != "}":
-            return False
+        return text[:1] == "{" and bool(self.texts) and self.texts[-1][-1:] == "}" and self.is_whole()
+
+    def is_whole(self) -> bool:
+        """Whether the arguments are complete."""
         try:
             msgspec.json.decode("".join(self.texts), type=dict[str, Raw])
         except (msgspec.DecodeError, RecursionError):
@@ -76,6 +78,14 @@ class CallAssembler:
             if call.named is not None:
                 events += call.named.end()
         return events
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self._calls)
+
+    def are_whole(self) -> bool:
+        """Whether no call was cut."""
+        return all(call.is_whole() for call in self._calls)
 
     def has_nameless(self) -> bool:
         """Whether a call never got its name."""

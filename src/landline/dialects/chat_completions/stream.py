@@ -62,6 +62,8 @@ class ChatStreamDecoder:
         self._usage: Usage | None = None
         self._timings: Timings | None = None
         self._logprobs: list[LogprobEntry] = []
+        self._said_behind: list[ModelEvent] = []
+        """Behind a call. It waits until the calls are complete, because it ends them."""
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
         """The model events that the chunk completes."""
@@ -129,41 +131,50 @@ class ChatStreamDecoder:
             self._usage = usage
 
     def _read_delta(self, delta: Delta, events: list[ModelEvent]) -> None:
+        said = self._said_behind if self._calls.has_begun else events
         thought = delta.reasoning_content or delta.reasoning
         if not thought and delta.reasoning_details:
             thought = "".join(detail.text or detail.summary or "" for detail in delta.reasoning_details)
         if thought:
-            events.append(ReasoningDelta(thought))
+            said.append(ReasoningDelta(thought))
         if delta.content:
-            self._read_content(delta.content, events)
+            self._read_content(delta.content, said)
         if delta.refusal:
-            events.append(RefusalDelta(delta.refusal))
+            said.append(RefusalDelta(delta.refusal))
         if delta.tool_calls:
             for call in delta.tool_calls:
                 events += self._calls.feed(call)
         if delta.function_call is not None:
             events += self._calls.feed(legacy_delta(delta.function_call))
 
-    def _read_content(self, content: str | list[ContentPart], events: list[ModelEvent]) -> None:
+    def _read_content(self, content: str | list[ContentPart], said: list[ModelEvent]) -> None:
         if not isinstance(content, str):
             thought = "".join(_thinking_text(part.thinking) for part in content)
             if thought:
-                events.append(ReasoningDelta(thought))
+                said.append(ReasoningDelta(thought))
             content = "".join(part.text or "" for part in content)
         if self._logprobs and content:
             logprobs, self._logprobs = self._logprobs, []
-            events.append(TextDelta(content, logprobs))
+            said.append(TextDelta(content, logprobs))
         elif content:
-            events.append(TextDelta(content))
+            said.append(TextDelta(content))
 
     def _close(self, events: list[ModelEvent], fault: ApiError | None) -> None:
         """Ends the turn: what was held back, the count, the ending."""
         self._is_closed = True
+        ending = self._ending(fault)
         events += self._calls.end()
+        if ending == Finished() or self._calls.are_whole():
+            events += self._take_said_behind()
         usage = read_usage(self._usage, self._timings)
         if usage is not None:
             events.append(usage)
-        events.append(self._ending(fault))
+        events.append(ending)
+
+    def _take_said_behind(self) -> list[ModelEvent]:
+        """Nothing if it is blank: parsers leave the line breaks between calls."""
+        is_said = any(not isinstance(event, TextDelta) or event.text.strip() for event in self._said_behind)
+        return self._said_behind if is_said else []
 
     def _ending(self, fault: ApiError | None) -> Finished | Failed:
         ending = read_reason(self._finish_reason)
