@@ -160,7 +160,7 @@ PROFILES: dict[str, Profile] = {
             Way(
                 dialect="chat_completions",
                 base_url="https://openrouter.ai/api/v1",
-                settings={"reasoning_field": "reasoning"},
+                settings={"reasoning_field": "reasoning", "reasoning_details": True},
             ),
             Way(dialect="responses", base_url="https://openrouter.ai/api/v1", settings={"store": "never"}),
             Way(

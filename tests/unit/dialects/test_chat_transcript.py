@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anthropic_history import signed_lineage
 from chat_history import (
     Item,
     build,
@@ -115,6 +116,47 @@ def test_an_answer_without_a_word_is_no_message() -> None:
         {"role": "user", "content": "hi"},
         {"role": "user", "content": "there"},
     ]
+
+
+def sealed(text: str, *blocks: Item, by: str = "chat_completions") -> Item:
+    """Reasoning as the client has it of a target that signs it."""
+    signed = {"by": by, "blocks": [json.dumps(block) for block in blocks]}
+    return {**reasoning(text), "encrypted_content": json.dumps(signed)}
+
+
+def signed_messages(*links: list[Item], flags: ChatCompletionsFlags) -> list[dict[str, Any]]:
+    prompt = Prompt(history=signed_lineage(links), request=create(), model="m")
+    made = ChatCompletions(flags).build_request(prompt)
+    assert isinstance(made, UpstreamRequest)
+    return json.loads(made.body)["messages"]
+
+
+def test_signed_details_go_back_in_place_of_their_text_by_flag() -> None:
+    block = {"type": "reasoning.encrypted", "id": "a", "data": "c2ln"}
+    links = [sealed("hm", {"type": "reasoning.text", "text": "hm"}, block), function_call("a")], [output("a")]
+    flags = ChatCompletionsFlags(reasoning_field="reasoning", reasoning_details=True)
+    made = signed_messages(*links, flags=flags)
+    assert made[0]["reasoning_details"] == [{"type": "reasoning.text", "text": "hm"}, block]
+    assert "reasoning" not in made[0]
+    plain = signed_messages(*links, flags=ChatCompletionsFlags(reasoning_field="reasoning"))
+    assert "reasoning_details" not in plain[0]
+    assert plain[0]["reasoning"] == "hm"
+
+
+def test_signed_details_know_their_calls_by_the_ids_of_the_request() -> None:
+    block = {"type": "reasoning.encrypted", "id": "a", "data": "c2ln"}
+    turns = [[sealed("", block), function_call("a"), output("a")] for _ in range(2)]
+    made = signed_messages(*turns, flags=ChatCompletionsFlags(reasoning_details=True))
+    for answer in (made[0], made[2]):
+        assert [detail["id"] for detail in answer["reasoning_details"]] == [answer["tool_calls"][0]["id"]]
+
+
+def test_what_another_vendor_signed_is_its_text_alone() -> None:
+    made = signed_messages(
+        [sealed("hm", {"type": "thinking"}, by="anthropic"), message("assistant", "4")],
+        flags=ChatCompletionsFlags(reasoning_details=True),
+    )
+    assert made == [{"role": "assistant", "content": "4", "reasoning_content": "hm"}]
 
 
 def test_sealed_reasoning_without_text_leaves_no_message() -> None:

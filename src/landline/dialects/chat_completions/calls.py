@@ -59,6 +59,8 @@ class CallAssembler:
         self._calls: list[_OpenCall] = []
         self._by_index: dict[int, _OpenCall] = {}
         self._call_ids: set[str] = set()
+        self.renamed: dict[str, str] = {}
+        """Ids of calls that were replaced, as the server says them → as the client knows them."""
 
     def feed(self, delta: CallDelta) -> list[ModelEvent]:
         """The events of one piece of a call."""
@@ -117,6 +119,7 @@ class CallAssembler:
         call_id = call.given_id
         if not call_id or call_id in self._call_ids or call_id in self._find_call_ids():
             call_id = f"{self._call_id_prefix}_{call.position}"
+            self.renamed[call.given_id] = call_id
         self._call_ids.add(call_id)
         call.name = name
         call.named = NamedCall(call.position, call_id, name, self._find_tools())

@@ -42,7 +42,7 @@ class ContentPart(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReasoningDetail(msgspec.Struct, frozen=True, gc=False):
-    """OpenRouter's structured reasoning."""
+    """OpenRouter's structured reasoning, as far as it is text."""
 
     text: str | None = None
     summary: str | None = None
@@ -54,7 +54,8 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     content: str | list[ContentPart] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    reasoning_details: list[ReasoningDetail] | None = None
+    reasoning_details: list[Raw] | None = None
+    """Of `ReasoningDetail`."""
     refusal: str | None = None
     tool_calls: list[CallDelta] | None = None
     function_call: CallFunction | None = None
@@ -146,6 +147,7 @@ class _CoreChunk(msgspec.Struct, frozen=True, gc=False):
 
 
 CHUNK_DECODER: msgspec.json.Decoder[Chunk] = msgspec.json.Decoder(Chunk)
+_DETAIL_DECODER: msgspec.json.Decoder[ReasoningDetail] = msgspec.json.Decoder(ReasoningDetail)
 _CORE_DECODER: msgspec.json.Decoder[_CoreChunk] = msgspec.json.Decoder(_CoreChunk)
 
 
@@ -158,3 +160,12 @@ def decode_core(payload: bytes) -> Chunk | None:
         return None
     choices = [Choice(each.index, each.delta, each.message, each.finish_reason) for each in core.choices or ()]
     return Chunk(choices=choices, error=core.error)
+
+
+def detail_text(raw: Raw) -> str:
+    """What a detail says; "" if it says nothing that can be read."""
+    try:
+        detail = _DETAIL_DECODER.decode(raw)
+    except msgspec.DecodeError:
+        return ""
+    return detail.text or detail.summary or ""

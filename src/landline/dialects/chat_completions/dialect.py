@@ -40,6 +40,7 @@ class ChatCompletions:
             self.flags.custom_tools,
             self.flags.reasoning_field,
             self.flags.reasoning_placeholder,
+            str(self.flags.reasoning_details),
             self.flags.call_ids,
             self.flags.role_order,
             str(self.flags.tool_images),
@@ -85,6 +86,7 @@ class ChatCompletions:
             find_tools=lambda: self._tools.known(prompt),
             find_call_ids=lambda: self._last_transcript(prompt).use_ids,
             call_id_prefix=call_id_prefix(prompt),
+            keeps_details=self.flags.reasoning_details,
             is_warm_up=prompt.request.is_warm_up,
         )
 

@@ -22,6 +22,8 @@ class ChatCompletionsFlags(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_placeholder: str = ""
     """What stands there in assistant messages without reasoning, as of another vendor's model, where a server refuses a
     message without the member; an empty one leaves it out."""
+    reasoning_details: bool = False
+    """Whether `reasoning_details` that a vendor signed or encrypted are kept, and sent back in place of that member."""
     call_ids: Literal["max_40", "alphanumeric_9"] = "max_40"
     """The ids of calls that a server takes: those of up to 40 characters, or only those of nine letters and digits. Others
     are sent as ids that are made of them."""

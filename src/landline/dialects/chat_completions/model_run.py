@@ -5,6 +5,7 @@ import re
 import msgspec
 
 from landline.dialects.chat_completions.content import ChatPart, as_chat, text_part
+from landline.dialects.chat_completions.details import with_ids
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags
 from landline.dialects.content import Content
 from landline.dialects.sayings import Called
@@ -35,6 +36,8 @@ class ModelRun(msgspec.Struct):
 
     texts: list[str] = []
     thoughts: list[str] = []
+    details: list[str] = []
+    """What its vendor signed, as JSON objects."""
     calls: list[UsedCall] = []
     answers: dict[int, Content[ChatPart]] = {}
     """Of calls, by their places in `calls`: servers may give two calls one id."""
@@ -51,7 +54,7 @@ class ModelRun(msgspec.Struct):
     def copy(self) -> "ModelRun":
         """One that can be added to without changing this one."""
         unanswered = {call_id: list(places) for call_id, places in self.unanswered.items()}
-        lists = list(self.texts), list(self.thoughts), list(self.calls)
+        lists = list(self.texts), list(self.thoughts), list(self.details), list(self.calls)
         return ModelRun(*lists, dict(self.answers), unanswered, list(self.held))
 
     def call(self, used: UsedCall) -> None:
@@ -95,11 +98,14 @@ def _assistant_message(run: ModelRun, flags: ChatCompletionsFlags) -> dict[str, 
     """None if there is nothing to say: servers refuse an empty message."""
     text = "\n\n".join(text for text in run.texts if text)
     thought = "\n\n".join(run.thoughts) if flags.reasoning_field != "none" else ""
-    if not text and not thought and not run.calls:
+    if not text and not thought and not run.details and not run.calls:
         return None
     message: dict[str, object] = {"role": "assistant", "content": text if text or not run.calls else None}
     reasoning = thought or flags.reasoning_placeholder
-    if reasoning and flags.reasoning_field != "none":
+    if run.details:
+        use_ids = {used.call.call_id: used.use_id for used in run.calls}
+        message["reasoning_details"] = with_ids(run.details, use_ids)
+    elif reasoning and flags.reasoning_field != "none":
         message[flags.reasoning_field] = reasoning
     if run.calls:
         message["tool_calls"] = [_call_member(used, flags) for used in run.calls]

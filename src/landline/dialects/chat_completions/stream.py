@@ -17,7 +17,9 @@ from landline.dialects.chat_completions.chunks import (
     TokenInfo,
     Usage,
     decode_core,
+    detail_text,
 )
+from landline.dialects.chat_completions.details import VENDOR, DetailCollector
 from landline.dialects.chat_completions.endings import read_reason
 from landline.dialects.chat_completions.usage import read_usage
 from landline.dialects.faults import read_stream_fault
@@ -29,6 +31,7 @@ from landline.wire.model_events import (
     LogprobEntry,
     ModelEvent,
     ReasoningDelta,
+    ReasoningSigned,
     RefusalDelta,
     TextDelta,
     TokenLogprob,
@@ -51,10 +54,12 @@ class ChatStreamDecoder:
         find_call_ids: Callable[[], Container[str]],
         call_id_prefix: str,
         *,
+        keeps_details: bool = False,
         is_warm_up: bool = False,
     ) -> None:
         self._body = AnswerBody()
         self._calls = CallAssembler(find_tools, find_call_ids, call_id_prefix)
+        self._details = DetailCollector() if keeps_details else None
         self._is_warm_up = is_warm_up
         self._is_closed = False
         self._finish_reason: str | None = None
@@ -134,18 +139,30 @@ class ChatStreamDecoder:
         said = self._said_behind if self._calls.has_begun else events
         thought = delta.reasoning_content or delta.reasoning
         if not thought and delta.reasoning_details:
-            thought = "".join(detail.text or detail.summary or "" for detail in delta.reasoning_details)
+            thought = "".join(map(detail_text, delta.reasoning_details))
         if thought:
             said.append(ReasoningDelta(thought))
+        calls = self._read_calls(delta) if delta.tool_calls or delta.function_call is not None else ()
+        if self._details is not None:
+            self._details.add(delta.reasoning_details or ())
+            if said is events and (delta.content or calls):
+                events += self._take_details()
         if delta.content:
             self._read_content(delta.content, said)
         if delta.refusal:
             said.append(RefusalDelta(delta.refusal))
-        if delta.tool_calls:
-            for call in delta.tool_calls:
-                events += self._calls.feed(call)
+        events += calls
+
+    def _read_calls(self, delta: Delta) -> list[ModelEvent]:
+        pieces = delta.tool_calls or []
         if delta.function_call is not None:
-            events += self._calls.feed(legacy_delta(delta.function_call))
+            pieces = [*pieces, legacy_delta(delta.function_call)]
+        return [event for piece in pieces for event in self._calls.feed(piece)]
+
+    def _take_details(self) -> list[ModelEvent]:
+        """What the vendor signed of the reasoning that was just said, and of calls."""
+        details = self._details.take(self._calls.renamed) if self._details is not None else ()
+        return [ReasoningSigned(VENDOR, each) for each in details]
 
     def _read_content(self, content: str | list[ContentPart], said: list[ModelEvent]) -> None:
         if not isinstance(content, str):
@@ -165,7 +182,7 @@ class ChatStreamDecoder:
         ending = self._ending(fault)
         events += self._calls.end()
         if ending == Finished() or self._calls.are_whole():
-            events += self._take_said_behind()
+            events += (*self._take_said_behind(), *self._take_details())
         usage = read_usage(self._usage, self._timings)
         if usage is not None:
             events.append(usage)

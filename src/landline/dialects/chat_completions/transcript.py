@@ -20,6 +20,7 @@ from typing import assert_never
 import msgspec
 
 from landline.dialects.chat_completions.content import ChatPart, as_chat, read_attachment
+from landline.dialects.chat_completions.details import VENDOR
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags
 from landline.dialects.chat_completions.model_run import ID_FORMS, ModelRun, UsedCall, run_messages
 from landline.dialects.content import Content
@@ -111,11 +112,8 @@ class _Writer:
                 self._tell(self._flags.developer_role if is_developer else role, as_chat(content))
             case Spoken(text):
                 self._open_run().texts.append(text)
-            case Thought(text):
-                if text:
-                    self._open_run().thoughts.append(text)
-                if not text or self._flags.reasoning_field == "none":
-                    self._left_out += 1
+            case Thought():
+                self._think(saying)
             case Called(call_id):
                 use_id = new_use_id(call_id, self._use_ids, ID_FORMS[self._flags.call_ids])
                 self._open_run().call(UsedCall(saying, use_id))
@@ -127,6 +125,16 @@ class _Writer:
                 self._passed_over += is_lost
             case _:
                 assert_never(saying)
+
+    def _think(self, thought: Thought) -> None:
+        signed = thought.signed
+        details = signed.blocks if signed is not None and signed.by == VENDOR and self._flags.reasoning_details else ()
+        if thought.text or details:
+            run = self._open_run()
+            run.thoughts += [thought.text] if thought.text else []
+            run.details += details
+        if not details and (not thought.text or self._flags.reasoning_field == "none"):
+            self._left_out += 1
 
     def _has_messages(self) -> bool:
         return self._had_messages or bool(self._closed) or self._run is not None
