@@ -61,7 +61,10 @@ async def test_json_answer(client: openai.AsyncOpenAI, model: str) -> None:
 
 
 async def test_stream_ends_at_the_token_limit_as_incomplete(client: openai.AsyncOpenAI, model: str) -> None:
-    stream = await client.responses.create(model=model, input="Tell a long story.", max_output_tokens=16, stream=True)
+    question = "Tell a long story."
+    stream = await client.responses.create(
+        model=model, input=question, temperature=0, max_output_tokens=16, stream=True
+    )
     events = [event async for event in stream]
     last = events[-1]
     assert last.type == "response.incomplete"
@@ -131,7 +134,9 @@ async def test_json_schema_answer_parses_every_time(client: openai.AsyncOpenAI, 
 
 async def test_cancel_ends_the_response_and_the_line_goes_on(embedded_landline: RunningServer, model: str) -> None:
     async with ResponsesSocket(embedded_landline.base_url) as socket:
-        await socket.create(model=model, store=False, input="Tell a very long story.", max_output_tokens=2000)
+        await socket.create(
+            model=model, store=False, input="Tell a very long story.", temperature=0, max_output_tokens=2000
+        )
         started = await socket.receive_until("response.output_text.delta")
         await socket.send({"type": "response.cancel", "response_id": started[0]["response"]["id"]})
         (*_, last) = await socket.receive_until("response.completed", "response.incomplete", "response.failed")
