@@ -55,5 +55,16 @@ class AnswerBody:
 def _elements_of(body: bytes) -> Iterator[bytes]:
     try:
         yield from (bytes(record) for record in msgspec.json.decode(body, type=list[Raw]))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         yield body
+
+
+def as_utf8(payload: bytes) -> bytes:
+    """The payload with characters in place of bytes that are no UTF-8: JSON readers pass over them, clients do not."""
+    if payload.isascii():
+        return payload
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return payload.decode("utf-8", "replace").encode()
+    return payload

@@ -67,6 +67,35 @@ def test_members_keep_their_order() -> None:
     assert msgspec.json.encode(relayed.members) == event
 
 
+def test_bytes_that_are_no_utf8_are_not_passed_on() -> None:
+    """A client could not read the frame."""
+    reader = EventReader()
+    reader.read(CREATED)
+    [relayed] = reader.read(b'{"type":"response.output_text.delta","delta":"gr\xfcn"}')
+    assert isinstance(relayed, Relayed)
+    assert bytes(relayed.members["delta"]).decode() == '"gr\ufffdn"'
+    [failed] = reader.read(b'{"type":"error","error":{"message":"ung\xfcltig","headers":{"a":"\xfc"}}}')
+    assert isinstance(failed, Failed)
+    assert "ung\ufffdltig" in failed.error.message
+
+
+@pytest.mark.parametrize(
+    "event",
+    [b"[" * 5000, b'{"type":"response.note","more":' + b"[" * 5000 + b"]" * 5000 + b"}"],
+    ids=["open", "closed"],
+)
+def test_an_event_that_no_json_reader_takes_ends_the_answer(event: bytes) -> None:
+    decoder = Responses().open_decoder(Prompt(history=None, request=CreateRequest(), model="m"))
+    events = decoder.feed(b"data: " + CREATED + b"\n\ndata: " + event + b"\n\n")
+    assert [type(each) for each in events] == [Relayed, Failed]
+
+
+def test_a_body_that_no_json_reader_takes_is_an_error() -> None:
+    decoder = Responses().open_decoder(Prompt(history=None, request=CreateRequest(), model="m"))
+    assert decoder.feed(b'{"output":' + b"[" * 5000 + b"]" * 5000 + b"}") == []
+    assert [type(each) for each in decoder.end()] == [Failed]
+
+
 def test_event_on_several_lines_is_told_on_one() -> None:
     body = b'data: {\ndata:  "type": "response.created",\r\ndata:  "response": {"a":  2.50e0,\ndata: "b":[1, 2]}}\n\n'
     decoder = Responses().open_decoder(Prompt(history=None, request=CreateRequest(), model="m"))

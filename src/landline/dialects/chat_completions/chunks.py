@@ -152,11 +152,11 @@ _CORE_DECODER: msgspec.json.Decoder[_CoreChunk] = msgspec.json.Decoder(_CoreChun
 
 
 def decode_core(payload: bytes) -> Chunk | None:
-    """What a record says, without counts and log-probabilities, which have another shape than is known; None if what it
+    """What a record says, without counts and log-probabilities, which may have another shape than is known; None if what it
     says has that too."""
     try:
         core = _CORE_DECODER.decode(payload)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     choices = [Choice(each.index, each.delta, each.message, each.finish_reason) for each in core.choices or ()]
     return Chunk(choices=choices, error=core.error)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Container
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from landline.dialects.answer_body import AnswerBody
+from landline.dialects.answer_body import AnswerBody, as_utf8
 from landline.dialects.chat_completions.calls import CallAssembler, legacy_delta
 from landline.dialects.chat_completions.chunks import (
     CHUNK_DECODER,
@@ -96,10 +96,10 @@ class ChatStreamDecoder:
             return
         try:
             chunk = _decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if not payload.strip():
                 return
-            chunk = decode_core(payload) if isinstance(error, msgspec.ValidationError) else None
+            chunk = decode_core(as_utf8(payload))
             if chunk is None:
                 message = f"The target sent a chunk that cannot be read: {error}."
                 self._close(events, api_error("upstream_error", message))

@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import Raw
 
+from landline.dialects.answer_body import as_utf8
 from landline.dialects.responses.faults import Failure, read_failed_response, read_failure
 from landline.wire.errors import api_error
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed, UsageReported
@@ -69,10 +70,11 @@ class EventReader:
         """The model events of one event. An error event is a `Failed`: on a socket nothing follows it."""
         if self.is_over:
             return []
+        payload = as_utf8(payload)
         try:
             members = _MEMBERS.decode(_on_one_line(payload))
             kind = _KIND.decode(members["type"]) if "type" in members else None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             self.is_over = True
             return [Failed(api_error("upstream_error", f"The target sent an event that cannot be read: {error}."))]
         if kind in _ERRORS or (kind is None and ("error" in members or "message" in members)):

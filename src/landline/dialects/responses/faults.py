@@ -72,13 +72,12 @@ def read_failure(event: bytes) -> Failure:
 
 
 def read_failed_response(response: bytes) -> ApiError:
-    """The meaning of a failed response's `error`."""
+    """The meaning of a failed response's `error`, which may be its text alone."""
     try:
         error = _FAILED.decode(response).error
     except msgspec.DecodeError:
         error = Raw(b"null")
-    fault = decode_fault(bytes(error)) if bytes(error)[:1] == b"{" else Fault()
-    return _meaning(None, {}, fault).error
+    return _meaning(None, {}, decode_fault(b'{"error":' + bytes(error) + b"}")).error
 
 
 def _meaning(status: int | None, headers: Mapping[str, str], fault: Fault) -> Failure:

@@ -36,7 +36,7 @@ class ResponsesStreamDecoder:
         return events if self._is_closed else [*events, *self._close(self._error or _CUT)]
 
     def _read(self, payload: bytes) -> list[ModelEvent]:
-        if self._is_closed:
+        if self._is_closed or not payload.strip():
             return []
         if payload[:6] == b"[DONE]":
             return self._close(self._error or _CUT)
@@ -79,7 +79,7 @@ def _events_of(body: bytes) -> list[bytes]:
         return []
     try:
         whole = msgspec.json.decode(body, type=_Whole)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return [body]
     if whole.object != "response":
         return [body]
