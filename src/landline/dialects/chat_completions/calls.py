@@ -56,6 +56,7 @@ class CallAssembler:
         self._find_tools = find_tools
         self._find_call_ids = find_call_ids
         self._call_id_prefix = call_id_prefix
+        self.has_begun = False
         self._calls: list[_OpenCall] = []
         self._by_index: dict[int, _OpenCall] = {}
         self._call_ids: set[str] = set()
@@ -81,10 +82,6 @@ class CallAssembler:
                 events += call.named.end()
         return events
 
-    @property
-    def has_begun(self) -> bool:
-        return bool(self._calls)
-
     def are_whole(self) -> bool:
         """Whether no call was cut."""
         return all(call.is_whole() for call in self._calls)
@@ -109,6 +106,7 @@ class CallAssembler:
         return self._open_call(delta.index) if is_other else call
 
     def _open_call(self, index: int | None) -> _OpenCall:
+        self.has_begun = True
         call = _OpenCall(len(self._calls))
         self._calls.append(call)
         if index is not None:

@@ -125,10 +125,10 @@ class ChatStreamDecoder:
             self._read_delta(delta, events)
         if choice.finish_reason:
             self._finish_reason = choice.finish_reason
+            if choice.error is not UNSET and _is_said(choice.error):
+                self._fault = read_stream_fault(bytes(choice.error))
         if choice.usage is not None:
             self._count(choice.usage)
-        if choice.error is not UNSET and _is_said(choice.error):
-            self._fault = read_stream_fault(bytes(choice.error))
 
     def _count(self, usage: Usage) -> None:
         """The last count holds; gateways end with one of nothing."""
@@ -151,7 +151,8 @@ class ChatStreamDecoder:
             self._read_content(delta.content, said)
         if delta.refusal:
             said.append(RefusalDelta(delta.refusal))
-        events += calls
+        if calls:
+            events += calls
 
     def _read_calls(self, delta: Delta) -> list[ModelEvent]:
         pieces = delta.tool_calls or []
