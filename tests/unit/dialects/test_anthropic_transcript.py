@@ -167,7 +167,7 @@ def test_call_ids_that_begin_anew_in_every_answer_are_told_apart() -> None:
 def test_arguments_that_are_no_object_are_told_as_text() -> None:
     made = messages([HI], [function_call("a", arguments='{"x":')], [output("a")])
     assert made[1] == assistant(use("a", malformed_arguments='{"x":'))
-    endless = '{"x":' + "[" * 5000 + "]" * 5000 + "}"
+    endless = '{"x":' + "[" * 100_000 + "]" * 100_000 + "}"
     made = messages([HI], [function_call("a", arguments=endless)], [output("a")])
     assert made[1] == assistant(use("a", malformed_arguments=endless))
 

@@ -11,7 +11,7 @@ from landline.dialects.custom_input import InputDecoder
 
 TEXT = st.text(st.characters(codec="utf-8"))
 
-ENDLESS = '{"a":' + "[" * 2000 + "]" * 2000 + "}"
+ENDLESS = '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"
 
 
 def decode(arguments: str, cuts: list[int] | None = None) -> str:

@@ -81,7 +81,7 @@ def test_bytes_that_are_no_utf8_are_not_passed_on() -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [b"[" * 5000, b'{"type":"response.note","more":' + b"[" * 5000 + b"]" * 5000 + b"}"],
+    [b"[" * 100_000, b'{"type":"response.note","more":' + b"[" * 100_000 + b"]" * 100_000 + b"}"],
     ids=["open", "closed"],
 )
 def test_an_event_that_no_json_reader_takes_ends_the_answer(event: bytes) -> None:
@@ -92,7 +92,7 @@ def test_an_event_that_no_json_reader_takes_ends_the_answer(event: bytes) -> Non
 
 def test_a_body_that_no_json_reader_takes_is_an_error() -> None:
     decoder = Responses().open_decoder(Prompt(history=None, request=CreateRequest(), model="m"))
-    assert decoder.feed(b'{"output":' + b"[" * 5000 + b"]" * 5000 + b"}") == []
+    assert decoder.feed(b'{"output":' + b"[" * 100_000 + b"]" * 100_000 + b"}") == []
     assert [type(each) for each in decoder.end()] == [Failed]
 
 
