@@ -79,6 +79,13 @@ def test_a_call_id_that_came_before_in_the_conversation_is_replaced() -> None:
     assert [each.call_id for each in events if isinstance(each, ToolCallStarted)] == ["call_new_0", "call_1"]
 
 
+@pytest.mark.parametrize("body", [b"%s", b'data: {"more":%s}\n\n', b'data: {"error":%s}\n\n'])
+def test_an_answer_that_no_json_reader_takes_is_an_error(body: bytes) -> None:
+    decoder = ChatCompletions().open_decoder(Prompt(history=None, request=CreateRequest(), model="m"))
+    events = decoder.feed(body % (b"[" * 100_000 + b"]" * 100_000)) or decoder.end()
+    assert [type(each) for each in events] == [Failed]
+
+
 def test_nothing_comes_after_the_end() -> None:
     case, body = read_case(DIALECT, "openai-text")
     decoder = dialect_of(case).open_decoder(Prompt(history=None, request=CreateRequest(), model="m"))
