@@ -26,6 +26,7 @@ from landline.dialects.anthropic.breakpoints import marked_parts
 from landline.dialects.anthropic.content import Block, blocks_of, read_attachment, text_block, tool_result
 from landline.dialects.content import Content
 from landline.dialects.names import ToolNames
+from landline.dialects.open_calls import NO_OUTPUT
 from landline.dialects.sayings import Answered, Called, Saying, Spoken, Thought, Told, Unsaid, read_item
 from landline.dialects.use_ids import IdForm, UseIds, new_use_id
 from landline.wire.errors import ApiError
@@ -33,7 +34,6 @@ from landline.wire.items import Item
 
 VENDOR = "anthropic"
 """`Signed.by` of thinking that goes back."""
-NO_OUTPUT = "(no output yet)"
 USE_IDS = IdForm(re.compile(r"[a-zA-Z0-9_-]{1,64}"), "call_", 24)
 BEGIN = b'{"type":"text","text":"(Begin.)"}'
 """The user's first block where the conversation has none: it holds nothing yet, or begins with the model's own words."""

@@ -7,11 +7,10 @@ import msgspec
 from landline.dialects.chat_completions.content import ChatPart, as_chat, text_part
 from landline.dialects.chat_completions.details import with_ids
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags
-from landline.dialects.content import Content
+from landline.dialects.open_calls import OpenCalls
 from landline.dialects.sayings import Called
 from landline.dialects.use_ids import IdForm
 
-NO_OUTPUT = "(no output yet)"
 NOTED = "(Noted.)"
 """The model's word between outputs and what the user says next."""
 ID_FORMS = {
@@ -39,38 +38,25 @@ class ModelRun(msgspec.Struct):
     details: list[str] = []
     """What its vendor signed, as JSON objects."""
     calls: list[UsedCall] = []
-    answers: dict[int, Content[ChatPart]] = {}
-    """Of calls, by their places in `calls`: servers may give two calls one id."""
-    unanswered: dict[str, list[int]] = {}
-    """The places of the other calls, by their ids."""
+    open_calls: OpenCalls[ChatPart] = msgspec.field(default_factory=OpenCalls[ChatPart])
+    """By their places in `calls`."""
     held: list[bytes] = []
     """Messages that came while calls were unanswered."""
 
     @property
     def is_over(self) -> bool:
         """Whether the user has spoken since: what the model says next is another message."""
-        return bool(self.answers or self.held)
+        return bool(self.open_calls.outputs or self.held)
 
     def copy(self) -> "ModelRun":
         """One that can be added to without changing this one."""
-        unanswered = {call_id: list(places) for call_id, places in self.unanswered.items()}
         lists = list(self.texts), list(self.thoughts), list(self.details), list(self.calls)
-        return ModelRun(*lists, dict(self.answers), unanswered, list(self.held))
+        return ModelRun(*lists, self.open_calls.copy(), list(self.held))
 
     def call(self, used: UsedCall) -> None:
         """Adds a call."""
-        self.unanswered.setdefault(used.call.call_id, []).append(len(self.calls))
+        self.open_calls.add(used.call.call_id, len(self.calls))
         self.calls.append(used)
-
-    def answer(self, call_id: str, content: Content[ChatPart]) -> bool:
-        """Keeps the output of the first call of that id which has none; False if there is no such call."""
-        places = self.unanswered.get(call_id)
-        if places is None:
-            return False
-        self.answers[places.pop(0)] = content
-        if not places:
-            del self.unanswered[call_id]
-        return True
 
 
 def run_messages(run: ModelRun, flags: ChatCompletionsFlags, *, then_told: bool = False) -> list[bytes]:
@@ -82,7 +68,7 @@ def run_messages(run: ModelRun, flags: ChatCompletionsFlags, *, then_told: bool 
     messages = [_encode(assistant)] if assistant is not None else []
     attachments: list[ChatPart] = []
     for place, used in enumerate(run.calls):
-        content: Content[ChatPart] = run.answers.get(place, Content((NO_OUTPUT,)))
+        content = run.open_calls.output(place)
         said = as_chat(content) if flags.tool_images else content.text
         messages.append(_encode({"role": "tool", "tool_call_id": used.use_id, "content": said}))
         if not flags.tool_images and content.attachments:

@@ -119,7 +119,7 @@ class _Writer:
                 self._open_run().call(UsedCall(saying, use_id))
                 self._use_ids = self._use_ids.with_id(use_id)
             case Answered(call_id, content):
-                if self._run is None or not self._run.answer(call_id, content):
+                if self._run is None or not self._run.open_calls.answer(call_id, content):
                     self._tell("user", _late_output(saying))
             case Unsaid(is_lost):
                 self._passed_over += is_lost
@@ -146,7 +146,7 @@ class _Writer:
                 return
             role = "user"
         message = _encode({"role": role, "content": content})
-        if self._run is not None and self._run.unanswered:
+        if self._run is not None and self._run.open_calls.unanswered:
             self._run.held.append(message)
             return
         self._close(then_told=True)

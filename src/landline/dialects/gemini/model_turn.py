@@ -5,14 +5,13 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec import Raw
 
-from landline.dialects.content import Content
 from landline.dialects.gemini.content import Media, text_part
 from landline.dialects.gemini.families import Family
 from landline.dialects.gemini.signatures import SKIP_CHECK, Block
 from landline.dialects.gemini.tools import function_name
+from landline.dialects.open_calls import OpenCalls
 from landline.dialects.sayings import Called
 
-NO_OUTPUT = "(no output yet)"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,38 +29,25 @@ class ModelTurn(msgspec.Struct):
     said: list[Text | Called] = []
     signatures: dict[str, str] = {}
     """Of calls, by their ids."""
-    answers: dict[int, Content[Media]] = {}
-    """Of calls, by their places in `said`: other servers may give two calls one id."""
-    unanswered: dict[str, list[int]] = {}
-    """The places of the other calls, by their ids."""
+    open_calls: OpenCalls[Media] = msgspec.field(default_factory=OpenCalls[Media])
+    """By their places in `said`."""
     held: list[bytes] = []
     """Parts of the user's that came while calls were unanswered."""
 
     @property
     def is_over(self) -> bool:
         """Whether the user has spoken since: what the model says next is another content."""
-        return bool(self.answers or self.held)
+        return bool(self.open_calls.outputs or self.held)
 
     def copy(self) -> "ModelTurn":
         """One that can be added to without changing this one."""
-        unanswered = {call_id: list(places) for call_id, places in self.unanswered.items()}
-        return ModelTurn(list(self.said), dict(self.signatures), dict(self.answers), unanswered, list(self.held))
+        return ModelTurn(list(self.said), dict(self.signatures), self.open_calls.copy(), list(self.held))
 
     def say(self, said: Text | Called) -> None:
         """Adds what the model said next."""
         if isinstance(said, Called):
-            self.unanswered.setdefault(said.call_id, []).append(len(self.said))
+            self.open_calls.add(said.call_id, len(self.said))
         self.said.append(said)
-
-    def answer(self, call_id: str, content: Content[Media]) -> bool:
-        """Keeps the output of the first call of that id which has none; False if there is no such call."""
-        places = self.unanswered.get(call_id)
-        if places is None:
-            return False
-        self.answers[places.pop(0)] = content
-        if not places:
-            del self.unanswered[call_id]
-        return True
 
     def sign(self, blocks: Sequence[Block], thought: str) -> None:
         """Adds what was signed: of calls to come, of the text before, of this thought."""
@@ -104,7 +90,7 @@ def answer_parts(turn: ModelTurn, family: Family, *, has_call_ids: bool) -> list
     for place, call in enumerate(turn.said):
         if isinstance(call, Text):
             continue
-        answer = turn.answers.get(place, Content[Media]((NO_OUTPUT,)))
+        answer = turn.open_calls.output(place)
         media = answer.attachments
         inside = [Raw(each.json) for each in media if each.fits_inside and family.takes_media_inside]
         after = [each.json for each in media if not (each.fits_inside and family.takes_media_inside)]

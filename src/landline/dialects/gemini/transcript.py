@@ -152,14 +152,14 @@ class _Writer:
         parts = [text_part(part) if isinstance(part, str) else part.json for part in content.parts if part]
         if not parts:
             return
-        if self._turn is not None and self._turn.unanswered:
+        if self._turn is not None and self._turn.open_calls.unanswered:
             self._turn.held += parts
             return
         self._close_turn()
         self._write_user(parts)
 
     def _answer(self, call_id: str, content: Content[Media]) -> None:
-        if self._turn is None or not self._turn.answer(call_id, content):
+        if self._turn is None or not self._turn.open_calls.answer(call_id, content):
             self._tell("user", Content((f"Output of the tool call {call_id}:", *content.parts)))
 
     def _open_turn(self) -> ModelTurn:
