@@ -102,6 +102,7 @@ async def running_edge(
     is_socket_enabled: bool = True,
     monitor: Feed | None = None,
     http_compression: CompressionBudget | None = None,
+    clock: Callable[[], float] = time.time,
     **settings: Any,
 ) -> AsyncIterator[RunningEdge]:
     """Serves the script on a free loopback port; stops with no grace unless `drain_grace_s` says otherwise."""
@@ -116,7 +117,7 @@ async def running_edge(
         limits=limits,
         drain=Drain(),
         new_id=new_id,
-        clock=time.time,
+        clock=clock,
         is_socket_enabled=is_socket_enabled,
         monitor=monitor,
         http_compression=http_compression,

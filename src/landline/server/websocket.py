@@ -219,9 +219,10 @@ class Line:
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
 
     def _tick(self) -> None:
-        self._carry_out(self._session.tick(self._edge.clock()))
+        now = self._edge.clock()
+        self._carry_out(self._session.tick(now))
         self._outbox.flush_later()
-        if self._session.deadline > self._edge.clock():
+        if self._session.deadline > now:
             self._arm_timer()
 
     async def _end(self) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import json
 import time
 
@@ -267,6 +268,19 @@ async def test_an_idle_socket_is_closed_at_the_age_limit():
     async with running_edge(saying("hi"), limits=Limits(max_age_s=0.05)) as edge, connect(edge.socket_url) as line:
         (error,) = await read_turn(line)
         assert await read_until_closed(line) == ([], 1001)
+    assert error["error"]["code"] == "websocket_connection_limit_reached"
+
+
+@pytest.mark.parametrize("readings", range(1, 9))
+async def test_the_age_limit_is_kept_whenever_the_clock_passes_it(readings):
+    """Timers run a little early: the limit may pass between any two looks at the clock."""
+    times = itertools.chain(itertools.repeat(0.0, readings), [0.0499], itertools.repeat(0.0501))
+    limits = Limits(max_age_s=0.05)
+    async with (
+        running_edge(saying("hi"), limits=limits, clock=times.__next__) as edge,
+        connect(edge.socket_url) as line,
+    ):
+        (error,) = await asyncio.wait_for(read_turn(line), DEADLINE_S)
     assert error["error"]["code"] == "websocket_connection_limit_reached"
 
 
