@@ -43,7 +43,7 @@ def _answered(call_id: str) -> dict[str, Any]:
         ([{"role": "function", "content": "x"}], "unknown role"),
         ([{"role": "user", "content": [{"type": "input_text", "text": "x"}]}], "part"),
         ([{"role": "user", "content": None}], "null"),
-        ([{"role": "assistant", "content": None}], "null"),
+        ([{"role": "assistant", "content": None}], "without content"),
         ([{"type": "message", **USER}], "unknown keys"),
     ],
 )

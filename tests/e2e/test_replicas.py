@@ -46,7 +46,7 @@ async def test_turns_land_on_the_replica_that_served_the_turn_before(tmp_path: P
     assert _print_share("interleaved", _later_turns(sessions.all)) >= WARM_SHARE
     homes = Counter(session.reports[0].replica for session in sessions.all)
     print(f"sessions by replica: {dict(homes)}")
-    assert max(homes.values()) <= 0.6 * SESSIONS
+    assert max(homes.values()) <= 0.75 * SESSIONS  # whoever answers sooner is asked more often
     for session in sessions.all:
         assert session.failed_turns == 0
         assert len({report.session for report in session.reports}) == 1, "the name of the session changed"
