@@ -5,6 +5,7 @@ theirs, and vendors refuse a conversation that holds one twice, or an id that an
 """
 
 import re
+from collections.abc import Collection
 from hashlib import blake2b
 
 import msgspec
@@ -22,7 +23,7 @@ class IdForm(msgspec.Struct, frozen=True):
 
 class UseIds(msgspec.Struct, frozen=True):
     """The ids of a conversation, in sets that grow from the newest to the oldest and that longer conversations share:
-    looking one up and adding one cost O(log n)."""
+    looking one up costs O(log n), and so does adding one."""
 
     newest: frozenset[str] = frozenset()
     older: "UseIds | None" = None
@@ -36,22 +37,38 @@ class UseIds(msgspec.Struct, frozen=True):
             ids = ids.older
         return False
 
-    def with_id(self, use_id: str) -> "UseIds":
-        """The same with one more."""
-        newest, older = frozenset((use_id,)), self if self.newest else None
+    def with_ids(self, added: Collection[str]) -> "UseIds":
+        """The same with more, none of which it has."""
+        if not added:
+            return self
+        newest, older = frozenset(added), self if self.newest else None
         while older is not None and len(older.newest) <= len(newest):
             newest, older = newest | older.newest, older.older
-        return UseIds(newest, older, self.count + 1)
+        return UseIds(newest, older, self.count + len(added))
 
 
-def new_use_id(call_id: str, taken: UseIds, form: IdForm) -> str:
-    """The call id if the vendor takes it; else, and where it is taken, one that is made of it, the same one every time."""
-    use_id = call_id if form.taken_as_it_is.fullmatch(call_id) else _hashed(call_id, form)
-    times = taken.count
-    while use_id in taken:
-        use_id = _hashed(f"{call_id}\0{times}", form)
-        times += 1
-    return use_id
+class UseIdWriter:
+    """Gives ids to the calls that a conversation goes on with."""
+
+    def __init__(self, before: UseIds, form: IdForm) -> None:
+        self._before = before
+        self._form = form
+        self._added: set[str] = set()
+
+    def add(self, call_id: str) -> str:
+        """The call id if the vendor takes it; else, and where it is taken, one made of it, the same one every time."""
+        form, before, added = self._form, self._before, self._added
+        use_id = call_id if form.taken_as_it_is.fullmatch(call_id) else _hashed(call_id, form)
+        times = before.count + len(added)
+        while use_id in added or use_id in before:
+            use_id = _hashed(f"{call_id}\0{times}", form)
+            times += 1
+        added.add(use_id)
+        return use_id
+
+    def use_ids(self) -> UseIds:
+        """All ids of the conversation."""
+        return self._before.with_ids(self._added)
 
 
 def _hashed(text: str, form: IdForm) -> str:

@@ -26,7 +26,7 @@ from chat_history import Item, create, custom_call, function_call, message, outp
 from landline.dialects.anthropic import Anthropic, AnthropicFlags
 from landline.dialects.anthropic.transcript import USE_IDS, extend_transcript
 from landline.dialects.dialect import Prompt, UpstreamRequest
-from landline.dialects.use_ids import UseIds, new_use_id
+from landline.dialects.use_ids import UseIds, UseIdWriter
 from landline.wire.items import Item as WireItem
 from strict_messages import without_marks
 
@@ -140,15 +140,15 @@ def test_a_screenshot_is_an_image() -> None:
 @pytest.mark.parametrize("call_id", ["functions.exec:0", "a b", "é", "x" * 65])
 def test_a_call_id_that_the_api_refuses_gets_another_one(call_id: str) -> None:
     made = messages([HI], [function_call(call_id)], [output(call_id)])
-    use_id = new_use_id(call_id, UseIds(), USE_IDS)
+    use_id = UseIdWriter(UseIds(), USE_IDS).add(call_id)
     assert made[1:] == [assistant(use(use_id)), user(result(use_id))]
-    assert use_id != new_use_id(call_id + "x", UseIds(), USE_IDS)
+    assert use_id != UseIdWriter(UseIds(), USE_IDS).add(call_id + "x")
 
 
 def test_a_call_id_that_comes_again_in_one_answer_gets_another_one_and_outputs_keep_their_calls() -> None:
     calls = [function_call("a", arguments='{"n": 1}'), function_call("a", arguments='{"n": 2}')]
     made = messages([HI, *calls, output("a", "one")], [output("a", "two"), output("a", "three")])
-    other = new_use_id("a", UseIds().with_id("a"), USE_IDS)
+    other = UseIdWriter(UseIds().with_ids(["a"]), USE_IDS).add("a")
     assert made[1] == assistant(use("a", n=1), use(other, n=2))
     told = ["Output of the tool call a:", "three"]
     assert made[2] == user(result("a", "one"), result(other, "two"), *told)

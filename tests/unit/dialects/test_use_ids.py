@@ -1,24 +1,26 @@
 """Ids of calls: taken as they are where that is possible, and each one once."""
 
 import re
+from collections.abc import Collection
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.dialects import use_ids
-from landline.dialects.use_ids import IdForm, UseIds, new_use_id
+from landline.dialects.use_ids import IdForm, UseIds, UseIdWriter
 
 FORM = IdForm(re.compile(r"[a-z]{1,8}"), "call_", 24)
 NARROW = IdForm(re.compile(r"[a-f0-9]"), "", 1)
 
 
-def used(call_ids: list[str], form: IdForm = FORM) -> list[str]:
-    """The ids that a conversation with these calls has."""
-    taken, made = UseIds(), list[str]()
-    for call_id in call_ids:
-        made.append(new_use_id(call_id, taken, form))
-        taken = taken.with_id(made[-1])
+def used(call_ids: list[str], form: IdForm = FORM, *, cuts: Collection[int] = ()) -> list[str]:
+    """The ids that a conversation with these calls has, which goes on anew at these places."""
+    writer, made = UseIdWriter(UseIds(), form), list[str]()
+    for place, call_id in enumerate(call_ids):
+        if place in cuts:
+            writer = UseIdWriter(writer.use_ids(), form)
+        made.append(writer.add(call_id))
     return made
 
 
@@ -32,9 +34,10 @@ def test_an_id_that_the_vendor_refuses_gets_another_one_that_stays_the_same() ->
     assert used(["b", "a:0"]) == ["b", made]
 
 
-@given(st.lists(st.sampled_from(["a", "b", "c:0", ""]), max_size=12))
-def test_no_id_is_used_twice_and_more_calls_change_none_before_them(call_ids: list[str]) -> None:
+@given(st.lists(st.sampled_from(["a", "b", "c:0", ""]), max_size=12), st.sets(st.integers(1, 11)))
+def test_no_id_is_used_twice_and_more_calls_change_none_before_them(call_ids: list[str], cuts: set[int]) -> None:
     made = used(call_ids)
+    assert used(call_ids, cuts=cuts) == made
     assert len(set(made)) == len(made)
     assert used(call_ids[:-1]) == made[:-1]
 
@@ -56,20 +59,21 @@ def test_an_id_that_always_comes_again_costs_the_same_every_time(monkeypatch: py
     assert len(hashed) == 99
 
 
-@given(st.lists(st.text("ab", min_size=1, max_size=4)))
-def test_ids_that_were_used_are_known(added: list[str]) -> None:
-    ids = UseIds()
-    for number, each in enumerate(added):
-        assert (each in ids) == (each in added[:number])
-        ids = ids.with_id(each)
-    assert all(each in ids for each in added)
-    assert "c" not in ids
+@given(st.lists(st.sets(st.integers(0, 30), max_size=4)))
+def test_ids_that_were_used_are_known(batches: list[set[int]]) -> None:
+    ids, known = UseIds(), set[str]()
+    for batch in batches:
+        added = {str(each) for each in batch} - known
+        assert not any(each in ids for each in added)
+        ids, known = ids.with_ids(added), known | added
+        assert all(each in ids for each in known)
+        assert ids.count == len(known)
 
 
 def test_ids_of_a_long_conversation_are_in_few_sets() -> None:
     ids = UseIds()
     for number in range(1000):
-        ids = ids.with_id(str(number))
+        ids = ids.with_ids([str(number)])
     sets = 0
     older: UseIds | None = ids
     while older is not None:

@@ -28,7 +28,7 @@ from landline.dialects.content import Content
 from landline.dialects.names import ToolNames
 from landline.dialects.open_calls import NO_OUTPUT
 from landline.dialects.sayings import Answered, Called, Saying, Spoken, Thought, Told, Unsaid, read_item
-from landline.dialects.use_ids import IdForm, UseIds, new_use_id
+from landline.dialects.use_ids import IdForm, UseIds, UseIdWriter
 from landline.wire.errors import ApiError
 from landline.wire.items import Item
 
@@ -143,7 +143,7 @@ class _Writer:
             self._open_calls.setdefault(call.call_id, []).append(call.use_id)
         self._held = list(before.held)
         self._thoughts = before.thoughts
-        self._use_ids = before.use_ids
+        self._use_ids = UseIdWriter(before.use_ids, USE_IDS)
         self._is_loop = before.is_loop
         self._starts_signed = before.starts_signed
         self._left_out = before.left_out
@@ -159,7 +159,7 @@ class _Writer:
             open_calls=tuple(
                 OpenCall(call_id, each) for call_id, use_ids in self._open_calls.items() for each in use_ids
             ),
-            use_ids=self._use_ids,
+            use_ids=self._use_ids.use_ids(),
             held=tuple(self._held),
             thoughts=self._thoughts,
             is_loop=self._is_loop,
@@ -215,11 +215,10 @@ class _Writer:
                 self.write("user", block, is_marked=index in marked)
 
     def _call(self, call_id: str, name: str, arguments: str) -> None:
-        use_id = new_use_id(call_id, self._use_ids, USE_IDS)
+        use_id = self._use_ids.add(call_id)
         use = {"type": "tool_use", "id": use_id, "name": name, "input": Raw(arguments.strip().encode())}
         self._write_answer(_encode(use))
         self._open_calls.setdefault(call_id, []).append(use_id)
-        self._use_ids = self._use_ids.with_id(use_id)
         self._is_loop = True
 
     def _answer(self, call_id: str, content: Content[Block], *, is_marked: bool) -> None:

@@ -30,6 +30,10 @@ class UsedCall(msgspec.Struct, frozen=True):
     use_id: str
 
 
+def _no_calls() -> OpenCalls[ChatPart]:
+    return OpenCalls()
+
+
 class ModelRun(msgspec.Struct):
     """The newest assistant message, still open."""
 
@@ -38,7 +42,7 @@ class ModelRun(msgspec.Struct):
     details: list[str] = []
     """What its vendor signed, as JSON objects."""
     calls: list[UsedCall] = []
-    open_calls: OpenCalls[ChatPart] = msgspec.field(default_factory=OpenCalls[ChatPart])
+    open_calls: OpenCalls[ChatPart] = msgspec.field(default_factory=_no_calls)
     """By their places in `calls`."""
     held: list[bytes] = []
     """Messages that came while calls were unanswered."""

@@ -26,7 +26,7 @@ from landline.dialects.chat_completions.model_run import ID_FORMS, ModelRun, Use
 from landline.dialects.content import Content
 from landline.dialects.names import ToolNames
 from landline.dialects.sayings import Answered, Called, Saying, Spoken, Thought, Told, Unsaid, read_item
-from landline.dialects.use_ids import UseIds, new_use_id
+from landline.dialects.use_ids import UseIds, UseIdWriter
 from landline.wire.errors import ApiError
 from landline.wire.items import Item
 
@@ -90,7 +90,7 @@ class _Writer:
         self._closed: list[bytes] = []
         self._run = before.run.copy() if before.run is not None else None
         self._system = list(before.system)
-        self._use_ids = before.use_ids
+        self._use_ids = UseIdWriter(before.use_ids, ID_FORMS[flags.call_ids])
         self._left_out = before.left_out
         self._passed_over = before.passed_over
 
@@ -99,7 +99,7 @@ class _Writer:
             closed=b"".join(message + b"," for message in self._closed),
             run=self._run,
             system=tuple(self._system),
-            use_ids=self._use_ids,
+            use_ids=self._use_ids.use_ids(),
             has_messages=self._has_messages(),
             left_out=self._left_out,
             passed_over=self._passed_over,
@@ -115,9 +115,7 @@ class _Writer:
             case Thought():
                 self._think(saying)
             case Called(call_id):
-                use_id = new_use_id(call_id, self._use_ids, ID_FORMS[self._flags.call_ids])
-                self._open_run().call(UsedCall(saying, use_id))
-                self._use_ids = self._use_ids.with_id(use_id)
+                self._open_run().call(UsedCall(saying, self._use_ids.add(call_id)))
             case Answered(call_id, content):
                 if self._run is None or not self._run.open_calls.answer(call_id, content):
                     self._tell("user", _late_output(saying))

@@ -23,13 +23,17 @@ class Text(msgspec.Struct, frozen=True):
     is_thought: bool = False
 
 
+def _no_calls() -> OpenCalls[Media]:
+    return OpenCalls()
+
+
 class ModelTurn(msgspec.Struct):
     """The newest content of the model's, still open."""
 
     said: list[Text | Called] = []
     signatures: dict[str, str] = {}
     """Of calls, by their ids."""
-    open_calls: OpenCalls[Media] = msgspec.field(default_factory=OpenCalls[Media])
+    open_calls: OpenCalls[Media] = msgspec.field(default_factory=_no_calls)
     """By their places in `said`."""
     held: list[bytes] = []
     """Parts of the user's that came while calls were unanswered."""
