@@ -171,30 +171,6 @@ async def test_large_requests_arrive_whole(size_bytes: int) -> None:
     assert sizes == [len(text)]
 
 
-async def test_a_large_request_is_sent_again_when_its_connection_was_stale() -> None:
-    sizes: list[int] = []
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """The second request is answered by closing."""
-        while len(sizes) < 3:
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-            sizes.append(len(await reader.readexactly(length)))
-            if len(sizes) == 2:
-                break
-            body = STOP + DONE
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, target_at(f"http://127.0.0.1:{port}/v1") as target:
-        assert await collect(target) == [Accepted(), Finished()]
-        assert await collect(target, prompt("x" * LARGE_BODY_BYTES)) == [Accepted(), Finished()]
-    assert sizes[1] == sizes[2] > LARGE_BODY_BYTES
-
-
 @pytest.mark.parametrize("chunks", [(), (TEXT,)])
 async def test_closing_the_generator_aborts_the_upstream_request(chunks: tuple[bytes, ...]) -> None:
     aborted = asyncio.Event()
@@ -290,17 +266,17 @@ async def test_a_connection_whose_body_ends_after_the_answer_is_kept_too() -> No
     assert ports[0] in ports[1:]
 
 
-async def test_a_stale_connection_is_replaced_without_a_word() -> None:
-    requests = 0
+@pytest.mark.parametrize("size_bytes", [2, LARGE_BODY_BYTES])
+async def test_a_stale_connection_is_replaced_without_a_word(size_bytes: int) -> None:
+    sizes: list[int] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one request a connection; a second one on it is answered by closing."""
-        nonlocal requests
-        while (head := await reader.readuntil(b"\r\n\r\n")) is not None:
+        while len(sizes) < 3:
+            head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-            requests += 1
-            if requests == 2:
+            sizes.append(len(await reader.readexactly(length)))
+            if len(sizes) == 2:
                 break
             body = STOP + DONE
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
@@ -311,8 +287,8 @@ async def test_a_stale_connection_is_replaced_without_a_word() -> None:
     port = server.sockets[0].getsockname()[1]
     async with server, target_at(f"http://127.0.0.1:{port}/v1") as target:
         assert await collect(target) == [Accepted(), Finished()]
-        assert await collect(target) == [Accepted(), Finished()]
-    assert requests == 3
+        assert await collect(target, prompt("x" * size_bytes)) == [Accepted(), Finished()]
+    assert sizes[1] == sizes[2] > size_bytes
 
 
 async def test_a_new_connection_that_closes_is_not_tried_again() -> None:
