@@ -20,7 +20,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client import Histogram as TheirHistogram
 
-from landline.ledger import ByteCounts, Entry, Ledger, Split, Times, Tokens
+from landline.ledger import Ledger
 from landline.ledger.exposition import collect, encode
 from landline.ledger.families import Sources
 from landline.ledger.metrics import MODELS_KEPT, QUEUE_BUCKETS_S, Histogram, ModelLabels, Row, TurnMetrics
@@ -28,36 +28,14 @@ from landline.ledger.telemetry import open_telemetry
 from landline.ledger.telemetry_settings import Provider, TelemetrySettings
 from landline.routing.router import RoutedTurns, TargetHealth
 from landline.server.compression_budget import CompressionBudget
-from setting import describe_setting, write_result
+from setting import REPOSITORY, describe_setting, write_result
+
+sys.path.insert(0, str(REPOSITORY / "tests"))
+from ledger_entries import ENTRY
 
 ROUNDS = 9
 NOBODY = "http://127.0.0.1:9"
 PROVIDERS = {"one": Provider("openai", "models.example", 443)}
-ENTRY = Entry(
-    response_id="resp_1",
-    tenant="",
-    session_id="sess_1",
-    transport="socket",
-    lane="",
-    model="demo",
-    target="one",
-    upstream_model="demo-upstream",
-    reason="warm",
-    affinity="soft",
-    tries=1,
-    resends=0,
-    upstream_requests=1,
-    compactions=0,
-    is_warm_up=False,
-    is_attached=False,
-    created_at=1_790_000_000.0,
-    started_at=1_790_000_000.0,
-    outcome="completed",
-    bytes=ByteCounts(310, 5_200, 1_900, 24_000, 61_000, 2_100, 9_800),
-    split=Split(600, 300, 0, 900, 100),
-    tokens=Tokens(12_000, 11_700, 0, 80, 20),
-    times=Times(0.001, 0.21, 1.4, 0.015),
-)
 
 
 def main() -> None:
