@@ -102,7 +102,7 @@ def _answered_turn(request: CreateRequest, body: str) -> Callable[[], object]:
         meter.reason, meter.affinity, meter.prefix_items = "only", "none", 0
         meter.first_event_at = time.monotonic()
         meter.ended_at = time.monotonic()
-        meter.outcome, meter.usage, meter.error_code, meter.compactions = "completed", USAGE, "", 0
+        meter.outcome, meter.usage, meter.error_code, meter.output, meter.compactions = "completed", USAGE, "", (), 0
 
     return answer
 

@@ -30,6 +30,7 @@ ENTRY = Entry(
     created_at=1_790_000_000.5,
     started_at=1_790_000_000.0,
     outcome="completed",
+    finish_reason="tool_call",
     bytes=ByteCounts(
         wire_in=300,
         wire_out=900,

@@ -95,6 +95,8 @@ def read_attributes(attributes: "Iterator[KeyValue] | list[KeyValue]") -> dict[s
 
 
 def _value(value: AnyValue) -> object:
+    if value.WhichOneof("value") == "array_value":
+        return [_value(each) for each in value.array_value.values]
     return getattr(value, value.WhichOneof("value") or "string_value")
 
 

@@ -27,16 +27,28 @@ from landline.turns.runner import RunnerSettings, TurnRunner
 from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
-from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, TextDelta, UsageReported
+from landline.wire.model_events import (
+    Accepted,
+    Failed,
+    Finished,
+    ModelEvent,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+    UsageReported,
+)
 from landline.wire.responses import ResponseStatus
 from landline.wire.sse import SseDecoder
 
 DEADLINE_S = 10
+_ENDINGS = {"limit": Finished("max_output_tokens"), "filter": Finished("content_filter")}
 
 
 class WordTarget:
     """Answers every turn with three words. Turns whose `user` is `slow` wait for a permit before each word, those of `mute`
-    before they are accepted too; `refuse` is refused and `break` fails after a word."""
+    before they are accepted too; `refuse` is refused and `break` fails after a word. `call` ends in a call, `limit` and
+    `filter` at what their names say."""
 
     name = "words"
 
@@ -77,7 +89,9 @@ class WordTarget:
             if behaviour == "break":
                 yield [Failed(api_error("upstream_error", "It broke."))]
                 return
-        yield [UsageReported(input_tokens=5, output_tokens=3), Finished()]
+        if behaviour == "call":
+            yield [ToolCallStarted(0, "call_1", "look"), ToolCallDelta(0, "{}"), ToolCallEnded(0)]
+        yield [UsageReported(input_tokens=5, output_tokens=3), _ENDINGS.get(behaviour or "", Finished())]
 
     def permit(self, words: int = 3) -> None:
         for _ in range(words):

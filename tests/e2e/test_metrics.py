@@ -189,6 +189,7 @@ def check_spans(receiver: OtlpReceiver, responses: Sequence[Any], wire: dict[str
     assert {span.name for span in turns} == {"chat demo"}
     told = [read_attributes(span.attributes) for span in turns]
     assert {each["gen_ai.response.id"] for each in told} == {response.id for response in responses}
+    assert [each["gen_ai.response.finish_reasons"] for each in told] == [["stop"]] * len(responses)
     assert {span.trace_id.hex() for span in turns} == {TRACE_ID}
     for direction, counted in wire.items():
         assert sum(int(str(each[f"landline.wire.{direction}_bytes"])) for each in told) == counted

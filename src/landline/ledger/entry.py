@@ -1,11 +1,19 @@
 """One turn in the ledger: everything that is known of its cost when it is over."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 import msgspec
 
 from landline.session.meter import Meter, Outcome, Transport
 from landline.session.turn import Turn
+from landline.wire.items import Item
 from landline.wire.responses import Usage
 
+FinishReason = Literal["stop", "tool_call", "length", "content_filter", "error"]
+"""Why a model stopped, in the GenAI conventions' words; `error` if it was stopped, or broke off."""
+_LIMITS: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
+"""What `incomplete_details.reason` says of the model. Other reasons are why Landline or the client stopped it."""
 NAME_CHARS = 256
 """Of a model's name, which clients choose: entries are kept by the thousand, and names are shown and told elsewhere."""
 
@@ -94,6 +102,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Likewise, when the create was read: earlier if it waited in its lane. What `times` are counted from."""
     outcome: Outcome
     error_code: str = ""
+    finish_reason: FinishReason | None = None
+    """None if no model was asked to write."""
     conversation_id: str = ""
     """The conversation that the turn belongs to, if the client named one."""
     trace_parent: str = ""
@@ -133,6 +143,7 @@ def make_entry(
         started_at=started_at or turn.created_at,
         outcome=outcome,
         error_code=error_code,
+        finish_reason=_finish_reason(turn, meter, outcome),
         conversation_id=turn.conversation_id or "",
         trace_parent=meter.trace_parent,
         trace_state=meter.trace_state,
@@ -149,6 +160,21 @@ def make_entry(
         tokens=tokens,
         times=_times(meter, tokens),
     )
+
+
+def _finish_reason(turn: Turn, meter: Meter, outcome: Outcome) -> FinishReason | None:
+    if not meter.asked_at or turn.request.is_warm_up:
+        return None
+    if outcome == "completed":
+        return "tool_call" if _owes_output(meter.output) else "stop"
+    return _LIMITS.get(meter.incomplete_reason, "error")
+
+
+def _owes_output(output: Sequence[Item]) -> bool:
+    """Whether the model stopped for its client to carry out a call. What a vendor carries out itself has no `call_id`, or
+    its output beside it."""
+    called = {item.call_id for item in output if item.type.endswith("_call") and item.call_id is not None}
+    return bool(called) and not called <= {item.call_id for item in output if item.type.endswith("_output")}
 
 
 def _split(meter: Meter) -> Split:

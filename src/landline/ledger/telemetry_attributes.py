@@ -1,6 +1,6 @@
 """What spans and metrics say of a turn alike, by the GenAI semantic conventions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from landline.ledger.entry import Entry
 from landline.ledger.telemetry_settings import Provider
@@ -13,7 +13,7 @@ OTHER_ERROR = "_OTHER"
 _NOWHERE = Provider("landline")
 """Of turns that no target took."""
 
-Attributes = dict[str, str | int | float | bool]
+Attributes = dict[str, str | int | float | bool | Sequence[str]]
 
 
 def provider_of(entry: Entry, providers: Mapping[str, Provider]) -> Provider:

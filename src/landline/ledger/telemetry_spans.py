@@ -54,6 +54,7 @@ class SpanTeller:
             "landline.upstream.out_bytes": entry.bytes.upstream_out,
             "landline.upstream.in_bytes": entry.bytes.upstream_in,
         }
+        attributes |= _finish(entry)
         if entry.upstream_model:
             attributes["gen_ai.request.model"] = entry.upstream_model
         span = self._tracer.start_span(
@@ -87,6 +88,7 @@ def turn_attributes(entry: Entry, provider: Provider) -> Attributes:
     if provider.name == OPENAI:
         # The conventions want no attributes of one vendor on the spans of another.
         attributes["openai.api.type"] = "responses"
+    attributes |= _finish(entry)
     if entry.outcome != "refused":
         attributes["gen_ai.response.id"] = entry.response_id
     if entry.upstream_model:
@@ -96,6 +98,10 @@ def turn_attributes(entry: Entry, provider: Provider) -> Attributes:
     if entry.times.first_event is not None:
         attributes["gen_ai.response.time_to_first_chunk"] = entry.times.first_event
     return attributes | _own_attributes(entry)
+
+
+def _finish(entry: Entry) -> Attributes:
+    return {} if entry.finish_reason is None else {"gen_ai.response.finish_reasons": (entry.finish_reason,)}
 
 
 def _own_attributes(entry: Entry) -> Attributes:

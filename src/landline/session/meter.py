@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from landline.session.lineage import Link
+from landline.wire.items import Item
 from landline.wire.responses import ResponseStatus, Usage
 
 Outcome = ResponseStatus | Literal["refused", "aborted"]
@@ -82,5 +83,9 @@ class Meter(msgspec.Struct, eq=False, gc=False):
     """When its response was whole and saved, before the last of it was written."""
     outcome: Outcome = "aborted"
     error_code: str = ""
+    incomplete_reason: str = ""
+    """Of a response that is incomplete: `incomplete_details.reason`."""
+    output: tuple[Item, ...] = ()
+    """What the model wrote; like the history it is looked at when nobody waits any more."""
     usage: Usage | None = None
     """As the model's server reported it."""

@@ -305,7 +305,10 @@ def _note_end(meter: Meter, update: TurnRefused | TurnEnded) -> TurnRefused | Tu
         return update
     meter.outcome, meter.usage = update.response.status, update.response.usage
     meter.error_code = update.error.code if update.error is not None else ""
+    meter.output = update.output
     meter.compactions = sum(item.type == "compaction" for item in update.output)
+    if update.response.incomplete_details is not None:
+        meter.incomplete_reason = update.response.incomplete_details.reason
     return update
 
 

@@ -6,6 +6,7 @@ from landline.ledger.entry import NAME_CHARS, make_entry
 from landline.session.admission import admit
 from landline.session.meter import Transport
 from landline.session.turn import Turn
+from landline.wire.items import Item
 from landline.wire.requests import CreateRequest, decode_create
 
 
@@ -24,6 +25,35 @@ def test_a_name_that_a_client_made_up_is_kept_so_far() -> None:
     turn.meter.upstream_model = "m" * 300_000
     entry = make_entry(turn, turn.meter, "completed", usage=None)
     assert entry.model == entry.upstream_model == "m" * NAME_CHARS
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ((), "stop"),
+        (({"type": "message", "role": "assistant", "content": []},), "stop"),
+        (({"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"},), "tool_call"),
+        (({"type": "local_shell_call", "call_id": "call_1", "action": {}}, {"type": "message"}), "tool_call"),
+        (({"type": "web_search_call", "id": "ws_1"}, {"type": "message"}), "stop"),
+        (({"type": "shell_call", "call_id": "call_1"}, {"type": "shell_call_output", "call_id": "call_1"}), "stop"),
+    ],
+)
+def test_a_call_is_why_a_model_stopped_if_its_client_owes_the_output(
+    output: tuple[dict[str, object], ...], reason: str
+) -> None:
+    turn = make_turn()
+    turn.meter.asked_at = 1.0
+    turn.meter.output = tuple(
+        Item(raw=json.dumps(item).encode(), type=str(item["type"]), call_id=item.get("call_id")) for item in output
+    )
+    assert make_entry(turn, turn.meter, "completed", usage=None).finish_reason == reason
+
+
+@pytest.mark.parametrize("reason", ["steered", "cancelled", "interrupted", "one that is new"])
+def test_a_model_that_was_stopped_did_not_say_why(reason: str) -> None:
+    turn = make_turn()
+    turn.meter.asked_at, turn.meter.incomplete_reason = 1.0, reason
+    assert make_entry(turn, turn.meter, "incomplete", usage=None).finish_reason == "error"
 
 
 @pytest.mark.parametrize(

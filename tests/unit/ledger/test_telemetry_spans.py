@@ -43,6 +43,7 @@ def test_turn_is_a_servers_span_with_the_conventions_attributes() -> None:
         "gen_ai.request.stream": True,
         "gen_ai.response.model": "demo-upstream",
         "gen_ai.response.id": "resp_1",
+        "gen_ai.response.finish_reasons": ("tool_call",),
         "gen_ai.response.time_to_first_chunk": 0.4,
         "gen_ai.usage.input_tokens": 12_000,
         "gen_ai.usage.output_tokens": 41,
@@ -99,6 +100,7 @@ def test_question_to_the_target_is_a_clients_span_below_the_turn() -> None:
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "demo-upstream",
         "gen_ai.request.stream": True,
+        "gen_ai.response.finish_reasons": ("tool_call",),
         "server.address": "models.example",
         "server.port": 8443,
         "landline.target": "one",
@@ -178,6 +180,11 @@ def test_made_up_model_is_no_name_of_a_question_either() -> None:
         *(f"chat made-up-{number}" for number in range(MODELS_KEPT)),
         "chat other",
     }
+
+
+def test_turn_without_a_model_tells_no_reason_why_it_stopped() -> None:
+    for span in spans_of(changed(finish_reason=None)):
+        assert "gen_ai.response.finish_reasons" not in (span.attributes or {})
 
 
 def test_conversation_is_named_where_the_client_named_one() -> None:

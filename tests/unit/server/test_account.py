@@ -102,6 +102,33 @@ async def test_a_turn_on_a_socket_is_entered_with_its_end(behaviour: str, kind: 
         assert (entry.times.first_event is None) == (outcome == "refused")
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("", "stop"),
+        ("call", "tool_call"),
+        ("limit", "length"),
+        ("filter", "content_filter"),
+        ("break", "error"),
+        ("refuse", "error"),
+    ],
+)
+async def test_an_entry_says_why_the_model_stopped(behaviour: str, reason: str) -> None:
+    async with served() as (server, book):
+        await server.ask("POST", "/responses", {"model": "m", "input": "hi", "user": behaviour})
+        assert (await book.next()).finish_reason == reason
+
+
+async def test_a_model_that_was_not_asked_did_not_stop() -> None:
+    async with served() as (server, book), socket(server) as line:
+        await say(line, generate=False)
+        await until(line, "response.completed")
+        assert (await book.next()).finish_reason is None
+        await say(line, model="unknown")
+        await until(line, "error")
+        assert (await book.next()).finish_reason is None
+
+
 async def test_a_cancelled_turn_is_entered_as_incomplete_with_the_frame_that_cancelled_it() -> None:
     async with served() as (server, book), socket(server) as line:
         await say(line, user="slow")
@@ -109,7 +136,7 @@ async def test_a_cancelled_turn_is_entered_as_incomplete_with_the_frame_that_can
         await line.send_str(json.dumps({"type": "response.cancel", "response_id": created["response"]["id"]}))
         await until(line, "response.incomplete")
         entry = await book.next()
-        assert entry.outcome == "incomplete"
+        assert (entry.outcome, entry.finish_reason) == ("incomplete", "error")
         assert entry.bytes.wire_in > entry.bytes.payload_in * 0.5
 
 
