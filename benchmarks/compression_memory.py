@@ -22,7 +22,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
 from landline.server.compression import LineDeflate, LineDeflateFactory
-from landline.server.compression_budget import DEFAULT_BUDGET_BYTES, STEPS, CompressionBudget, Offer, StepName
+from landline.wire.compression_budget import DEFAULT_BUDGET_BYTES, STEPS, CompressionBudget, Offer, StepName
 from outbound_compression import codex_turns
 from setting import REPOSITORY, describe_setting, write_result
 

@@ -27,7 +27,7 @@ from landline.ledger.metrics import MODELS_KEPT, QUEUE_BUCKETS_S, Histogram, Mod
 from landline.ledger.telemetry import open_telemetry
 from landline.ledger.telemetry_settings import Provider, TelemetrySettings
 from landline.routing.router import RoutedTurns, TargetHealth
-from landline.server.compression_budget import CompressionBudget
+from landline.wire.compression_budget import CompressionBudget
 from setting import REPOSITORY, describe_setting, write_result
 
 sys.path.insert(0, str(REPOSITORY / "tests"))

@@ -1,15 +1,19 @@
 """Budgets of compression that are nearly used up."""
 
-from landline.server.compression_budget import CompressionBudget, Offer, StepName
+from landline.wire.compression_budget import CompressionBudget, Offer, StepName
 
 USUAL_OFFER = Offer()
 """What `permessage-deflate; client_max_window_bits` allows."""
 
 
-def short_of_memory(step: StepName) -> CompressionBudget:
-    """A budget of which the next usual socket gets this step."""
+TOWARDS_UPSTREAM = Offer(is_in_limitable=False, may_lose_context=False)
+"""What a socket to an upstream can do."""
+
+
+def short_of_memory(step: StepName, offer: Offer = USUAL_OFFER) -> CompressionBudget:
+    """A budget of which the next socket with this offer gets this step."""
     budget = CompressionBudget(4 * 1024 * 1024)
-    while (grant := budget.grant(USUAL_OFFER)).step != step:
+    while (grant := budget.grant(offer)).step != step:
         pass
     budget.release(grant)
     return budget

@@ -13,7 +13,6 @@ from websockets.exceptions import ConnectionClosed
 
 from landline.ledger.feed import Feed
 from landline.server.asgi import create_asgi
-from landline.server.compression_budget import CompressionBudget
 from landline.server.drain import Drain
 from landline.server.edge import Edge, ModelInfo
 from landline.server.ids import new_id
@@ -24,6 +23,7 @@ from landline.session.turn import Turn, TurnProgressed, TurnUpdate
 from landline.stores.events import EventLog
 from landline.stores.memory import MemoryStore
 from landline.turns.background import BackgroundSettings, BackgroundTurns
+from landline.wire.compression_budget import CompressionBudget
 from landline.wire.events import SteerAnswer
 from landline.wire.model_events import Finished, ModelEvent, TextDelta, UsageReported
 

@@ -31,7 +31,7 @@ from landline.ledger.turn_line import log_turn
 from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.server.asgi import create_asgi
-from landline.server.compression_budget import CompressionBudget
+from landline.server.compression import warn_of_reduction
 from landline.server.drain import Drain
 from landline.server.edge import Edge, ModelInfo
 from landline.server.ids import new_id
@@ -48,6 +48,7 @@ from landline.upstream.http import HttpTarget
 from landline.upstream.scripted import ScriptedTarget
 from landline.upstream.target import Target
 from landline.upstream.websocket import ResponsesSocketTarget
+from landline.wire.compression_budget import CompressionBudget
 
 DATA_DIR_VARIABLE = "LANDLINE_DATA_DIR"
 _SWEEP_S = 3600.0
@@ -71,7 +72,7 @@ class App(msgspec.Struct, frozen=True, eq=False):
     ledger: Ledger
     observation: Observation
     compression: CompressionBudget
-    """Of all sockets."""
+    """Of all sockets, clients' and upstreams'."""
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncGenerator[None]:
@@ -95,7 +96,8 @@ class App(msgspec.Struct, frozen=True, eq=False):
 
 def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -> App:
     """Makes every part that the configuration names; nothing is started yet. `say_turn` is told of every turn that ended."""
-    targets = {name: make_target(name, each) for name, each in config.targets.items()}
+    compression = CompressionBudget(config.server.compression_bytes, warn_of_reduction)
+    targets = {name: make_target(name, each, compression) for name, each in config.targets.items()}
     router = _make_router(config, targets)
     runner_settings = RunnerSettings(event_names=config.server.event_names, keepalive_s=config.limits.keepalive_s)
     store = _make_store(config.store)
@@ -107,7 +109,6 @@ def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -
     ledger.watch(say_turn)
     conductor = Overheard(runner, ledger) if config.monitor.enabled and config.monitor.content else runner
     background = BackgroundTurns(conductor, log, config.background)
-    compression = CompressionBudget(config.server.compression_bytes)
     observation = _observe(config, ledger, router, prefixes, compression)
     drain = Drain()
     drain.expired.subscribe(background.abort)
@@ -191,8 +192,9 @@ async def _sweep_hourly(store: Store) -> None:
         await asyncio.sleep(_SWEEP_S)
 
 
-def make_target(name: str, target: settings.TargetSettings) -> Target:
-    """The target that the settings describe, not yet open; its key is taken from the environment.
+def make_target(name: str, target: settings.TargetSettings, compression: CompressionBudget | None = None) -> Target:
+    """The target that the settings describe, not yet open; its key is taken from the environment. `compression` is shared
+    by all sockets of the process; without it, the target has a budget of its own.
 
     Raises `ModelUnavailableError` when an embedded model's file is not there.
     """
@@ -203,8 +205,9 @@ def make_target(name: str, target: settings.TargetSettings) -> Target:
             return _over_http(name, target, ChatCompletions(_narrow(target, ChatCompletionsFlags)))
         case settings.ResponsesTarget():
             responses = Responses(_narrow(target, ResponsesFlags))
-            is_socket = target.transport == "websocket"
-            return _over_socket(name, target, responses) if is_socket else _over_http(name, target, responses)
+            if target.transport == "websocket":
+                return _over_socket(name, target, responses, compression)
+            return _over_http(name, target, responses)
         case settings.GeminiTarget():
             return _over_http(name, target, Gemini(_narrow(target, GeminiFlags)))
         case settings.AnthropicTarget():
@@ -224,7 +227,9 @@ def _over_http(name: str, target: settings.RemoteTarget, dialect: Dialect) -> Ht
     )
 
 
-def _over_socket(name: str, target: settings.ResponsesTarget, dialect: Responses) -> ResponsesSocketTarget:
+def _over_socket(
+    name: str, target: settings.ResponsesTarget, dialect: Responses, compression: CompressionBudget | None
+) -> ResponsesSocketTarget:
     return ResponsesSocketTarget(
         name,
         settings.api_url(target),
@@ -233,6 +238,7 @@ def _over_socket(name: str, target: settings.ResponsesTarget, dialect: Responses
         key_header=target.key_header,
         headers=target.headers,
         settings=target.socket,
+        compression=compression,
     )
 
 

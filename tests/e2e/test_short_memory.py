@@ -5,12 +5,17 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
+from prometheus_client import parser
+from prometheus_client.samples import Sample
 
 from byte_relay import ByteRelay, client_messages
 from chat_script import Answer, call
 from codex_cli import run_codex
 from fake_chat_server import FakeChatServer
+from fake_responses_server import AZURE, FakeResponses
+from landline.wire.compression_budget import deflater_bytes, inflater_bytes
 from running_server import RunningServer
 
 pytestmark = pytest.mark.client
@@ -65,6 +70,51 @@ def test_codex_gets_along_with_what_is_left(
     assert len(client_messages(relay.connections[0])) == CALLS + 2
     assert session["compression"] == words
     assert log.count("compression_reduced") == (0 if budget_bytes == 400_000 else 1)
+
+
+@pytest.mark.parametrize(
+    ("budget_bytes", "granted", "used_bytes"),
+    [(2**20, "15_bits", inflater_bytes(15) + deflater_bytes(15, 5)), (0, "none", 0)],
+)
+def test_a_socket_to_an_upstream_is_counted_like_a_client_s(
+    tmp_path: Path, budget_bytes: int, granted: str, used_bytes: int
+) -> None:
+    """The client's own socket is in no row: the openai package for Python offers no compression."""
+    with (
+        FakeResponses(Answer("Here."), manners=AZURE).in_thread() as fake,
+        RunningServer(_upstream_config(fake, budget_bytes), tmp_path) as landline,
+        openai.OpenAI(base_url=landline.base_url, api_key="none").responses.connect() as line,
+    ):
+        line.response.create(model="any", input="Is anyone there?")
+        completed = next(event for event in line if event.type == "response.completed")
+        lines = {
+            (sample.labels["peer"], sample.labels["granted"]): sample.value
+            for sample in _samples(landline, "landline_compressed_lines")
+        }
+        used = {sample.labels["use"]: sample.value for sample in _samples(landline, "landline_memory_bytes")}
+    assert completed.response.output_text == "Here."
+    assert {key: count for key, count in lines.items() if count} == {("upstream", granted): 1}
+    assert used["compression"] == used_bytes
+    assert ["Sec-WebSocket-Extensions" in head for head in fake.upgrades] == [bool(budget_bytes)]
+
+
+def _upstream_config(fake: FakeResponses, budget_bytes: int) -> str:
+    return f"""
+[server]
+compression_bytes = {budget_bytes}
+[targets.up]
+dialect = "responses"
+base_url = "{fake.base_url}"
+transport = "websocket"
+[models."*"]
+targets = ["up"]
+"""
+
+
+def _samples(landline: RunningServer, name: str) -> list[Sample]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{landline.port}/metrics") as answer:
+        families = parser.text_string_to_metric_families(answer.read().decode())
+    return [sample for family in families for sample in family.samples if sample.name == name]
 
 
 _DONE = Answer("All done.")

@@ -6,11 +6,11 @@ import msgspec
 
 from landline.config.targets import Name, TargetSettings
 from landline.ledger.telemetry_settings import TelemetrySettings
-from landline.server.compression_budget import DEFAULT_BUDGET_BYTES
 from landline.session.composer import EventNames
 from landline.session.limits import Limits, Seconds
 from landline.turns.background import BackgroundSettings
 from landline.turns.prefixes import PrefixSettings
+from landline.wire.compression_budget import DEFAULT_BUDGET_BYTES
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Size = Annotated[int, msgspec.Meta(ge=0)]
@@ -35,8 +35,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     drain_s: Seconds = 30.0
     """How long turns in flight may go on after SIGTERM."""
     compression_bytes: Size = DEFAULT_BUDGET_BYTES
-    """Memory for the windows of all compressed sockets together, some 190 KiB each, and of HTTP streams. As it runs out,
-    new sockets get narrower windows and in the end none; 0 switches compression off."""
+    """Memory for the windows of all compressed sockets together, clients' and upstreams', some 190 KiB each, and of HTTP
+    streams. As it runs out, new sockets get narrower windows and in the end none; 0 switches compression off."""
     http_compression: bool = True
     """Whether HTTP answers are compressed (zstd, gzip) for clients that offer it in `Accept-Encoding`."""
     insecure_allow_public: bool = False

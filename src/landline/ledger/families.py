@@ -23,7 +23,7 @@ Sample = tuple[tuple[str, ...], float | Distribution]
 
 
 class Compression(Protocol):
-    """The memory of all sockets' compression, as the server grants it."""
+    """The memory of all sockets' compression, as it is granted."""
 
     budget_bytes: int
     used_bytes: int
@@ -43,8 +43,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """By what it is used for; cheap to read."""
     memory_limit_bytes: Mapping[str, int]
     compression: Compression
-    compressed_lines: Callable[[], Iterable[tuple[str, int]]]
-    """Open sockets that offered compression, by what they got."""
+    compressed_lines: Callable[[], Iterable[tuple[tuple[str, str], int]]]
+    """Open sockets on which compression was offered, by who is at the other end and what they got."""
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -357,10 +357,10 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "landline_compressed_lines",
         "gauge",
-        ("granted",),
-        "Open sockets that offered compression, by what they got: the windows' bits, `per_message` without context, or "
-        "`none`.",
-        lambda sources: [((granted,), count) for granted, count in sources.compressed_lines()],
+        ("peer", "granted"),
+        "Open sockets on which compression was offered, by who is at the other end (`client`, `upstream`) and what they got: "
+        "the windows' bits, `per_message` without context, or `none`.",
+        lambda sources: list(sources.compressed_lines()),
     ),
     Family(
         "landline_reduced_compression_total",

@@ -26,7 +26,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     memory_bytes: Mapping[str, Callable[[], int]]
     memory_limit_bytes: Mapping[str, int]
     compression: Compression
-    compressed_lines: Callable[[], Iterable[tuple[str, int]]]
+    compressed_lines: Callable[[], Iterable[tuple[tuple[str, str], int]]]
 
 
 class Observation:

@@ -8,19 +8,22 @@ Everything that is sent is compressed, small deltas too: `docs/adr/0005-compress
 import zlib
 from collections.abc import Sequence
 
+import structlog
 from websockets.exceptions import NegotiationError
 from websockets.extensions.base import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.frames import CTRL_OPCODES, Frame
 from websockets.typing import ExtensionParameter
 
-from landline.server.compression_budget import STEPS, WINDOW_BITS, CompressionBudget, Grant, Offer
+from landline.wire.compression_budget import STEPS, WINDOW_BITS, CompressionBudget, Grant, Offer, StepName
 
 LEVEL = 6
 MIN_LONE_BYTES = 1024
 """Without context takeover a smaller frame shrinks too little to pay for a fresh compressor."""
 _SYNC_TAIL_BYTES = 4
 """RFC 7692 §7.2.1: the 00 00 FF FF of a sync flush is not sent."""
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class LineDeflateFactory(ServerPerMessageDeflateFactory):
@@ -78,8 +81,8 @@ class LineDeflate(PerMessageDeflate):
         super().__init__(
             remote_no_context_takeover=agreed.remote_no_context_takeover or not grant.keeps_context,
             local_no_context_takeover=True,
-            remote_max_window_bits=grant.client_bits,
-            local_max_window_bits=grant.server_bits,
+            remote_max_window_bits=grant.in_bits,
+            local_max_window_bits=grant.out_bits,
         )
         self._memory_level = grant.memory_level
         self._keeps_context = grant.keeps_context and not agreed.local_no_context_takeover
@@ -109,19 +112,24 @@ class LineDeflate(PerMessageDeflate):
         self.__dict__.pop("decoder", None)
 
 
+def warn_of_reduction(step: StepName, budget: CompressionBudget) -> None:
+    """For a budget that runs short."""
+    _log.warning("compression_reduced", granted=step, used_bytes=budget.used_bytes, budget_bytes=budget.budget_bytes)
+
+
 def _offer(params: Sequence[ExtensionParameter], agreed: PerMessageDeflate) -> Offer:
     return Offer(
-        client_bits=agreed.remote_max_window_bits,
-        server_bits=agreed.local_max_window_bits,
-        is_client_limitable=any(name == "client_max_window_bits" for name, _ in params),
-        server_keeps_context=not agreed.local_no_context_takeover,
+        in_bits=agreed.remote_max_window_bits,
+        out_bits=agreed.local_max_window_bits,
+        is_in_limitable=any(name == "client_max_window_bits" for name, _ in params),
+        keeps_context_out=not agreed.local_no_context_takeover,
     )
 
 
 def _answer(answer: list[ExtensionParameter], grant: Grant) -> list[ExtensionParameter]:
     """The answer with what the client must know: its own window and takeover. Ours may be less than it reckons with."""
     granted: list[ExtensionParameter] = [
-        (name, str(grant.client_bits)) if name == "client_max_window_bits" else (name, value) for name, value in answer
+        (name, str(grant.in_bits)) if name == "client_max_window_bits" else (name, value) for name, value in answer
     ]
     if not grant.keeps_context and ("client_no_context_takeover", None) not in granted:
         granted.append(("client_no_context_takeover", None))

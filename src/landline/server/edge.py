@@ -9,12 +9,12 @@ from starlette.types import Scope
 from landline.ledger import Ledger
 from landline.ledger.families import Sources
 from landline.ledger.feed import Feed
-from landline.server.compression_budget import CompressionBudget
 from landline.server.drain import Drain
 from landline.session.limits import Limits
 from landline.stores.store import Store
 from landline.turns.background import BackgroundTurns
 from landline.turns.runner import RunsTurns
+from landline.wire.compression_budget import CompressionBudget
 
 
 def everybody(_: Scope) -> str:

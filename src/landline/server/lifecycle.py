@@ -17,9 +17,9 @@ import uvloop
 from starlette.types import ASGIApp
 
 from landline.server.batched_transport import BatchedHttpProtocol
-from landline.server.compression_budget import CompressionBudget
 from landline.server.drain import Drain
 from landline.server.line_protocol import LineProtocol
+from landline.wire.compression_budget import CompressionBudget
 
 EXIT_STARTUP_FAILED = 3
 EXIT_FORCED = 130

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -12,8 +13,8 @@ from aiohttp.compression_utils import ZLibCompressor
 
 from landline import __version__
 from landline.upstream.counted import CountedConnection, CountingConnector
+from landline.wire.compression_budget import NO_GRANT, CompressionBudget, Grant, Offer
 
-WINDOW_BITS = 15
 DEFLATE_LEVEL = 6
 """aiohttp's own is 1, whose search is too short to find the tools of the frame before: 22 frames of a Codex task are 117 kB
 then and 67 kB at level 6, for 0.1 ms more CPU each (`docs/adr/0011-deflate-harder-towards-upstreams.md`)."""
@@ -26,6 +27,8 @@ CLOSE_TIMEOUT_S = 2.0
 TOO_LARGE_CODE = 1009
 """RFC 6455 §7.4.1: a frame was larger than the peer takes."""
 
+_OFFER = Offer(is_in_limitable=False, may_lose_context=False)
+"""Both as aiohttp has it: its inflater has the widest window always, and it keeps its compressor whatever is agreed."""
 _ENDING = frozenset(("response.completed", "response.incomplete", "response.failed", "error", "response.error"))
 
 
@@ -40,7 +43,7 @@ _HEAD: msgspec.json.Decoder[_Head] = msgspec.json.Decoder(_Head)
 
 
 class LineDeflated(aiohttp.ClientWebSocketResponse[Literal[True]]):
-    """aiohttp's socket with a compressor of our own: its window is as wide as the upstream grants, its search is not short."""
+    """aiohttp's socket with a compressor of our own, whose search is not short."""
 
     def __init__(self, reader: Any, writer: Any, *args: Any, **options: Any) -> None:
         super().__init__(reader, writer, *args, **options)
@@ -48,10 +51,20 @@ class LineDeflated(aiohttp.ClientWebSocketResponse[Literal[True]]):
         """What it sends and receives."""
         if isinstance(writer.protocol, CountedConnection):
             self.counted = writer.protocol
-        if self.compress:
-            writer._compressobj = ZLibCompressor(
-                level=DEFLATE_LEVEL, wbits=-self.compress, max_sync_chunk_size=INLINE_DEFLATE_BYTES
-            )
+
+    def deflate(self, grant: Grant) -> None:
+        """Compresses with the window that was granted here, or a narrower one that the upstream agreed to. Our side may use
+        less than was agreed, which needs no words (RFC 7692 §7.1.2.2)."""
+        compressor = _Compressor(min(self.compress, grant.out_bits), grant.memory_level)
+        self._writer._compressobj = compressor  # pyright: ignore[reportPrivateUsage]
+
+
+class _Compressor(ZLibCompressor):
+    """aiohttp's, with zlib's settings that it has no name for."""
+
+    def __init__(self, window_bits: int, memory_level: int) -> None:
+        super().__init__(wbits=-window_bits, max_sync_chunk_size=INLINE_DEFLATE_BYTES)
+        self._compressor = zlib.compressobj(DEFLATE_LEVEL, zlib.DEFLATED, -window_bits, memory_level)
 
 
 def open_socket_session() -> aiohttp.ClientSession:
@@ -74,25 +87,34 @@ async def open_line_socket(
     connect_s: float,
     ping_s: float,
     on_closed: Callable[[], None],
+    budget: CompressionBudget,
 ) -> "LineSocket":
-    """An open socket; deflate is offered with the widest window and context takeover.
+    """An open socket; deflate is offered with the widest window and context takeover, if the budget has memory for any.
 
     `on_closed` is called once, when the socket is closed or lost.
 
     Raises aiohttp.WSServerHandshakeError when the upstream refuses it, aiohttp.ClientError, OSError or TimeoutError when it
     cannot be reached.
     """
-    async with asyncio.timeout(connect_s):
-        socket = await session.ws_connect(
-            url,
-            headers=headers,
-            compress=WINDOW_BITS,
-            max_msg_size=0,
-            autoping=False,
-            decode_text=False,
-            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),  # pyright: ignore[reportCallIssue]
-        )
-    return LineSocket(socket, has_lanes=has_lanes, ping_s=ping_s, on_closed=on_closed)
+    with contextlib.ExitStack() as held:
+        grant = budget.grant(_OFFER, "upstream")
+        held.callback(budget.release, grant, "upstream")
+        async with asyncio.timeout(connect_s):
+            socket = await session.ws_connect(
+                url,
+                headers=headers,
+                compress=grant.in_bits,
+                max_msg_size=0,
+                autoping=False,
+                decode_text=False,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),  # pyright: ignore[reportCallIssue]
+            )
+        if isinstance(socket, LineDeflated) and socket.compress:
+            socket.deflate(grant)
+        elif grant is not NO_GRANT:
+            held.close()
+        held.callback(on_closed)
+        return LineSocket(socket, has_lanes=has_lanes, ping_s=ping_s, on_closed=held.pop_all().close)
 
 
 class LineSocket:

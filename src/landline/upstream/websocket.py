@@ -18,6 +18,7 @@ from landline.upstream.line_socket import LineSocket, open_line_socket, open_soc
 from landline.upstream.lines import Lines
 from landline.upstream.redaction import redact
 from landline.upstream.socket_settings import SocketSettings
+from landline.wire.compression_budget import CompressionBudget
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, UsageReported
 
@@ -55,8 +56,10 @@ class ResponsesSocketTarget:
         headers: Mapping[str, str] | None = None,
         settings: SocketSettings | None = None,
         deadlines: HttpDeadlines | None = None,
+        compression: CompressionBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`compression` bounds what the sockets' windows take; without it, they have the default budget."""
         self.name = name
         self.sent = SentTurns()
         self._url = base_url.rstrip("/") + _PATH
@@ -65,6 +68,7 @@ class ResponsesSocketTarget:
         self._secrets = (api_key,) if api_key else ()
         self._settings = settings or SocketSettings()
         self._deadlines = deadlines or HttpDeadlines()
+        self._compression = compression or CompressionBudget()
         self._clock = clock
         lines = Lines(
             self._settings,
@@ -172,6 +176,7 @@ class ResponsesSocketTarget:
             connect_s=self._deadlines.connect_s,
             ping_s=self._settings.ping_s,
             on_closed=on_closed,
+            budget=self._compression,
         )
 
     async def _sweep(self) -> None:

@@ -48,7 +48,7 @@ def sources(*turns: Entry) -> Sources:
         memory_bytes={"prefixes": lambda: 4_096},
         memory_limit_bytes={"prefixes": 8_192},
         compression=FullBudget(),
-        compressed_lines=lambda: [("15_bits", 4), ("none", 1)],
+        compressed_lines=lambda: [(("client", "15_bits"), 4), (("upstream", "none"), 1)],
     )
 
 
@@ -115,7 +115,7 @@ def test_numbers_are_those_of_the_turns() -> None:
     assert value(metrics, "landline_memory_bytes", use="compression") == 900
     assert value(metrics, "landline_memory_limit_bytes", use="compression") == 1_000
     assert value(metrics, "landline_memory_limit_bytes", use="prefixes") == 8_192
-    assert value(metrics, "landline_compressed_lines", granted="15_bits") == 4
+    assert value(metrics, "landline_compressed_lines", peer="client", granted="15_bits") == 4
     assert value(metrics, "landline_reduced_compression_total") == 5
     assert value(metrics, "landline_key_turns_total", key="none") == 3
 

@@ -7,7 +7,7 @@ from websockets.frames import Frame, Opcode
 
 from compression_budgets import short_of_memory
 from landline.server.compression import LineDeflate, LineDeflateFactory
-from landline.server.compression_budget import CompressionBudget, Offer
+from landline.wire.compression_budget import CompressionBudget, Offer
 
 BARE: list[tuple[str, str | None]] = []
 FULL = CompressionBudget().grant(Offer())
@@ -63,7 +63,7 @@ def test_a_second_offer_is_passed_over():
     window_bits=st.integers(9, 15),
 )
 def test_a_client_reads_every_message_back(messages, keeps_context, window_bits):
-    grant = CompressionBudget().grant(Offer(server_bits=window_bits, server_keeps_context=keeps_context))
+    grant = CompressionBudget().grant(Offer(out_bits=window_bits, keeps_context_out=keeps_context))
     server = LineDeflate(PerMessageDeflate(False, not keeps_context, 15, window_bits), grant)
     client = PerMessageDeflate(not keeps_context, False, window_bits, 15)
     for message in messages:
@@ -120,9 +120,9 @@ def test_without_memory_the_offer_is_passed_over_and_the_socket_goes_on_plain():
     with pytest.raises(NegotiationError):
         factory.process_request_params(BARE, [])
     assert factory.words == "none (memory is short)"
-    assert budget.sockets["none"] == 1
+    assert budget.sockets["client", "none"] == 1
     factory.close()
-    assert budget.sockets["none"] == 0
+    assert budget.sockets["client", "none"] == 0
 
 
 def test_a_socket_without_an_offer_is_not_counted():

@@ -13,11 +13,11 @@ from websockets.frames import Frame, Opcode
 
 from byte_relay import ByteRelay
 from compression_budgets import short_of_memory
-from landline.server.compression_budget import CompressionBudget
 from landline.server.drain import Drain
 from landline.server.lifecycle import LineServer, ServeSettings
 from landline.server.outbox import TEXT_FRAMES
 from landline.server.wire_count import wire_of
+from landline.wire.compression_budget import CompressionBudget
 
 LIMIT_BYTES = 50_000
 
@@ -157,7 +157,7 @@ async def test_a_websockets_client_gets_along_with_every_step(step):
             for text in ("a" * 20_000, "b", "a" * 20_000):
                 await line.send(text)
                 assert await line.recv() == text
-            assert budget.sockets[step] >= 1
+            assert budget.sockets["client", step] >= 1
             assert (budget.used_bytes > held_before) == (step != "none")
         assert await app.disconnect_code() == 1000
     assert budget.used_bytes == held_before
@@ -228,7 +228,7 @@ async def test_memory_is_given_back_however_a_socket_ends():
     app = RecordingApp()
     async with serving(app, compression=budget) as port:
         closed, cut, refused = [await connect(f"ws://127.0.0.1:{port}", max_size=None) for _ in range(3)]
-        assert budget.sockets["15_bits"] == 3
+        assert budget.sockets["client", "15_bits"] == 3
         await closed.close()
         cut.transport.abort()
         await refused.send("x" * (LIMIT_BYTES + 1))

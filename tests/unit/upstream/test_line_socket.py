@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,8 +14,10 @@ from aiohttp.test_utils import TestServer
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from compression_budgets import TOWARDS_UPSTREAM, short_of_memory
 from landline.upstream import line_socket
 from landline.upstream.line_socket import LineSocket, open_line_socket, open_socket_session
+from landline.wire.compression_budget import CompressionBudget, deflater_bytes, inflater_bytes
 
 WAIT_S = 10
 Handler = Callable[[web.WebSocketResponse], Awaitable[None]]
@@ -22,12 +25,18 @@ Handler = Callable[[web.WebSocketResponse], Awaitable[None]]
 
 @asynccontextmanager
 async def socket_to(
-    handler: Handler, *, has_lanes: bool = False, ping_s: float = 60.0, autoping: bool = True
+    handler: Handler,
+    *,
+    has_lanes: bool = False,
+    ping_s: float = 60.0,
+    autoping: bool = True,
+    compress: bool = True,
+    budget: CompressionBudget | None = None,
 ) -> AsyncGenerator[tuple[LineSocket, asyncio.Event]]:
     """An open socket to a server that runs the handler, and what is set when the socket is closed or lost."""
 
     async def serve(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(max_msg_size=0, autoping=autoping)
+        socket = web.WebSocketResponse(max_msg_size=0, autoping=autoping, compress=compress)
         await socket.prepare(request)
         await handler(socket)
         return socket
@@ -44,6 +53,7 @@ async def socket_to(
             connect_s=WAIT_S,
             ping_s=ping_s,
             on_closed=closed.set,
+            budget=budget or CompressionBudget(),
         )
         try:
             yield socket, closed
@@ -225,7 +235,14 @@ async def test_a_socket_that_answers_no_ping_is_lost(monkeypatch: pytest.MonkeyP
     closed = asyncio.Event()
     async with server, open_socket_session() as session:
         socket = await open_line_socket(
-            session, url, {}, has_lanes=False, connect_s=WAIT_S, ping_s=0.02, on_closed=closed.set
+            session,
+            url,
+            {},
+            has_lanes=False,
+            connect_s=WAIT_S,
+            ping_s=0.02,
+            on_closed=closed.set,
+            budget=CompressionBudget(),
         )
         turn = socket.join(None)
         assert await turn.next(WAIT_S) is None
@@ -252,8 +269,85 @@ async def test_a_silent_socket_that_answers_pings_is_kept() -> None:
 
 
 async def test_a_server_that_never_answers_the_upgrade_is_given_up() -> None:
+    budget = CompressionBudget()
     server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     async with server, open_socket_session() as session:
         with pytest.raises(TimeoutError):
-            await open_line_socket(session, url, {}, has_lanes=False, connect_s=0.05, ping_s=60, on_closed=lambda: None)
+            await open_line_socket(
+                session,
+                url,
+                {},
+                has_lanes=False,
+                connect_s=0.05,
+                ping_s=60,
+                on_closed=lambda: None,
+                budget=budget,
+            )
+    assert (budget.used_bytes, sum(budget.sockets.values())) == (0, 0)
+
+
+async def echo(socket: web.WebSocketResponse) -> None:
+    async for message in socket:
+        await socket.send_str(message.data)
+
+
+async def echoed(socket: LineSocket, count: int, frame_bytes: int = 10_000) -> int:
+    """Sends frames that repeat each other and reads them back; the bytes on the wire from the second one on."""
+    digits = random.Random(1).randbytes(frame_bytes // 2).hex()
+    frames = socket.join(None)
+    sizes: list[int] = []
+    for number in range(count):
+        sent = {"number": number, "tools": digits}
+        sizes.append(await socket.send(json.dumps(sent).encode()))
+        (heard,) = await texts(frames, 1)
+        assert heard == sent
+    socket.leave(None)
+    return sum(sizes[1:])
+
+
+async def test_the_memory_of_compression_is_counted_until_the_socket_is_closed() -> None:
+    budget = CompressionBudget()
+    async with socket_to(echo, budget=budget) as (socket, _):
+        assert budget.used_bytes == inflater_bytes(15) + deflater_bytes(15, 5)
+        assert budget.sockets["upstream", "15_bits"] == 1
+        await echoed(socket, 3)
+    assert (budget.used_bytes, sum(budget.sockets.values())) == (0, 0)
+
+
+async def test_the_memory_of_a_socket_that_its_upstream_closes_is_given_back() -> None:
+    async def hang_up(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+
+    budget = CompressionBudget()
+    async with socket_to(hang_up, budget=budget) as (socket, closed):
+        await socket.send(b"{}")
+        await asyncio.wait_for(closed.wait(), WAIT_S)
+        assert (budget.used_bytes, sum(budget.sockets.values())) == (0, 0)
+    assert (budget.used_bytes, sum(budget.sockets.values())) == (0, 0)
+
+
+async def test_nothing_is_counted_where_the_upstream_does_not_compress() -> None:
+    budget = CompressionBudget()
+    async with socket_to(echo, compress=False, budget=budget) as (socket, _):
+        assert (budget.used_bytes, sum(budget.sockets.values())) == (0, 0)
+        await echoed(socket, 2)
+    assert (budget.used_bytes, sum(budget.sockets.values())) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("frame_bytes", "finds_the_frame_before"), [(10_000, ["15_bits"]), (3_000, ["15_bits", "12_bits"])]
+)
+async def test_sockets_beyond_the_budget_get_narrower_windows_and_in_the_end_none(
+    frame_bytes: int, finds_the_frame_before: list[str]
+) -> None:
+    sizes: dict[str, int] = {}
+    for step in ("15_bits", "12_bits", "10_bits", "none"):
+        budget = short_of_memory(step, TOWARDS_UPSTREAM)
+        before = budget.sockets["upstream", step]
+        async with socket_to(echo, budget=budget) as (socket, _):
+            assert budget.sockets["upstream", step] == before + 1
+            sizes[step] = await echoed(socket, 4, frame_bytes)
+        assert budget.sockets["upstream", step] == before
+    assert [step for step, size in sizes.items() if size < 0.2 * sizes["none"]] == finds_the_frame_before
+    assert all(size < 0.8 * sizes["none"] for step, size in sizes.items() if step != "none")

@@ -1,4 +1,5 @@
 """The memory of all compression in one process: counted when a socket or a stream opens, capped, given back at its end.
+Clients' sockets and those to upstreams count alike.
 
 What a socket may come to hold is counted, not what it holds at the moment: an inflater from the first message on, a
 compressor from the first answer on. The nearer the budget is, the less a new socket gets; sockets that are open keep what
@@ -7,11 +8,11 @@ says why.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Literal, get_args
 
 import msgspec
-import structlog
 
 DEFAULT_BUDGET_BYTES = 512 * 1024 * 1024
 WINDOW_BITS = 15
@@ -22,17 +23,17 @@ _DEFLATER_BYTES = 6144
 """Beside what zconf.h counts: the state and Python's object."""
 
 StepName = Literal["15_bits", "12_bits", "10_bits", "per_message", "none"]
-
-_log = structlog.stdlib.get_logger(__name__)
+Peer = Literal["client", "upstream"]
+"""Who is at the other end of a socket."""
 
 
 class Step(msgspec.Struct, frozen=True):
     """What a socket can get."""
 
     name: StepName
-    client_bits: int
-    """The client's window, if the client lets us choose it."""
-    server_bits: int
+    in_bits: int
+    """The peer's window, which our inflater is as large as; if the peer lets us choose it."""
+    out_bits: int
     memory_level: int
     """zlib's memLevel of our compressor."""
     keeps_context: bool
@@ -51,22 +52,24 @@ STEPS = (
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What a client allows."""
+    """What a peer allows."""
 
-    client_bits: int = WINDOW_BITS
-    """At most; its inflater here is as large."""
-    server_bits: int = WINDOW_BITS
-    is_client_limitable: bool = True
-    """Whether it offered `client_max_window_bits`: only then may its window be chosen here."""
-    server_keeps_context: bool = True
+    in_bits: int = WINDOW_BITS
+    """At most; our inflater is as large."""
+    out_bits: int = WINDOW_BITS
+    is_in_limitable: bool = True
+    """Whether the peer's window may be chosen here, as by a client that offered `client_max_window_bits`."""
+    keeps_context_out: bool = True
+    may_lose_context: bool = True
+    """Whether each message may be compressed alone."""
 
 
 class Grant(msgspec.Struct, frozen=True):
     """What one socket got."""
 
     step: StepName
-    client_bits: int
-    server_bits: int
+    in_bits: int
+    out_bits: int
     memory_level: int
     keeps_context: bool
     size_bytes: int
@@ -79,26 +82,34 @@ NO_GRANT = Grant("none", 0, 0, 0, keeps_context=False, size_bytes=0)
 class CompressionBudget:
     """Grants memory to sockets and HTTP streams; each grant must be released once, when its socket is closed."""
 
-    def __init__(self, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> None:
+    def __init__(
+        self,
+        budget_bytes: int = DEFAULT_BUDGET_BYTES,
+        on_reduced: "Callable[[StepName, CompressionBudget], None] | None" = None,
+    ) -> None:
+        """`on_reduced` is told once of each step that a socket had to take for want of memory, until a socket can have
+        everything again."""
         self.budget_bytes = budget_bytes
         self.used_bytes = 0
         """By the sockets and streams that are open now."""
         self.reduced_total = 0
         """Sockets since the start that got less than they offered, because memory was short."""
-        self._sockets: Counter[StepName] = Counter()
+        self._sockets: Counter[tuple[Peer, StepName]] = Counter()
+        self._on_reduced = on_reduced
         self._told: set[StepName] = set()
 
     @property
-    def sockets(self) -> Mapping[StepName, int]:
-        """Open sockets that offered compression, by what they got; every step is there."""
-        return {name: self._sockets[name] for name in get_args(StepName)}
+    def sockets(self) -> Mapping[tuple[Peer, StepName], int]:
+        """Open sockets on which compression was offered, by what they got; every step is there."""
+        return {key: self._sockets[key] for key in product(get_args(Peer), get_args(StepName))}
 
-    def grant(self, offer: Offer) -> Grant:
+    def grant(self, offer: Offer, peer: Peer = "client") -> Grant:
         """The best that is left for a new socket."""
-        fitting = (grant for step in STEPS if (grant := _fit(step, offer)).size_bytes <= self._room_bytes(step))
+        steps = [step for step in STEPS if step.keeps_context or offer.may_lose_context]
+        fitting = (grant for step in steps if (grant := _fit(step, offer)).size_bytes <= self._room_bytes(step))
         grant = next(fitting, NO_GRANT)
         self.used_bytes += grant.size_bytes
-        self._sockets[grant.step] += 1
+        self._sockets[peer, grant.step] += 1
         if grant.step == STEPS[0].name:
             self._told.clear()
         else:
@@ -106,10 +117,10 @@ class CompressionBudget:
             self._tell(grant.step)
         return grant
 
-    def release(self, grant: Grant) -> None:
+    def release(self, grant: Grant, peer: Peer = "client") -> None:
         """The socket is closed."""
         self.used_bytes -= grant.size_bytes
-        self._sockets[grant.step] -= 1
+        self._sockets[peer, grant.step] -= 1
 
     def take(self, size_bytes: int) -> bool:
         """For an HTTP stream's compressor; False when only sockets may have what is left. Give it back by `give_back`."""
@@ -126,12 +137,10 @@ class CompressionBudget:
         return self.budget_bytes * step.share - self.used_bytes
 
     def _tell(self, step: StepName) -> None:
-        """Once for each step, until a socket can have everything again."""
         if step not in self._told:
             self._told.add(step)
-            _log.warning(
-                "compression_reduced", granted=step, used_bytes=self.used_bytes, budget_bytes=self.budget_bytes
-            )
+            if self._on_reduced is not None:
+                self._on_reduced(step, self)
 
 
 def inflater_bytes(window_bits: int) -> int:
@@ -145,14 +154,13 @@ def deflater_bytes(window_bits: int, memory_level: int) -> int:
 
 
 def _fit(step: Step, offer: Offer) -> Grant:
-    """The step as far as the client goes along.
+    """The step as far as the peer goes along.
 
     Without context the inflater is counted all the same: it lives as long as a message whose fragments are still coming.
     """
-    client_bits = min(offer.client_bits, step.client_bits) if offer.is_client_limitable else offer.client_bits
-    server_bits = min(offer.server_bits, step.server_bits)
-    keeps_deflater = step.keeps_context and offer.server_keeps_context
-    size_bytes = inflater_bytes(client_bits)
-    if keeps_deflater:
-        size_bytes += deflater_bytes(server_bits, step.memory_level)
-    return Grant(step.name, client_bits, server_bits, step.memory_level, step.keeps_context, size_bytes)
+    in_bits = min(offer.in_bits, step.in_bits) if offer.is_in_limitable else offer.in_bits
+    out_bits = min(offer.out_bits, step.out_bits)
+    size_bytes = inflater_bytes(in_bits)
+    if step.keeps_context and offer.keeps_context_out:
+        size_bytes += deflater_bytes(out_bits, step.memory_level)
+    return Grant(step.name, in_bits, out_bits, step.memory_level, step.keeps_context, size_bytes)

@@ -1,16 +1,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
-from landline.server.compression_budget import STEPS, CompressionBudget, Grant, Offer, deflater_bytes, inflater_bytes
+from landline.wire.compression_budget import STEPS, CompressionBudget, Grant, Offer, deflater_bytes, inflater_bytes
 
 MIB = 1024 * 1024
 OFFERS = st.builds(
     Offer,
-    client_bits=st.integers(8, 15),
-    server_bits=st.integers(9, 15),
-    is_client_limitable=st.booleans(),
-    server_keeps_context=st.booleans(),
+    in_bits=st.integers(8, 15),
+    out_bits=st.integers(9, 15),
+    is_in_limitable=st.booleans(),
+    keeps_context_out=st.booleans(),
 )
 
 
@@ -25,7 +24,7 @@ def fill(budget):
 def test_the_first_socket_gets_everything():
     budget = CompressionBudget()
     grant = budget.grant(Offer())
-    assert (grant.step, grant.client_bits, grant.server_bits, grant.keeps_context) == ("15_bits", 15, 15, True)
+    assert (grant.step, grant.in_bits, grant.out_bits, grant.keeps_context) == ("15_bits", 15, 15, True)
     assert budget.used_bytes == grant.size_bytes == inflater_bytes(15) + deflater_bytes(15, 5)
 
 
@@ -33,7 +32,11 @@ def test_sockets_step_down_as_memory_runs_out():
     budget = CompressionBudget(8 * MIB)
     steps = fill(budget)
     assert list(dict.fromkeys(steps)) == ["15_bits", "12_bits", "10_bits", "per_message", "none"]
-    assert budget.sockets == {step: steps.count(step) for step in dict.fromkeys(steps)}
+    assert budget.sockets == {
+        (peer, step): steps.count(step) if peer == "client" else 0
+        for peer in ("client", "upstream")
+        for step in dict.fromkeys(steps)
+    }
     assert budget.reduced_total == len(steps) - steps.count("15_bits")
 
 
@@ -59,34 +62,49 @@ def test_a_budget_of_nothing_grants_nothing():
 
 def test_a_window_that_may_not_be_chosen_is_counted_in_full():
     budget = CompressionBudget(1 * MIB)
-    grants = [budget.grant(Offer(is_client_limitable=False)) for _ in range(40)]
+    grants = [budget.grant(Offer(is_in_limitable=False)) for _ in range(40)]
     granted = [grant for grant in grants if grant.step != "none"]
-    assert {grant.client_bits for grant in granted} == {15}
+    assert {grant.in_bits for grant in granted} == {15}
     assert all(grant.size_bytes >= inflater_bytes(15) for grant in granted)
 
 
 def test_a_client_that_asks_for_less_is_counted_for_less():
     budget = CompressionBudget()
-    grant = budget.grant(Offer(client_bits=10, server_keeps_context=False))
+    grant = budget.grant(Offer(in_bits=10, keeps_context_out=False))
     assert grant.size_bytes == inflater_bytes(10)
 
 
-def test_the_log_tells_of_each_step_once_until_there_is_room_again():
-    budget = CompressionBudget(8 * MIB)
-    with capture_logs() as logs:
-        fill(budget)
-        budget.grant(Offer())
-    assert [log["granted"] for log in logs] == ["12_bits", "10_bits", "per_message", "none"]
+def test_each_step_is_told_of_once_until_there_is_room_again():
+    told = []
+    budget = CompressionBudget(8 * MIB, lambda step, budget: told.append((step, budget.budget_bytes)))
+    fill(budget)
+    budget.grant(Offer())
+    assert told == [(step, 8 * MIB) for step in ("12_bits", "10_bits", "per_message", "none")]
 
 
-def test_the_log_tells_anew_after_there_was_room():
-    budget = CompressionBudget(300 * 1024)
-    with capture_logs() as logs:
-        for _ in range(2):
-            grants = [budget.grant(Offer()) for _ in range(2)]
-            for grant in grants:
-                budget.release(grant)
-    assert [log["granted"] for log in logs] == ["12_bits", "12_bits"]
+def test_a_step_is_told_of_anew_after_there_was_room():
+    told = []
+    budget = CompressionBudget(300 * 1024, lambda step, _: told.append(step))
+    for _ in range(2):
+        grants = [budget.grant(Offer()) for _ in range(2)]
+        for grant in grants:
+            budget.release(grant)
+    assert told == ["12_bits", "12_bits"]
+
+
+def test_clients_and_upstreams_have_one_budget_and_are_counted_apart():
+    budget = CompressionBudget(1 * MIB)
+    towards = Offer(is_in_limitable=False, may_lose_context=False)
+    grants = []
+    while not grants or grants[-1].step != "none":
+        grants.append(budget.grant(towards, "upstream"))
+    assert [*dict.fromkeys(grant.step for grant in grants)] == ["15_bits", "12_bits", "10_bits", "none"]
+    assert budget.sockets["upstream", "15_bits"] == [grant.step for grant in grants].count("15_bits")
+    assert budget.sockets["client", "15_bits"] == 0
+    assert budget.grant(Offer()).step in ("per_message", "none")
+    for grant in grants:
+        budget.release(grant, "upstream")
+    assert not any(count for (peer, _), count in budget.sockets.items() if peer == "upstream")
 
 
 @given(
@@ -101,9 +119,9 @@ def test_what_is_counted_is_the_sum_of_what_is_held_and_never_over_the_budget(bu
     for step in steps:
         if isinstance(step, Offer):
             grant = budget.grant(step)
-            assert grant.client_bits <= step.client_bits
-            assert grant.server_bits <= step.server_bits
-            assert grant.step == "none" or step.is_client_limitable or grant.client_bits == step.client_bits
+            assert grant.in_bits <= step.in_bits
+            assert grant.out_bits <= step.out_bits
+            assert grant.step == "none" or step.is_in_limitable or grant.in_bits == step.in_bits
             held.append(grant)
         elif step is not None:
             if budget.take(step):
