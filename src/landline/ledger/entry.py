@@ -8,6 +8,7 @@ import msgspec
 from landline.session.meter import Meter, Outcome, Transport
 from landline.session.turn import Turn
 from landline.wire.items import Item
+from landline.wire.requests import CreateRequest
 from landline.wire.responses import Usage
 
 FinishReason = Literal["stop", "tool_call", "length", "content_filter", "error"]
@@ -71,6 +72,20 @@ class Times(msgspec.Struct, frozen=True, gc=False):
     """From the first event to the end, for each output token after the first."""
 
 
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """What the client set of its create, as far as it is told elsewhere. None where it said nothing."""
+
+    previous_response_id: str | None = None
+    output_type: Literal["text", "json"] | None = None
+    reasoning_effort: str | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+
+
+_NOTHING_ASKED = Asked()
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One turn."""
 
@@ -96,6 +111,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_streamed: bool = False
     """Whether the client was sent its events as they came."""
     is_attached: bool
+    asked: Asked = _NOTHING_ASKED
     created_at: float
     """Unix seconds."""
     started_at: float = 0.0
@@ -139,6 +155,7 @@ def make_entry(
         is_warm_up=turn.request.is_warm_up,
         is_streamed=meter.transport == "socket" or turn.request.stream is True,
         is_attached=meter.is_attached,
+        asked=_asked(turn.request),
         created_at=turn.created_at,
         started_at=started_at or turn.created_at,
         outcome=outcome,
@@ -160,6 +177,19 @@ def make_entry(
         tokens=tokens,
         times=_times(meter, tokens),
     )
+
+
+def _asked(request: CreateRequest) -> Asked:
+    form = request.text.format if request.text is not None else None
+    asked = Asked(
+        request.previous_response_id[:NAME_CHARS] if request.previous_response_id else None,
+        None if form is None else "text" if form.type == "text" else "json",
+        request.reasoning.effort if request.reasoning is not None else None,
+        request.max_output_tokens,
+        request.temperature,
+        request.top_p,
+    )
+    return asked if asked != _NOTHING_ASKED else _NOTHING_ASKED
 
 
 def _finish_reason(turn: Turn, meter: Meter, outcome: Outcome) -> FinishReason | None:

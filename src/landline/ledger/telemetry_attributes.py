@@ -16,9 +16,9 @@ _NOWHERE = Provider("landline")
 Attributes = dict[str, str | int | float | bool | Sequence[str]]
 
 
-def provider_of(entry: Entry, providers: Mapping[str, Provider]) -> Provider:
-    """Who served the turn."""
-    return providers.get(entry.target, _NOWHERE)
+def provider_of(target: str, providers: Mapping[str, Provider]) -> Provider:
+    """Who serves behind the target of this name; "" is no target."""
+    return providers.get(target, _NOWHERE)
 
 
 def provider_attributes(provider: Provider) -> Attributes:

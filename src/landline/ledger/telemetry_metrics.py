@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
-from landline.ledger.entry import ByteCounts, Entry
+from landline.ledger.entry import ByteCounts, Entry, Tokens
 from landline.ledger.metrics import ModelLabels, TurnMetrics
 from landline.ledger.telemetry_attributes import Attributes, error_type, provider_attributes, provider_of
 from landline.ledger.telemetry_settings import Provider
@@ -17,6 +17,17 @@ FIRST_TOKEN_BUCKETS_S = (
     *(0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
 )
 """All four as the conventions advise (November 2026)."""
+MODALITY = "unknown"
+"""`gen_ai.token.modality`: no usage that targets report tells text from images."""
+
+_TOKENS: tuple[tuple[str, str, Callable[[Tokens], int]], ...] = (
+    ("input_tokens", "Tokens of prompts, cached ones included.", lambda tokens: tokens.input),
+    ("cache_read.input_tokens", "Of the input: reused from a cache.", lambda tokens: tokens.cached),
+    ("cache_write.input_tokens", "Of the input: written to a cache.", lambda tokens: tokens.cache_write),
+    ("output_tokens", "Tokens that models wrote, reasoning included.", lambda tokens: tokens.output),
+    ("reasoning.output_tokens", "Of the output: reasoning.", lambda tokens: tokens.reasoning),
+)
+"""Counters of `gen_ai.client.inference.usage`."""
 
 _SIZES: tuple[tuple[str, str, Callable[[ByteCounts], Mapping[str, int]]], ...] = (
     (
@@ -50,20 +61,19 @@ class MetricTeller:
     ) -> None:
         self._providers = providers
         self._labels = labels
-        self._tokens = _histogram(
-            meter, "gen_ai.client.token.usage", "{token}", "Tokens read and written.", TOKEN_BUCKETS
-        )
+        self._input_tokens = _tokens(meter, "input_tokens", "Tokens of a turn's prompt.")
+        self._output_tokens = _tokens(meter, "output_tokens", "Tokens that a model wrote in a turn.")
         self._asking = _seconds(
             meter,
-            "gen_ai.client.operation.duration",
+            "gen_ai.client.inference.duration",
             "From the first question to a target to the end.",
             DURATION_BUCKETS_S,
         )
         self._first_chunk = _seconds(
             meter,
-            "gen_ai.client.operation.time_to_first_chunk",
+            "gen_ai.client.inference.time_to_first_chunk",
             "From the first question to a target to its first event.",
-            FIRST_TOKEN_BUCKETS_S,
+            DURATION_BUCKETS_S,
         )
         self._duration = _seconds(
             meter, "gen_ai.server.request.duration", "From the create to the end.", DURATION_BUCKETS_S
@@ -81,10 +91,13 @@ class MetricTeller:
             OUTPUT_TOKEN_BUCKETS_S,
         )
         for name, description, read in _SIZES:
-            meter.create_observable_counter(name, [_observer(turns, read)], "By", description)
+            meter.create_observable_counter(name, [_size_observer(turns, read)], "By", description)
+        for name, description, count in _TOKENS:
+            name = f"gen_ai.client.inference.usage.{name}"
+            meter.create_observable_counter(name, [_token_observer(turns, providers, count)], "{token}", description)
 
     def tell(self, entry: Entry) -> None:
-        """The turn is over. Of one that failed only durations are told, as the conventions want it."""
+        """The turn is over. Of one that failed only durations are told, as the conventions want it; its tokens are counted."""
         attributes = self._attributes(entry)
         error = error_type(entry)
         if error is not None:
@@ -95,10 +108,9 @@ class MetricTeller:
             self._asking.record(times.total - times.queued, attributes)
         if error is not None:
             return
-        if entry.tokens.input:
-            self._tokens.record(entry.tokens.input, {**attributes, "gen_ai.token.type": "input"})
-        if entry.tokens.output:
-            self._tokens.record(entry.tokens.output, {**attributes, "gen_ai.token.type": "output"})
+        if entry.finish_reason is not None:
+            self._input_tokens.record(entry.tokens.input, attributes)
+            self._output_tokens.record(entry.tokens.output, attributes)
         if times.first_event is not None:
             self._first_token.record(times.first_event, attributes)
             if times.queued is not None:
@@ -107,11 +119,15 @@ class MetricTeller:
             self._output_token.record(times.per_output_token, attributes)
 
     def _attributes(self, entry: Entry) -> Attributes:
-        attributes = provider_attributes(provider_of(entry, self._providers))
+        attributes = provider_attributes(provider_of(entry.target, self._providers))
         attributes["gen_ai.request.model"] = self._labels.label(entry)
         if entry.upstream_model:
             attributes["gen_ai.response.model"] = self._labels.upstream_label(entry)
         return attributes
+
+
+def _tokens(meter: Meter, name: str, description: str) -> Histogram:
+    return _histogram(meter, f"gen_ai.client.inference.operation.{name}", "{token}", description, TOKEN_BUCKETS)
 
 
 def _seconds(meter: Meter, name: str, description: str, buckets: Sequence[float]) -> Histogram:
@@ -122,7 +138,7 @@ def _histogram(meter: Meter, name: str, unit: str, description: str, buckets: Se
     return meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=buckets)
 
 
-def _observer(
+def _size_observer(
     turns: TurnMetrics, read: Callable[[ByteCounts], Mapping[str, int]]
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     """Reads the sums in the thread that sends them: a turn that is counted meanwhile is in them or not."""
@@ -135,5 +151,21 @@ def _observer(
             for (model, target), row in list(turns.rows.items())
             for direction, value in read(row.sums.bytes).items()
         ]
+
+    return observe
+
+
+def _token_observer(
+    turns: TurnMetrics, providers: Mapping[str, Provider], count: Callable[[Tokens], int]
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    """Likewise. Of turns that no target took there is nothing to tell. The target is named because two may be at one
+    address, for example with different keys."""
+
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        for (model, target), row in list(turns.rows.items()):
+            if target:
+                attributes = provider_attributes(provider_of(target, providers))
+                attributes |= {"gen_ai.request.model": model, "gen_ai.token.modality": MODALITY}
+                yield Observation(count(row.sums.tokens), {**attributes, "landline.target": target})
 
     return observe

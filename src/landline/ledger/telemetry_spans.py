@@ -14,6 +14,15 @@ from landline.ledger.telemetry_settings import Provider
 FIRST_EVENT = "landline.first_event"
 OPENAI = "openai"
 _NS = 1_000_000_000
+_SETTINGS = {
+    "gen_ai.request.previous_response.id": "previous_response_id",
+    "gen_ai.output.type": "output_type",
+    "gen_ai.request.reasoning.level": "reasoning_effort",
+    "gen_ai.request.max_tokens": "max_output_tokens",
+    "gen_ai.request.temperature": "temperature",
+    "gen_ai.request.top_p": "top_p",
+}
+"""Attribute → field of `Asked`."""
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
@@ -27,7 +36,7 @@ class SpanTeller:
 
     def tell(self, entry: Entry) -> None:
         """The turn is over. Its spans continue the client's trace if it named one."""
-        provider = provider_of(entry, self._providers)
+        provider = provider_of(entry.target, self._providers)
         began_ns = int(entry.started_at * _NS)
         ended_ns = began_ns + int(entry.times.total * _NS)
         span = self._tracer.start_span(
@@ -55,6 +64,8 @@ class SpanTeller:
             "landline.upstream.in_bytes": entry.bytes.upstream_in,
         }
         attributes |= _finish(entry)
+        if entry.times.first_event is not None and entry.times.queued is not None:
+            attributes["gen_ai.response.time_to_first_chunk"] = entry.times.first_event - entry.times.queued
         if entry.upstream_model:
             attributes["gen_ai.request.model"] = entry.upstream_model
         span = self._tracer.start_span(
@@ -80,11 +91,15 @@ def turn_attributes(entry: Entry, provider: Provider) -> Attributes:
         "gen_ai.usage.input_tokens": entry.tokens.input,
         "gen_ai.usage.output_tokens": entry.tokens.output,
         "gen_ai.usage.cache_read.input_tokens": entry.tokens.cached,
-        "gen_ai.usage.cache_creation.input_tokens": entry.tokens.cache_write,
+        "gen_ai.usage.cache_write.input_tokens": entry.tokens.cache_write,
         "gen_ai.usage.reasoning.output_tokens": entry.tokens.reasoning,
     }
     if entry.is_streamed:
         attributes["gen_ai.request.stream"] = True
+    for name, field in _SETTINGS.items():
+        value = getattr(entry.asked, field)
+        if value is not None:
+            attributes[name] = value
     if provider.name == OPENAI:
         # The conventions want no attributes of one vendor on the spans of another.
         attributes["openai.api.type"] = "responses"

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from landline.ledger.entry import NAME_CHARS, make_entry
+from landline.ledger.entry import NAME_CHARS, Asked, make_entry
 from landline.session.admission import admit
 from landline.session.meter import Transport
 from landline.session.turn import Turn
@@ -47,6 +47,21 @@ def test_a_call_is_why_a_model_stopped_if_its_client_owes_the_output(
         Item(raw=json.dumps(item).encode(), type=str(item["type"]), call_id=item.get("call_id")) for item in output
     )
     assert make_entry(turn, turn.meter, "completed", usage=None).finish_reason == reason
+
+
+def test_what_the_client_set_is_entered() -> None:
+    settings = {"max_output_tokens": 4_000, "temperature": 0, "reasoning": {"effort": "low"}}
+    for form, kind in (("text", "text"), ("json_object", "json"), ("json_schema", "json")):
+        turn = make_turn(text={"format": {"type": form, "name": "n", "schema": {}}}, top_p=0.9, **settings)
+        asked = make_entry(turn, turn.meter, "completed", usage=None).asked
+        assert asked == Asked(None, kind, "low", 4_000, 0.0, 0.9)
+    turn = make_turn(text={}, reasoning={})
+    assert make_entry(turn, turn.meter, "completed", usage=None).asked == Asked()
+
+
+def test_a_response_that_a_client_made_up_is_kept_so_far() -> None:
+    turn = make_turn(previous_response_id="r" * 300_000)
+    assert make_entry(turn, turn.meter, "refused", usage=None).asked.previous_response_id == "r" * NAME_CHARS
 
 
 @pytest.mark.parametrize("reason", ["steered", "cancelled", "interrupted", "one that is new"])

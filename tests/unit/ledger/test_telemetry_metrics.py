@@ -3,7 +3,7 @@
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, Metric, NumberDataPoint
 
-from landline.ledger import Entry, Times
+from landline.ledger import Entry, Times, Tokens
 from landline.ledger.metrics import ModelLabels, TurnMetrics
 from landline.ledger.telemetry_metrics import (
     DURATION_BUCKETS_S,
@@ -16,13 +16,18 @@ from landline.ledger.telemetry_settings import Provider
 from ledger_entries import ENTRY, changed
 
 PROVIDERS = {"one": Provider("openai", "models.example", 8443)}
-DURATIONS = {"gen_ai.server.request.duration", "gen_ai.client.operation.duration"}
-HISTOGRAMS = DURATIONS | {
-    "gen_ai.server.time_to_first_token",
-    "gen_ai.server.time_per_output_token",
-    "gen_ai.client.operation.time_to_first_chunk",
-    "gen_ai.client.token.usage",
-}
+DURATIONS = {"gen_ai.server.request.duration", "gen_ai.client.inference.duration"}
+TOKENS = {"gen_ai.client.inference.operation.input_tokens", "gen_ai.client.inference.operation.output_tokens"}
+HISTOGRAMS = (
+    DURATIONS
+    | TOKENS
+    | {
+        "gen_ai.server.time_to_first_token",
+        "gen_ai.server.time_per_output_token",
+        "gen_ai.client.inference.time_to_first_chunk",
+    }
+)
+USAGE = "gen_ai.client.inference.usage."
 
 
 def metrics_of(*entries: Entry) -> dict[str, Metric]:
@@ -57,25 +62,27 @@ def test_turn_is_told_in_all_histograms_with_their_units() -> None:
     metrics = metrics_of(ENTRY)
     assert set(metrics) >= HISTOGRAMS
     for name in HISTOGRAMS:
-        assert metrics[name].unit == ("{token}" if name.endswith("usage") else "s")
+        assert metrics[name].unit == ("{token}" if name in TOKENS else "s")
     sums = {name: [point.sum for point in points(metrics[name])] for name in HISTOGRAMS}
     assert sums == {
         "gen_ai.server.request.duration": [1.2],
-        "gen_ai.client.operation.duration": [1.198],
+        "gen_ai.client.inference.duration": [1.198],
         "gen_ai.server.time_to_first_token": [0.4],
-        "gen_ai.client.operation.time_to_first_chunk": [0.398],
+        "gen_ai.client.inference.time_to_first_chunk": [0.398],
         "gen_ai.server.time_per_output_token": [0.02],
-        "gen_ai.client.token.usage": [12_000, 41],
+        "gen_ai.client.inference.operation.input_tokens": [12_000],
+        "gen_ai.client.inference.operation.output_tokens": [41],
     }
 
 
 def test_buckets_are_the_ones_that_the_conventions_advise() -> None:
     metrics = metrics_of(ENTRY)
     bounds = {name: tuple(points(metrics[name])[0].explicit_bounds) for name in HISTOGRAMS}
-    assert bounds["gen_ai.client.token.usage"] == TOKEN_BUCKETS
+    assert {bounds[name] for name in TOKENS} == {TOKEN_BUCKETS}
     assert TOKEN_BUCKETS[:4] == (1, 4, 16, 64)
     assert TOKEN_BUCKETS[-1] == 67_108_864
     assert bounds["gen_ai.server.request.duration"] == DURATION_BUCKETS_S
+    assert bounds["gen_ai.client.inference.time_to_first_chunk"] == DURATION_BUCKETS_S
     assert (DURATION_BUCKETS_S[0], DURATION_BUCKETS_S[-1]) == (0.01, 81.92)
     assert bounds["gen_ai.server.time_to_first_token"] == FIRST_TOKEN_BUCKETS_S
     assert bounds["gen_ai.server.time_per_output_token"] == OUTPUT_TOKEN_BUCKETS_S
@@ -91,10 +98,49 @@ def test_histograms_carry_the_conventions_attributes() -> None:
         "server.address": "models.example",
         "server.port": 8443,
     }
-    for name in HISTOGRAMS - {"gen_ai.client.token.usage"}:
+    for name in HISTOGRAMS:
         assert dict(points(metrics[name])[0].attributes or {}) == wanted, name
-    tokens = [dict(point.attributes or {}) for point in points(metrics["gen_ai.client.token.usage"])]
-    assert tokens == [{**wanted, "gen_ai.token.type": "input"}, {**wanted, "gen_ai.token.type": "output"}]
+
+
+def test_tokens_are_counted_by_what_they_are() -> None:
+    failed = changed(outcome="failed", tokens=Tokens(input=1_000, cached=0, cache_write=0, output=1, reasoning=0))
+    metrics = metrics_of(ENTRY, ENTRY, failed, changed(target="", outcome="refused"))
+    assert {name.removeprefix(USAGE) for name in metrics if name.startswith(USAGE)} == {
+        "input_tokens",
+        "cache_read.input_tokens",
+        "cache_write.input_tokens",
+        "output_tokens",
+        "reasoning.output_tokens",
+    }
+    counted = {name: metric.data.data_points for name, metric in metrics.items() if name.startswith(USAGE)}
+    (read,) = [point for point in counted[f"{USAGE}input_tokens"] if isinstance(point, NumberDataPoint)]
+    assert read.value == 25_000
+    assert dict(read.attributes or {}) == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "demo",
+        "gen_ai.token.modality": "unknown",
+        "landline.target": "one",
+        "server.address": "models.example",
+        "server.port": 8443,
+    }
+    values = {
+        name.removeprefix(USAGE): [point.value for point in points if isinstance(point, NumberDataPoint)]
+        for name, points in counted.items()
+    }
+    assert values == {
+        "input_tokens": [25_000],
+        "cache_read.input_tokens": [23_000],
+        "cache_write.input_tokens": [200],
+        "output_tokens": [83],
+        "reasoning.output_tokens": [22],
+    }
+
+
+def test_answer_without_tokens_is_one_of_none_and_a_warm_up_is_no_answer() -> None:
+    metrics = metrics_of(changed(tokens=Tokens()), changed(tokens=Tokens(), finish_reason=None))
+    for name in TOKENS:
+        assert [(point.count, point.sum) for point in points(metrics[name])] == [(1, 0)]
 
 
 def test_turn_that_failed_tells_its_durations_only() -> None:

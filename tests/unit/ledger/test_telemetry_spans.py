@@ -7,6 +7,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, TraceIdRatioB
 from opentelemetry.trace import SpanKind, StatusCode
 
 from landline.ledger import Entry, Times
+from landline.ledger.entry import Asked
 from landline.ledger.metrics import MODELS_KEPT, ModelLabels
 from landline.ledger.telemetry_settings import Provider
 from landline.ledger.telemetry_spans import SpanTeller
@@ -48,7 +49,7 @@ def test_turn_is_a_servers_span_with_the_conventions_attributes() -> None:
         "gen_ai.usage.input_tokens": 12_000,
         "gen_ai.usage.output_tokens": 41,
         "gen_ai.usage.cache_read.input_tokens": 11_500,
-        "gen_ai.usage.cache_creation.input_tokens": 100,
+        "gen_ai.usage.cache_write.input_tokens": 100,
         "gen_ai.usage.reasoning.output_tokens": 11,
         "openai.api.type": "responses",
         "server.address": "models.example",
@@ -101,6 +102,7 @@ def test_question_to_the_target_is_a_clients_span_below_the_turn() -> None:
         "gen_ai.request.model": "demo-upstream",
         "gen_ai.request.stream": True,
         "gen_ai.response.finish_reasons": ("tool_call",),
+        "gen_ai.response.time_to_first_chunk": 0.398,
         "server.address": "models.example",
         "server.port": 8443,
         "landline.target": "one",
@@ -180,6 +182,25 @@ def test_made_up_model_is_no_name_of_a_question_either() -> None:
         *(f"chat made-up-{number}" for number in range(MODELS_KEPT)),
         "chat other",
     }
+
+
+def test_what_the_client_set_is_told_and_what_it_left_open_is_not() -> None:
+    asked = Asked("resp_0", "json", "low", 4_000, 0.0, 0.9)
+    assert {
+        "gen_ai.request.previous_response.id": "resp_0",
+        "gen_ai.output.type": "json",
+        "gen_ai.request.reasoning.level": "low",
+        "gen_ai.request.max_tokens": 4_000,
+        "gen_ai.request.temperature": 0.0,
+        "gen_ai.request.top_p": 0.9,
+    }.items() <= attributes_of(changed(asked=asked)).items()
+    told = attributes_of(changed(asked=Asked(temperature=1.0)))
+    assert {name for name in told if name.startswith("gen_ai.request.")} == {
+        "gen_ai.request.model",
+        "gen_ai.request.stream",
+        "gen_ai.request.temperature",
+    }
+    assert "gen_ai.output.type" not in told
 
 
 def test_turn_without_a_model_tells_no_reason_why_it_stopped() -> None:
