@@ -3,13 +3,13 @@
 For each step of `CompressionBudget`, a fresh process makes 1,000 sockets' ends of permessage-deflate, as a handshake makes
 them, and sends a message of 80 kB through each in both directions: the growth of its resident memory is set beside what
 is counted. Then the bytes that a Codex-like socket leaves: up, 21 creates with 17.8 kB of tools and 3.6 kB of digits each;
-down, 20 turns that echo the tools three times, with 64 small deltas between. At last, how many sockets a budget holds.
+down, 20 turns that echo the tools three times, with 64 small deltas between. At last, how many sockets a budget holds. The
+same for sockets to upstreams, whose inflaters are aiohttp's.
 
     python benchmarks/compression_memory.py
 """
 
 import json
-import logging
 import random
 import subprocess
 import sys
@@ -17,27 +17,29 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
-import structlog
+from aiohttp.compression_utils import ZLibDecompressor
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
 from landline.server.compression import LineDeflate, LineDeflateFactory
-from landline.wire.compression_budget import DEFAULT_BUDGET_BYTES, STEPS, CompressionBudget, Offer, StepName
-from outbound_compression import codex_turns
+from landline.upstream.line_socket import UPSTREAM_OFFER, LineCompressor
+from landline.wire.compression_budget import DEFAULT_BUDGET_BYTES, STEPS, CompressionBudget, Offer, Peer, Step, StepName
+from outbound_compression import SYNC_TAIL_BYTES, codex_turns
 from setting import REPOSITORY, describe_setting, write_result
 
 SOCKETS = 1000
 MESSAGE_BYTES = 80_000
 CREATES = 21
 TURNS = 20
+CLIENT_OFFER = Offer()
 USUAL: list[tuple[str, str | None]] = [("client_max_window_bits", None)]
 SCHEMA = REPOSITORY / "tests" / "openresponses" / "openapi.json"
 
 
 def main() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     if len(sys.argv) > 1:
-        print(_grown_bytes(next(step.name for step in STEPS if step.name == sys.argv[1])))
+        measure = {"client": _grown_bytes, "upstream": _grown_upstream_bytes}[sys.argv[1]]
+        print(measure(next(step.name for step in STEPS if step.name == sys.argv[2])))
         return
     lines = [
         "# The memory of compression",
@@ -55,7 +57,7 @@ def main() -> None:
     for step in STEPS:
         _, server = _negotiate(step.name)
         counted = _budget_at(step.name).grant(Offer()).size_bytes
-        measured = int(subprocess.run([sys.executable, __file__, step.name], capture_output=True, check=True).stdout)
+        measured = _measure("client", step.name)
         up, down = _left(step.name)
         lines.append(
             f"| {server.words} | {counted:,} | {measured:,} ({measured / counted - 1:+.1%}) | {up:.1%} | {down:.1%} "
@@ -64,9 +66,27 @@ def main() -> None:
     lines += [
         "",
         "Alone, a message's inflater lives as long as its fragments are still coming, and is counted for that; between",
-        "messages there is none. Not shown: CPU, and the memory of the sockets themselves.",
+        "messages there is none.",
+        "",
+        "| step, to upstreams | bytes counted a socket | bytes measured | bytes left, up |",
+        "| --- | --- | --- | --- |",
     ]
+    for step in STEPS:
+        if step.keeps_context:
+            counted = _budget_at(step.name, UPSTREAM_OFFER).grant(UPSTREAM_OFFER).size_bytes
+            measured = _measure("upstream", step.name)
+            words = f"deflate, in 15-bit window, out {step.out_bits}-bit window"
+            lines.append(
+                f"| {words} | {counted:,} | {measured:,} ({measured / counted - 1:+.1%}) | {_left_up(step):.1%} |"
+            )
+    lines += ["", "Not shown: CPU, and the memory of the sockets themselves."]
     write_result("compression_memory", lines)
+
+
+def _measure(peer: Peer, step: StepName) -> int:
+    """What a fresh process measures."""
+    run = subprocess.run([sys.executable, __file__, peer, step], capture_output=True, check=True)
+    return int(run.stdout)
 
 
 def _negotiate(step: StepName) -> tuple[dict[str, str | None], LineDeflate]:
@@ -76,10 +96,10 @@ def _negotiate(step: StepName) -> tuple[dict[str, str | None], LineDeflate]:
     return dict(answer), server
 
 
-def _budget_at(step: StepName) -> CompressionBudget:
-    """One of which the next usual socket gets this step."""
+def _budget_at(step: StepName, offer: Offer = CLIENT_OFFER) -> CompressionBudget:
+    """One of which the next socket with this offer gets this step."""
     budget = CompressionBudget(16 * 1024 * 1024)
-    while (grant := budget.grant(Offer())).step != step:
+    while (grant := budget.grant(offer)).step != step:
         pass
     budget.release(grant)
     return budget
@@ -111,6 +131,23 @@ def _grown_bytes(step: StepName) -> int:
     return (_resident_bytes() - before) // SOCKETS
 
 
+def _grown_upstream_bytes(step: StepName) -> int:
+    """The same for ends of sockets to upstreams."""
+    message = random.Random(1).randbytes(MESSAGE_BYTES // 2).hex().encode()
+    grant = _budget_at(step, UPSTREAM_OFFER).grant(UPSTREAM_OFFER)
+
+    def use() -> tuple[LineCompressor, ZLibDecompressor]:
+        compressor = LineCompressor(grant.out_bits, grant.memory_level)
+        decompressor = ZLibDecompressor(suppress_deflate_header=True)
+        decompressor.decompress_sync(compressor.compress_sync(message) + compressor.flush(zlib.Z_SYNC_FLUSH))
+        return compressor, decompressor
+
+    first = use()
+    before = _resident_bytes()
+    ends = [first, *(use() for _ in range(SOCKETS))]
+    return (_resident_bytes() - before) // (len(ends) - 1)
+
+
 def _use(end: LineDeflate, received: Frame, answered: Frame) -> None:
     end.decode(received)
     end.encode(answered)
@@ -131,6 +168,14 @@ def _left(step: StepName) -> tuple[float, float]:
     up = sum(len(client.encode(Frame(Opcode.TEXT, each)).data) for each in creates)
     down = sum(len(server.encode(Frame(Opcode.TEXT, each)).data) for each in answers)
     return up / sum(map(len, creates)), down / sum(map(len, answers))
+
+
+def _left_up(step: Step) -> float:
+    """The share of a Codex-like socket's uploads that is left on the way to the upstream."""
+    compressor = LineCompressor(step.out_bits, step.memory_level)
+    creates = _creates()
+    sizes = [len(compressor.compress_sync(each)) + len(compressor.flush(zlib.Z_SYNC_FLUSH)) for each in creates]
+    return (sum(sizes) - SYNC_TAIL_BYTES * len(sizes)) / sum(map(len, creates))
 
 
 def _creates() -> list[bytes]:

@@ -6,10 +6,6 @@ USUAL_OFFER = Offer()
 """What `permessage-deflate; client_max_window_bits` allows."""
 
 
-TOWARDS_UPSTREAM = Offer(is_in_limitable=False, may_lose_context=False)
-"""What a socket to an upstream can do."""
-
-
 def short_of_memory(step: StepName, offer: Offer = USUAL_OFFER) -> CompressionBudget:
     """A budget of which the next socket with this offer gets this step."""
     budget = CompressionBudget(4 * 1024 * 1024)

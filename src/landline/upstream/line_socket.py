@@ -27,8 +27,9 @@ CLOSE_TIMEOUT_S = 2.0
 TOO_LARGE_CODE = 1009
 """RFC 6455 §7.4.1: a frame was larger than the peer takes."""
 
-_OFFER = Offer(is_in_limitable=False, may_lose_context=False)
+UPSTREAM_OFFER = Offer(is_in_limitable=False, may_lose_context=False)
 """Both as aiohttp has it: its inflater has the widest window always, and it keeps its compressor whatever is agreed."""
+
 _ENDING = frozenset(("response.completed", "response.incomplete", "response.failed", "error", "response.error"))
 
 
@@ -55,11 +56,11 @@ class LineDeflated(aiohttp.ClientWebSocketResponse[Literal[True]]):
     def deflate(self, grant: Grant) -> None:
         """Compresses with the window that was granted here, or a narrower one that the upstream agreed to. Our side may use
         less than was agreed, which needs no words (RFC 7692 §7.1.2.2)."""
-        compressor = _Compressor(min(self.compress, grant.out_bits), grant.memory_level)
+        compressor = LineCompressor(min(self.compress, grant.out_bits), grant.memory_level)
         self._writer._compressobj = compressor  # pyright: ignore[reportPrivateUsage]
 
 
-class _Compressor(ZLibCompressor):
+class LineCompressor(ZLibCompressor):
     """aiohttp's, with zlib's settings that it has no name for."""
 
     def __init__(self, window_bits: int, memory_level: int) -> None:
@@ -97,7 +98,7 @@ async def open_line_socket(
     cannot be reached.
     """
     with contextlib.ExitStack() as held:
-        grant = budget.grant(_OFFER, "upstream")
+        grant = budget.grant(UPSTREAM_OFFER, "upstream")
         held.callback(budget.release, grant, "upstream")
         async with asyncio.timeout(connect_s):
             socket = await session.ws_connect(

@@ -14,9 +14,9 @@ from aiohttp.test_utils import TestServer
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from compression_budgets import TOWARDS_UPSTREAM, short_of_memory
+from compression_budgets import short_of_memory
 from landline.upstream import line_socket
-from landline.upstream.line_socket import LineSocket, open_line_socket, open_socket_session
+from landline.upstream.line_socket import UPSTREAM_OFFER, LineSocket, open_line_socket, open_socket_session
 from landline.wire.compression_budget import CompressionBudget, deflater_bytes, inflater_bytes
 
 WAIT_S = 10
@@ -343,7 +343,7 @@ async def test_sockets_beyond_the_budget_get_narrower_windows_and_in_the_end_non
 ) -> None:
     sizes: dict[str, int] = {}
     for step in ("15_bits", "12_bits", "10_bits", "none"):
-        budget = short_of_memory(step, TOWARDS_UPSTREAM)
+        budget = short_of_memory(step, UPSTREAM_OFFER)
         before = budget.sockets["upstream", step]
         async with socket_to(echo, budget=budget) as (socket, _):
             assert budget.sockets["upstream", step] == before + 1
