@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,14 @@ def test_uptime_is_the_servers_whatever_the_clock_here_says(page: Page, three: M
     expect(page.locator("#uptime")).to_have_text(re.compile(r"^up \d\d? s$"))
 
 
+def test_uptime_is_there_with_the_first_numbers(page: Page, three: MonitoredEdge) -> None:
+    page.clock.install()
+    page.clock.pause_at(time.time() + 1)
+    page.goto(f"{three.url}/monitor")
+    page.wait_for_selector(LIVE)
+    expect(page.locator("#uptime")).to_have_text(re.compile(r"^up \d\d? s$"), timeout=2_000)
+
+
 def test_policy_stops_scripts_and_requests_of_others(context: BrowserContext, three: MonitoredEdge) -> None:
     page = context.new_page()
     open_page(page, three.url)
@@ -169,6 +178,21 @@ def test_page_says_that_the_server_is_gone_and_comes_back_with_it(context: Brows
         expect(page.locator("#gone")).to_be_hidden()
         expect(page.locator("#turns")).to_have_attribute("value", "0")
         expect(page.locator("#empty")).to_be_visible()
+
+
+def test_a_session_that_the_server_forgot_is_shown_no_more(context: BrowserContext) -> None:
+    page = context.new_page()
+    with MonitoredEdge(sessions=3) as edge:
+        port = edge.port
+        open_page(page, edge.url, "#session=sess_00001")
+        expect(page.locator("#session h3").first).to_be_visible()
+    with MonitoredEdge(port=port, sessions=1) as edge:
+        expect(page.locator("#session")).to_contain_text("not remembered any more")
+        expect(page.locator("#session h3").first).to_be_hidden()
+        expect(page.locator("#session .facts").first).to_have_text(" ")
+        edge.do(lambda agents: (agents.open("sess_00001"), agents.turn("sess_00001")))
+        expect(page.locator("#session .facts").first).to_contain_text("1 turn")
+        expect(page.locator("#session h3").first).to_be_visible()
 
 
 def test_a_hidden_page_lets_go_of_its_stream_and_goes_on_when_it_is_seen(page: Page, three: MonitoredEdge) -> None:

@@ -101,6 +101,9 @@ def test_every_control_and_picture_has_a_name(page: Page, three: MonitoredEdge) 
 def test_what_only_colours_and_bars_show_is_also_text(page: Page, three: MonitoredEdge) -> None:
     open_page(page, three.url)
     expect(page.locator("#list").get_by_text("open", exact=True)).to_have_count(3)
+    for _ in range(2):
+        three.do(lambda agents: agents.turn("sess_00002", outcome="failed"))
+    expect(page.locator("#list .turns").first).to_have_text(re.compile(r"\d, 2 failed"))
     page.locator("#list a").first.click()
     times = page.locator("#session .turn:not(.titles) .time").first
     expect(times).to_contain_text(re.compile(r"queued .* first token after .* all "))
@@ -161,6 +164,15 @@ def test_dark_and_light_follow_the_system_until_one_is_chosen(chromium: Browser,
         assert _brightness(page) < 0.2
         theme.click()
         assert _brightness(page) > 0.8
+
+
+def test_theme_can_be_chosen_where_nothing_is_kept(page: Page, three: MonitoredEdge) -> None:
+    page.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })"
+    )
+    open_page(page, three.url)
+    page.locator("#theme").click()
+    expect(page.locator("#theme-name")).to_have_text("light")
 
 
 def test_text_can_be_read_on_its_ground_in_both_themes(page: Page, three: MonitoredEdge) -> None:

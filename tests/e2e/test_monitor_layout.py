@@ -54,6 +54,36 @@ def test_long_names_do_not_widen_the_page(page: Page, three: MonitoredEdge) -> N
     assert overflow(page) <= 0
 
 
+@pytest.mark.parametrize("width", [NARROW, 1280])
+def test_lanes_can_be_told_apart(page: Page, three: MonitoredEdge, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    for lane in ("main", "sub.agent-1", "sub.agent-2"):
+        three.do(lambda agents, lane=lane: agents.turn("sess_00001", lane=lane, target="gpu1", outcome="completed"))
+    open_page(page, three.url)
+    link = page.locator("#list a").nth(1)
+    expect(page.locator("#list .kind").nth(1)).to_have_text("4 lanes")
+    is_cut = "(node) => node.scrollWidth > node.clientWidth"
+    assert not link.evaluate(is_cut)
+    link.click()
+    newest = page.locator("#session .turn:not(.titles) .target").first
+    expect(newest).to_have_text("gpu1, lane sub.agent-2")
+    assert not newest.evaluate(is_cut)
+
+
+def test_it_can_be_printed(page: Page, three: MonitoredEdge) -> None:
+    """What colours say is printed too, and dark is for screens."""
+    open_page(page, three.url)
+    for _ in range(2):
+        page.locator("#theme").click()
+    assert page.locator(":root").get_attribute("data-theme") == "dark"
+    page.emulate_media(media="print")
+    style = "(node) => [getComputedStyle(node).colorScheme, getComputedStyle(node).printColorAdjust]"
+    assert page.locator("#would-bar").evaluate(style) == ["light", "exact"]
+    expect(page.locator("#list .row").first).to_be_visible()
+    for control in ("#theme", "#filter", "#skip", "#link"):
+        expect(page.locator(control)).to_be_hidden()
+
+
 def test_many_sessions_can_be_turned_sorted_and_found(page: Page) -> None:
     with MonitoredEdge(sessions=3000, turns=2) as edge:
         edge.do(lambda agents: agents.turn("sess_00042", model="an odd model"))
@@ -81,7 +111,7 @@ def test_names_show_what_they_hide(page: Page, three: MonitoredEdge) -> None:
     expect(page.locator("#list")).to_contain_text("\ufffdlive\ufffd[2J<b>x</b>")
     expect(page.locator("#models")).to_contain_text("\ufffdlive\ufffd[2J<b>x</b>")
     open_page(page, three.url, "#session=sess_00001")
-    expect(page.locator("#session .turn:not(.titles) .number").first).to_contain_text("\ufffdlane")
+    expect(page.locator("#session .turn:not(.titles) .target").first).to_contain_text("\ufffdlane")
     assert not re.search("[\u202a-\u202e\u2066-\u2069]", page.locator("html").inner_text())
 
 

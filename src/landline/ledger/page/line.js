@@ -31,8 +31,8 @@ export class Line {
     for (const name of ["snapshot", "change"]) {
       source.addEventListener(name, (event) => {
         this.failures = 0;
-        this.onMessage(name, event.data);
         this.onState("live");
+        this.onMessage(name, event.data);
       });
     }
     source.addEventListener("stopping", () => this.lose("stopping"));

@@ -108,8 +108,12 @@ function chooseTheme() {
   const next = names[(names.indexOf(now) + 1) % names.length];
   if (next === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = next;
-  localStorage.setItem("landline.theme", next);
   showTheme();
+  try {
+    localStorage.setItem("landline.theme", next);
+  } catch {
+    // The browser keeps nothing: it is chosen for this page only.
+  }
 }
 
 function showTheme() {

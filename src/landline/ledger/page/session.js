@@ -49,13 +49,13 @@ export class SessionView {
     });
     this.list = new KeyedList(list, (turn) => turn.number, () => makeTurn(() => this.longest));
     const titles = ["turn", "uploaded", "would have been", "tokens in", "cached", "time", "target"];
-    const table = element("div", { role: "table", "aria-label": "Turns, the newest first" },
+    this.table = element("div", { role: "table", "aria-label": "Turns, the newest first" },
       element("div", { role: "rowgroup" }, element("div", { class: "turn titles", role: "row" },
         ...titles.map((title) => element("span", { role: "columnheader" }, title)))), list);
     return element("div", { class: "turns" },
       element("h3", {}, "Each turn's time"),
       element("p", { class: "legend" }, key("queued", "queued"), key("first", "until the first token"), key("stream", "streaming")),
-      table, this.more);
+      this.table, this.more);
   }
 
   /** Another session is to be looked at; null for none. */
@@ -76,6 +76,9 @@ export class SessionView {
   /** A session whole, or with only the turns that are new. */
   show(detail, { isWhole, isNew = true }) {
     if (detail === null) {
+      this.waiting.hidden = false;
+      this.body.hidden = true;
+      setText(this.facts, " ");
       setText(this.waiting, "This session is not remembered any more, or never was.");
       return;
     }
@@ -114,6 +117,7 @@ export class SessionView {
     const largest = [...lanes].sort((one, other) => other.would_have_been_bytes - one.would_have_been_bytes).slice(0, LANES_NAMED);
     const named = largest.map((lane) => `${lane.name ? format.name(lane.name) : "default"}: ${format.counted(lane.turns, "turn")}, ${format.bytes(lane.uploaded_bytes)}`);
     if (lanes.length > LANES_NAMED) named.push(`and ${format.exact(lanes.length - LANES_NAMED)} more`);
+    setAttribute(this.table, "data-lanes", lanes.length > 1 ? "" : null);
     setText(this.lanes, lanes.length > 1 ? `Lanes — ${named.join("; ")}` : "");
   }
 
@@ -146,14 +150,15 @@ function makeTurn(longest) {
 
 function updateTurn(node, cells, parts, { words, spoken }, turn, longest) {
   setAttribute(node, "data-failed", hasFailed(turn) ? "" : null);
-  setText(cells.number, `${turn.number}${turn.lane ? ` ${format.name(turn.lane)}` : ""}`);
-  setAttribute(cells.number, "title", `${turn.lane ? `${format.name(turn.lane)}, ` : ""}${turn.response_id}, ${format.clock(turn.created_at)}`);
+  setText(cells.number, String(turn.number));
+  setAttribute(cells.number, "title", `${turn.response_id}, ${format.clock(turn.created_at)}`);
   setText(cells.uploaded, format.bytes(turn.uploaded_bytes));
   setText(cells.would, format.bytes(turn.would_have_been_bytes));
   setText(cells.tokens, format.count(turn.tokens.input));
   setText(cells.cached, format.percent(turn.tokens.cached, turn.tokens.input));
   const failure = hasFailed(turn) ? `${turn.outcome}${turn.error_code ? `: ${turn.error_code}` : ""}` : "";
-  const ending = failure || [format.name(turn.target), notes(turn)].filter(Boolean).join(", ");
+  const lane = turn.lane ? `lane ${format.name(turn.lane)}` : "";
+  const ending = [failure || format.name(turn.target), lane, failure ? "" : notes(turn)].filter(Boolean).join(", ");
   setText(cells.target, ending);
   setAttribute(cells.target, "title", `${ending}\n${format.name(turn.model)} at ${turn.target || "no target"}: ${turn.reason || "not routed"}`);
   const queued = turn.queued_s ?? (turn.first_event_s === null ? turn.total_s : 0);

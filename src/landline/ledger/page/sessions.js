@@ -107,13 +107,14 @@ function makeRow(first) {
     saved: element("data"),
     cached: element("data"),
   };
+  const failed = element("span", { class: "unseen" });
   const bar = element("span", { class: "bar" });
   const node = element(
     "div",
     { class: "row", role: "row" },
     element("span", { role: "cell", class: "name" }, dot, link, kind, state),
     cells.model,
-    numberCell("turns", cells.turns),
+    numberCell("turns", cells.turns, failed),
     numberCell("uploaded", cells.uploaded),
     numberCell("would", cells.would),
     numberCell("saved", cells.saved, element("span", { class: "mini", "aria-hidden": "true" }, bar)),
@@ -123,10 +124,11 @@ function makeRow(first) {
     setAttribute(node, "data-state", row.state);
     setText(state, STATES[row.state]);
     setAttribute(link, "title", describe(row));
-    setText(kind, [row.transport, row.lanes > 1 ? `${row.lanes} lanes` : ""].filter(Boolean).join(", "));
+    setText(kind, row.lanes > 1 ? `${row.lanes} lanes` : row.transport);
     setText(cells.model, row.model ? format.name(row.model) : "–");
     setData(cells.turns, format.count(row.turns), row.turns);
     setAttribute(cells.turns, "class", row.failed_turns ? "bad" : null);
+    setText(failed, row.failed_turns ? `, ${format.exact(row.failed_turns)} failed` : "");
     setData(cells.uploaded, format.bytes(row.uploaded_bytes), row.uploaded_bytes);
     setData(cells.would, format.bytes(row.would_have_been_bytes), row.would_have_been_bytes);
     setData(cells.saved, format.saved(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
@@ -144,7 +146,7 @@ function numberCell(name, ...children) {
 function describe(row) {
   const model = row.target ? `${row.model} at ${row.target}` : row.model;
   const failed = row.failed_turns ? `${format.counted(row.failed_turns, "turn")} failed` : "";
-  return [row.id, STATES[row.state], format.name(model), row.compression, failed].filter(Boolean).join("\n");
+  return [row.id, `${row.transport}, ${STATES[row.state]}`, format.name(model), row.compression, failed].filter(Boolean).join("\n");
 }
 
 /** The end of a long id is what differs. */
