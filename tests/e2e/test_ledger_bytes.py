@@ -30,6 +30,8 @@ from running_server import RunningServer
 
 CALLS = 20
 STATELESS_TOLERANCE = 0.02
+WORDS = ["item-key", "ключ-ёж"]
+"""Python's clients escape the second ones on a socket, and not over HTTP."""
 _DONE = Answer("All done.")
 
 
@@ -109,14 +111,15 @@ def test_codex(landline: RunningServer, scripted: Script, tmp_path: Path) -> Non
 
 
 @pytest.mark.client
-def test_openai_agents(landline: RunningServer, scripted: Script) -> None:
+@pytest.mark.parametrize("words", WORDS)
+def test_openai_agents(landline: RunningServer, scripted: Script, words: str) -> None:
     agents.set_tracing_disabled(True)
 
     def run(*, websockets: bool, chained: bool) -> Run:
         scenario = scripted(*(call("lookup", key=f"item-{number}") for number in range(CALLS)), _DONE)
 
         def work(relay: ByteRelay) -> None:
-            asyncio.run(_run_agent(relay, scenario.model, websockets=websockets, chained=chained))
+            asyncio.run(_run_agent(relay, scenario.model, words, websockets=websockets, chained=chained))
 
         return measure(landline, scenario, CALLS + 1, work)
 
@@ -134,12 +137,13 @@ def test_openai_agents(landline: RunningServer, scripted: Script) -> None:
 
 
 @pytest.mark.client
-def test_pydantic_ai(landline: RunningServer, scripted: Script) -> None:
+@pytest.mark.parametrize("words", WORDS)
+def test_pydantic_ai(landline: RunningServer, scripted: Script, words: str) -> None:
     def run(**settings: Any) -> Run:
         scenario = scripted(*(call("lookup", key=f"item-{number}") for number in range(CALLS)), _DONE)
 
         def work(relay: ByteRelay) -> None:
-            asyncio.run(_run_pydantic(relay, scenario.model, OpenAIResponsesModelSettings(**settings)))
+            asyncio.run(_run_pydantic(relay, scenario.model, words, OpenAIResponsesModelSettings(**settings)))
 
         return measure(landline, scenario, CALLS + 1, work)
 
@@ -151,8 +155,9 @@ def test_pydantic_ai(landline: RunningServer, scripted: Script) -> None:
         assert_stateless(each, over_http)
 
 
-async def _run_agent(relay: ByteRelay, model: str, *, websockets: bool, chained: bool) -> None:
-    agent = agents.Agent(name="Finder", instructions="Look things up.", tools=[_lookup_tool()], model=model)
+async def _run_agent(relay: ByteRelay, model: str, words: str, *, websockets: bool, chained: bool) -> None:
+    tools: list[Any] = [agents.function_tool(lookup_in(words))]
+    agent = agents.Agent(name="Finder", instructions=f"Look up {words}.", tools=tools, model=model)
     if websockets:
         async with agents.responses_websocket_session(
             base_url=relay.base_url, api_key="test-key", openai_prefix_mode="model_id", unknown_prefix_mode="model_id"
@@ -165,23 +170,24 @@ async def _run_agent(relay: ByteRelay, model: str, *, websockets: bool, chained:
     assert result.final_output == "All done."
 
 
-async def _run_pydantic(relay: ByteRelay, model: str, settings: OpenAIResponsesModelSettings) -> None:
+async def _run_pydantic(relay: ByteRelay, model: str, words: str, settings: OpenAIResponsesModelSettings) -> None:
     async with AsyncOpenAI(base_url=relay.base_url, api_key="test-key") as client:
         responses = OpenAIResponsesModel(model, provider=OpenAIProvider(openai_client=client), settings=settings)
-        agent = pydantic_ai.Agent(responses, instructions="Look things up.")
-        agent.tool_plain(lookup)
+        agent = pydantic_ai.Agent(responses, instructions=f"Look up {words}.")
+        agent.tool_plain(lookup_in(words))
         async with agent:
             result = await agent.run("Find all.")
     assert result.output == "All done."
 
 
-def _lookup_tool() -> Any:
-    return agents.function_tool(lookup)
+def lookup_in(words: str) -> Callable[[str], str]:
+    """A tool that answers in these words."""
 
+    def lookup(key: str) -> str:
+        """Looks a key up."""
+        return f"the value of {key}: " + " ".join(f"{words}-{number:04d}" for number in range(300))
 
-def lookup(key: str) -> str:
-    """Looks a key up."""
-    return f"the value of {key}: " + " ".join(f"{key}-{number:04d}" for number in range(300))
+    return lookup
 
 
 TURNS = 5

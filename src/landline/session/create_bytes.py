@@ -9,6 +9,7 @@ from landline.session.lineage import Link
 from landline.session.meter import Meter
 from landline.session.turn import Turn
 from landline.wire.requests import NULL, CreateRequest, is_null
+from landline.wire.spelling import escape_bytes, is_spaced
 
 _BRACKETS = 2
 _QUOTES = 2
@@ -36,25 +37,39 @@ def measure_create(meter: Meter, request: CreateRequest, body: bytes | str) -> N
     """Counts a create as it came, its parts and what of it a client without a session sends too; at most once a meter."""
     if meter.settings_bytes:
         return
-    comma_bytes = meter.comma_bytes = 2 if _is_spaced(body) else 1
+    comma_bytes = meter.comma_bytes = 2 if is_spaced(body) else 1
     payload_bytes = meter.payload_in_bytes = text_bytes(body) if isinstance(body, str) else len(body)
     input_bytes = len(request.input)
     if input_bytes == len(NULL) and is_null(request.input):
         input_bytes = 0
     meter.input_bytes = input_bytes
     meter.settings_bytes = payload_bytes - input_bytes - _session_bytes(request, comma_bytes)
+    if _is_escaped_for_sockets(meter) and body.isascii():
+        meter.input_escape_bytes = escape_bytes(bytes(request.input))
+        whole = body.encode() if isinstance(body, str) else body
+        meter.settings_bytes -= escape_bytes(whole) - meter.input_escape_bytes
     if request.tools:
         meter.tools_bytes = _BRACKETS + sum(map(len, request.tools)) + (len(request.tools) - 1) * comma_bytes
     if request.instructions:
-        meter.instructions_bytes = _string_bytes(request.instructions)
+        meter.instructions_bytes = _string_bytes(request.instructions, is_escaped=comma_bytes > 1 and body.isascii())
 
 
 def _stateless_input_bytes(meter: Meter, history: Link | None) -> int:
     is_whole = history is None or (meter.own_items > 0 and history.parent is None)
     if is_whole and meter.input_bytes:
-        return meter.input_bytes
-    size_bytes, count = history.replay if history is not None else (0, 0)
+        return meter.input_bytes - meter.input_escape_bytes
+    if history is None:
+        return _BRACKETS
+    size_bytes, escapes, count = history.replay
+    if _is_escaped_for_sockets(meter):
+        size_bytes -= escapes
     return _BRACKETS + size_bytes + max(count - 1, 0) * meter.comma_bytes
+
+
+def _is_escaped_for_sockets(meter: Meter) -> bool:
+    """Whether the client may escape what it does not over HTTP: OpenAI's Python client and openai-agents write frames in
+    Python's default spelling, with spaces and escapes, and HTTP bodies in UTF-8 (2026-11-23)."""
+    return meter.transport == "socket" and meter.comma_bytes > 1
 
 
 def text_bytes(text: str) -> int:
@@ -79,15 +94,12 @@ def _session_bytes(request: CreateRequest, comma_bytes: int) -> int:
     return size_bytes
 
 
-def _string_bytes(text: str) -> int:
-    """Of a JSON string in UTF-8; a client that escapes more than it must is counted too low here."""
-    return text_bytes(text) + _QUOTES + text.count('"') + text.count("\\") + text.count("\n") + text.count("\t")
-
-
-def _is_spaced(body: bytes | str) -> bool:
-    """Whether the client puts a space behind colons and commas: told from its first member."""
-    if isinstance(body, str):
-        colon = body.find(":")
-        return body[colon + 1 : colon + 2] == " "
-    colon = body.find(b":")
-    return body[colon + 1 : colon + 2] == b" "
+def _string_bytes(text: str, *, is_escaped: bool) -> int:
+    """Of a JSON string, with characters beyond ASCII in UTF-8 or escaped; a client that escapes more than that is counted
+    too low here."""
+    size_bytes = text_bytes(text) + _QUOTES + text.count('"') + text.count("\\") + text.count("\n") + text.count("\t")
+    if not is_escaped or text.isascii():
+        return size_bytes
+    ascii_chars = len(text.encode("ascii", "ignore"))
+    escapes = len(text.encode("utf-16-le", "surrogatepass")) // 2 - ascii_chars
+    return size_bytes - (text_bytes(text) - ascii_chars) + len(r"\u0000") * escapes

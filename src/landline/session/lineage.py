@@ -7,10 +7,11 @@ Continuing is O(new items), a fork is a second child, forgetting is dropping a p
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from landline.wire.canonical import canonical_digest, item_digest
 from landline.wire.items import Item
+from landline.wire.spelling import escape_bytes, is_spaced
 
 DIGEST_BYTES = 16
 
@@ -19,6 +20,19 @@ _LAST_STATUS = b',"status":"completed"}'
 _MADE_ID = re.compile(r"[a-z]+_[0-9a-f]{48}")
 
 _State = TypeVar("_State")
+
+
+class Replay(NamedTuple):
+    """What a client without a session plays back of a lineage."""
+
+    size_bytes: int
+    """JSON of the items (`replayed_bytes`), as they were sent and announced."""
+    escape_bytes: int
+    """Of these: what UTF-8 does without, where Python's default spelling escaped characters beyond ASCII."""
+    items: int
+
+
+_NOTHING = Replay(0, 0, 0)
 
 
 class Link:
@@ -65,7 +79,7 @@ class Link:
         self.context_tokens: int | None = None
         """Tokens that a model reported for the lineage up to here, what it wrote included; None when none did."""
         self._digests = digests
-        self._replay: tuple[int, int] | None = None
+        self._replay: Replay | None = None
         self._folds: dict[str, Any] = {}
         self._carried: dict[str, list[Any]] = {}
         """The states of the whole lineage, one a link, on the newest link of a branch that was asked for them."""
@@ -147,8 +161,8 @@ class Link:
         return states.copy()
 
     @property
-    def replay(self) -> tuple[int, int]:
-        """What a client without a session plays back of the lineage: JSON bytes (`replayed_bytes`) and items.
+    def replay(self) -> Replay:
+        """What a client without a session plays back of the lineage.
 
         It may leave out what a compaction that it was given stands for. Computed once a link, when it is asked for.
         """
@@ -160,7 +174,7 @@ class Link:
         before = link._replay if link is not None else None
         for each in reversed(missing):
             before = each._replay = _extend_replay(before, each.items)
-        return before or (0, 0)
+        return before or _NOTHING
 
     def chain(self) -> list["Link"]:
         """The links from the root to here."""
@@ -192,15 +206,16 @@ def replayed_bytes(item: Item) -> int:
     return size_bytes
 
 
-def _extend_replay(before: tuple[int, int] | None, items: Sequence[Item]) -> tuple[int, int]:
-    """The bytes and items of a lineage with more items; a compaction among them starts it over."""
-    size_bytes, count = before or (0, 0)
+def _extend_replay(before: Replay | None, items: Sequence[Item]) -> Replay:
+    """The replay of a lineage with more items; a compaction among them starts it over."""
+    size_bytes, escapes, count = before or _NOTHING
     for item in items:
         if item.type == "compaction" and before is not None:
-            size_bytes, count = 0, 0
+            size_bytes, escapes, count = 0, 0, 0
         size_bytes += replayed_bytes(item)
+        escapes += escape_bytes(item.raw) if is_spaced(item.raw) else 0
         count += 1
-    return size_bytes, count
+    return Replay(size_bytes, escapes, count)
 
 
 def extend(parent: Link | None, items: Sequence[Item]) -> Link | None:

@@ -34,6 +34,8 @@ class Meter(msgspec.Struct, eq=False, gc=False):
     """Of the create: `instructions`."""
     input_bytes: int = 0
     """Of the create: `input`."""
+    input_escape_bytes: int = 0
+    """Of `input`, on a socket: what the same client does without over HTTP, where it escapes nothing."""
     settings_bytes: int = 0
     """Of the create: what a client without a session sends too, without `input`. A successor of a steered response has
     that of the create that was steered."""

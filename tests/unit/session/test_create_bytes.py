@@ -12,11 +12,12 @@ from landline.session.admission import admit
 from landline.session.create_bytes import measure_turn
 from landline.session.lineage import Link, replayed_bytes
 from landline.session.memory import Remembered
+from landline.session.meter import Meter, Transport
 from landline.session.turn import Turn
 from landline.wire.items import Item, decode_item, with_id
 from landline.wire.requests import CreateRequest, decode_create
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x7f"), max_size=12)
 
 
 def message(text: str) -> dict[str, Any]:
@@ -37,6 +38,7 @@ SETTINGS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "an unknown member": st.just(UNKNOWN),
     },
 )
+TRANSPORTS: tuple[Transport, ...] = ("socket", "http")
 STYLES = st.sampled_from([(",", ":"), (", ", ": ")])
 
 
@@ -44,12 +46,13 @@ def encode(body: object, style: tuple[str, str] = (",", ":")) -> bytes:
     return json.dumps(body, separators=style, ensure_ascii=False).encode()
 
 
-def measured(body: bytes | str, parent: Link | None = None, *, known: int = 0) -> Turn:
+def measured(body: bytes | str, parent: Link | None = None, *, known: int = 0, transport: Transport = "http") -> Turn:
     """The turn of a create that continues that lineage, or whose first items were known; when it is over."""
     request = decode_create(body)
     assert isinstance(request, CreateRequest), request
     found = Remembered("resp_p", parent, None) if request.previous_response_id is not None else None
-    turn = admit(request, response_id="resp_1", now=0.0, parent=found, body=body)
+    meter = Meter(transport=transport)
+    turn = admit(request, response_id="resp_1", now=0.0, parent=found, body=body, meter=meter)
     assert isinstance(turn, Turn), turn
     turn.meter.history, turn.meter.own_items, turn.meter.known_items = turn.history, len(turn.items), known
     measure_turn(turn)
@@ -69,11 +72,11 @@ def test_parts_of_a_create_are_its_bytes(
     assert meter.tools_bytes + meter.instructions_bytes + meter.input_bytes <= len(body)
 
 
-@pytest.mark.parametrize("text", ["plain", 'quoted "word" and \\', "two\nlines\tand a tab", "größer 語"])
+@pytest.mark.parametrize("text", ["plain", 'quoted "word" and \\', "two\nlines\tand a tab", "größer 語 😀"])
 def test_instructions_are_counted_as_json(text: str) -> None:
-    assert measured(encode({"model": "m", "input": "hi", "instructions": text})).meter.instructions_bytes == len(
-        encode(text)
-    )
+    create = {"model": "m", "input": "hi", "instructions": text}
+    assert measured(encode(create)).meter.instructions_bytes == len(encode(text))
+    assert measured(json.dumps(create)).meter.instructions_bytes == len(json.dumps(text))
 
 
 @given(SETTINGS, st.lists(MESSAGES, min_size=1, max_size=6), st.data())
@@ -92,6 +95,22 @@ def test_cut_into_turns_the_stateless_bytes_are_those_of_the_whole_history(
     assert measured(body, parent).meter.stateless_bytes == len(expected)
 
 
+@given(SETTINGS, st.lists(MESSAGES, min_size=1, max_size=6), st.data())
+def test_what_python_clients_escape_on_sockets_only_is_not_counted(
+    settings: dict[str, Any], messages: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, len(messages)))
+    transport = data.draw(st.sampled_from(TRANSPORTS))
+    parent: Link | None = None
+    for message in messages[:cut]:
+        parent = Link(parent, [decode_item(json.dumps(message).encode())])
+    session = {"previous_response_id": "resp_parent"} if cut else {}
+    turn = measured(json.dumps(settings | session | {"input": messages[cut:]}), parent, transport=transport)
+    stateless = settings | {"input": messages}
+    expected = json.dumps(stateless, ensure_ascii=transport == "http").encode()
+    assert turn.meter.stateless_bytes == len(expected)
+
+
 def test_without_a_session_there_is_no_warm_up() -> None:
     assert measured(encode({"model": "m", "input": "hi", "generate": False})).meter.stateless_bytes == 0
 
@@ -107,9 +126,9 @@ def test_a_compaction_stands_for_what_came_before_it() -> None:
     compaction = decode_item(encode({"type": "compaction", "encrypted_content": "x"}))
     answer = decode_item(encode({"role": "assistant", "content": "ok"}))
     lineage = Link(said, [compaction, answer])
-    assert lineage.replay == (len(compaction.raw) + len(answer.raw), 2)
+    assert lineage.replay == (len(compaction.raw) + len(answer.raw), 0, 2)
     given_by_client = Link(None, [*said.items, compaction])
-    assert given_by_client.replay == (sum(len(item.raw) for item in given_by_client.items), 2)
+    assert given_by_client.replay == (sum(len(item.raw) for item in given_by_client.items), 0, 2)
 
 
 def test_a_models_item_is_played_back_without_its_status() -> None:
