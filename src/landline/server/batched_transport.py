@@ -103,3 +103,9 @@ class BatchedHttpProtocol(HttpToolsProtocol):
         """A request begins: its scope tells the connection's count."""
         super().on_message_begin()
         self.scope[WIRE] = self._wire  # type: ignore[typeddict-unknown-key]
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        is_answered = getattr(self.cycle, "response_complete", False)  # None before the first request
+        if is_answered and not self._wire.requests:
+            self._wire.late_bytes += len(body)

@@ -1,11 +1,13 @@
 """The root of every request: its id, and the answer when this server is at fault."""
 
+from functools import partial
+
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from landline.server.edge import Edge
 from landline.server.replies import reply_error
-from landline.server.wire_count import wire_of
+from landline.server.wire_count import WireCount, wire_of
 from landline.wire.errors import api_error
 
 REQUEST_ID = "landline.request_id"
@@ -30,6 +32,9 @@ class RequestRoot:
         request_id = self._edge.new_id("req")
         scope[REQUEST_ID] = request_id
         is_started = False
+        wire = wire_of(scope)
+        if late_bytes := wire.begin_request():
+            self._edge.ledger.add_overhead(late_bytes, 0)
 
         async def send_with_id(message: Message) -> None:
             nonlocal is_started
@@ -47,7 +52,13 @@ class RequestRoot:
             elif scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": CLOSE_SERVER_ERROR, "reason": "server error"})
         finally:
-            wire = wire_of(scope)
+            wire.requests -= 1
             if not wire.is_line:
-                self._edge.ledger.add_overhead(wire.take_received(), wire.take_sent())
+                self._settle(wire)
+                wire.when_lost(partial(self._settle, wire))
         return None
+
+    def _settle(self, wire: WireCount) -> None:
+        """Counts what is no turn's, unless it may still be that of a request under way."""
+        if not wire.requests:
+            self._edge.ledger.add_overhead(wire.take_received(), wire.take_sent())

@@ -22,7 +22,9 @@ class WireCount:
         "compression",
         "is_line",
         "is_lost",
+        "late_bytes",
         "received_bytes",
+        "requests",
         "sent_bytes",
         "turns_in_bytes",
         "turns_out_bytes",
@@ -32,6 +34,10 @@ class WireCount:
     def __init__(self) -> None:
         self.received_bytes = 0
         self.sent_bytes = 0
+        self.late_bytes = 0
+        """Of those received: pieces of a body that came when its request was answered and over, as of a refused one."""
+        self.requests = 0
+        """HTTP requests, and upgrades, that the application works on."""
         self.turns_in_bytes = 0
         """Of those received: what belongs to turns, and to HTTP requests that are over."""
         self.turns_out_bytes = 0
@@ -67,12 +73,20 @@ class WireCount:
         """The bytes of the next message that the application takes."""
         return self._messages.popleft() if self._messages else 0
 
+    def begin_request(self) -> int:
+        """The application begins to work on a request. The bytes before it that are no request's any more."""
+        late_bytes, self.late_bytes = self.late_bytes, 0
+        self.turns_in_bytes += late_bytes
+        self.requests += 1
+        return late_bytes
+
     def take_received(self) -> int:
         """Of HTTP: the bytes since the last call, which are the request's once its body is complete.
 
         Of requests that are sent ahead of their answers, the first may be given bytes of those behind it.
         """
         before, self.turns_in_bytes = self.turns_in_bytes, self.received_bytes
+        self.late_bytes = 0
         return self.received_bytes - before
 
     def take_sent(self) -> int:

@@ -234,6 +234,34 @@ async def test_a_request_that_becomes_no_turn_is_overhead() -> None:
         assert server.edge.ledger.overhead_in_bytes > 100
 
 
+async def test_what_comes_behind_an_answer_is_overhead_and_not_the_next_turns() -> None:
+    refused = b"PUT /v1/responses HTTP/1.1\r\nhost: h\r\ncontent-length: 5000\r\n\r\n"
+    body = b'{"model": "m", "input": "hi"}'
+    turn = b"POST /v1/responses HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    async with served() as (server, book):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.split(":")[2].split("/")[0]))
+
+        async def be_refused() -> None:
+            writer.write(refused)
+            await reader.readuntil(b"method_not_allowed")
+            await asyncio.wait_for(book.settled.wait(), DEADLINE_S)
+
+        await be_refused()
+        writer.write(b"x" * 5000)
+        for _ in range(2):
+            writer.write(turn)
+            assert (await book.next()).bytes.wire_in == len(turn)
+        assert server.edge.ledger.overhead_in_bytes == len(refused) + 5000
+        await be_refused()
+        writer.write(b"x" * 4000)
+        writer.close()
+        async with asyncio.timeout(DEADLINE_S):
+            while server.edge.ledger.overhead_in_bytes < 2 * len(refused) + 9000:
+                book.settled.clear()
+                await book.settled.wait()
+        assert server.edge.ledger.overhead_in_bytes == 2 * len(refused) + 9000
+
+
 async def test_turns_of_one_conversation_over_http_are_one_session() -> None:
     async with served() as (server, book):
         first = await server.create("hi")
