@@ -5,6 +5,7 @@ compressed. Behind TLS they are counted inside of it.
 import asyncio
 import functools
 from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,9 @@ from aiohttp.connector import Connection
 from landline.session.meter import Meter
 
 Buffer = bytes | bytearray | memoryview
+
+ASKING: ContextVar[Meter | None] = ContextVar("ASKING", default=None)
+"""The turn that waits for an answer's head; what was sent is counted on its meter if that never comes."""
 
 
 class StaleConnectionError(aiohttp.ClientConnectionError):
@@ -81,12 +85,17 @@ class CountedResponse(aiohttp.ClientResponse):
             self._counted = protocol
             is_reused = protocol.begin_answer()
             protocol.take_received()  # what came behind the last event of the answer before
+        is_answered = False
         try:
             await super().start(connection)
+            is_answered = True
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if is_reused:
                 raise StaleConnectionError from error
             raise
+        finally:
+            if not is_answered and (meter := ASKING.get()) is not None:
+                self.tell(meter)
         return self
 
     def tell(self, meter: Meter) -> None:

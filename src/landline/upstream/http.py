@@ -13,7 +13,7 @@ import structlog
 from landline import __version__
 from landline.dialects.dialect import Dialect, Prompt, RelayingDialect, StreamDecoder, UpstreamRequest
 from landline.session.meter import Meter
-from landline.upstream.counted import CountedResponse, CountingConnector, StaleConnectionError
+from landline.upstream.counted import ASKING, CountedResponse, CountingConnector, StaleConnectionError
 from landline.upstream.counting import Counters, count_by_reading
 from landline.upstream.redaction import redact, redact_error
 from landline.upstream.upload import Upload
@@ -196,7 +196,7 @@ async def stream_request(
     network read.
 
     Whatever fails is a `Failed`. `secrets` never appear in a message. Closing the generator closes the connection. What is
-    sent and read is counted on the meter before it is told; a try that nobody answered counts as a request only.
+    sent and read is counted on the meter before it is told, that of tries that nobody answered too.
     """
     try:
         response = await _send(session, base_url, request, meter)
@@ -249,6 +249,7 @@ async def _send(
     while True:
         meter.upstream_requests += 1
         body = Upload(request.body) if len(request.body) > LARGE_BODY_BYTES else request.body
+        token = ASKING.set(meter)
         try:
             response = await session.request(
                 request.method,
@@ -261,6 +262,8 @@ async def _send(
             return response
         except StaleConnectionError:
             continue
+        finally:
+            ASKING.reset(token)
 
 
 async def _read_refusal(
