@@ -102,6 +102,12 @@ def test_numbers_move_without_a_key() -> None:
         terminal.wait_for("    1 █")
 
 
+def test_time_goes_on_where_nothing_happens() -> None:
+    with MonitoredEdge(sessions=2) as edge, top(edge.url) as terminal:
+        terminal.wait_for("up 0 s")
+        terminal.wait_for("up 2 s")
+
+
 def test_it_follows_the_size_of_its_window() -> None:
     with MonitoredEdge(sessions=30) as edge, top(edge.url) as terminal:
         for columns, rows in ((80, 24), (120, 40), (60, 10), (80, 24)):

@@ -59,6 +59,10 @@ class Top:
         self._live = Live(console=console, screen=True, auto_refresh=False)
         self._place = Place()
         self._snapshot: Snapshot | None = None
+        self._told_at = 0.0
+        """When it came, by the loop's clock."""
+        self._age_s = 0.0
+        """Seconds since then, or until the connection was lost."""
         self._is_asked = False
         """Whether the snapshot is still the answer to another question than the place asks now."""
         self._trouble = ""
@@ -67,8 +71,8 @@ class Top:
         """There is another view to ask for, or none any more."""
 
     async def run(self) -> None:
-        self._snapshot = decode_state(await self._source.state(self._place.view))
-        with listening(sys.stdin.fileno(), self._press), self._live, self._signals():
+        self._take(decode_state(await self._source.state(self._place.view)))
+        with listening(sys.stdin.fileno(), self._press), self._live, self._signals(), self._clock():
             self._draw()
             while not self._is_over:
                 self._moved.clear()
@@ -87,12 +91,17 @@ class Top:
         while True:
             try:
                 async with aclosing(self._source.watch(view)) as snapshots:
-                    async for self._snapshot in snapshots:
+                    async for snapshot in snapshots:
+                        self._take(snapshot)
                         tries, self._trouble, self._is_asked = 0, "", False
                         self._draw()
             except NoMonitorError as error:
                 await self._wait(_RETRY_S[min(tries, len(_RETRY_S) - 1)], str(error))
                 tries += 1
+
+    def _take(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._told_at = asyncio.get_running_loop().time()
 
     async def _wait(self, wait_s: float, reason: str) -> None:
         loop = asyncio.get_running_loop()
@@ -123,16 +132,34 @@ class Top:
     def _draw(self) -> None:
         assert self._snapshot is not None
         size = self._live.console.size
+        if not self._trouble:
+            self._age_s = asyncio.get_running_loop().time() - self._told_at
         screen = draw(
             self._snapshot,
             self._place,
             url=self._source.base_url,
             trouble=self._trouble,
             is_asked=self._is_asked,
+            age_s=self._age_s,
             width=size.width,
             height=size.height,
         )
         self._live.update(screen, refresh=True)
+
+    @contextmanager
+    def _clock(self) -> Generator[None]:
+        """Draws once a second, because time goes on where nothing happens."""
+        task = asyncio.create_task(self._tick())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            if not self._trouble:
+                self._draw()
 
     @contextmanager
     def _signals(self) -> Generator[None]:

@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from landline.cli.top.lines import bar, line, plain
+from landline.cli.top.lines import bar, first_that_fits, line, plain, saving
 from landline.cli.top.numbers import count, percent, saved, seconds, size
 from landline.ledger.shown import SessionDetail, TurnRow
 
@@ -16,8 +16,10 @@ _PARTS = (
     ("other", "cyan"),
 )
 _BAD = ("failed", "refused", "aborted")
-_TURN_WORDS_WIDTH = 45
-"""What stands beside a turn's bar."""
+_NUMBER_WIDTH = 6
+"""A turn's number stands before its bar, what it sent and took behind it."""
+_TIGHT = 60
+"""Below so many columns a turn says only what was sent and how long it took."""
 
 
 def detail_head(detail: SessionDetail | None, session_id: str, *, is_asked: bool, width: int) -> list[Text]:
@@ -30,18 +32,19 @@ def detail_head(detail: SessionDetail | None, session_id: str, *, is_asked: bool
     cached = f"cached {percent(row.tokens.cached, row.tokens.input)}" if row.tokens.input else ""
     target = f"at {row.target}" if row.target else ""
     facts = (row.transport, row.compression, row.state, f"{row.model} {target}".strip(), cached)
+    uploaded, would = size(row.uploaded_bytes), size(row.would_have_been_bytes)
+    share = saved(row.saved_bytes, row.would_have_been_bytes)
     sums = line(
         ("uploaded ", "dim"),
-        (size(row.uploaded_bytes), "bold"),
+        (uploaded, "bold"),
         (f" ({size(detail.payload_bytes)} JSON)  would have been ", "dim"),
-        size(row.would_have_been_bytes),
+        would,
         ("  saved ", "dim"),
-        (saved(row.saved_bytes, row.would_have_been_bytes), "bold green"),
+        (share, "bold green"),
     )
-    titles = line(
-        ("turn", "dim"), " " * max(0, width - _TURN_WORDS_WIDTH - 3), _columns("uploaded", "would be", "first", "all")
-    )
-    titles.stylize("dim")
+    sums = first_that_fits(width, sums, *saving(uploaded, would, share))
+    words = _columns("uploaded", "would be", "first", "all", width)
+    titles = line("turn", " " * max(1, width - 4 - len(words)), words, style="dim")
     return [
         Text(""),
         title,
@@ -75,9 +78,13 @@ def _where(detail: SessionDetail, width: int) -> list[Text]:
 def _turn_line(turn: TurnRow, most: int, width: int) -> Text:
     is_bad = turn.outcome in _BAD
     words = _columns(
-        size(turn.uploaded_bytes), size(turn.would_have_been_bytes), seconds(turn.first_event_s), seconds(turn.total_s)
+        size(turn.uploaded_bytes),
+        size(turn.would_have_been_bytes),
+        seconds(turn.first_event_s),
+        seconds(turn.total_s),
+        width,
     )
-    room = max(4, width - len(words) - 8)
+    room = max(4, width - _NUMBER_WIDTH - len(words) - 1)
     text = line((f"{count(turn.number):>5} ", "red" if is_bad else "dim"))
     said = _notes(turn)[: room // 2]
     drawn = bar(turn.uploaded_bytes, turn.would_have_been_bytes, most, max(2, room - len(said) - (1 if said else 0)))
@@ -89,7 +96,9 @@ def _turn_line(turn: TurnRow, most: int, width: int) -> Text:
     return text
 
 
-def _columns(sent: str, without: str, first: str, whole: str) -> str:
+def _columns(sent: str, without: str, first: str, whole: str, width: int) -> str:
+    if width < _TIGHT:
+        return f"{sent:>8} {whole:>8}"
     return f"{sent:>9} {without:>9} {first:>9} {whole:>10}"
 
 

@@ -5,10 +5,10 @@ from rich.table import Table
 from rich.text import Text
 
 from landline.cli.top.detail import OVERHEAD_LINES, detail_head, turn_lines
-from landline.cli.top.lines import bar, line, plain
+from landline.cli.top.lines import SHORT_ID, bar, first_that_fits, line, plain, saving, shorten
 from landline.cli.top.numbers import NOTHING, count, percent, saved, size, span
 from landline.cli.top.place import Place
-from landline.ledger.shown import SessionRow, Snapshot, Sort, TargetRow
+from landline.ledger.shown import SessionRow, Snapshot, Sort, TargetRow, Totals
 
 SORT_WORDS: dict[Sort, str] = {
     "opened": "newest first",
@@ -21,6 +21,9 @@ SORT_WORDS: dict[Sort, str] = {
 }
 KEYS_OF_LIST = "↑↓ select  enter look closely  s sort  a all/live  q quit"
 KEYS_OF_DETAIL = "↑↓ scroll  esc back  q quit"
+_FEWER_KEYS = ("↑↓ enter  s sort  a all  q quit", "q quit")
+_FEWER_KEYS_OF_DETAIL = ("esc back  q quit", "q quit")
+"""Where the room is short: how to leave is said last, and always."""
 WIDE = 110
 """From so many columns on, the list says more of each session."""
 NARROW = 72
@@ -45,60 +48,77 @@ def draw(
     url: str,
     trouble: str = "",
     is_asked: bool = False,
+    age_s: float = 0.0,
     width: int,
     height: int,
 ) -> RenderableType:
     """The whole screen of `height` lines.
 
     `trouble`: why nothing comes at the moment; "" while something does. `is_asked`: the server was asked for what the
-    place needs, and has not answered yet.
+    place needs, and has not answered yet. `age_s`: seconds since the snapshot came.
     """
-    head = [_title(snapshot, url, trouble), *totals_lines(snapshot, width)]
+    head = [_title(snapshot, url, trouble, age_s), *totals_lines(snapshot, width)]
     if place.opened:
         place.rows = max(1, height - len(head) - OVERHEAD_LINES - 1)
         detail = snapshot.session if not is_asked else None
         head += detail_head(detail, place.opened, is_asked=is_asked, width=width)
         body: list[Text] | Table = turn_lines(detail, top=place.top, rows=place.rows, width=width)
-        used, keys = len(body), KEYS_OF_DETAIL
+        used, keys = len(body), (KEYS_OF_DETAIL, *_FEWER_KEYS_OF_DETAIL)
     else:
         head += [Text(""), *target_lines(snapshot.targets), Text(""), _sessions_title(snapshot, place)]
         place.rows = max(1, height - len(head) - 2)
         rows = _rows_in_sight(snapshot, place)
         body = sessions_table(snapshot, rows, selected=place.cursor(snapshot), width=width)
-        used, keys = len(rows) + 1, KEYS_OF_LIST
+        used, keys = len(rows) + 1, (KEYS_OF_LIST, *_FEWER_KEYS)
         if not rows:
             body, used = [line("None yet. Point a client here and its turns appear.", style="dim")], 1
     head = head[: max(0, height - 1 - used)]
     blank = [Text("")] * max(0, height - 1 - len(head) - used)
     parts = [body] if isinstance(body, Table) else body
-    return Group(*head, *parts, *blank, line(keys, style="dim"))
+    return Group(*head, *parts, *blank, first_that_fits(width, *(line(each, style="dim") for each in keys)))
 
 
 def totals_lines(snapshot: Snapshot, width: int) -> list[Text]:
-    """The sums of the process, and a bar of them."""
+    """The sums of the process, in fewer words where they do not fit, and a bar of them."""
     totals = snapshot.totals
-    uploads = line(
+    return [
+        first_that_fits(width, *_uploads(totals)),
+        first_that_fits(width, *_turns(totals)),
+        bar(totals.uploaded_bytes, totals.would_have_been_bytes, 0, width),
+    ]
+
+
+def _uploads(totals: Totals) -> tuple[Text, ...]:
+    uploaded, would = size(totals.uploaded_bytes), size(totals.would_have_been_bytes)
+    share = saved(totals.saved_bytes, totals.would_have_been_bytes)
+    words: list[str | tuple[str, str]] = [
         ("uploaded ", "dim"),
-        (size(totals.uploaded_bytes), "bold"),
+        (uploaded, "bold"),
         ("  would have been ", "dim"),
-        size(totals.would_have_been_bytes),
-        ("  saved ", "dim"),
-        (saved(totals.saved_bytes, totals.would_have_been_bytes), "bold green"),
-        ("  downloaded ", "dim"),
-        size(totals.downloaded_bytes),
+        would,
+    ]
+    words += [("  saved ", "dim"), (share, "bold green")]
+    return (
+        line(*words, ("  downloaded ", "dim"), size(totals.downloaded_bytes)),
+        line(*words),
+        *saving(uploaded, would, share),
     )
-    turns = line(
-        ("turns ", "dim"),
-        f"{count(totals.turns)}, {count(totals.running_turns)} running",
-        (f", {count(totals.failed_turns)} failed" if totals.failed_turns else "", "red"),
-        ("  lines open ", "dim"),
-        count(totals.open_lines),
-        ("  tokens read ", "dim"),
-        count(totals.tokens.input),
-        ("  cached ", "dim"),
-        percent(totals.tokens.cached, totals.tokens.input),
+
+
+def _turns(totals: Totals) -> tuple[Text, ...]:
+    failed = (f", {count(totals.failed_turns)} failed" if totals.failed_turns else "", "red")
+    running = f", {count(totals.running_turns)} running"
+    turns = (("turns ", "dim"), count(totals.turns))
+    lines = count(totals.open_lines)
+    tokens = count(totals.tokens.input)
+    cached = (("  cached ", "dim"), percent(totals.tokens.cached, totals.tokens.input))
+    return (
+        line(*turns, running, failed, ("  lines open ", "dim"), lines, ("  tokens read ", "dim"), tokens, *cached),
+        line(*turns, running, failed, ("  lines ", "dim"), lines, ("  tokens ", "dim"), tokens, *cached),
+        line(*turns, failed, ("  lines ", "dim"), lines, ("  tokens ", "dim"), tokens, *cached),
+        line(*turns, failed, *cached),
+        line(*turns, failed),
     )
-    return [uploads, turns, bar(totals.uploaded_bytes, totals.would_have_been_bytes, 0, width)]
 
 
 def target_lines(targets: list[TargetRow]) -> list[Text]:
@@ -118,14 +138,21 @@ def sessions_table(snapshot: Snapshot, rows: list[SessionRow], *, width: int, se
     names = names if width >= NARROW else ("session",)
     sizes = {"turns": 5, "uploaded": 8, "would be": 8, "saved": 8, "cached": 7}
     sizes = sizes if width >= TIGHT else {"uploaded": 8, "saved": 8}
+    id_columns = SHORT_ID if width >= TIGHT else SHORT_ID - 5
     for name in names:
-        table.add_column(name, no_wrap=True, ratio=1, overflow="ellipsis", min_width=8)
+        fixed = id_columns if name == "session" and len(names) > 1 else None
+        table.add_column(name, no_wrap=True, ratio=None if fixed else 1, width=fixed, overflow="ellipsis", min_width=8)
     table.add_column("state", no_wrap=True, width=7)
     for name, columns in sizes.items():
         table.add_column(name, no_wrap=True, justify="right", width=columns)
     for row in rows:
         is_selected = row.id == selected
-        words = {"session": row.id, "model": row.model, "target": row.target, "compression": row.compression}
+        words = {
+            "session": shorten(row.id, id_columns),
+            "model": row.model,
+            "target": row.target,
+            "compression": row.compression,
+        }
         numbers = {
             "turns": Text(count(row.turns), style="red" if row.failed_turns else ""),
             "uploaded": size(row.uploaded_bytes),
@@ -143,9 +170,9 @@ def sessions_table(snapshot: Snapshot, rows: list[SessionRow], *, width: int, se
     return table
 
 
-def _title(snapshot: Snapshot, url: str, trouble: str) -> Text:
+def _title(snapshot: Snapshot, url: str, trouble: str, age_s: float) -> Text:
     state = (trouble, "bold red") if trouble else ("live", "green")
-    up = span(snapshot.at - snapshot.started_at)
+    up = span(snapshot.at - snapshot.started_at + age_s)
     return line(("landline top", "bold"), "  ", state, f"  {url}", (f"  up {up}", "dim"))
 
 

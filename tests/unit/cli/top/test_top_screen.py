@@ -84,6 +84,51 @@ def test_what_cost_more_than_it_saved_is_said_in_bytes(width):
     assert "saved -56.3 kB" in "\n".join(shown(snapshot_of(agents, place), place))
 
 
+@pytest.mark.parametrize(("width", "words"), [(120, "tokens read"), (80, "cached"), (60, "cached"), (40, "saved")])
+def test_sums_are_said_in_fewer_words_rather_than_cut(width, words):
+    agents = agents_with(3)
+    for _ in range(2_000):
+        agents.turn("sess_00001")
+    agents.turn("sess_00001", outcome="failed")
+    uploads, turns = shown(snapshot_of(agents), Place(), width=width)[1:3]
+    assert words in uploads + turns
+    assert "saved " in uploads
+    assert " failed" in turns
+    assert "…" not in uploads + turns
+
+
+@pytest.mark.parametrize("width", [20, 40, 57, 80])
+def test_how_to_leave_is_said_at_any_width(width):
+    agents = agents_with(1)
+    assert shown(snapshot_of(agents), Place(), width=width)[-1].endswith("q quit")
+    place = Place(opened="sess_00000")
+    assert shown(snapshot_of(agents, place), place, width=width)[-1].endswith("q quit")
+
+
+@pytest.mark.parametrize(("width", "id_"), [(200, "line_…4c564a6c"), (80, "line_…4c564a6c"), (40, "…4c564a6c")])
+def test_ids_are_shortened_as_on_the_page(width, id_):
+    agents = MadeUpAgents()
+    agents.open("line_a24af9f34df85ac16668ec47499757da86e971724c564a6c")
+    assert f"▸ {id_} " in "\n".join(shown(snapshot_of(agents), Place(), width=width))
+
+
+def test_time_goes_on_where_nothing_happens():
+    snapshot = snapshot_of(agents_with(1))
+    snapshot = structs.replace(snapshot, at=snapshot.started_at + 10)
+    assert shown(snapshot, Place(), age_s=50.5)[0].endswith("up 1 min 0 s")
+
+
+def test_a_narrow_screen_says_of_a_turn_what_it_sent_and_how_long_it_took():
+    agents = agents_with(1, turns=1)
+    place = Place(opened="sess_00000")
+    lines = shown(snapshot_of(agents, place), place, width=40)
+    titles = next(number for number, line in enumerate(lines) if line.startswith("turn "))
+    assert lines[titles].split() == ["turn", "uploaded", "all"]
+    assert lines[titles + 1].endswith(" s")
+    assert "…" not in lines[titles + 1]
+    assert any(line.startswith("saved ") and line.endswith("B") for line in lines[6:titles])
+
+
 def test_an_empty_ledger_says_what_to_do():
     lines = shown(snapshot_of(MadeUpAgents()), Place())
     assert "None yet. Point a client here and its turns appear." in lines
