@@ -65,8 +65,8 @@ def excerpt(item: Item) -> Excerpt:
             kind, text = f"call of {name}", said
         case FunctionCallOutput(output=output) | CustomToolCallOutput(output=output):
             kind, text = "its output", text_of(output)
-        case Reasoning(summary):
-            kind, text = "reasoning", text_of(summary)
+        case Reasoning(summary, content):
+            kind, text = "reasoning", text_of(summary) or text_of(content or "")
         case _:
             kind, text = item.type, ""
     return Excerpt(kind, text if len(text) <= EXCERPT_CHARS else f"{text[:EXCERPT_CHARS]}…")

@@ -34,6 +34,12 @@ def make_turn(body: bytes) -> Turn:
         ({"type": "function_call", "call_id": "c", "name": "ls", "arguments": "{}"}, "call of ls", "{}"),
         ({"type": "function_call_output", "call_id": "c", "output": "README"}, "its output", "README"),
         ({"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm"}]}, "reasoning", "Hm"),
+        (
+            {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm, so"}]},
+            "reasoning",
+            "Hm, so",
+        ),
+        ({"type": "reasoning", "summary": [], "encrypted_content": "x"}, "reasoning", ""),
         ({"type": "web_search_call", "id": "x"}, "web_search_call", ""),
     ],
 )
