@@ -50,7 +50,8 @@ class Feed:
         """By session id: its change number at the time, and the row."""
         self._seen = 0
         self._forgotten = 0
-        self._totals: tuple[int, Totals] | None = None
+        self._totals: tuple[tuple[int, int, int], Totals] | None = None
+        """And the state of the ledger that they were added up in."""
 
     @property
     def mark(self) -> tuple[int, list[TargetHealth]]:
@@ -73,8 +74,10 @@ class Feed:
 
     def totals(self) -> Totals:
         """Sums of the process."""
-        if self._totals is None or self._totals[0] != self._ledger.changes:
-            self._totals = (self._ledger.changes, total_up(self._ledger))
+        ledger = self._ledger
+        state = (ledger.changes, ledger.overhead_in_bytes, ledger.overhead_out_bytes)
+        if self._totals is None or self._totals[0] != state:
+            self._totals = (state, total_up(ledger))
         return self._totals[1]
 
     def page(self, view: View, tenant: str | None = None) -> SessionPage:

@@ -39,6 +39,18 @@ def test_parts_add_up_to_what_was_sent_and_to_what_would_have_been() -> None:
     assert totals.unsaved.history > totals.sent.history == 0
 
 
+def test_bytes_beside_all_turns_are_those_of_now_and_no_news() -> None:
+    agents = agents_with(1)
+    watch = agents.feed().watch(View())
+    feed = agents.feed()
+    before = feed.totals()
+    agents.ledger.add_overhead(100, 2000)
+    now = feed.totals()
+    assert now.overhead_in_bytes == before.overhead_in_bytes + 100
+    assert now.overhead_out_bytes == before.overhead_out_bytes + 2000
+    assert watch.change() is None, "the page's own requests would be news to the page for ever"
+
+
 @pytest.mark.parametrize("sort", SORTS)
 def test_pages_together_are_all_sessions_in_order_once(sort: Sort) -> None:
     feed = agents_with(23).feed()
