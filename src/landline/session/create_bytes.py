@@ -25,7 +25,9 @@ def measure_turn(turn: Turn) -> None:
     measure_create(meter, turn.request, turn.body)
     history, meter.history = meter.history, UNSET
     if isinstance(history, UnsetType):
-        return
+        if not turn.is_resolved:
+            return
+        history, meter.own_items = turn.history, len(turn.items)  # refused before it was looked at
     if history is not None and meter.known_items:
         new_bytes = sum([len(item.raw) + meter.comma_bytes for item in history.items[meter.known_items :]])
         meter.known_input_bytes = max(meter.input_bytes - new_bytes, 0)

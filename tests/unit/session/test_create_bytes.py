@@ -26,6 +26,7 @@ def message(text: str) -> dict[str, Any]:
 
 MESSAGES = st.builds(message, TEXTS)
 TOOL: dict[str, Any] = {"type": "function", "name": "f", "parameters": {}}
+FOLLOWS = {"previous_response_id": "resp_parent"}
 UNKNOWN: list[Any] = [1, {"x": "y"}]
 SETTINGS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"model": st.just("m")},
@@ -46,14 +47,22 @@ def encode(body: object, style: tuple[str, str] = (",", ":")) -> bytes:
     return json.dumps(body, separators=style, ensure_ascii=False).encode()
 
 
-def measured(body: bytes | str, parent: Link | None = None, *, known: int = 0, transport: Transport = "http") -> Turn:
-    """The turn of a create that continues that lineage, or whose first items were known; when it is over."""
+def admitted(body: bytes | str, parent: Link | None, transport: Transport = "http") -> Turn:
+    """The turn of a create, which continues that lineage if it names a response, but for `resp_gone`."""
     request = decode_create(body)
     assert isinstance(request, CreateRequest), request
-    found = Remembered("resp_p", parent, None) if request.previous_response_id is not None else None
+    found = None
+    if request.previous_response_id not in (None, "resp_gone"):
+        found = Remembered("resp_p", parent, None)
     meter = Meter(transport=transport)
     turn = admit(request, response_id="resp_1", now=0.0, parent=found, body=body, meter=meter)
     assert isinstance(turn, Turn), turn
+    return turn
+
+
+def measured(body: bytes | str, parent: Link | None = None, *, known: int = 0, transport: Transport = "http") -> Turn:
+    """The turn of a create that continues that lineage, or whose first items were known; when it is over."""
+    turn = admitted(body, parent, transport)
     turn.meter.history, turn.meter.own_items, turn.meter.known_items = turn.history, len(turn.items), known
     measure_turn(turn)
     assert turn.meter.history is UNSET
@@ -104,8 +113,9 @@ def test_what_python_clients_escape_on_sockets_only_is_not_counted(
     parent: Link | None = None
     for message in messages[:cut]:
         parent = Link(parent, [decode_item(json.dumps(message).encode())])
-    session = {"previous_response_id": "resp_parent"} if cut else {}
-    turn = measured(json.dumps(settings | session | {"input": messages[cut:]}), parent, transport=transport)
+    turn = measured(
+        json.dumps(settings | (FOLLOWS if cut else {}) | {"input": messages[cut:]}), parent, transport=transport
+    )
     stateless = settings | {"input": messages}
     expected = json.dumps(stateless, ensure_ascii=transport == "http").encode()
     assert turn.meter.stateless_bytes == len(expected)
@@ -119,6 +129,23 @@ def test_a_whole_history_is_what_it_is() -> None:
     body = encode({"model": "m", "input": [{"role": "user", "content": "hi"}]})
     assert measured(body).meter.stateless_bytes == len(body)
     assert measured(encode({"model": "m", "input": "hi"})).meter.stateless_bytes == len(b'{"model":"m","input":"hi"}')
+
+
+def test_a_turn_that_was_refused_at_once_would_have_been_sent_too() -> None:
+    parent = Link(None, [decode_item(encode(message("before")))])
+    for followed in (None, parent):
+        turn = admitted(
+            encode({"model": "no such", "input": [message("hi")]} | (FOLLOWS if followed else {})), followed
+        )
+        measure_turn(turn)
+        items = [message("before")] * (followed is not None) + [message("hi")]
+        assert turn.meter.stateless_bytes == len(encode({"model": "no such", "input": items}))
+
+
+def test_nobody_knows_what_a_turn_after_an_unknown_response_would_have_been() -> None:
+    turn = admitted(encode({"model": "m", "input": "hi", "previous_response_id": "resp_gone"}), None)
+    measure_turn(turn)
+    assert turn.meter.payload_in_bytes > turn.meter.stateless_bytes == 0
 
 
 def test_a_compaction_stands_for_what_came_before_it() -> None:
