@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,15 @@ def pairs_of(line: str) -> dict[str, str]:
     pairs = _PAIR.findall(line)
     assert len(dict(pairs)) == len(pairs)
     return dict(pairs)
+
+
+def test_every_field_is_documented() -> None:
+    everything = changed(is_warm_up=True, is_attached=True, tenant="someone", error_code="model_error")
+    document = (Path(__file__).resolve().parents[3] / "docs" / "ledger.md").read_text(encoding="utf-8")
+    fields = set(pairs_of(turn_line(everything))) - {"event"}
+    rows = [row for row in document.splitlines() if row.startswith("| `")]
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert fields <= documented
 
 
 def test_line_says_everything_of_a_turn() -> None:
