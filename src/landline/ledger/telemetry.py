@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from landline import __version__
 from landline.ledger.entry import Entry
 from landline.ledger.metrics import ModelLabels, TurnMetrics
+from landline.ledger.telemetry_former import FormerMetricTeller
 from landline.ledger.telemetry_metrics import MetricTeller
 from landline.ledger.telemetry_settings import Provider, TelemetrySettings
 from landline.ledger.telemetry_spans import SpanTeller
@@ -44,6 +45,7 @@ class Telemetry:
         providers: Mapping[str, Provider],
         labels: ModelLabels,
         turns: TurnMetrics,
+        former_names: bool,
         flush_s: float,
     ) -> None:
         """`providers` are the targets' by their names. What ends the process sends the rest: not an exit handler."""
@@ -54,12 +56,15 @@ class Telemetry:
             tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
             tracers.add_span_processor(span_processor)
             self._closers.append(tracers.shutdown)
-            self._tellers.append(SpanTeller(tracers.get_tracer("landline", __version__), providers, labels).tell)
+            tracer = tracers.get_tracer("landline", __version__)
+            self._tellers.append(SpanTeller(tracer, providers, labels, former_names=former_names).tell)
         if metric_reader is not None:
             meters = MeterProvider([metric_reader], resource=resource, shutdown_on_exit=False)
             self._closers.append(meters.shutdown)
             meter = meters.get_meter("landline", __version__)
             self._tellers.append(MetricTeller(meter, providers, labels, turns).tell)
+            if former_names:
+                self._tellers.append(FormerMetricTeller(meter, providers, labels).tell)
 
     def add(self, entry: Entry) -> None:
         """A turn is over: for `Ledger.watch`."""
@@ -95,6 +100,7 @@ def open_telemetry(
         providers=providers,
         labels=labels,
         turns=turns,
+        former_names=settings.former_names,
         flush_s=settings.flush_s,
     )
 

@@ -20,6 +20,7 @@ FIRST_TOKEN_BUCKETS_S = (
 MODALITY = "unknown"
 """`gen_ai.token.modality`: no usage that targets report tells text from images."""
 
+_OPERATION = "gen_ai.client.inference.operation"
 _TOKENS: tuple[tuple[str, str, Callable[[Tokens], int]], ...] = (
     ("input_tokens", "Tokens of prompts, cached ones included.", lambda tokens: tokens.input),
     ("cache_read.input_tokens", "Of the input: reused from a cache.", lambda tokens: tokens.cached),
@@ -61,30 +62,30 @@ class MetricTeller:
     ) -> None:
         self._providers = providers
         self._labels = labels
-        self._input_tokens = _tokens(meter, "input_tokens", "Tokens of a turn's prompt.")
-        self._output_tokens = _tokens(meter, "output_tokens", "Tokens that a model wrote in a turn.")
-        self._asking = _seconds(
+        self._input_tokens = tokens(meter, f"{_OPERATION}.input_tokens", "Tokens of a turn's prompt.")
+        self._output_tokens = tokens(meter, f"{_OPERATION}.output_tokens", "Tokens that a model wrote in a turn.")
+        self._asking = seconds(
             meter,
             "gen_ai.client.inference.duration",
             "From the first question to a target to the end.",
             DURATION_BUCKETS_S,
         )
-        self._first_chunk = _seconds(
+        self._first_chunk = seconds(
             meter,
             "gen_ai.client.inference.time_to_first_chunk",
             "From the first question to a target to its first event.",
             DURATION_BUCKETS_S,
         )
-        self._duration = _seconds(
+        self._duration = seconds(
             meter, "gen_ai.server.request.duration", "From the create to the end.", DURATION_BUCKETS_S
         )
-        self._first_token = _seconds(
+        self._first_token = seconds(
             meter,
             "gen_ai.server.time_to_first_token",
             "From the create to the model's first text, thought or call.",
             FIRST_TOKEN_BUCKETS_S,
         )
-        self._output_token = _seconds(
+        self._output_token = seconds(
             meter,
             "gen_ai.server.time_per_output_token",
             "For each output token after the first.",
@@ -98,10 +99,8 @@ class MetricTeller:
 
     def tell(self, entry: Entry) -> None:
         """The turn is over. Of one that failed only durations are told, as the conventions want it; its tokens are counted."""
-        attributes = self._attributes(entry)
+        attributes = metric_attributes(entry, self._providers, self._labels)
         error = error_type(entry)
-        if error is not None:
-            attributes["error.type"] = error
         times = entry.times
         self._duration.record(times.total, attributes)
         if times.queued is not None:
@@ -118,24 +117,27 @@ class MetricTeller:
         if times.per_output_token is not None:
             self._output_token.record(times.per_output_token, attributes)
 
-    def _attributes(self, entry: Entry) -> Attributes:
-        attributes = provider_attributes(provider_of(entry.target, self._providers))
-        attributes["gen_ai.request.model"] = self._labels.label(entry)
-        if entry.upstream_model:
-            attributes["gen_ai.response.model"] = self._labels.upstream_label(entry)
-        return attributes
+
+def metric_attributes(entry: Entry, providers: Mapping[str, Provider], labels: ModelLabels) -> Attributes:
+    """What every histogram says of a turn."""
+    attributes = provider_attributes(provider_of(entry.target, providers))
+    attributes["gen_ai.request.model"] = labels.label(entry)
+    if entry.upstream_model:
+        attributes["gen_ai.response.model"] = labels.upstream_label(entry)
+    error = error_type(entry)
+    if error is not None:
+        attributes["error.type"] = error
+    return attributes
 
 
-def _tokens(meter: Meter, name: str, description: str) -> Histogram:
-    return _histogram(meter, f"gen_ai.client.inference.operation.{name}", "{token}", description, TOKEN_BUCKETS)
+def seconds(meter: Meter, name: str, description: str, buckets: Sequence[float]) -> Histogram:
+    """A histogram of times."""
+    return meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=buckets)
 
 
-def _seconds(meter: Meter, name: str, description: str, buckets: Sequence[float]) -> Histogram:
-    return _histogram(meter, name, "s", description, buckets)
-
-
-def _histogram(meter: Meter, name: str, unit: str, description: str, buckets: Sequence[float]) -> Histogram:
-    return meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=buckets)
+def tokens(meter: Meter, name: str, description: str) -> Histogram:
+    """A histogram of tokens."""
+    return meter.create_histogram(name, "{token}", description, explicit_bucket_boundaries_advisory=TOKEN_BUCKETS)
 
 
 def _size_observer(

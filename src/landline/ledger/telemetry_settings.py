@@ -23,6 +23,8 @@ class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Whether spans are sent."""
     metrics: bool = True
     """Whether metrics are sent, every `OTEL_METRIC_EXPORT_INTERVAL` milliseconds (60,000)."""
+    former_names: bool = True
+    """Whether what the GenAI conventions renamed in 2026 is also told by its former name, which most dashboards know."""
     flush_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     """How long the end of the process may wait for the last of them to be sent."""
 

@@ -9,6 +9,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from landline.ledger.entry import Entry
 from landline.ledger.metrics import ModelLabels, key_label
 from landline.ledger.telemetry_attributes import OPERATION, Attributes, error_type, provider_attributes, provider_of
+from landline.ledger.telemetry_former import former_attributes
 from landline.ledger.telemetry_settings import Provider
 
 FIRST_EVENT = "landline.first_event"
@@ -29,10 +30,13 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 class SpanTeller:
     """Makes the spans of turns."""
 
-    def __init__(self, tracer: Tracer, providers: Mapping[str, Provider], labels: ModelLabels) -> None:
+    def __init__(
+        self, tracer: Tracer, providers: Mapping[str, Provider], labels: ModelLabels, *, former_names: bool
+    ) -> None:
         self._tracer = tracer
         self._providers = providers
         self._labels = labels
+        self._former_names = former_names
 
     def tell(self, entry: Entry) -> None:
         """The turn is over. Its spans continue the client's trace if it named one."""
@@ -47,6 +51,8 @@ class SpanTeller:
             start_time=began_ns,
         )
         if span.is_recording():
+            if self._former_names:
+                span.set_attributes(former_attributes(entry))
             _note_error(span, entry)
             if entry.times.first_event is not None:
                 span.add_event(FIRST_EVENT, timestamp=began_ns + int(entry.times.first_event * _NS))

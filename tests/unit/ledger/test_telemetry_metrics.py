@@ -5,6 +5,7 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 
 from landline.ledger import Entry, Times, Tokens
 from landline.ledger.metrics import ModelLabels, TurnMetrics
+from landline.ledger.telemetry_former import FormerMetricTeller
 from landline.ledger.telemetry_metrics import (
     DURATION_BUCKETS_S,
     FIRST_TOKEN_BUCKETS_S,
@@ -27,6 +28,11 @@ HISTOGRAMS = (
         "gen_ai.client.inference.time_to_first_chunk",
     }
 )
+FORMER = (
+    "gen_ai.client.operation.duration",
+    "gen_ai.client.operation.time_to_first_chunk",
+    "gen_ai.client.token.usage",
+)
 USAGE = "gen_ai.client.inference.usage."
 
 
@@ -36,9 +42,11 @@ def metrics_of(*entries: Entry) -> dict[str, Metric]:
     labels = ModelLabels(["demo"])
     turns = TurnMetrics(labels)
     teller = MetricTeller(meters.get_meter("test"), PROVIDERS, labels, turns)
+    former = FormerMetricTeller(meters.get_meter("test"), PROVIDERS, labels)
     for entry in entries:
         turns.add(entry)
         teller.tell(entry)
+        former.tell(entry)
     data = reader.get_metrics_data()
     assert data is not None
     return {
@@ -47,6 +55,27 @@ def metrics_of(*entries: Entry) -> dict[str, Metric]:
         for scope in resource.scope_metrics
         for metric in scope.metrics
     }
+
+
+def test_turn_is_told_by_the_conventions_former_names_too() -> None:
+    metrics = metrics_of(ENTRY, changed(outcome="failed", error_code="model_error"), changed(target="", times=Times()))
+    told = {
+        (name, (point.attributes or {}).get("gen_ai.token.type")): (point.count, round(point.sum, 9))
+        for name in FORMER
+        for point in points(metrics[name])
+        if "error.type" not in (point.attributes or {})
+    }
+    assert told == {
+        ("gen_ai.client.operation.duration", None): (1, 1.198),
+        ("gen_ai.client.operation.time_to_first_chunk", None): (1, 0.398),
+        ("gen_ai.client.token.usage", "input"): (1, 12_000),
+        ("gen_ai.client.token.usage", "output"): (1, 41),
+    }
+    failed = [
+        (name, point) for name in FORMER for point in points(metrics[name]) if "error.type" in (point.attributes or {})
+    ]
+    assert [name for name, _ in failed] == ["gen_ai.client.operation.duration"]
+    assert {metrics[name].unit for name in FORMER} == {"s", "{token}"}
 
 
 def points(metric: Metric) -> list[HistogramDataPoint]:

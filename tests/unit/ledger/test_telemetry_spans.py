@@ -22,7 +22,7 @@ def spans_of(*entries: Entry, sampler: Sampler | None = None) -> list[ReadableSp
     exporter = InMemorySpanExporter()
     tracers = TracerProvider(sampler=sampler, shutdown_on_exit=False)
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
-    teller = SpanTeller(tracers.get_tracer("test"), PROVIDERS, ModelLabels(["demo"]))
+    teller = SpanTeller(tracers.get_tracer("test"), PROVIDERS, ModelLabels(["demo"]), former_names=False)
     for entry in entries:
         teller.tell(entry)
     return sorted(exporter.get_finished_spans(), key=lambda span: span.kind.value)
