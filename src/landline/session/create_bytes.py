@@ -32,7 +32,7 @@ def measure_turn(turn: Turn) -> None:
         new_bytes = sum([len(item.raw) + meter.comma_bytes for item in history.items[meter.known_items :]])
         meter.known_input_bytes = max(meter.input_bytes - new_bytes, 0)
     if not turn.request.is_warm_up:
-        meter.stateless_bytes = meter.settings_bytes + _stateless_input_bytes(meter, history)
+        meter.stateless_bytes = meter.settings_bytes + _stateless_input_bytes(turn, history)
 
 
 def measure_create(meter: Meter, request: CreateRequest, body: bytes | str) -> None:
@@ -56,9 +56,10 @@ def measure_create(meter: Meter, request: CreateRequest, body: bytes | str) -> N
         meter.instructions_bytes = _string_bytes(request.instructions, is_escaped=comma_bytes > 1 and body.isascii())
 
 
-def _stateless_input_bytes(meter: Meter, history: Link | None) -> int:
+def _stateless_input_bytes(turn: Turn, history: Link | None) -> int:
+    meter = turn.meter
     is_whole = history is None or (meter.own_items > 0 and history.parent is None)
-    if is_whole and meter.input_bytes:
+    if is_whole and meter.input_bytes and not _names_stored_items(turn):
         return meter.input_bytes - meter.input_escape_bytes
     if history is None:
         return _BRACKETS
@@ -66,6 +67,11 @@ def _stateless_input_bytes(meter: Meter, history: Link | None) -> int:
     if _is_escaped_for_sockets(meter):
         size_bytes -= escapes
     return _BRACKETS + size_bytes + max(count - 1, 0) * meter.comma_bytes
+
+
+def _names_stored_items(turn: Turn) -> bool:
+    """Whether the input holds references, which only a server that stores items understands."""
+    return not turn.is_resolved and any(item.type == "item_reference" for item in turn.items)
 
 
 def _is_escaped_for_sockets(meter: Meter) -> bool:

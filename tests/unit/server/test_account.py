@@ -284,6 +284,23 @@ async def test_turns_of_one_conversation_over_http_are_one_session() -> None:
         assert session.transport == "http"
 
 
+@pytest.mark.parametrize("followed", [True, False])
+async def test_a_reference_would_have_been_the_item_that_it_names(followed: bool) -> None:
+    async with served() as (server, book):
+        first = await server.create([{"role": "user", "content": "hi"}])
+        [said] = first["output"]
+        more = [{"type": "item_reference", "id": said["id"]}, {"role": "user", "content": "more"}]
+        follows = {"previous_response_id": first["id"]} if followed else {}
+        for items in (more, [said, more[1]]):
+            await server.create(items, **follows)
+        for _ in range(3):
+            await book.next()
+        _, referred, whole = [entry.bytes for entry in book.entries]
+        assert referred.payload_in < whole.payload_in
+        announced = json.dumps(said, separators=(",", ":")).replace('"status":"completed",', "")
+        assert referred.stateless == whole.stateless - len(json.dumps(said)) + len(announced)
+
+
 async def test_compaction_is_a_turn() -> None:
     async with served() as (server, book):
         status, _ = await server.ask("POST", "/responses/compact", {"model": "m", "input": "say much"})
