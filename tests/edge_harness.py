@@ -103,6 +103,7 @@ async def running_edge(
     monitor: Feed | None = None,
     http_compression: CompressionBudget | None = None,
     clock: Callable[[], float] = time.time,
+    sse_silence_s: float = 25.0,
     **settings: Any,
 ) -> AsyncIterator[RunningEdge]:
     """Serves the script on a free loopback port; stops with no grace unless `drain_grace_s` says otherwise."""
@@ -121,6 +122,7 @@ async def running_edge(
         is_socket_enabled=is_socket_enabled,
         monitor=monitor,
         http_compression=http_compression,
+        sse_silence_s=sse_silence_s,
     )
     started: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
     serve_settings = ServeSettings(

@@ -195,6 +195,18 @@ def test_a_session_that_the_server_forgot_is_shown_no_more(context: BrowserConte
         expect(page.locator("#session h3").first).to_be_visible()
 
 
+def test_a_server_that_falls_silent_is_gone_too(page: Page, three: MonitoredEdge) -> None:
+    """Its network went away, or its machine sleeps: nothing closes the connection."""
+    page.clock.install()
+    open_page(page, three.url)
+    page.clock.run_for(59_000)
+    expect(page.locator(LIVE)).to_be_attached()
+    page.clock.pause_at(time.time() + 120)
+    expect(page.locator("#gone")).to_be_visible()
+    page.clock.run_for(1_000)
+    expect(page.locator(LIVE)).to_be_attached()
+
+
 def test_a_hidden_page_lets_go_of_its_stream_and_goes_on_when_it_is_seen(page: Page, three: MonitoredEdge) -> None:
     open_page(page, three.url)
     page.evaluate(

@@ -185,6 +185,10 @@ class Watch:
             session=self._changed_session(now.session),
         )
 
+    def still(self) -> Change:
+        """Says that nothing is different, to who could not tell that from a dead connection."""
+        return Change(at=self._feed.clock())
+
     def _changed_page(self, before: SessionPage, now: SessionPage) -> SessionPage | None:
         rows = [row for row in now.rows if self._rows.get(row.id) is not row]
         self._rows = {row.id: row for row in now.rows}

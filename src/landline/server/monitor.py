@@ -166,9 +166,11 @@ async def _tell(watch: Watch, edge: Edge, audience: Audience, send: Send) -> Non
             except TimeoutError:
                 change = watch.change()
                 silence_s += pause_s
-                if change is not None or silence_s >= edge.sse_silence_s:
+                if change is None and silence_s >= edge.sse_silence_s:
+                    change = watch.still()
+                if change is not None:
                     silence_s = 0.0
-                    await _say(send, _record(change) if change is not None else b": still there\n\n")
+                    await _say(send, _record(change))
     finally:
         edge.drain.begun.unsubscribe(stopping.set)
     await send({"type": "http.response.body", "body": b"event: stopping\ndata: {}\n\n"})

@@ -130,6 +130,17 @@ async def test_events_are_a_snapshot_and_then_what_changes(http: aiohttp.ClientS
         assert "session" not in data
 
 
+async def test_a_watcher_is_told_that_nothing_happens(agents: MadeUpAgents) -> None:
+    """Scripts on a page hear events, not comments: without any, a dead connection looks like a quiet server."""
+    async with (
+        running_edge(saying("hi"), monitor=agents.feed(), sse_silence_s=0.01) as edge,
+        aiohttp.ClientSession(edge.http_url) as http,
+        http.get("/monitor/events") as reply,
+    ):
+        await read_event(reply)
+        assert await read_event(reply) == ("change", {"at": agents.now})
+
+
 async def test_a_watcher_does_not_hold_up_a_server_that_stops(agents: MadeUpAgents) -> None:
     async with running_edge(saying("hi"), monitor=agents.feed(), drain_grace_s=60.0) as edge:
         async with aiohttp.ClientSession(edge.http_url) as http, http.get("/monitor/events") as reply:

@@ -1,6 +1,8 @@
 // The page's own line to the server: events as they come, and again after every cut.
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+const SILENCE_MS = 60_000;
+/** The server says something every 25 s; after so long a silence it is gone, though nothing was closed. */
 
 export class Line {
   /** `onMessage(name, data)` for each event; `onState` gets "live", "gone" or "stopping". */
@@ -20,6 +22,7 @@ export class Line {
 
   close() {
     clearTimeout(this.retry);
+    clearTimeout(this.silence);
     this.source?.close();
     this.source = null;
   }
@@ -28,15 +31,23 @@ export class Line {
     this.close();
     const source = new EventSource(`monitor/events?${this.parameters}`);
     this.source = source;
+    this.listen();
     for (const name of ["snapshot", "change"]) {
       source.addEventListener(name, (event) => {
         this.failures = 0;
+        this.listen();
         this.onState("live");
         this.onMessage(name, event.data);
       });
     }
     source.addEventListener("stopping", () => this.lose("stopping"));
     source.addEventListener("error", () => this.lose("gone"));
+  }
+
+  /** Waits for the next word. */
+  listen() {
+    clearTimeout(this.silence);
+    this.silence = setTimeout(() => this.lose("gone"), SILENCE_MS);
   }
 
   /** The browser's own retry gives up on some errors, so it is done here. */
