@@ -166,6 +166,16 @@ def test_dark_and_light_follow_the_system_until_one_is_chosen(chromium: Browser,
         assert _brightness(page) > 0.8
 
 
+def test_forced_colours_win_over_a_chosen_theme(chromium: Browser, three: MonitoredEdge) -> None:
+    context = chromium.new_context(forced_colors="active", color_scheme="dark")
+    page = context.new_page()
+    page.add_init_script("localStorage.setItem('landline.theme', 'light')")
+    open_page(page, three.url, "#session=sess_00001")
+    expect(page.locator("#session h3").first).to_be_visible()
+    assert page.evaluate(_FAINT_TEXTS) == []
+    context.close()
+
+
 def test_theme_can_be_chosen_where_nothing_is_kept(page: Page, three: MonitoredEdge) -> None:
     page.add_init_script(
         "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })"
