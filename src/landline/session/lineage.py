@@ -17,6 +17,8 @@ DIGEST_BYTES = 16
 
 _STATUS = b'"status":"completed",'
 _LAST_STATUS = b',"status":"completed"}'
+_MODELS_OWN = frozenset(("compaction", "reasoning"))
+"""Kinds of items without a role that a model writes, besides its calls."""
 _MADE_ID = re.compile(r"[a-z]+_[0-9a-f]{48}")
 
 _State = TypeVar("_State")
@@ -199,7 +201,7 @@ def replayed_bytes(item: Item) -> int:
     the id that the store gave it, which only this server makes so.
     """
     size_bytes = len(item.raw)
-    if item.role == "assistant" or item.type.endswith("_call"):
+    if item.role == "assistant" or item.type in _MODELS_OWN or item.type.endswith("_call"):
         return size_bytes - len(_STATUS) if _STATUS in item.raw or _LAST_STATUS in item.raw else size_bytes
     if item.id is not None and _MADE_ID.fullmatch(item.id):
         return size_bytes - len(item.id) - len('"id":"",')

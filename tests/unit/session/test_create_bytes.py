@@ -165,6 +165,20 @@ def test_a_models_item_is_played_back_without_its_status() -> None:
     assert replayed_bytes(decode_item(encode(call))) == len(encode(call))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"type": "reasoning", "summary": []},
+        {"type": "compaction", "encrypted_content": "x"},
+        {"type": "message", "role": "assistant", "content": []},
+        {"type": "custom_tool_call", "call_id": "c", "name": "f", "input": "x"},
+    ],
+)
+def test_a_models_item_is_played_back_with_its_id(said: dict[str, Any]) -> None:
+    said = {"id": "item_" + "0af" * 16} | said
+    assert replayed_bytes(decode_item(encode(said))) == len(encode(said))
+
+
 def test_an_id_that_the_store_gave_is_not_played_back() -> None:
     output = {"type": "function_call_output", "call_id": "c", "output": "done"}
     item: Item = decode_item(encode(output))
