@@ -50,10 +50,12 @@ def measure_create(meter: Meter, request: CreateRequest, body: bytes | str) -> N
         meter.input_escape_bytes = escape_bytes(bytes(request.input))
         whole = body.encode() if isinstance(body, str) else body
         meter.settings_bytes -= escape_bytes(whole) - meter.input_escape_bytes
-    if request.tools:
-        meter.tools_bytes = _BRACKETS + sum(map(len, request.tools)) + (len(request.tools) - 1) * comma_bytes
     if request.instructions:
         meter.instructions_bytes = _string_bytes(request.instructions, is_escaped=comma_bytes > 1 and body.isascii())
+    if request.tools:
+        spelled_bytes = _BRACKETS + sum(map(len, request.tools)) + (len(request.tools) - 1) * comma_bytes
+        # a client that puts spaces in one place only is not believed to have sent more than it did
+        meter.tools_bytes = min(spelled_bytes, payload_bytes - input_bytes - meter.instructions_bytes)
 
 
 def _stateless_input_bytes(turn: Turn, history: Link | None) -> int:

@@ -121,6 +121,12 @@ def test_what_python_clients_escape_on_sockets_only_is_not_counted(
     assert turn.meter.stateless_bytes == len(expected)
 
 
+def test_a_client_of_two_minds_about_spaces_sends_no_more_than_it_does() -> None:
+    body = '{"model": "m","input":"hi","tools":' + encode([TOOL] * 100).decode() + "}"
+    meter = measured(body).meter
+    assert meter.tools_bytes + meter.instructions_bytes + meter.input_bytes <= meter.payload_in_bytes == len(body)
+
+
 def test_without_a_session_there_is_no_warm_up() -> None:
     assert measured(encode({"model": "m", "input": "hi", "generate": False})).meter.stateless_bytes == 0
 
