@@ -103,7 +103,7 @@ def test_what_only_colours_and_bars_show_is_also_text(page: Page, three: Monitor
     expect(page.locator("#list").get_by_text("open", exact=True)).to_have_count(3)
     for _ in range(2):
         three.do(lambda agents: agents.turn("sess_00002", outcome="failed"))
-    expect(page.locator("#list .turns").first).to_have_text(re.compile(r"\d, 2 failed"))
+    expect(page.locator("#list .turns").first).to_contain_text("2 failed")
     page.locator("#list a").first.click()
     times = page.locator("#session .turn:not(.titles) .time").first
     expect(times).to_contain_text(re.compile(r"queued .* first token after .* all "))

@@ -70,6 +70,17 @@ def test_lanes_can_be_told_apart(page: Page, three: MonitoredEdge, width: int) -
     assert not newest.evaluate(is_cut)
 
 
+def test_failures_are_seen_on_a_phone(page: Page, three: MonitoredEdge) -> None:
+    page.set_viewport_size({"width": NARROW, "height": 800})
+    for _ in range(12):
+        three.do(lambda agents: agents.turn("sess_00001", outcome="failed"))
+    open_page(page, three.url)
+    failures = page.locator("#list").get_by_text(re.compile(r"^1\d failed$"))
+    expect(failures).to_be_visible()
+    assert failures.evaluate("(node) => node.getBoundingClientRect().width") > 40
+    assert overflow(page) <= 0
+
+
 def test_it_can_be_printed(page: Page, three: MonitoredEdge) -> None:
     """What colours say is printed too, and dark is for screens."""
     open_page(page, three.url)

@@ -107,7 +107,7 @@ function makeRow(first) {
     saved: element("data"),
     cached: element("data"),
   };
-  const failed = element("span", { class: "unseen" });
+  const failed = element("span", { class: "failures" });
   const bar = element("span", { class: "bar" });
   const node = element(
     "div",
@@ -128,7 +128,7 @@ function makeRow(first) {
     setText(cells.model, row.model ? format.name(row.model) : "–");
     setData(cells.turns, format.count(row.turns), row.turns);
     setAttribute(cells.turns, "class", row.failed_turns ? "bad" : null);
-    setText(failed, row.failed_turns ? `, ${format.exact(row.failed_turns)} failed` : "");
+    setText(failed, row.failed_turns ? `${format.count(row.failed_turns)} failed` : "");
     setData(cells.uploaded, format.bytes(row.uploaded_bytes), row.uploaded_bytes);
     setData(cells.would, format.bytes(row.would_have_been_bytes), row.would_have_been_bytes);
     setData(cells.saved, format.saved(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
