@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+from starlette.types import Scope
+
 from landline.ledger import Ledger, LiveSession
 from landline.ledger.entry import make_entry
 from landline.server.wire_count import WireCount
@@ -104,3 +106,8 @@ class Account:
             started_at=now - (time.monotonic() - meter.started_at),
         )
         self._ledger.add(entry, now)
+
+
+def client_of(scope: Scope) -> str:
+    """The `User-Agent` of a request or an upgrade, for the meters of its turns; "" without one."""
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"user-agent"), "")

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 from starlette.types import Receive, Scope, Send
 
-from landline.server.account import Account
+from landline.server.account import Account, client_of
 from landline.server.bodies import ClientGoneError, read_body
 from landline.server.edge import Edge
 from landline.server.exchange import answer_while_wanted
@@ -88,7 +88,7 @@ async def _read_turn(
         body = await read_body(scope, receive, max_bytes=edge.limits.max_frame_bytes)
     except ClientGoneError:
         return None
-    meter = Meter(started_at=time.monotonic())
+    meter = Meter(client=client_of(scope), started_at=time.monotonic())
     if isinstance(body, ApiError):
         return body
     request = decode_create(body)

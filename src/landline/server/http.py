@@ -9,7 +9,7 @@ from typing import assert_never
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from landline.server.account import Account
+from landline.server.account import Account, client_of
 from landline.server.bodies import ClientGoneError, read_body
 from landline.server.edge import Edge
 from landline.server.exchange import answer_while_wanted
@@ -44,7 +44,7 @@ class CreateEndpoint:
         await answer_while_wanted(partial(answer, account, scope), receive, send, self._edge.drain, account)
 
     def _admit(self, body: bytes, scope: Scope) -> Turn | ApiError:
-        meter = Meter(started_at=time.monotonic())
+        meter = Meter(client=client_of(scope), started_at=time.monotonic())
         request = decode_create(body)
         if isinstance(request, ApiError):
             return request

@@ -8,7 +8,7 @@ from typing import assert_never
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from landline.server.account import Account
+from landline.server.account import Account, client_of
 from landline.server.edge import Edge
 from landline.server.outbox import TEXT_FRAMES, Outbox
 from landline.server.replies import reply_error
@@ -54,7 +54,13 @@ class SocketEndpoint:
         await send({"type": "websocket.accept"})
         outbox = Outbox(send, in_batches=TEXT_FRAMES in scope.get("extensions", {}))
         line = Line(
-            self._edge, receive, outbox, tenant=self._edge.tenant_of(scope), wire=wire_of(scope), trace=trace_of(scope)
+            self._edge,
+            receive,
+            outbox,
+            tenant=self._edge.tenant_of(scope),
+            wire=wire_of(scope),
+            trace=trace_of(scope),
+            client=client_of(scope),
         )
         opened_at = self._edge.clock()
         try:
@@ -78,7 +84,15 @@ class Line:
     """One open socket: carries out what its session commands."""
 
     def __init__(
-        self, edge: Edge, receive: Receive, outbox: Outbox, *, tenant: str, wire: WireCount, trace: TraceContext
+        self,
+        edge: Edge,
+        receive: Receive,
+        outbox: Outbox,
+        *,
+        tenant: str,
+        wire: WireCount,
+        trace: TraceContext,
+        client: str,
     ) -> None:
         self._edge = edge
         self._receive = receive
@@ -89,6 +103,7 @@ class Line:
         self._live.compression = wire.compression
         self._live.history_bytes = lambda: self._session.memory_bytes
         self._trace = trace
+        self._client = client
         self._outbox = outbox
         self._turns: dict[str, asyncio.Task[None]] = {}
         self._accounts: dict[str, Account] = {}
@@ -136,7 +151,7 @@ class Line:
     def _receive_frame(self, data: str | bytes) -> None:
         """Feeds the session; a message about a running turn, not only the one that asks for it, is of that turn's cost."""
         size_bytes = self._wire.take_message()
-        meter = Meter(wire_in_bytes=size_bytes, started_at=time.monotonic())
+        meter = Meter(client=self._client, wire_in_bytes=size_bytes, started_at=time.monotonic())
         commands = self._session.receive_frame(data, self._edge.clock(), meter)
         for command in commands:
             if isinstance(command, AnswerSteer | StopTurn) and command.response_id in self._accounts:

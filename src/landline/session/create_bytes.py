@@ -7,9 +7,10 @@ from msgspec import UNSET, UnsetType
 
 from landline.session.lineage import Link
 from landline.session.meter import Meter
+from landline.session.playback import playback_of
 from landline.session.turn import Turn
 from landline.wire.requests import NULL, CreateRequest, is_null
-from landline.wire.spelling import escape_bytes, is_spaced
+from landline.wire.spelling import excess_bytes, is_spaced
 
 _BRACKETS = 2
 _QUOTES = 2
@@ -17,7 +18,7 @@ _QUOTES = 2
 
 def measure_turn(turn: Turn) -> None:
     """Counts on the turn's meter what its create was made of, and the body that a client without a session would have
-    sent: no `previous_response_id`, every item of the lineage played back as it was sent or announced, no warm-up at all.
+    sent: no `previous_response_id`, every item of the lineage played back as this client does it, no warm-up at all.
 
     No answer waits for it: it is called when the turn is over, and lets go of the meter's history.
     """
@@ -46,10 +47,11 @@ def measure_create(meter: Meter, request: CreateRequest, body: bytes | str) -> N
         input_bytes = 0
     meter.input_bytes = input_bytes
     meter.settings_bytes = payload_bytes - input_bytes - _session_bytes(request, comma_bytes)
-    if _is_escaped_for_sockets(meter) and body.isascii():
-        meter.input_escape_bytes = escape_bytes(bytes(request.input))
-        whole = body.encode() if isinstance(body, str) else body
-        meter.settings_bytes -= escape_bytes(whole) - meter.input_escape_bytes
+    if _is_compacted(meter):
+        meter.input_excess_bytes = excess_bytes(bytes(request.input)) if input_bytes else 0
+        excess = excess_bytes(body.encode() if isinstance(body, str) else body) - meter.input_excess_bytes
+        of_session = _session_bytes(request, comma_bytes) - _session_bytes(request, 1)
+        meter.settings_bytes -= excess - of_session
     if request.instructions:
         meter.instructions_bytes = _string_bytes(request.instructions, is_escaped=comma_bytes > 1 and body.isascii())
     if request.tools:
@@ -62,13 +64,13 @@ def _stateless_input_bytes(turn: Turn, history: Link | None) -> int:
     meter = turn.meter
     is_whole = history is None or (meter.own_items > 0 and history.parent is None)
     if is_whole and meter.input_bytes and not _names_stored_items(turn):
-        return meter.input_bytes - meter.input_escape_bytes
+        return meter.input_bytes - meter.input_excess_bytes
     if history is None:
         return _BRACKETS
-    size_bytes, escapes, count = history.replay
-    if _is_escaped_for_sockets(meter):
-        size_bytes -= escapes
-    return _BRACKETS + size_bytes + max(count - 1, 0) * meter.comma_bytes
+    is_compact = _is_compacted(meter)
+    replay = history.replay
+    size_bytes = replay.played_bytes(playback_of(meter.client), is_compact=is_compact)
+    return _BRACKETS + size_bytes + max(replay.items - 1, 0) * (1 if is_compact else meter.comma_bytes)
 
 
 def _names_stored_items(turn: Turn) -> bool:
@@ -76,10 +78,9 @@ def _names_stored_items(turn: Turn) -> bool:
     return not turn.is_resolved and any(item.type == "item_reference" for item in turn.items)
 
 
-def _is_escaped_for_sockets(meter: Meter) -> bool:
-    """Whether the client may escape what it does not over HTTP: OpenAI's Python client and openai-agents write frames in
-    Python's default spelling, with spaces and escapes, and HTTP bodies in UTF-8 (2026-11-23)."""
-    return meter.transport == "socket" and meter.comma_bytes > 1
+def _is_compacted(meter: Meter) -> bool:
+    """Whether the client would have spelled shorter without a session, over HTTP, than it does on this socket."""
+    return meter.transport == "socket" and meter.comma_bytes > 1 and playback_of(meter.client).is_compact
 
 
 def text_bytes(text: str) -> int:

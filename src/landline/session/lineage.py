@@ -4,37 +4,17 @@ A response adds two links: one for its new input (made when the turn starts) and
 Continuing is O(new items), a fork is a second child, forgetting is dropping a pointer.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from landline.session.playback import NOTHING, Replay, extend_replay
 from landline.wire.canonical import canonical_digest, item_digest
 from landline.wire.items import Item
-from landline.wire.spelling import escape_bytes, is_spaced
 
 DIGEST_BYTES = 16
 
-_STATUS = b'"status":"completed",'
-_LAST_STATUS = b',"status":"completed"}'
-_MODELS_OWN = frozenset(("compaction", "reasoning"))
-"""Kinds of items without a role that a model writes, besides its calls."""
-_MADE_ID = re.compile(r"[a-z]+_[0-9a-f]{48}")
-
 _State = TypeVar("_State")
-
-
-class Replay(NamedTuple):
-    """What a client without a session plays back of a lineage."""
-
-    size_bytes: int
-    """JSON of the items (`replayed_bytes`), as they were sent and announced."""
-    escape_bytes: int
-    """Of these: what UTF-8 does without, where Python's default spelling escaped characters beyond ASCII."""
-    items: int
-
-
-_NOTHING = Replay(0, 0, 0)
 
 
 class Link:
@@ -175,8 +155,8 @@ class Link:
             link = link.parent
         before = link._replay if link is not None else None
         for each in reversed(missing):
-            before = each._replay = _extend_replay(before, each.items)
-        return before or _NOTHING
+            before = each._replay = extend_replay(before or NOTHING, each.items, is_first=before is None)
+        return before or NOTHING
 
     def chain(self) -> list["Link"]:
         """The links from the root to here."""
@@ -191,33 +171,6 @@ class Link:
     def all_items(self) -> list[Item]:
         """Every item of the lineage, oldest first."""
         return [item for link in self.chain() for item in link.items]
-
-
-def replayed_bytes(item: Item) -> int:
-    """JSON bytes of the item as a client without a session plays it back, by one rule for all clients.
-
-    What a model wrote comes back as it was announced, but for `status`: Codex CLI and the Agents SDKs send that too,
-    pydantic-ai and opencode neither that nor the id (2026-11-22). What a client wrote comes back as it was sent: without
-    the id that the store gave it, which only this server makes so.
-    """
-    size_bytes = len(item.raw)
-    if item.role == "assistant" or item.type in _MODELS_OWN or item.type.endswith("_call"):
-        return size_bytes - len(_STATUS) if _STATUS in item.raw or _LAST_STATUS in item.raw else size_bytes
-    if item.id is not None and _MADE_ID.fullmatch(item.id):
-        return size_bytes - len(item.id) - len('"id":"",')
-    return size_bytes
-
-
-def _extend_replay(before: Replay | None, items: Sequence[Item]) -> Replay:
-    """The replay of a lineage with more items; a compaction among them starts it over."""
-    size_bytes, escapes, count = before or _NOTHING
-    for item in items:
-        if item.type == "compaction" and before is not None:
-            size_bytes, escapes, count = 0, 0, 0
-        size_bytes += replayed_bytes(item)
-        escapes += escape_bytes(item.raw) if is_spaced(item.raw) else 0
-        count += 1
-    return Replay(size_bytes, escapes, count)
 
 
 def extend(parent: Link | None, items: Sequence[Item]) -> Link | None:

@@ -20,6 +20,8 @@ class Meter(msgspec.Struct, eq=False, gc=False):
     transport: Transport = "http"
     session_id: str = ""
     """The socket, or of an HTTP request the conversation that it is recognised as; "" if it is none."""
+    client: str = ""
+    """The `User-Agent` of the request, or of the socket's upgrade."""
     wire_in_bytes: int = 0
     """Of the request on the client's connection: after compression, with frame headers or HTTP's head."""
     wire_out_bytes: int = 0
@@ -34,8 +36,8 @@ class Meter(msgspec.Struct, eq=False, gc=False):
     """Of the create: `instructions`."""
     input_bytes: int = 0
     """Of the create: `input`."""
-    input_escape_bytes: int = 0
-    """Of `input`, on a socket: what the same client does without over HTTP, where it escapes nothing."""
+    input_excess_bytes: int = 0
+    """Of `input`, on a socket: what the same client does without over HTTP, where it spells shorter."""
     settings_bytes: int = 0
     """Of the create: what a client without a session sends too, without `input`. A successor of a steered response has
     that of the create that was steered."""

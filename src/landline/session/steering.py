@@ -257,7 +257,8 @@ def _give_back(taken: TakenSteers, reason: str) -> list[Command]:
 
 def _succeed(turn: Turn, taken: TakenSteers) -> Successor:
     measure_create(turn.meter, turn.request, turn.body)
-    meter = Meter(settings_bytes=turn.meter.settings_bytes, comma_bytes=turn.meter.comma_bytes)
+    before = turn.meter
+    meter = Meter(client=before.client, settings_bytes=before.settings_bytes, comma_bytes=before.comma_bytes)
     request = msgspec.structs.replace(turn.request, input=NULL, previous_response_id=turn.response_id)
     return Successor(request, turn.body, taken, meter)
 

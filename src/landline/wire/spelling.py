@@ -2,6 +2,8 @@
 
 import re
 
+import msgspec
+
 _ESCAPED = re.compile(rb"\\u")
 _ESCAPED_ASCII = re.compile(rb"\\u00[0-7]")
 _ESCAPED_SHORT = re.compile(rb"\\u0[0-7]")
@@ -17,6 +19,11 @@ def is_spaced(json: bytes | str) -> bool:
         return json[colon + 1 : colon + 2] == " "
     colon = json.find(b":")
     return json[colon + 1 : colon + 2] == b" "
+
+
+def excess_bytes(json: bytes) -> int:
+    """By how many bytes it is longer than without spaces and escapes. It must be JSON."""
+    return len(json) - len(msgspec.json.format(json, indent=-1)) + escape_bytes(json)
 
 
 def escape_bytes(json: bytes) -> int:
