@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiohttp.connector import Connection
 
 from embedded_model import (
     Heard,
@@ -24,6 +25,7 @@ from embedded_model import (
     start,
     user,
 )
+from landline.upstream.counted import CountedResponse, StaleConnectionError
 from landline.upstream.embedded import EmbeddedTarget
 from landline.wire.errors import ApiError
 from landline.wire.items import encode_item
@@ -96,6 +98,29 @@ async def test_a_parked_lineage_is_woken(target: EmbeddedTarget) -> None:
     for number in range(target.settings.slots):
         await ask(target, start(user(f"Number {number}. " + RIVERS)), max_output_tokens=16)
     woken = await ask(target, parked.then(user("Go on.")), max_output_tokens=16)
+    assert woken.usage.cached_tokens >= 0.9 * parked.tokens
+
+
+async def test_a_lineage_is_parked_and_woken_although_connections_went_stale(
+    target: EmbeddedTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """llama.cpp closes kept connections when it likes, for example while a request is on its way."""
+    stale: list[str] = []
+    begin = CountedResponse.start
+
+    async def start_late(response: CountedResponse, connection: Connection) -> CountedResponse:
+        action = response.url.query.get("action")
+        if action is not None and action not in stale:
+            stale.append(action)
+            raise StaleConnectionError
+        return await begin(response, connection)
+
+    monkeypatch.setattr(CountedResponse, "start", start_late)
+    parked = await ask(target, start(user("Before all. " + RIVERS)), max_output_tokens=16, temperature=0)
+    for number in range(target.settings.slots):
+        await ask(target, start(user(f"Next is {number}. " + RIVERS)), max_output_tokens=16)
+    woken = await ask(target, parked.then(user("Go on.")), max_output_tokens=16)
+    assert stale == ["save", "restore"]
     assert woken.usage.cached_tokens >= 0.9 * parked.tokens
 
 

@@ -4,9 +4,9 @@ compressed. Behind TLS they are counted inside of it.
 
 import asyncio
 import functools
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -16,12 +16,23 @@ from landline.session.meter import Meter
 
 Buffer = bytes | bytearray | memoryview
 
+_Answer = TypeVar("_Answer")
+
 ASKING: ContextVar[Meter | None] = ContextVar("ASKING", default=None)
 """The turn that waits for an answer's head; what was sent is counted on its meter if that never comes."""
 
 
 class StaleConnectionError(aiohttp.ClientConnectionError):
     """A connection that had served another request was closed before it answered this one."""
+
+
+async def on_live_connection(send: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """What sending gives. A kept connection that its server closed before it answered was stale: sends again on another."""
+    while True:
+        try:
+            return await send()
+        except StaleConnectionError:
+            continue
 
 
 class CountedConnection(ResponseHandler):

@@ -7,6 +7,7 @@ import aiohttp
 import msgspec
 
 from landline.dialects.dialect import CountRequest, Prompt
+from landline.upstream.counted import on_live_connection
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Failed, ModelEvent, UsageReported
 
@@ -42,10 +43,12 @@ class Counters:
     ) -> int | None:
         url = (base_url.removesuffix("/v1") if request.is_at_root else base_url) + request.path
         sent = {"Content-Type": "application/json", **request.headers, **headers}
+
+        async def send() -> aiohttp.ClientResponse:
+            return await session.post(url, data=request.body, headers=sent, allow_redirects=False, timeout=_TIMEOUT)
+
         try:
-            async with session.post(
-                url, data=request.body, headers=sent, allow_redirects=False, timeout=_TIMEOUT
-            ) as response:
+            async with await on_live_connection(send) as response:
                 if response.status in _NOT_HERE:
                     self._missing.add(request.path)
                 return request.read_count(await response.read()) if response.status == 200 else None

@@ -24,6 +24,7 @@ from landline.engine.keeper import Seat, SlotKeeper
 from landline.engine.prefixes import OutputMemo
 from landline.engine.settings import EngineSettings
 from landline.engine.slots import WAIT_BYTES, SlotBook
+from landline.upstream.counted import on_live_connection
 from landline.upstream.counting import Counters, count_by_reading
 from landline.upstream.embedded_request import FLAGS, Asked, ModelLimits, build_request, lineage_of, read_turn
 from landline.upstream.http import HttpDeadlines, open_session, stream_request
@@ -213,14 +214,18 @@ class EmbeddedTarget:
 
     async def _slot_action(self, slot: int, action: str, file: str) -> bool:
         starts = self._child.starts
-        try:
-            async with self._open_session().post(
+
+        async def send() -> aiohttp.ClientResponse:
+            return await self._open_session().post(
                 f"{self._child.base_url}/slots/{slot}",
                 params={"action": action},
                 json={"filename": file},
                 headers=self._authorization(),
                 timeout=_SLOT_TIMEOUT,
-            ) as response:
+            )
+
+        try:
+            async with await on_live_connection(send) as response:
                 if response.status == 200:
                     return True
                 _log.warning("slot.refused", action=action, slot=slot, answer=(await response.text())[:300])

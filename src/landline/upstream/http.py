@@ -13,7 +13,7 @@ import structlog
 from landline import __version__
 from landline.dialects.dialect import Dialect, Prompt, RelayingDialect, StreamDecoder, UpstreamRequest
 from landline.session.meter import Meter
-from landline.upstream.counted import ASKING, CountedResponse, CountingConnector, StaleConnectionError
+from landline.upstream.counted import ASKING, CountedResponse, CountingConnector, on_live_connection
 from landline.upstream.counting import Counters, count_by_reading
 from landline.upstream.redaction import redact, redact_error
 from landline.upstream.upload import Upload
@@ -242,11 +242,9 @@ async def _say(batch: list[ModelEvent]) -> AsyncGenerator[list[ModelEvent], None
 async def _send(
     session: aiohttp.ClientSession, base_url: str, request: UpstreamRequest, meter: Meter
 ) -> CountedResponse:
-    """Sends the request and waits for the answer's headers.
+    """Sends the request and waits for the answer's headers."""
 
-    A kept connection that the server closes before it answers was stale: the request is sent again on another one.
-    """
-    while True:
+    async def send() -> CountedResponse:
         meter.upstream_requests += 1
         body = Upload(request.body) if len(request.body) > LARGE_BODY_BYTES else request.body
         token = ASKING.set(meter)
@@ -258,12 +256,12 @@ async def _send(
                 headers=request.headers,
                 allow_redirects=False,
             )
-            assert isinstance(response, CountedResponse)
-            return response
-        except StaleConnectionError:
-            continue
         finally:
             ASKING.reset(token)
+        assert isinstance(response, CountedResponse)
+        return response
+
+    return await on_live_connection(send)
 
 
 async def _read_refusal(

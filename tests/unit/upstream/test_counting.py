@@ -1,5 +1,6 @@
 """Counting a prompt: the server's own counter in whatever form it has one, a prefill where it has none."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -125,3 +126,28 @@ async def test_transcript_counts_what_it_says_and_else_nothing(tmp_path: Path) -
     assert await ScriptedTarget("scripted", path).count_tokens(prompt()) == 7
     path.write_text(json.dumps([[{"type": "text", "text": "a"}]]))
     assert isinstance(await ScriptedTarget("scripted", path).count_tokens(prompt()), ApiError)
+
+
+async def test_a_stale_connection_is_replaced_without_a_word() -> None:
+    asked: list[bytes] = []
+    body = b'{"input_tokens":32,"object":"response.input_tokens"}'
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serves one request a connection; a second one on it is answered by closing."""
+        for is_served in (True, False):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            asked.append(head.split()[1])
+            await reader.readexactly(length)
+            if is_served:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    target = HttpTarget("fake", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", ChatCompletions())
+    async with server:
+        await target.open()
+        assert [await target.count_tokens(prompt()) for _ in range(2)] == [32, 32]
+        await target.close()
+    assert asked == [LLAMA.encode()] * 3
