@@ -36,10 +36,10 @@ def python_command(base_url: str, model: str) -> str:
     """One turn over a WebSocket with the official client (`pip install 'openai[realtime]'`)."""
     program = (
         f"from openai import OpenAI; line = OpenAI(base_url={json.dumps(base_url)}, "
-        'api_key="none").responses.connect().enter(); '
+        'api_key="none").responses.connect(websocket_connection_options={"compression": "deflate"}).enter(); '
         f'line.response.create(model={json.dumps(model)}, input="Say hello."); '
         f"end = next(event for event in line if event.type in {_ENDINGS}); "
-        'print(end.response.output_text if end.type == "response.completed" else end.to_json())'
+        'print(end.to_json() if end.type in ("response.failed", "error") else end.response.output_text)'
     )
     return f"python -c {shlex.quote(program)}"
 

@@ -59,7 +59,7 @@ class LiveSession:
         """On the wire outside of any turn: the handshake, pings."""
         self.overhead_out_bytes = 0
         self.compression = ""
-        """What was negotiated, in words; "" for none."""
+        """What its socket has, in words; "" over HTTP."""
         self.running = 0
         """Turns in flight."""
         self.history_bytes: Callable[[], int] = _none

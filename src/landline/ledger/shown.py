@@ -82,6 +82,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     last_at: float
     """When its last turn ended."""
     compression: str
+    """What its socket has, in words; "" over HTTP."""
     lanes: int
     model: str
     """Of its last turn, and likewise `target`."""

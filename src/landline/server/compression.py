@@ -20,6 +20,8 @@ from landline.wire.compression_budget import STEPS, WINDOW_BITS, CompressionBudg
 LEVEL = 6
 MIN_LONE_BYTES = 1024
 """Without context takeover a smaller frame shrinks too little to pay for a fresh compressor."""
+NOT_OFFERED = "none offered by the client"
+"""Said of a socket whose client could save most of its upload by one option, so that its user hears of it."""
 _SYNC_TAIL_BYTES = 4
 """RFC 7692 §7.2.1: the 00 00 FF FF of a sync flush is not sent."""
 
@@ -55,13 +57,13 @@ class LineDeflateFactory(ServerPerMessageDeflateFactory):
 
     @property
     def words(self) -> str:
-        """What the socket has, for people; "" if it offered nothing."""
+        """What the socket has, for people."""
         if self._extension is not None:
             words = self._extension.words
         elif self._grant is not None:
             words = "none"
         else:
-            return ""
+            return NOT_OFFERED
         is_reduced = self._grant is not None and self._grant.step != STEPS[0].name
         return f"{words} (memory is short)" if is_reduced else words
 

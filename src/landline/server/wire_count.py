@@ -45,7 +45,7 @@ class WireCount:
         """By the last write. A WebSocket's messages of one turn that leave together are one: their frames, with their
         headers, as compressed."""
         self.compression = ""
-        """Of a WebSocket: what was agreed, in words; "" for none."""
+        """Of a WebSocket: what it has, in words; "" over HTTP."""
         self.is_line = False
         """Whether it has become a socket that counts for itself."""
         self.is_lost = False

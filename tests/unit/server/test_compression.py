@@ -128,7 +128,7 @@ def test_without_memory_the_offer_is_passed_over_and_the_socket_goes_on_plain():
 def test_a_socket_without_an_offer_is_not_counted():
     budget = CompressionBudget()
     factory = LineDeflateFactory(budget)
-    assert factory.words == ""
+    assert factory.words == "none offered by the client"
     factory.close()
     assert not any(budget.sockets.values())
 

@@ -254,10 +254,15 @@ async def test_a_refused_upgrade_holds_no_memory():
 
 
 @pytest.mark.parametrize(
-    ("budget", "words"),
-    [(CompressionBudget(), "deflate, 15-bit window"), (CompressionBudget(0), "none (memory is short)")],
+    ("budget", "offered", "words"),
+    [
+        (CompressionBudget(), "deflate", "deflate, 15-bit window"),
+        (CompressionBudget(0), "deflate", "none (memory is short)"),
+        (CompressionBudget(), None, "none offered by the client"),
+        (CompressionBudget(0), None, "none offered by the client"),
+    ],
 )
-async def test_the_scope_tells_what_was_agreed(budget, words):
+async def test_the_scope_tells_what_was_agreed(budget, offered, words):
     told = []
 
     async def telling(scope, receive, send):
@@ -265,7 +270,7 @@ async def test_the_scope_tells_what_was_agreed(budget, words):
             told.append(wire_of(scope).compression)
         return await RecordingApp()(scope, receive, send)
 
-    async with serving(telling, compression=budget) as port, connect(f"ws://127.0.0.1:{port}"):
+    async with serving(telling, compression=budget) as port, connect(f"ws://127.0.0.1:{port}", compression=offered):
         assert told == [words]
 
 

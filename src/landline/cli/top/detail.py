@@ -31,7 +31,8 @@ def detail_head(detail: SessionDetail | None, session_id: str, *, is_asked: bool
     row = detail.row
     cached = f"cached {percent(row.tokens.cached, row.tokens.input)}" if row.tokens.input else ""
     target = f"at {row.target}" if row.target else ""
-    facts = (row.transport, row.compression, row.state, f"{row.model} {target}".strip(), cached)
+    compression = f"compression: {row.compression}" if row.compression else ""
+    facts = (row.transport, compression, row.state, f"{row.model} {target}".strip(), cached)
     uploaded, would = size(row.uploaded_bytes), size(row.would_have_been_bytes)
     share = saved(row.saved_bytes, row.would_have_been_bytes)
     sums = line(

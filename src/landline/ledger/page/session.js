@@ -107,7 +107,7 @@ export class SessionView {
   }
 
   showFacts({ row, lanes }) {
-    const compressed = row.compression ? `, ${row.compression}` : "";
+    const compressed = row.compression ? `, compression: ${row.compression}` : "";
     const overhead = row.overhead_in_bytes ? `${format.bytes(row.overhead_in_bytes)} beside the turns` : "";
     const facts = [`${row.transport}${compressed}`, STATES[row.state], format.counted(row.turns, "turn"), `since ${format.clock(row.opened_at)}`, overhead];
     setText(this.facts, facts.filter(Boolean).join(" · "));

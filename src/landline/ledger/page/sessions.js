@@ -146,7 +146,8 @@ function numberCell(name, ...children) {
 function describe(row) {
   const model = row.target ? `${row.model} at ${row.target}` : row.model;
   const failed = row.failed_turns ? `${format.counted(row.failed_turns, "turn")} failed` : "";
-  return [row.id, `${row.transport}, ${STATES[row.state]}`, format.name(model), row.compression, failed].filter(Boolean).join("\n");
+  const compression = row.compression ? `compression: ${row.compression}` : "";
+  return [row.id, `${row.transport}, ${STATES[row.state]}`, format.name(model), compression, failed].filter(Boolean).join("\n");
 }
 
 /** The end of a long id is what differs. */
