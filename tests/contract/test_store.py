@@ -383,3 +383,19 @@ async def test_id_with_a_nul_is_an_id_like_any_other(store: Store) -> None:
     assert await store.load_conversation(TENANT, odd) is None
     assert await store.lock_conversation(TENANT, odd, "r") == "missing"
     assert list(await store.find_items(TENANT, [odd, "r"])) == [odd]
+
+
+async def test_any_number_of_items_is_looked_up_at_once(store: Store) -> None:
+    kept = [message(f"kept{number}") for number in range(300)]
+    await save(store, new_response("r", items=kept))
+    await save(store, new_response("s"))
+    wanted = [f"unknown{number}" for number in range(300_000)]
+    wanted[1000:1000] = [item.id or "" for item in kept]
+    found = await store.find_items(TENANT, [*wanted, "s.out", "s.out"])
+    assert found == {item.id: item for item in kept} | {"s.out": message("s.out", role="assistant")}
+
+
+async def test_newest_of_several_items_with_one_id_is_found(store: Store) -> None:
+    for name in "abc":
+        await save(store, new_response(name, items=[message("same", name)]))
+    assert await store.find_items(TENANT, ["same"]) == {"same": message("same", "c")}

@@ -1,7 +1,7 @@
 """Stored responses, each function inside a transaction or a read of the caller."""
 
-from collections.abc import Sequence
-from typing import cast, get_args
+from collections.abc import Collection, Iterator, Sequence
+from typing import TypeVar, cast, get_args
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
@@ -18,9 +18,13 @@ from landline.wire.responses import ResponseStatus
 
 CONTINUABLE = ("completed", "incomplete")
 RUNNING = ("queued", "in_progress")
+_IDS_A_QUERY = 5000
+_LINKS_A_QUERY = 100
+"""Links that are read at once: each may hold megabytes."""
 _SWEEP_BATCH = 100
 """Responses deleted in one transaction of a sweep, so that it does not hold up others for long."""
 
+_Value = TypeVar("_Value")
 
 _IS = (responses.c.tenant == bindparam("of_tenant")) & (responses.c.response_id == bindparam("of_id"))
 LINEAGE = lineage_query(select(responses.c.key).where(_IS, responses.c.status.in_(CONTINUABLE)))
@@ -40,6 +44,16 @@ _FINISH = (
 )
 _DELETE = delete(responses).where(_IS).returning(responses.c.key)
 _LOAD_LINK = select(links).join(responses, responses.c.key == links.c.key).where(_IS)
+_FIND_KEYS = (
+    select(items.c.key)
+    .where(items.c.tenant == bindparam("of_tenant"), items.c.item_id.in_(bindparam("ids", expanding=True)))
+    .distinct()
+)
+_LOAD_LINKS = (
+    select(links.c["count"], links.c.content)
+    .where(links.c.key.in_(bindparam("keys", expanding=True)))
+    .order_by(links.c.key)
+)
 
 
 def identify(tenant: str, response_id: str) -> dict[str, str]:
@@ -166,21 +180,22 @@ def list_input(connection: Connection, tenant: str, response_id: str, page: Page
     return None if row is None else cut_page(unpack(row[2], [row[3]])[: row.input_count], page)
 
 
-def find_items(connection: Connection, tenant: str, item_ids: Sequence[str]) -> dict[str, Item]:
-    if not item_ids:
-        return {}
-    query = (
-        select(links.c["count"], links.c.content)
-        .join(links, links.c.key == items.c.key)
-        .where(items.c.tenant == tenant, items.c.item_id.in_(set(item_ids)))
-        .order_by(items.c.key)
-    )
+def find_items(connection: Connection, tenant: str, item_ids: Collection[str]) -> dict[str, Item]:
+    """Of several items with one id the newest. A link is read once, however many of its items are wanted."""
+    wanted = set(item_ids)
+    keys: set[int] = set()
+    for batch in _batches(sorted(wanted), _IDS_A_QUERY):
+        keys.update(connection.execute(_FIND_KEYS, {"of_tenant": tenant, "ids": batch}).scalars())
     found: dict[str, Item] = {}
-    for count, content in connection.execute(query):
-        for item in unpack(count, [content]):
-            if item.id is not None and item.id in item_ids:
-                found[item.id] = item
+    for batch in _batches(sorted(keys), _LINKS_A_QUERY):
+        for count, content in connection.execute(_LOAD_LINKS, {"keys": batch}):
+            found |= {item.id: item for item in unpack(count, [content]) if item.id in wanted}
     return found
+
+
+def _batches(values: Sequence[_Value], size: int) -> Iterator[Sequence[_Value]]:
+    """The values a few at a time: databases bound the parameters of a query (SQLite 32,766, PostgreSQL 32,767)."""
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def interrupt(connection: Connection, owner: int | None) -> None:
