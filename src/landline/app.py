@@ -38,6 +38,7 @@ from landline.server.ids import new_id
 from landline.server.lifecycle import OnStarted, ServeSettings, serve
 from landline.stores import is_claimed, make_store
 from landline.stores.events import EventLog
+from landline.stores.private_files import make_data_folder
 from landline.stores.store import Store, StoreError
 from landline.turns.background import BackgroundTurns
 from landline.turns.prefixes import PrefixIndex
@@ -51,6 +52,8 @@ from landline.upstream.websocket import ResponsesSocketTarget
 from landline.wire.compression_budget import CompressionBudget
 
 DATA_DIR_VARIABLE = "LANDLINE_DATA_DIR"
+_DATA_FILES = ("landline.db", "sealing.key")
+"""What the data folder holds."""
 _SWEEP_S = 3600.0
 """How often what is over its time is deleted."""
 
@@ -165,7 +168,7 @@ def _make_store(settings: StoreSettings) -> Store:
         return make_store(settings.url, retention_s=retention_s)
     path = default_data_dir() / "landline.db"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_data_folder(path.parent, _DATA_FILES)
         is_free = not is_claimed(str(path))
     except OSError:
         is_free = False
@@ -178,6 +181,8 @@ def _make_store(settings: StoreSettings) -> Store:
 def _make_sealer(settings: SealingSettings) -> Sealer:
     if settings.keys_env is not None:
         return Sealer(split_keys(os.environ[settings.keys_env]))
+    with contextlib.suppress(OSError):  # `keep_key` says so
+        make_data_folder(default_data_dir(), _DATA_FILES)
     return Sealer([keep_key(default_data_dir() / "sealing.key")])
 
 

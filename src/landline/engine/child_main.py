@@ -43,6 +43,7 @@ steps of 128 10.4 and of 512 10.7."""
 
 def main() -> None:
     report = os.dup(1)
+    os.umask(0o077)  # saved slots hold what was said
     os.dup2(2, 1)  # whatever the library prints must not be taken for the report
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=ChildSpec)
     try:

@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from landline.stores.private_files import tighten_file
+
 Kind = Literal["compaction", "reasoning"]
 
 MIN_SECRET_CHARS = 16
@@ -94,6 +96,7 @@ def keep_key(path: Path) -> bytes:
     try:
         if not path.exists():
             _write_key(path)
+        tighten_file(path)
         key = path.read_bytes()
     except OSError as error:
         _log.warning("sealing_key_not_kept", path=str(path), error=str(error))
@@ -107,7 +110,7 @@ def keep_key(path: Path) -> bytes:
 def _write_key(path: Path) -> None:
     """Puts a whole key in place at once; of several processes that start together, the first one's stays."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # made with mode 0600
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(secrets.token_bytes(_KEY_BYTES))

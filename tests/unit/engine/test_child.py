@@ -3,10 +3,12 @@
 import asyncio
 import os
 import signal
+import stat
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import msgspec
 import pytest
 
@@ -151,3 +153,15 @@ def assert_gone(child: ModelChild) -> None:
 @pytest.mark.parametrize(("wanted", "given"), [(100_000, 8192), (1024, 1024)])
 def test_the_context_is_never_more_than_the_model_was_trained_for(wanted: int, given: int) -> None:
     assert ModelChild(model_file(), EngineSettings(context_per_slot=wanted)).context_per_slot == given
+
+
+async def test_saved_slot_is_for_this_user_only(child: ModelChild) -> None:
+    headers = {"authorization": f"Bearer {child.api_key}"}
+    async with aiohttp.ClientSession(child.base_url, headers=headers) as client:
+        async with client.post("/completion", json={"prompt": "Once", "n_predict": 1, "id_slot": 0}) as answer:
+            assert answer.status == 200, await answer.text()
+        async with client.post("/slots/0?action=save", json={"filename": "kept"}) as answer:
+            assert answer.status == 200, await answer.text()
+    assert child.slot_dir is not None
+    assert stat.S_IMODE(child.slot_dir.stat().st_mode) == 0o700
+    assert stat.S_IMODE((child.slot_dir / "kept").stat().st_mode) == 0o600

@@ -79,6 +79,13 @@ def test_kept_key_is_the_same_after_a_restart_and_only_the_users(tmp_path: Path)
     assert [each.name for each in path.parent.iterdir()] == ["sealing.key"]
 
 
+def test_kept_key_that_others_could_read_is_the_users_alone_once_it_is_used(tmp_path: Path) -> None:
+    key = keep_key(tmp_path / "sealing.key")
+    (tmp_path / "sealing.key").chmod(0o644)
+    assert keep_key(tmp_path / "sealing.key") == key
+    assert stat.S_IMODE((tmp_path / "sealing.key").stat().st_mode) == 0o600
+
+
 def test_without_a_place_to_keep_it_the_key_lasts_as_long_as_the_process(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert keep_key(tmp_path / "file" / "sealing.key") != keep_key(tmp_path / "file" / "sealing.key")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
+from landline.stores.private_files import make_private_file, tighten_file
 from landline.stores.sql.database import completed, store_errors
 from landline.stores.sql.responses import interrupt
 from landline.stores.store import StoreError
@@ -74,11 +75,13 @@ class FileOwnership:
     """A SQLite file belongs to one process at a time, which holds an exclusive lock on a file beside it.
 
     The lock is SQLite's own, on an empty database: it works wherever SQLite does and dies with the process.
+    All its files are for this user only.
     """
 
     def __init__(self, database: SqliteDatabase, path: str) -> None:
         self.number = _SOLE_OWNER
         self._database = database
+        self._file = Path(path)
         self._path = Path(f"{path}.lock")
         self._lock: sqlite3.Connection | None = None
 
@@ -86,11 +89,13 @@ class FileOwnership:
         """Raises `StoreError` when another process has the file."""
         try:
             self._lock = _lock_file(self._path)
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise StoreError(
                 f"{str(self._path)!r} cannot be locked ({error}). One process at a time may use a SQLite store: stop "
                 "the other one, name another file, or use PostgreSQL."
             ) from error
+        with store_errors("making the database's file"):
+            _make_private(self._file)
 
     async def begin(self) -> None:
         """Nobody else lives here, so whatever runs was interrupted."""
@@ -112,13 +117,14 @@ def is_claimed(path: str) -> bool:
     """Whether a SQLite file cannot be claimed now: another process has it, or nothing can be written beside it."""
     try:
         _lock_file(Path(f"{path}.lock")).close()
-    except sqlite3.Error:
+    except (OSError, sqlite3.Error):
         return True
     return False
 
 
 def _lock_file(path: Path) -> sqlite3.Connection:
-    """The lock, as long as the connection lives. Raises sqlite3.Error when it cannot be had."""
+    """The lock, as long as the connection lives. Raises OSError or sqlite3.Error when it cannot be had."""
+    make_private_file(path)
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("BEGIN EXCLUSIVE")
@@ -126,6 +132,13 @@ def _lock_file(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _make_private(path: Path) -> None:
+    """SQLite gives the files beside the database, `-wal` and `-shm`, the database's own mode when it makes them."""
+    make_private_file(path)
+    for suffix in ("-wal", "-shm", "-journal"):
+        tighten_file(path.with_name(path.name + suffix))
 
 
 def _prepare(engine: Engine) -> None:
