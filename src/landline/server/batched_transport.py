@@ -7,9 +7,7 @@ answer's head and body, are written in one step, so they can share one. What is 
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from landline.server.wire_count import WIRE, WireCount
+from landline.server.wire_count import WireCount
 
 MAX_HELD_BYTES = 64 * 1024
 """More than this is written at once, so that a full socket is noticed in the middle of a long step."""
@@ -26,16 +24,22 @@ class BatchedTransport(asyncio.Transport):
         self._loop = loop
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._ahead_bytes = 0
+
+    @property
+    def ahead_bytes(self) -> int:
+        """How much of the next `write` was written already."""
+        return self._ahead_bytes
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self._held:
-            self._loop.call_soon(self.flush)
-        self._held.append(bytes(data))
-        self._held_bytes += len(data)
-        self.wire.written_bytes = len(data)
-        self.wire.sent_bytes += len(data)
-        if self._held_bytes > MAX_HELD_BYTES:
-            self.flush()
+        if self._ahead_bytes:
+            data, self._ahead_bytes = data[self._ahead_bytes :], 0
+        self._hold(data)
+
+    def write_ahead(self, data: bytes) -> None:
+        """Writes the next bytes that the next `write` is known to begin with; that one leaves them out."""
+        self._hold(data)
+        self._ahead_bytes += len(data)
 
     def flush(self) -> None:
         """Hands everything held to the socket."""
@@ -82,30 +86,12 @@ class BatchedTransport(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._transport.get_extra_info(name, default)
 
-
-class BatchedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol over a batched transport, which an upgrade hands on to the WebSocket protocol."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        batched = BatchedTransport(transport, self.loop)
-        self._wire = batched.wire
-        super().connection_made(batched)
-
-    def data_received(self, data: bytes) -> None:
-        self._wire.received_bytes += len(data)
-        super().data_received(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._wire.end()
-
-    def on_message_begin(self) -> None:
-        """A request begins: its scope tells the connection's count."""
-        super().on_message_begin()
-        self.scope[WIRE] = self._wire  # type: ignore[typeddict-unknown-key]
-
-    def on_body(self, body: bytes) -> None:
-        super().on_body(body)
-        is_answered = getattr(self.cycle, "response_complete", False)  # None before the first request
-        if is_answered and not self._wire.requests:
-            self._wire.late_bytes += len(body)
+    def _hold(self, data: bytes | bytearray | memoryview) -> None:
+        if not self._held:
+            self._loop.call_soon(self.flush)
+        self._held.append(bytes(data))
+        self._held_bytes += len(data)
+        self.wire.written_bytes = len(data)
+        self.wire.sent_bytes += len(data)
+        if self._held_bytes > MAX_HELD_BYTES:
+            self.flush()

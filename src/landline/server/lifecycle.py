@@ -16,8 +16,8 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from landline.server.batched_transport import BatchedHttpProtocol
 from landline.server.drain import Drain
+from landline.server.http_protocol import HttpProtocol
 from landline.server.line_protocol import LineProtocol
 from landline.wire.compression_budget import CompressionBudget
 
@@ -86,7 +86,7 @@ class LineServer:
         protocol = partial(LineProtocol, budget=compression or CompressionBudget())
         config = uvicorn.Config(
             app,
-            http=BatchedHttpProtocol,
+            http=HttpProtocol,
             ws=cast(type[LineProtocol], protocol),
             ws_max_size=settings.max_message_bytes,
             ws_ping_interval=settings.ping_interval_s,
