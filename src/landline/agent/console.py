@@ -41,6 +41,9 @@ class ConsoleReporter:
         )
 
     def turn_ended(self, turn: TurnReport) -> None:
+        if turn.first_event_s is None:
+            self._line(Text(f"  no answer, {turn.total_s:.3f} s", style="dim"))
+            return
         what = "only what is new" if turn.is_delta else "all of it"
         wire = "" if turn.wire_sent_bytes is None else f", {turn.wire_sent_bytes:,} B on the wire"
         self._line(
@@ -54,7 +57,7 @@ class ConsoleReporter:
 
     def run_ended(self, result: RunResult) -> None:
         self._line(Text(""))
-        if result.turns:
+        if any(turn.first_event_s is not None for turn in result.turns):
             self._console.print(_totals(result))
 
     def _line(self, text: Text) -> None:
@@ -85,9 +88,8 @@ def _tokens(tokens: TokenCounts | None) -> str:
 
 
 def _times(turn: TurnReport) -> str:
-    first_event = "no event" if turn.first_event_s is None else f"first event {turn.first_event_s:.3f} s"
     first_delta = "" if turn.first_delta_s is None else f", first output {turn.first_delta_s:.3f} s"
-    return f"{first_event}{first_delta}, all {turn.total_s:.3f} s"
+    return f"first event {turn.first_event_s:.3f} s{first_delta}, all {turn.total_s:.3f} s"
 
 
 def _totals(result: RunResult) -> Table:
@@ -96,7 +98,7 @@ def _totals(result: RunResult) -> Table:
         box=SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,
-        caption="saved: JSON sent against stateless JSON",
+        caption=f"saved: {'bytes on the wire' if result.wire_sent_bytes is not None else 'JSON sent'} against stateless JSON",
         caption_justify="left",
     )
     for name in ("turn", "sent B", "wire B", "stateless B", "saved %", "in", "cached", "out", "first s", "all s"):
@@ -111,13 +113,15 @@ def _totals(result: RunResult) -> Table:
 
 def _row(name: str, turns: tuple[TurnReport, ...], first: str) -> tuple[str, ...]:
     sent = sum(turn.payload_bytes for turn in turns)
+    wire = _known_sum([turn.wire_sent_bytes for turn in turns])
     stateless = sum(turn.stateless_bytes for turn in turns)
+    uploaded = sent if wire is None else wire
     return (
         name,
         f"{sent:,}",
         _sum([turn.wire_sent_bytes for turn in turns]),
         f"{stateless:,}",
-        f"{100 * (1 - sent / stateless):.1f}",
+        f"{100 * (1 - uploaded / stateless):.1f}" if sent else "-",  # nothing sent is nothing saved
         _sum([turn.tokens and turn.tokens.input for turn in turns]),
         _sum([turn.tokens and turn.tokens.cached for turn in turns]),
         _sum([turn.tokens and turn.tokens.output for turn in turns]),
@@ -128,5 +132,10 @@ def _row(name: str, turns: tuple[TurnReport, ...], first: str) -> tuple[str, ...
 
 def _sum(numbers: list[int | None]) -> str:
     """The sum, or a question mark where one of them is not known."""
+    known = _known_sum(numbers)
+    return "?" if known is None else f"{known:,}"
+
+
+def _known_sum(numbers: list[int | None]) -> int | None:
     known = [number for number in numbers if number is not None]
-    return f"{sum(known):,}" if len(known) == len(numbers) else "?"
+    return sum(known) if len(known) == len(numbers) else None

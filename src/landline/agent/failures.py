@@ -4,6 +4,8 @@ Seen: nested (`{"type":"error","status":…,"error":{…}}`), flat (`{"type":"er
 with the code as a number, and an HTTP body that only has `detail` (protocol: error frames; other servers).
 """
 
+import os
+import socket
 from collections.abc import Mapping
 from typing import Literal, assert_never
 
@@ -94,6 +96,20 @@ def next_step(failure: ApiError, *, is_delta: bool) -> Step:
 def wait_s(failure: ApiError) -> float:
     """Seconds to wait before the same request is worth sending again."""
     return DEFAULT_RETRY_AFTER_S if failure.retry_after_s is None else failure.retry_after_s
+
+
+def unreachable(url: str, error: Exception) -> Cut:
+    """No connection could be made; says why in the system's words, not in the client library's."""
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, socket.gaierror):
+        reason = "no such host"
+    elif isinstance(cause, TimeoutError):
+        reason = "it did not answer in time"
+    elif isinstance(cause, OSError) and cause.errno:
+        reason = os.strerror(cause.errno).lower()
+    else:
+        reason = str(error) or type(error).__name__
+    return Cut(f"cannot reach {url}: {reason}. Is a server running there?", is_worth_retrying=False)
 
 
 def describe(ending: ApiError | Cut | UpgradeRefused) -> str:

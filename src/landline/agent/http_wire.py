@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 
 from landline.agent.answer import AnswerReader, Ending
-from landline.agent.failures import Cut, decode_failure
+from landline.agent.failures import Cut, decode_failure, unreachable
 from landline.wire.errors import ApiError
 from landline.wire.sse import SseDecoder
 
@@ -36,7 +36,7 @@ class HttpWire:
                     return _whole(await response.read(), on_event)
                 return await _read_events(response.content, on_event)
         except aiohttp.ClientConnectorError as error:
-            return Cut(f"cannot connect to {self._url}: {error}", is_worth_retrying=False)
+            return unreachable(self._url, error)
         except TimeoutError:
             return Cut(f"nothing came for {self._idle_timeout_s:g} s")
         except (aiohttp.ClientError, OSError) as error:
@@ -62,7 +62,7 @@ async def fetch_first_model(http: aiohttp.ClientSession, base_url: str) -> str |
             if response.status >= 400:
                 return decode_failure(body, status=response.status, headers=response.headers)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        return Cut(f"cannot reach {base_url}: {error or type(error).__name__}")
+        return unreachable(base_url, error)
     try:
         models = _MODELS.decode(body).data
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -6,7 +6,7 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from landline.agent.answer import AnswerReader, Ending
-from landline.agent.failures import Cut, UpgradeRefused, decode_failure
+from landline.agent.failures import Cut, UpgradeRefused, decode_failure, unreachable
 from landline.wire.errors import ApiError
 
 MAX_FRAME_BYTES = 512 * 1024 * 1024
@@ -48,7 +48,7 @@ class SocketWire:
                 return UpgradeRefused(error.status)
             return decode_failure(b"{}", status=error.status, headers=error.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return Cut(f"cannot connect to {self._url}: {error or type(error).__name__}", is_worth_retrying=False)
+            return unreachable(self._url, error)
         return None
 
     @property

@@ -1,5 +1,6 @@
 """`landline agent` as a user runs it, piped: what it prints and how it exits."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,9 @@ def test_answer_and_numbers_are_printed_and_the_exit_is_0(tmp_path: Path) -> Non
     assert "30 tokens in, 20 of them cached, 5 out" in result.stdout
     assert "stateless it would have been" in result.stdout
     totals = next(line for line in result.stdout.splitlines() if line.split()[:1] == ["all"])
-    assert totals.split()[1] == f"{sum(map(len, fake.frames)):,}"
+    _, sent, wire, stateless, saved, *_ = (each.replace(",", "") for each in totals.split())
+    assert int(sent) == sum(map(len, fake.frames))
+    assert float(saved) == pytest.approx(100 * (1 - int(wire) / int(stateless)), abs=0.05)
     assert "\x1b" not in result.stdout
 
 
@@ -38,6 +41,20 @@ def test_giving_up_is_said_on_stderr_and_the_exit_is_1(tmp_path: Path) -> None:
         result = invoke("--dir", str(tmp_path), "--url", fake.base_url, "--model", "m")
     assert result.exit_code == 1
     assert result.stderr.strip() == "the model gave up: an empty answer"
+
+
+@pytest.mark.parametrize("transport", ["ws", "http"])
+@pytest.mark.parametrize("model", [("--model", "m"), ()])
+def test_server_that_is_not_there_is_named_and_nothing_is_called_saved(transport: str, model: tuple[str, ...]) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        result = invoke("--url", url, "--transport", transport, *model)
+    assert result.exit_code == 1
+    assert url.removeprefix("http") in result.stderr
+    assert "connection refused" in result.stderr
+    assert "Connect" not in result.stderr
+    assert "saved" not in result.stdout
 
 
 def test_servers_error_exits_1(tmp_path: Path) -> None:
