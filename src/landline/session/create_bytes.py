@@ -27,6 +27,7 @@ def measure_turn(turn: Turn) -> None:
     history, meter.history = meter.history, UNSET
     if isinstance(history, UnsetType):
         if not turn.is_resolved:
+            _measure_unresolved(turn)
             return
         history, meter.own_items = turn.history, len(turn.items)  # refused before it was looked at
     if history is not None and meter.known_items:
@@ -34,6 +35,13 @@ def measure_turn(turn: Turn) -> None:
         meter.known_input_bytes = max(meter.input_bytes - new_bytes, 0)
     if not turn.request.is_warm_up:
         meter.stateless_bytes = meter.settings_bytes + _stateless_input_bytes(turn, history)
+
+
+def _measure_unresolved(turn: Turn) -> None:
+    """Of a turn that was refused before its history was found: its own create is the least that would have been sent."""
+    meter = turn.meter
+    if not turn.request.is_warm_up:
+        meter.stateless_bytes = meter.settings_bytes + max(meter.input_bytes - meter.input_excess_bytes, _BRACKETS)
 
 
 def measure_create(meter: Meter, request: CreateRequest, body: bytes | str) -> None:

@@ -157,10 +157,18 @@ def test_a_turn_that_was_refused_at_once_would_have_been_sent_too() -> None:
         assert turn.meter.stateless_bytes == len(encode({"model": "no such", "input": items}))
 
 
-def test_nobody_knows_what_a_turn_after_an_unknown_response_would_have_been() -> None:
-    turn = admitted(encode({"model": "m", "input": "hi", "previous_response_id": "resp_gone"}), None)
+@pytest.mark.parametrize("sent", ["hi", [message("hi")], [{"type": "item_reference", "id": "msg_" + "0" * 48}]])
+def test_a_turn_after_an_unknown_response_would_have_been_its_own_create_at_least(sent: object) -> None:
+    turn = admitted(encode({"model": "m", "input": sent, "previous_response_id": "resp_gone"}), None)
     measure_turn(turn)
-    assert turn.meter.payload_in_bytes > turn.meter.stateless_bytes == 0
+    assert turn.meter.stateless_bytes == len(encode({"model": "m", "input": sent}))
+
+
+def test_a_warm_up_after_an_unknown_response_would_not_have_been_sent() -> None:
+    body = {"model": "m", "input": "hi", "previous_response_id": "resp_gone", "generate": False}
+    turn = admitted(encode(body), None)
+    measure_turn(turn)
+    assert turn.meter.stateless_bytes == 0
 
 
 @pytest.mark.parametrize(
