@@ -122,6 +122,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """None if no model was asked to write."""
     conversation_id: str = ""
     """The conversation that the turn belongs to, if the client named one."""
+    error_status: int = 0
+    """The HTTP status that goes with the code; 0 without an error."""
     trace_parent: str = ""
     trace_state: str = ""
     """The client's trace context as it came; see `Meter`."""
@@ -171,6 +173,7 @@ def make_entry(
             meter.payload_out_bytes,
             meter.stateless_bytes,
             meter.upstream_out_bytes,
+        error_status=meter.error_status,
             meter.upstream_in_bytes,
         ),
         split=_split(meter),

@@ -277,6 +277,16 @@ FAMILIES: tuple[Family, ...] = (
         lambda sources: [((each.target,), each.in_flight) for each in sources.target_health()],
     ),
     Family(
+        "landline_target_failures_total",
+        "counter",
+        ("target", "code"),
+        "Tries that a target failed or refused, by the code of the error: turns that another target took then, or none, among "
+        "them. `other` stands for codes of a vendor's own.",
+        lambda sources: [
+            ((each.target, code), tries) for each in sources.target_health() for code, tries in each.failures.items()
+        ],
+    ),
+    Family(
         "landline_open_lines",
         "gauge",
         (),

@@ -138,6 +138,7 @@ def _target_row(health: TargetHealth, sums: Sums) -> TargetRow:
         in_flight=health.in_flight,
         turns=sums.turns,
         failed_turns=sums.failed_turns,
+        failures=health.failures,
         warm_turns=sums.warm_turns,
         upstream_out_bytes=counts.upstream_out,
         upstream_in_bytes=counts.upstream_in,

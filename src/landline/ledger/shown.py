@@ -5,6 +5,7 @@ been" is the size of the bodies that a stateless client would have sent for the 
 """
 
 from typing import Literal
+from collections.abc import Mapping
 
 import msgspec
 
@@ -126,6 +127,9 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
     turns: int
     failed_turns: int
     warm_turns: int
+    """Of `turns`: those that it took."""
+    failures: Mapping[str, int]
+    """Tries that it failed or refused, by error code; turns that another target took then, or none, among them."""
     upstream_out_bytes: int
     upstream_in_bytes: int
     tokens: Tokens

@@ -39,6 +39,8 @@ def turn_line(entry: Entry) -> str:
         names += f" prefix_items={entry.prefix_items}"
     if entry.error_code:
         names += f" error={_quote(entry.error_code)}"
+    if entry.error_status:
+        names += f" status={entry.error_status}"
     queued = "" if times.queued is None else f" queued_s={times.queued:.6f}"
     first_event = "" if times.first_event is None else f" first_event_s={times.first_event:.6f}"
     output_token = "" if times.per_output_token is None else f" output_token_s={times.per_output_token:.6f}"

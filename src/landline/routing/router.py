@@ -1,6 +1,7 @@
 """Which target serves a turn: where its history is warm, else where its key was served last, else the idlest."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic
 
@@ -11,7 +12,7 @@ from landline.routing.health import Health, State, Ticket
 from landline.routing.pool import Pool
 from landline.routing.warmth import Warmth
 from landline.session.lineage import Link
-from landline.wire.errors import ApiError, api_error
+from landline.wire.errors import ERROR_RULES, ApiError, api_error
 
 CATCH_ALL = "*"
 KEY_SLACK = 8.0
@@ -36,6 +37,8 @@ class TargetHealth(msgspec.Struct, frozen=True):
     in_flight: int
     wait_s: float
     """Seconds until it may be asked again; 0 when it may now."""
+    failures: Mapping[str, int] = {}
+    """Tries that it failed or refused since the start, by error code; codes of a vendor's own are `other`."""
 
 
 class Router(Generic[TargetT]):
@@ -58,6 +61,7 @@ class Router(Generic[TargetT]):
         names = {route.target.name for each in routes.values() for route in each}
         self._health = {name: Health(jitter) for name in sorted(names)}
         self._served: dict[tuple[str, Reason], int] = {}
+        self._failures: dict[str, Counter[str]] = {name: Counter() for name in self._health}
 
     @property
     def model_names(self) -> list[str]:
@@ -109,6 +113,10 @@ class Router(Generic[TargetT]):
         if wanted.affinity_key is not None and self.has_others(choice):
             self._warmth.remember_key(wanted.tenant, wanted.affinity_key, choice.place)
 
+    def note_failed(self, choice: Choice[TargetT], error: ApiError) -> None:
+        """The target failed or refused a try, whether or not another one takes the turn."""
+        self._failures[choice.target.name][error.code if error.code in ERROR_RULES else "other"] += 1
+
     def remember(self, tenant: str, history: Link, choice: Choice[TargetT]) -> None:
         """A turn ended in this lineage, what the model wrote included: it is warm where the turn was served."""
         if self.has_others(choice):
@@ -130,7 +138,7 @@ class Router(Generic[TargetT]):
     def target_health(self, now: float) -> list[TargetHealth]:
         """How each target stands."""
         return [
-            TargetHealth(name, health.state, health.in_flight, health.wait_s(now))
+            TargetHealth(name, health.state, health.in_flight, health.wait_s(now), dict(self._failures[name]))
             for name, health in self._health.items()
         ]
 

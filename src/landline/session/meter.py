@@ -87,6 +87,8 @@ class Meter(msgspec.Struct, eq=False, gc=False):
     """When its response was whole and saved, before the last of it was written."""
     outcome: Outcome = "aborted"
     error_code: str = ""
+    error_status: int = 0
+    """The HTTP status that goes with the code; 0 without an error."""
     incomplete_reason: str = ""
     """Of a response that is incomplete: `incomplete_details.reason`."""
     output: tuple[Item, ...] = ()

@@ -78,7 +78,11 @@ class Attempts:
                 return
             errors.append(error)
             _log.warning(
-                "target_failed", response_id=self._turn.response_id, target=choice.target.name, code=error.code
+                "target_failed",
+                response_id=self._turn.response_id,
+                target=choice.target.name,
+                code=error.code,
+                status=error.status,
             )
         yield [Failed(most_useful(errors))]
 
@@ -109,16 +113,17 @@ class Attempts:
         try:
             async with aclosing(ask(self._turn, choice, self._sealer)) as batches:
                 async for batch in batches:
-                    self._report(ticket, batch, is_first=is_first)
+                    self._report(choice, ticket, batch, is_first=is_first)
                     is_first = False
                     yield batch
         finally:
             ticket.end()
 
-    def _report(self, ticket: Ticket, batch: list[ModelEvent], *, is_first: bool) -> None:
+    def _report(self, choice: Choice[Target], ticket: Ticket, batch: list[ModelEvent], *, is_first: bool) -> None:
         """A warm-up that was answered says nothing: some targets answer it without asking anybody."""
         last = batch[-1]
         if isinstance(last, Failed):
+            self._router.note_failed(choice, last.error)
             match verdict(last.error):
                 case "fault":
                     ticket.fail(self._clock())

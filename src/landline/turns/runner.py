@@ -301,10 +301,11 @@ def _note_end(meter: Meter, update: TurnRefused | TurnEnded) -> TurnRefused | Tu
     """Writes on the meter how the turn ended."""
     meter.ended_at = time.monotonic()
     if isinstance(update, TurnRefused):
-        meter.outcome, meter.error_code = "refused", update.error.code
+        meter.outcome, meter.error_code, meter.error_status = "refused", update.error.code, update.error.status
         return update
     meter.outcome, meter.usage = update.response.status, update.response.usage
-    meter.error_code = update.error.code if update.error is not None else ""
+    if update.error is not None:
+        meter.error_code, meter.error_status = update.error.code, update.error.status
     meter.output = update.output
     meter.compactions = sum(item.type == "compaction" for item in update.output)
     if update.response.incomplete_details is not None:

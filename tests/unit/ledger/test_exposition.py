@@ -44,7 +44,10 @@ def sources(*turns: Entry) -> Sources:
         turns=metrics,
         loop_lag=lag,
         routed_turns=lambda: [RoutedTurns("one", "warm", "soft", 1), RoutedTurns("two", "fail_over", "none", 1)],
-        target_health=lambda: [TargetHealth("one", "closed", 3, 0.0), TargetHealth("two", "open", 0, 7.5)],
+        target_health=lambda: [
+            TargetHealth("one", "closed", 3, 0.0, {"upstream_error": 4}),
+            TargetHealth("two", "open", 0, 7.5),
+        ],
         memory_bytes={"prefixes": lambda: 4_096},
         memory_limit_bytes={"prefixes": 8_192},
         compression=FullBudget(),

@@ -21,7 +21,9 @@ def pairs_of(line: str) -> dict[str, str]:
 
 
 def test_every_field_is_documented() -> None:
-    everything = changed(is_warm_up=True, is_attached=True, tenant="someone", error_code="model_error")
+    everything = changed(
+        is_warm_up=True, is_attached=True, tenant="someone", error_code="model_error", error_status=500
+    )
     document = (Path(__file__).resolve().parents[3] / "docs" / "ledger.md").read_text(encoding="utf-8")
     fields = set(pairs_of(turn_line(everything))) - {"event"}
     rows = [row for row in document.splitlines() if row.startswith("| `")]

@@ -127,6 +127,32 @@ async def test_refusal_of_the_turn_itself_is_told_at_once(code: str) -> None:
     assert {each.state for each in router.target_health(0.0)} == {"closed"}
 
 
+async def test_every_target_that_failed_a_try_is_charged_with_it() -> None:
+    limited = FakeTarget("limited", api_error("rate_limit_exceeded", "slow down"))
+    odd = FakeTarget("odd", ApiError("teapot", "a code of a vendor's own", status=503))
+    router = router_of(limited, odd)
+    with capture_logs() as log:
+        await attempt(router)
+        await attempt(router)  # the one asked for a rest: only the other one is tried
+    failures = {each.target: each.failures for each in router.target_health(0.0)}
+    assert failures == {"limited": {"rate_limit_exceeded": 1}, "odd": {"other": 2}}
+    told = {(line["target"], line["code"], line["status"]) for line in log if line["event"] == "target_failed"}
+    assert told == {("limited", "rate_limit_exceeded", 429), ("odd", "teapot", 503)}
+
+
+async def test_a_target_whose_answer_breaks_off_is_charged_with_it() -> None:
+    target = FakeTarget("a")
+
+    async def break_off(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        yield [Accepted()]
+        yield [Failed(api_error("upstream_error", "broke off"))]
+
+    target.answer = break_off
+    router = router_of(target, FakeTarget("b"))
+    await attempt(router)
+    assert {each.target: each.failures for each in router.target_health(0.0)} == {"a": {"upstream_error": 1}, "b": {}}
+
+
 async def test_nothing_is_tried_again_after_the_first_event() -> None:
     first, second = FakeTarget("a"), FakeTarget("b")
 

@@ -208,6 +208,8 @@ def _target_line(row: TargetRow) -> Text:
         (f", {count(row.failed_turns)} failed" if row.failed_turns else "", "red"),
         ("  warm ", "dim"),
         percent(row.warm_turns, row.turns),
+        ("  errors " if row.failures else "", "dim"),
+        (", ".join(f"{count(tries)} {plain(code)}" for code, tries in row.failures.items()), "red"),
     )
 
 

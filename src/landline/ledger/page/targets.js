@@ -54,6 +54,7 @@ function makeTarget() {
   const warm = element("data");
   const bar = element("span", { class: "bar" });
   const upstream = element("span", { class: "hint" });
+  const failures = element("p", { class: "wide hint failures", hidden: "" });
   const node = element(
     "div",
     { class: "entry" },
@@ -61,6 +62,7 @@ function makeTarget() {
     element("p", { class: "value" }, turns),
     element("p", { class: "wide" }, element("span", { class: "mini", "aria-hidden": "true" }, bar), element("span", { class: "warm" }, warm, " warm")),
     element("p", { class: "wide" }, upstream),
+    failures,
   );
   const update = (row) => {
     const health = healthOf(row);
@@ -72,6 +74,9 @@ function makeTarget() {
     setShare(bar, row.warm_turns / (row.turns || 1));
     const failed = row.failed_turns ? `, ${format.count(row.failed_turns)} failed` : "";
     setText(upstream, `${format.count(row.in_flight)} in flight, ${format.bytes(row.upstream_out_bytes)} out, ${format.bytes(row.upstream_in_bytes)} in${failed}`);
+    const codes = Object.entries(row.failures).sort(([, one], [, other]) => other - one);
+    setAttribute(failures, "hidden", codes.length ? null : "");
+    setText(failures, `errors: ${codes.map(([code, tries]) => `${format.count(tries)} ${code}`).join(", ")}`);
   };
   return { node, update };
 }
