@@ -19,6 +19,7 @@ from landline.cli import app
 from landline.cli.agent import make_agent
 from landline.config.describe import expectation
 from landline.config.settings import (
+    LedgerSettings,
     MetricsSettings,
     ModelSettings,
     MonitorSettings,
@@ -52,6 +53,7 @@ SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[background]", BackgroundSettings),
     ("[prefixes]", PrefixSettings),
     ("[monitor]", MonitorSettings),
+    ("[ledger]", LedgerSettings),
     ("[metrics]", MetricsSettings),
     ("[telemetry]", TelemetrySettings),
     ('[targets.NAME] with dialect = "embedded"', EmbeddedTarget),

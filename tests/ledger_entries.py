@@ -39,6 +39,7 @@ ENTRY = Entry(
         stateless=50_000,
         upstream_out=700,
         upstream_in=800,
+        uploaded=300,
     ),
     split=Split(tools=500, instructions=200, history=0, new_items=250, other=50),
     tokens=Tokens(input=12_000, cached=11_500, cache_write=100, output=41, reasoning=11),

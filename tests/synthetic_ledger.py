@@ -66,6 +66,7 @@ class MadeUpAgents:
         new = draw.randint(300, 5200)
         self._history_bytes[session_id] = history + new + draw.randint(200, 900)
         payload = _TOOLS_BYTES + _INSTRUCTIONS_BYTES + new + 310
+        uploaded = 900 + new // 3 if history else payload // 4
         tokens = (history + payload) // 4
         first = draw.uniform(0.15, 0.9)
         number = abs(hash_of(session_id))
@@ -90,13 +91,14 @@ class MadeUpAgents:
             created_at=self.now,
             outcome="completed" if draw.random() > 0.01 else "failed",
             bytes=ByteCounts(
-                wire_in=900 + new // 3 if history else payload // 4,
+                wire_in=uploaded,
                 wire_out=draw.randint(700, 4000),
                 payload_in=payload,
                 payload_out=draw.randint(30_000, 60_000),
                 stateless=payload + history,
                 upstream_out=payload + history,
                 upstream_in=draw.randint(2000, 9000),
+                uploaded=uploaded,
             ),
             split=Split(tools=_TOOLS_BYTES, instructions=_INSTRUCTIONS_BYTES, history=0, new_items=new, other=310),
             tokens=Tokens(input=tokens, cached=tokens * 9 // 10 if history else 0, output=draw.randint(20, 400)),

@@ -108,7 +108,7 @@ def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -
     prefixes = PrefixIndex(config.prefixes)
     runner = TurnRunner(router, store, new_id=new_id, settings=runner_settings, sealer=sealer, prefixes=prefixes)
     log = EventLog(kept_s=config.background.events_kept_s)
-    ledger = Ledger()
+    ledger = Ledger(config.ledger.hop)
     ledger.watch(say_turn)
     conductor = Overheard(runner, ledger) if config.monitor.enabled and config.monitor.content else runner
     background = BackgroundTurns(conductor, log, config.background)

@@ -129,7 +129,7 @@ def test_names_show_what_they_hide(page: Page, three: MonitoredEdge) -> None:
 def test_what_cost_more_than_it_saved_is_said_in_bytes(page: Page) -> None:
     """A single turn over HTTP: thousands of percent of next to nothing would only frighten."""
     with MonitoredEdge() as edge:
-        edge.do(lambda agents: agents.turn("sess_1", bytes=ByteCounts(wire_in=563, payload_in=49, stateless=49)))
+        edge.do(lambda agents: agents.turn("sess_1", bytes=ByteCounts(uploaded=563, payload_in=49, stateless=49)))
         open_page(page, edge.url)
         expect(page.locator("#saved-share")).to_have_text("\u2212514 B")
         expect(page.locator("#saved-bytes + span")).to_have_text("more; nothing is saved yet")

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from byte_relay import ByteRelay, client_messages
 from chat_script import Answer, call
 from codex_cli import run_codex
 from fake_chat_server import FakeChatServer, Script
+from running_server import RunningServer
 from sidecar_chain import CALLS, SidecarChain, conversation, lookup_steps, run_agent, sidecar_chain
 
 pytestmark = pytest.mark.client
@@ -29,6 +31,18 @@ def frames_since(relay: ByteRelay, known: int) -> list[dict[str, Any]]:
     return [json.loads(message) for connection in opened for message in client_messages(connection)]
 
 
+async def saved_share(sidecar: RunningServer, model: str) -> float:
+    """What the monitor shows as saved of one model's uploads, once all its turns are entered."""
+    address = f"{sidecar.base_url.removesuffix('/v1')}/monitor/state"
+    async with aiohttp.ClientSession() as http, asyncio.timeout(10):
+        while True:
+            async with http.get(address) as answer:
+                state = await answer.json()
+            for row in state["models"]:
+                if row["name"] == model and row["turns"] == CALLS + 1:
+                    return row["saved_bytes"] / row["would_have_been_bytes"]
+
+
 async def test_agent_run_goes_upstream_as_deltas(chain: SidecarChain, scripted: Script) -> None:
     direct = scripted(*lookup_steps())
     with ByteRelay(chain.server.port) as relay:
@@ -38,10 +52,12 @@ async def test_agent_run_goes_upstream_as_deltas(chain: SidecarChain, scripted: 
     known, before = len(chain.relay.connections), chain.relay.sent_bytes
     await run_agent(chain.sidecar.base_url, through.model)
     sidecar_bytes = chain.relay.sent_bytes - before
+    shown = await saved_share(chain.sidecar, through.model)
 
     saved = 1 - sidecar_bytes / direct_bytes
     print(f"bytes to the server: {direct_bytes:,} over HTTP, {sidecar_bytes:,} through the sidecar: -{saved:.1%}")
     assert saved >= 0.9
+    assert shown == pytest.approx(saved, abs=0.02)
     through.assert_conversation()
     assert conversation(through) == conversation(direct)
     first, *deltas = frames_since(chain.relay, known)

@@ -46,7 +46,11 @@ def sidecar_config(options: SidecarOptions, environment: Mapping[str, str]) -> C
         target["api_key_env"] = options.api_key_env
     elif profile is None and environment.get(DEFAULT_KEY_ENV):
         target["api_key_env"] = DEFAULT_KEY_ENV
-    table = {"targets": {_TARGET: target}, "models": {"*": {"targets": [_TARGET]}}}
+    table = {
+        "targets": {_TARGET: target},
+        "models": {"*": {"targets": [_TARGET]}},
+        "ledger": {"hop": "upstreams"},  # the hop from the clients never leaves this machine
+    }
     return settle_table(table, environment, Overrides(host="127.0.0.1", port=options.port))
 
 
@@ -67,5 +71,7 @@ def greet(config: Config, host: str, port: int) -> str:
             "Any model name goes there. Point clients here; whatever key they send stays here:",
             f"  export OPENAI_BASE_URL={base_url}",
             f"  codex -c {codex}",
+            "",
+            f"See what that saves between here and the upstream: {base_url.removesuffix('/v1')}/monitor",
         )
     )

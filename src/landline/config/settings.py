@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from landline.config.targets import Name, TargetSettings
+from landline.ledger.entry import Hop
 from landline.ledger.telemetry_settings import TelemetrySettings
 from landline.session.composer import EventNames
 from landline.session.limits import Limits, Seconds
@@ -82,6 +83,15 @@ class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     or shown."""
 
 
+class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How savings are counted: see [ledger.md](ledger.md)."""
+
+    hop: Hop = "clients"
+    """Which connection's uploads are compared with what clients without a session would have sent: `clients`, from clients
+    to this server, or `upstreams`, from this server to its targets. The latter is for a server that runs beside its
+    clients, as `landline sidecar` does."""
+
+
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What Prometheus reads at `/metrics`: see [metrics.md](metrics.md)."""
 
@@ -106,6 +116,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How much history is remembered, to recognise clients that send theirs whole."""
     monitor: MonitorSettings = MonitorSettings()
     """The page that shows what the line saves."""
+    ledger: LedgerSettings = LedgerSettings()
+    """How savings are counted."""
     metrics: MetricsSettings = MetricsSettings()
     """What Prometheus reads."""
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -15,6 +15,8 @@ FinishReason = Literal["stop", "tool_call", "length", "content_filter", "error"]
 """Why a model stopped, in the GenAI conventions' words; `error` if it was stopped, or broke off."""
 _LIMITS: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
 """What `incomplete_details.reason` says of the model. Other reasons are why Landline or the client stopped it."""
+Hop = Literal["clients", "upstreams"]
+"""Where uploads are counted: from clients to this server, or from this server to its targets."""
 NAME_CHARS = 256
 """Of a model's name, which clients choose: entries are kept by the thousand, and names are shown and told elsewhere."""
 
@@ -29,11 +31,13 @@ class ByteCounts(msgspec.Struct, frozen=True, gc=False):
     stateless: int = 0
     upstream_out: int = 0
     upstream_in: int = 0
+    uploaded: int = 0
+    """What `stateless` is compared with: `wire_in`, or `upstream_out` where the hop to the upstreams is measured."""
 
     @property
     def saved(self) -> int:
         """What a client without a session would have sent more."""
-        return self.stateless - self.wire_in
+        return self.stateless - self.uploaded
 
 
 class Split(msgspec.Struct, frozen=True, gc=False):
@@ -118,12 +122,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Likewise, when the create was read: earlier if it waited in its lane. What `times` are counted from."""
     outcome: Outcome
     error_code: str = ""
+    error_status: int = 0
+    """The HTTP status that goes with the code; 0 without an error."""
     finish_reason: FinishReason | None = None
     """None if no model was asked to write."""
     conversation_id: str = ""
     """The conversation that the turn belongs to, if the client named one."""
-    error_status: int = 0
-    """The HTTP status that goes with the code; 0 without an error."""
     trace_parent: str = ""
     trace_state: str = ""
     """The client's trace context as it came; see `Meter`."""
@@ -134,7 +138,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def make_entry(
-    turn: Turn, meter: Meter, outcome: Outcome, *, usage: Usage | None, error_code: str = "", started_at: float = 0.0
+    turn: Turn,
+    meter: Meter,
+    outcome: Outcome,
+    *,
+    usage: Usage | None,
+    error_code: str = "",
+    started_at: float = 0.0,
+    hop: Hop = "clients",
 ) -> Entry:
     """The entry of a turn that is over; `started_at` in Unix seconds if it is known better than by its creation."""
     tokens = _tokens(usage)
@@ -162,6 +173,7 @@ def make_entry(
         started_at=started_at or turn.created_at,
         outcome=outcome,
         error_code=error_code,
+        error_status=meter.error_status,
         finish_reason=_finish_reason(turn, meter, outcome),
         conversation_id=turn.conversation_id or "",
         trace_parent=meter.trace_parent,
@@ -173,8 +185,8 @@ def make_entry(
             meter.payload_out_bytes,
             meter.stateless_bytes,
             meter.upstream_out_bytes,
-        error_status=meter.error_status,
             meter.upstream_in_bytes,
+            meter.wire_in_bytes if hop == "clients" else meter.upstream_out_bytes,
         ),
         split=_split(meter),
         tokens=tokens,

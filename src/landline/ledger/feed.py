@@ -16,7 +16,7 @@ from landline.routing.router import RoutedTurns, TargetHealth
 _NUMBERS: dict[Sort, Callable[[LiveSession], float]] = {
     "opened": lambda session: session.opened_at,
     "changed": lambda session: session.change,
-    "uploaded": lambda session: session.sums.bytes.wire_in,
+    "uploaded": lambda session: session.sums.bytes.uploaded,
     "would_have_been": lambda session: session.sums.bytes.stateless,
     "saved": lambda session: session.sums.bytes.saved,
     "turns": lambda session: session.sums.turns,
@@ -64,6 +64,7 @@ class Feed:
             at=self.clock(),
             started_at=self.started_at,
             version=self._version,
+            hop=self._ledger.hop,
             totals=self.totals(),
             sessions=self.page(view, tenant),
             targets=target_rows(self._list_health(), self._ledger.by("target")),

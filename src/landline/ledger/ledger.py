@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from landline.ledger.entry import Entry
+from landline.ledger.entry import Entry, Hop
 from landline.ledger.sums import Sums, tally_of
 from landline.session.meter import Transport
 
@@ -84,7 +84,9 @@ class LiveSession:
 class Ledger:
     """Add entries as turns end; watch or read the sums."""
 
-    def __init__(self) -> None:
+    def __init__(self, hop: Hop = "clients") -> None:
+        self.hop: Hop = hop
+        """Where the uploads that are compared with stateless bytes are counted."""
         self.changes = 0
         """How often something changed; goes up with everything that a watcher could see."""
         self.running_turns = 0

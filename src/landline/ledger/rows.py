@@ -25,7 +25,7 @@ def total_up(ledger: Ledger) -> Totals:
     sums = ledger.process
     counts, split = sums.bytes, sums.split
     return Totals(
-        uploaded_bytes=counts.wire_in,
+        uploaded_bytes=counts.uploaded,
         would_have_been_bytes=counts.stateless,
         saved_bytes=counts.saved,
         downloaded_bytes=counts.wire_out,
@@ -67,7 +67,7 @@ def make_row(session: LiveSession) -> SessionRow:
         failed_turns=sums.failed_turns,
         warm_turns=sums.warm_turns,
         running_turns=session.running,
-        uploaded_bytes=counts.wire_in,
+        uploaded_bytes=counts.uploaded,
         would_have_been_bytes=counts.stateless,
         saved_bytes=counts.saved,
         downloaded_bytes=counts.wire_out,
@@ -153,7 +153,7 @@ def _model_row(name: str, sums: Sums) -> ModelRow:
         turns=sums.turns,
         failed_turns=sums.failed_turns,
         warm_turns=sums.warm_turns,
-        uploaded_bytes=counts.wire_in,
+        uploaded_bytes=counts.uploaded,
         would_have_been_bytes=counts.stateless,
         saved_bytes=counts.saved,
         tokens=sums.tokens,
@@ -166,7 +166,7 @@ def _lane_row(name: str, sums: Sums) -> LaneRow:
         name=name,
         turns=sums.turns,
         failed_turns=sums.failed_turns,
-        uploaded_bytes=counts.wire_in,
+        uploaded_bytes=counts.uploaded,
         would_have_been_bytes=counts.stateless,
     )
 
@@ -188,7 +188,7 @@ def _turn_row(number: int, entry: Entry) -> TurnRow:
         resends=entry.resends,
         compactions=entry.compactions,
         created_at=entry.created_at,
-        uploaded_bytes=entry.bytes.wire_in,
+        uploaded_bytes=entry.bytes.uploaded,
         payload_bytes=entry.bytes.payload_in,
         would_have_been_bytes=entry.bytes.stateless,
         downloaded_bytes=entry.bytes.wire_out,

@@ -1,15 +1,16 @@
 """What a watcher of the ledger is shown: the shape of `/monitor/state`, of its events, and of one session's detail.
 
-Bytes are whole numbers, times seconds, moments Unix seconds. "Uploaded" is what clients sent on the wire; "would have
-been" is the size of the bodies that a stateless client would have sent for the same turns.
+Bytes are whole numbers, times seconds, moments Unix seconds. "Uploaded" is what clients sent on the wire, or what their
+server sent to the targets if that hop is measured; "would have been" is the size of the bodies that a stateless client
+would have sent for the same turns.
 """
 
-from typing import Literal
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
-from landline.ledger.entry import Outcome, Split, Tokens
+from landline.ledger.entry import Hop, Outcome, Split, Tokens
 from landline.ledger.ledger import Excerpt
 from landline.routing.choice import Affinity, Reason
 from landline.routing.health import State
@@ -126,10 +127,10 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     turns: int
     failed_turns: int
-    warm_turns: int
     """Of `turns`: those that it took."""
     failures: Mapping[str, int]
     """Tries that it failed or refused, by error code; turns that another target took then, or none, among them."""
+    warm_turns: int
     upstream_out_bytes: int
     upstream_in_bytes: int
     tokens: Tokens
@@ -217,6 +218,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     started_at: float
     version: str
+    hop: Hop
+    """Where the uploaded bytes are counted."""
     totals: Totals
     sessions: SessionPage
     targets: list[TargetRow]

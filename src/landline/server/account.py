@@ -104,6 +104,7 @@ class Account:
             usage=meter.usage,
             error_code=meter.error_code,
             started_at=now - (time.monotonic() - meter.started_at),
+            hop=self._ledger.hop,
         )
         self._ledger.add(entry, now)
 

@@ -70,11 +70,16 @@ def test_openais_key_is_not_given_to_another_vendor() -> None:
     assert all(isinstance(problem, Problem) for problem in problems)
 
 
+def test_savings_are_counted_between_the_sidecar_and_the_upstream() -> None:
+    assert config_of().ledger.hop == "upstreams"
+
+
 def test_greeting_says_where_it_leads_and_what_to_set() -> None:
     config = config_of({"OPENAI_API_KEY": "secret"})
     text = greet(config, "127.0.0.1", 4711)
     assert f"Upstream: {UNKNOWN} over its WebSocket, with the key from OPENAI_API_KEY" in text
     assert "export OPENAI_BASE_URL=http://127.0.0.1:4711/v1" in text
     assert "secret" not in text
+    assert "http://127.0.0.1:4711/monitor" in text
     over_http = greet(config_of(http=True, profile="landline"), "127.0.0.1", 1)
     assert "over HTTP, profile landline, without a key" in over_http

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from landline.ledger.entry import NAME_CHARS, Asked, make_entry
+from landline.ledger.entry import NAME_CHARS, Asked, Hop, make_entry
 from landline.session.admission import admit
 from landline.session.meter import Transport
 from landline.session.turn import Turn
@@ -25,6 +25,13 @@ def test_a_name_that_a_client_made_up_is_kept_so_far() -> None:
     turn.meter.upstream_model = "m" * 300_000
     entry = make_entry(turn, turn.meter, "completed", usage=None)
     assert entry.model == entry.upstream_model == "m" * NAME_CHARS
+
+
+@pytest.mark.parametrize(("hop", "saved"), [("clients", 4_000), ("upstreams", 4_700)])
+def test_saved_is_counted_on_the_hop_that_is_measured(hop: Hop, saved: int) -> None:
+    turn = make_turn()
+    turn.meter.wire_in_bytes, turn.meter.upstream_out_bytes, turn.meter.stateless_bytes = 1_000, 300, 5_000
+    assert make_entry(turn, turn.meter, "completed", usage=None, hop=hop).bytes.saved == saved
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ def total_of(split: Split) -> int:
 def test_a_warm_up_would_not_have_been_sent_in_any_part() -> None:
     agents = MadeUpAgents(Ledger())
     agents.open("sess_1")
-    agents.turn("sess_1", is_warm_up=True, bytes=ByteCounts(wire_in=900, payload_in=30_000, stateless=0))
+    agents.turn("sess_1", is_warm_up=True, bytes=ByteCounts(uploaded=900, payload_in=30_000, stateless=0))
     session = agents.ledger.session("sess_1")
     assert session is not None
     assert make_detail(session).unsaved == Split()

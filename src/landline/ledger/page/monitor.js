@@ -59,6 +59,7 @@ function begin(snapshot) {
   startedAt = snapshot.started_at;
   setAttribute(byId("page"), "data-begun", "");
   setText(byId("version"), `v${snapshot.version}`);
+  setText(byId("uploaded-label"), snapshot.hop === "upstreams" ? "uploaded to upstreams" : "uploaded");
   tick();
 }
 

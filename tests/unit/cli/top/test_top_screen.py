@@ -77,7 +77,7 @@ def test_targets_are_told_in_the_pages_words(state, wait_s, words):
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_what_cost_more_than_it_saved_is_said_in_bytes(width):
     agents = MadeUpAgents()
-    agents.turn("x", bytes=ByteCounts(wire_in=56_300, stateless=49))
+    agents.turn("x", bytes=ByteCounts(uploaded=56_300, stateless=49))
     text = "\n".join(shown(snapshot_of(agents), Place(), width=width))
     assert "-56.3 kB" in text.split("1 session", 1)[1]
     place = Place(opened="x")
@@ -262,7 +262,7 @@ def test_bars_are_as_long_as_what_they_stand_for(sent):
     for would in (1000, 500):
         entry = agents.turn("x")
         agents.ledger.session("x").turns.pop()
-        counts = type(entry.bytes)(wire_in=sent, stateless=would)
+        counts = type(entry.bytes)(uploaded=sent, stateless=would)
         agents.ledger.session("x").turns.append(type(entry)(**{**_fields(entry), "bytes": counts}))
     lines = shown(snapshot_of(agents, place), place)
     full, half = (sum(line.count(each) for each in "█░") for line in lines if line.startswith(("    1 ", "    2 ")))
