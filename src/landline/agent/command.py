@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from landline.agent.console import ConsoleReporter, make_console, printable
+from landline.agent.console import ConsoleReporter, make_console
 from landline.agent.exchange import Transport
 from landline.agent.folder_tools import DEFAULT_OUTPUT_BYTES, folder_tools
 from landline.agent.line import Endpoint
 from landline.agent.loop import AgentSettings, run_agent
+from landline.agent.printable import one_line
 
 DEFAULT_URL = "http://127.0.0.1:8080/v1"
 
@@ -59,7 +60,7 @@ def agent_command(
         run_agent(question, endpoint=endpoint, tools=tools, settings=settings, reporter=ConsoleReporter())
     )
     if result.outcome != "answered":
-        make_console(stderr=True).print(printable(result.message), style="red", markup=False, soft_wrap=True)
+        make_console(stderr=True).print(one_line(result.message), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1)
 
 

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from landline.agent.answer import TokenCounts
+from landline.agent.printable import one_line, printable
 from landline.agent.report import CallReport, RunResult, TurnReport
 
 _PIPE_WIDTH = 160
@@ -13,7 +14,7 @@ _MAX_ARGUMENTS = 120
 
 
 class ConsoleReporter:
-    """Writes to standard output; what came from the model or from files is stripped of control characters."""
+    """Writes to standard output; what came from the model or from files is stripped of what could steer the terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or make_console()
@@ -29,15 +30,15 @@ class ConsoleReporter:
             self._is_in_line = not shown.endswith("\n")
 
     def note(self, text: str) -> None:
-        self._line(Text(f"  note  {printable(text)}", style="yellow"))
+        self._line(Text(f"  note  {one_line(text)}", style="yellow"))
 
     def tool_ran(self, call: CallReport) -> None:
-        arguments = printable(call.arguments)
+        arguments = one_line(call.arguments)
         if len(arguments) > _MAX_ARGUMENTS:
             arguments = arguments[:_MAX_ARGUMENTS] + "…"
         gave = f"{'error, ' if call.is_error else ''}{call.output_bytes:,} B"
         self._line(
-            Text(f"  tool  {printable(call.name)} {arguments} → {gave}", style="red" if call.is_error else "cyan")
+            Text(f"  tool  {one_line(call.name)} {arguments} → {gave}", style="red" if call.is_error else "cyan")
         )
 
     def turn_ended(self, turn: TurnReport) -> None:
@@ -71,13 +72,6 @@ def make_console(*, stderr: bool = False) -> Console:
     """A console that does not squeeze its tables into 80 columns when its output is piped."""
     console = Console(stderr=stderr, highlight=False)
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=_PIPE_WIDTH)
-
-
-def printable(text: str) -> str:
-    """Text that cannot steer a terminal: control characters go, line breaks and tabs stay."""
-    if text.isprintable():
-        return text
-    return "".join(each for each in text if each in "\n\t" or (each >= " " and not "\x7f" <= each <= "\x9f"))
 
 
 def _tokens(tokens: TokenCounts | None) -> str:

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from landline.agent.console import printable
+from landline.agent.printable import one_line
 from landline.app import make_target
 from landline.cli.fetch import fetch_model
 from landline.cli.live_probes import CHECKS, Check, Mark, Prober, Verdict
@@ -116,7 +116,7 @@ def reasons(attempts: list[Attempt]) -> Iterator[Text]:
         for check, verdict in attempt.found.items():
             if verdict.reason:
                 sign, style = _SIGNS[verdict.mark]
-                yield Text(f"{sign} {attempt.name}, {check}: {printable(verdict.reason)}", style=style)
+                yield Text(f"{sign} {attempt.name}, {check}: {one_line(verdict.reason)}", style=style)
 
 
 def _cell(attempt: Attempt, check: Check) -> Text:
@@ -128,7 +128,7 @@ def _cell(attempt: Attempt, check: Check) -> Text:
 
 
 def _print_line(attempt: Attempt, check: Check, verdict: Verdict) -> None:
-    typer.echo(f"{attempt.name}, {check}: {_SIGNS[verdict.mark][0]} {verdict.figure}".rstrip(), err=True)
+    typer.echo(f"{attempt.name}, {check}: {_SIGNS[verdict.mark][0]} {one_line(verdict.figure)}".rstrip(), err=True)
 
 
 async def _try_target(

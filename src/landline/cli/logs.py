@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from landline.agent.printable import escaped, printable
 from landline.ledger import Entry
 from landline.ledger.turn_line import turn_line
 
@@ -20,6 +21,8 @@ _KEYS_FIRST = ("at", "level", "response_id", "event")
 def configure_logging(level: str) -> None:
     """Sets the least level that is shown: `debug`, `info`, `warning` or `error`."""
     least = logging.getLevelNamesMapping()[level.upper()]
+    if logging.lastResort is not None:  # what libraries warn of goes there
+        logging.lastResort.setFormatter(_PrintableFormatter())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -27,11 +30,25 @@ def configure_logging(level: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", key="at"),
             structlog.processors.format_exc_info,
             structlog.processors.LogfmtRenderer(key_order=_KEYS_FIRST, drop_missing=True, bool_as_flag=False),
+            _escape,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _escape(logger: object, method: str, line: str) -> str:
+    """The line without what could steer the terminal that shows it, or be taken for another line."""
+    del logger, method
+    return escaped(line)
+
+
+class _PrintableFormatter(logging.Formatter):
+    """What libraries log, safe to print; tracebacks keep their lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def turn_writer() -> Callable[[Entry], None]:

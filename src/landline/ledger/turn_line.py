@@ -62,4 +62,4 @@ def turn_line(entry: Entry) -> str:
 
 def _quote(value: str) -> str:
     """The value; in quotes if it holds what would end it, or could be taken for another line."""
-    return value if _PLAIN.fullmatch(value) else json.dumps(value)
+    return value if _PLAIN.fullmatch(value) else json.dumps(value).replace("\x7f", "\\u007f")

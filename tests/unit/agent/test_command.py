@@ -9,7 +9,6 @@ from typer.testing import CliRunner, Result
 
 from fake_responses_server import Fail, FakeResponses, Reply
 from landline.agent.command import agent_command
-from landline.agent.console import printable
 
 APP = typer.Typer()
 APP.command()(agent_command)
@@ -86,5 +85,13 @@ def test_key_comes_from_the_named_variable(tmp_path: Path, monkeypatch: pytest.M
     assert fake.upgrades[0]["Authorization"] == "Bearer open"
 
 
-def test_models_text_cannot_steer_the_terminal() -> None:
-    assert printable("a\x1b[31mb\x07\r\n\tc\x9b2J\x7f") == "a[31mb\n\tc2J"
+def test_nothing_that_others_wrote_steers_the_terminal(tmp_path: Path) -> None:
+    hostile = "a\x1b[2Jb\x9bc\u202ed\u2066e\u200f"
+    call = ("ls\x1b[0m\n  sent  0 B", '{"path":"\u202e\x1b]0;title\x07"}')
+    refusal = Fail({"error": {"code": "x\x1bc", "message": f"no\n{hostile}"}}, status=400)
+    with FakeResponses(Reply(hostile, calls=[call]), refusal).in_thread() as fake:
+        result = invoke("--dir", str(tmp_path), "--url", fake.base_url, "--model", "m", "--transport", "http")
+    assert result.exit_code == 1
+    assert all(line.isprintable() for line in result.output.splitlines())
+    assert not any(line.startswith("  sent  0 B") for line in result.stdout.splitlines())
+    assert "no a[2Jbcde" in result.stderr

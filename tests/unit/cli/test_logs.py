@@ -1,6 +1,7 @@
 """The log is one line an event, `key=value`, with the response's id in front of what happened."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -55,3 +56,40 @@ def test_a_turns_line_is_not_written_below_its_level(capsys: pytest.CaptureFixtu
     configure_logging("warning")
     turn_writer()(changed())
     assert capsys.readouterr().err == ""
+
+
+HOSTILE = "a\x1b[2Jb\x9bc\u202ed\u2066e\u200ff\x7fg"
+
+
+def test_a_line_holds_nothing_that_steers_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info")
+    structlog.get_logger().info("asked_again", reason=HOSTILE + "\nat=forged")
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        structlog.get_logger().exception("turn_failed")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(line.isprintable() for line in lines)
+    assert r"a\u001b[2Jb\u009bc\u202ed" in lines[0]
+
+
+def test_what_libraries_warn_of_does_not_steer_a_terminal() -> None:
+    configure_logging("info")
+    record = logging.LogRecord("some.library", logging.WARNING, __file__, 1, "odd:\n%s", (HOSTILE,), None)
+    assert logging.lastResort is not None
+    assert logging.lastResort.format(record) == "odd:\na[2Jbcdefg"
+
+
+async def test_a_turns_line_holds_nothing_that_steers_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "HELD_S", 0.0)
+    configure_logging("info")
+    turn_writer()(changed(model=HOSTILE, session_id=HOSTILE, error_code=HOSTILE))
+    loop = asyncio.get_running_loop()
+    written = asyncio.Event()
+    loop.call_later(0.0, loop.call_soon, written.set)
+    await written.wait()
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.isprintable()

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from landline.agent.printable import escaped, one_line
 from landline.cli.top.keys import Key, listening
 from landline.cli.top.lines import line
 from landline.cli.top.place import Place
@@ -46,7 +47,7 @@ def run_top(options: TopOptions) -> int:
             asyncio.run(_print_once(source, as_json=options.as_json))
     except NoMonitorError as error:
         hint = "Start a server with `landline serve`, or name the one that runs: `landline top --url URL`."
-        typer.echo(f"landline top: {error}.\n{hint}", err=True)
+        typer.echo(f"landline top: {one_line(str(error))}.\n{hint}", err=True)
         return 1
     return 0
 
@@ -178,7 +179,7 @@ async def _print_once(source: Source, *, as_json: bool) -> None:
     body = await source.state(View(sessions=ONCE_SESSIONS, sort="changed"))
     snapshot = decode_state(body)
     if as_json:
-        typer.echo(body.decode())
+        typer.echo(escaped(body.decode()))
         return
     console = Console() if sys.stdout.isatty() else Console(width=_PIPE_COLUMNS)
     page, width = snapshot.sessions, console.width

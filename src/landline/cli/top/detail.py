@@ -112,6 +112,6 @@ def _notes(turn: TurnRow) -> str:
         "compacted" if turn.compactions else "",
         "resent" if turn.resends else "",
         f"{turn.tries} tries" if turn.tries > 1 else "",
-        (turn.error_code or turn.outcome) if turn.outcome != "completed" else "",
+        plain(turn.error_code or turn.outcome) if turn.outcome != "completed" else "",
     )
     return ", ".join(note for note in notes if note)

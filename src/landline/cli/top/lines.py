@@ -4,24 +4,30 @@ import unicodedata
 
 from rich.text import Text
 
-from landline.agent.console import printable
+from landline.agent.printable import one_line, printable
 
 SHORT_ID = 14
 """Columns of a session's id that was shortened."""
 
 
 def line(*parts: str | tuple[str, str], style: str = "") -> Text:
-    """One line of plain and styled parts."""
-    text = Text.assemble(*parts, style=style)
+    """One line of plain and styled parts, whoever wrote them."""
+    text = Text.assemble(*map(_safe, parts), style=style)
     text.no_wrap = True
     text.overflow = "ellipsis"
     return text
 
 
+def _safe(part: str | tuple[str, str]) -> str | tuple[str, str]:
+    if isinstance(part, str):
+        return printable(part).replace("\n", " ")
+    text, style = part
+    return printable(text).replace("\n", " "), style
+
+
 def plain(text: str) -> str:
     """A name that a client or an upstream chose, on one line; what nobody sees, or turns the text around, is shown."""
-    shown = "".join("\ufffd" if unicodedata.category(each) == "Cf" else each for each in printable(text))
-    return " ".join(shown.split())
+    return one_line("".join("\ufffd" if unicodedata.category(each) == "Cf" else each for each in text))
 
 
 def first_that_fits(width: int, *lines: Text) -> Text:
