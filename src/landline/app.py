@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
@@ -138,8 +139,14 @@ def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -
     return App(create_asgi(edge), drain, targets, store, runner, background, ledger, observation, compression)
 
 
-def run_server(config: Config, *, on_started: OnStarted, say_turn: Callable[[Entry], None] = log_turn) -> int:
-    """Serves until a signal ends it; returns the exit status.
+def run_server(
+    config: Config,
+    *,
+    listener: socket.socket | None = None,
+    on_started: OnStarted,
+    say_turn: Callable[[Entry], None] = log_turn,
+) -> int:
+    """Serves until a signal ends it; returns the exit status. `listener` is the bound address, if it is bound already.
 
     Raises OSError when the address cannot be bound, `ChildFailedError` when a model cannot be started, and `StoreError`.
     """
@@ -151,7 +158,13 @@ def run_server(config: Config, *, on_started: OnStarted, say_turn: Callable[[Ent
         max_message_bytes=config.limits.max_frame_bytes,
     )
     return serve(
-        app.asgi, app.drain, serve_settings, parts=app.opened(), compression=app.compression, on_started=on_started
+        app.asgi,
+        app.drain,
+        serve_settings,
+        parts=app.opened(),
+        listener=listener,
+        compression=app.compression,
+        on_started=on_started,
     )
 
 

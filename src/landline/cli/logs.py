@@ -38,10 +38,10 @@ def configure_logging(level: str) -> None:
     )
 
 
-def _escape(logger: object, method: str, line: str) -> str:
+def _escape(logger: object, method: str, line: object) -> str:
     """The line without what could steer the terminal that shows it, or be taken for another line."""
     del logger, method
-    return escaped(line)
+    return escaped(str(line))
 
 
 class _PrintableFormatter(logging.Formatter):

@@ -1,5 +1,6 @@
 """`landline serve`: settings, the model's file, then the server until it is told to stop."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,14 +9,25 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
+from landline.agent.printable import printable
 from landline.app import run_server
 from landline.cli.check import print_problems
-from landline.cli.fetch import fetch_model
-from landline.cli.greeting import greeting
+from landline.cli.fetch import fetch_model, find_row
+from landline.cli.greeting import greeting, url_host
 from landline.cli.logs import turn_writer
-from landline.config import Config, EmbeddedTarget, Overrides, Problem, default_config, load_config, split_upstream
+from landline.config import (
+    Config,
+    EmbeddedTarget,
+    Overrides,
+    Problem,
+    ServerSettings,
+    default_config,
+    load_config,
+    split_upstream,
+)
 from landline.engine.catalog import DEFAULT_MODEL, ModelUnavailableError, resolve_model
 from landline.engine.child import ChildFailedError
+from landline.server.lifecycle import bind
 from landline.stores.store import StoreError
 
 CODEX_CONTEXT_TOKENS = 32768
@@ -42,49 +54,76 @@ def run_serve(options: ServeOptions) -> int:
     try:
         config = choose_config(options)
     except ModelUnavailableError as error:
-        typer.echo(str(error), err=True)
-        return 1
+        return _fail(error)
     return serve_config(config, _greeting, file=options.config)
 
 
 def serve_config(config: Config | list[Problem], greet: Greet, *, file: Path | None = None) -> int:
-    """Serves until a signal ends it; the exit status. What is wrong with the configuration is printed."""
+    """Serves until a signal ends it; the exit status. What is wrong with the configuration is printed.
+
+    The address is taken first: one that cannot be had is told before a model is fetched or loaded or a store is opened.
+    """
     if not isinstance(config, Config):
         print_problems(config, file)
         return 1
     try:
-        return run_server(
-            config,
-            on_started=lambda host, port: typer.echo(greet(config, host, port)),
-            say_turn=turn_writer(),
-        )
-    except (ChildFailedError, StoreError) as error:
-        typer.echo(str(error), err=True)
-        return 1
+        listener = bind(config.server.host, config.server.port)
     except OSError as error:
-        where = f"{config.server.host}:{config.server.port}"
-        typer.echo(f"Cannot listen on {where}: {error.strerror or error}. `--port 0` takes a free port.", err=True)
-        return 1
+        return _fail(_why_not_bound(error, config.server))
+    with listener:
+        try:
+            fetch_models(config)
+            return run_server(
+                config,
+                listener=listener,
+                on_started=lambda host, port: typer.echo(greet(config, host, port)),
+                say_turn=turn_writer(),
+            )
+        except (ModelUnavailableError, ChildFailedError, StoreError) as error:
+            return _fail(error)
+        except OSError as error:  # another server that was starting took the port at the same time
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return _fail(_why_not_bound(error, config.server))
+
+
+def _why_not_bound(error: OSError, server: ServerSettings) -> str:
+    where = f"{url_host(server.host)}:{server.port}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            hint = "Another program listens there, a Landline perhaps. `--port 9000` takes that port, `--port 0` any free one."
+        case errno.EACCES:
+            hint = "Ports below 1024 need rights of their own. `--port 8080` takes that port, `--port 0` any free one."
+        case errno.EADDRNOTAVAIL:
+            hint = "`--host` expects an address of this machine, such as 127.0.0.1."
+        case _:
+            hint = "`--host` and `--port` choose another address."
+    return f"Cannot listen on {where}: {error.strerror or error}. {hint}"
+
+
+def _fail(reason: Exception | str) -> int:
+    typer.echo(printable(str(reason)), err=True)
+    return 1
 
 
 def choose_config(options: ServeOptions) -> Config | list[Problem]:
-    """The file's settings, or the embedded model alone; its weights are fetched when they are missing.
+    """The file's settings, or the embedded model alone.
 
-    Raises `ModelUnavailableError` when a model's file cannot be had.
+    Raises `ModelUnavailableError` for a model that there cannot be.
     """
     overrides = Overrides(host=options.host, port=options.port)
     if options.config is None:
         embedded = _embedded_target(options)
-        return default_config(embedded, _prepare(embedded), overrides)
-    for option, key in (("gguf", "gguf"), ("model", "model"), ("context", "context_per_slot")):
-        if getattr(options, option) is not None:
-            return [Problem("", f"`--{option}` goes without a configuration; write `{key} = …` to an embedded target")]
+        return default_config(embedded, _model_name(embedded), overrides)
+    out_of_place = [
+        Problem("", f"`--{option}` goes without a configuration; write `{key} = …` to an embedded target")
+        for option, key in (("gguf", "gguf"), ("model", "model"), ("context", "context_per_slot"))
+        if getattr(options, option) is not None
+    ]
     config = load_config(options.config, os.environ, overrides)
     if isinstance(config, Config):
-        for target in config.targets.values():
-            if isinstance(target, EmbeddedTarget):
-                _prepare(target)
-    return config
+        return out_of_place or config
+    return [*out_of_place, *config]
 
 
 def _embedded_target(options: ServeOptions) -> EmbeddedTarget:
@@ -93,13 +132,18 @@ def _embedded_target(options: ServeOptions) -> EmbeddedTarget:
     return target if options.context is None else replace(target, context_per_slot=options.context)
 
 
-def _prepare(target: EmbeddedTarget) -> str:
-    """Makes sure that the target's file is there; the model's name."""
+def _model_name(target: EmbeddedTarget) -> str:
+    """What the target's model is called; its file, if it is of the catalogue, need not be there yet."""
     if target.gguf is not None:
         return resolve_model(target.gguf).name
-    name = target.model or DEFAULT_MODEL
-    fetch_model(name)
-    return resolve_model(name).name
+    return find_row(target.model or DEFAULT_MODEL).name
+
+
+def fetch_models(config: Config) -> None:
+    """Makes sure that every model of the catalogue that the configuration names is on this machine."""
+    for target in config.targets.values():
+        if isinstance(target, EmbeddedTarget) and target.gguf is None:
+            fetch_model(target.model or DEFAULT_MODEL)
 
 
 def _greeting(config: Config, host: str, port: int) -> str:

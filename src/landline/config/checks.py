@@ -38,8 +38,11 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+")
 """A token of RFC 9110."""
 
 
-def check_config(config: Config, environment: Mapping[str, str]) -> list[Problem]:
-    """Every disagreement inside a configuration that is well formed."""
+def check_config(
+    config: Config, environment: Mapping[str, str], *, unread: frozenset[str] = frozenset()
+) -> list[Problem]:
+    """Every disagreement inside a configuration. `unread` are the targets that the file has and the configuration lacks,
+    because they are not well formed."""
     problems = [*_check_server(config.server), *_check_store(config.store)]
     problems.extend(_check_sealing(config.sealing, environment))
     problems.extend(_check_telemetry(config.telemetry, environment))
@@ -49,7 +52,7 @@ def check_config(config: Config, environment: Mapping[str, str]) -> list[Problem
             problems.append(Problem(path, f"a target's name is letters, digits, `_` and `-`, got {name!r}"))
         problems.extend(_check_target(path, target, environment))
         problems.extend(_check_loop(path, target, config.server))
-    problems.extend(_check_models(config))
+    problems.extend(_check_models(config, unread))
     return problems
 
 
@@ -229,7 +232,7 @@ def _check_file(path: str, name: str) -> Iterator[Problem]:
         yield Problem(path, f"expected a file, found none at {name!r}")
 
 
-def _check_models(config: Config) -> Iterator[Problem]:
+def _check_models(config: Config, unread: frozenset[str]) -> Iterator[Problem]:
     if not config.models:
         yield Problem(
             "models", 'nothing is served; add `[models."NAME"]` with `targets = ["TARGET"]`, or the name `"*"`'
@@ -238,8 +241,9 @@ def _check_models(config: Config) -> Iterator[Problem]:
         path = join_path(join_path("models", name), "targets")
         for reference in model.targets:
             upstream = split_upstream(reference)
-            if upstream.target not in config.targets:
-                yield Problem(path, f"no target {upstream.target!r}{did_you_mean(upstream.target, config.targets)}")
+            if upstream.target not in config.targets and upstream.target not in unread:
+                known = {*config.targets, *unread}
+                yield Problem(path, f"no target {upstream.target!r}{did_you_mean(upstream.target, known)}")
             if upstream.model == "":
                 yield Problem(path, f"expected 'TARGET' or 'TARGET:MODEL', got {reference!r}")
         if model.weights and len(model.weights) != len(model.targets):

@@ -49,11 +49,10 @@ def settle_table(
     folder: Path | None = None,
 ) -> Config | list[Problem]:
     """The same for a table that no file holds; without a `folder`, its paths are relative to the working directory."""
-    config = read_config(table)
-    if not isinstance(config, Config):
-        return config
-    config = _resolve_paths(_find_keys(_override(config, overrides), environment), folder or Path())
-    return check_config(config, environment) or config
+    reading = read_config(table)
+    config = _resolve_paths(_find_keys(_override(reading.config, overrides), environment), folder or Path())
+    found = check_config(config, environment, unread=reading.unread)
+    return [*reading.problems, *(each for each in found if not reading.explains(each))] or config
 
 
 def default_config(

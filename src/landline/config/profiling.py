@@ -14,28 +14,32 @@ OWN_PROFILES = ("anthropic", "gemini")
 """Dialects of one vendor: without a URL, the vendor is meant."""
 
 
-def fill_in(table: Mapping[str, object], path: str) -> Mapping[str, object] | Problem:
+def fill_in(table: Mapping[str, object], path: str) -> tuple[Mapping[str, object], Problem | None]:
     """The target's table with what its profile gives where the table says nothing; a table inside is filled in likewise.
 
-    `path` is the target's, for the problem that is returned when the profile cannot be meant.
+    `path` is the target's, for the problem if the profile cannot be meant; the table is then what comes nearest.
     """
     name = _profile_name(table)
     if name is None:
-        return table
+        return table, None
     if not isinstance(name, str) or name not in PROFILES:
         hint = did_you_mean(str(name), PROFILES)
-        return Problem(join_path(path, "profile"), f"no profile {name!r}{hint}; docs/profiles.md describes them")
+        problem = Problem(join_path(path, "profile"), f"no profile {name!r}{hint}; docs/profiles.md describes them")
+        return {key: value for key, value in table.items() if key != "profile"}, problem
     profile = PROFILES[name]
     way = profile.way(table.get("dialect"))
+    problem = None
     if way is None:
         spoken = " or ".join(f"`{each.dialect}`" for each in profile.ways)
         message = f"{profile.vendor} is spoken to in {spoken}, got {table.get('dialect')!r}"
-        return Problem(join_path(path, "dialect"), message)
-    if way.base_url is None and "base_url" not in table:
+        problem = Problem(join_path(path, "dialect"), message)
+        way = profile.ways[0]
+        table = {key: value for key, value in table.items() if key != "dialect"}
+    if way.base_url is None and "base_url" not in table and problem is None:
         message = f"missing; {profile.vendor}'s URL is yours to give, as in {profile.url_example!r}"
-        return Problem(join_path(path, "base_url"), message)
+        problem = Problem(join_path(path, "base_url"), message)
     given = {"dialect": way.dialect, "profile": name, **way.settings}
-    return _merge(given if way.base_url is None else {**given, "base_url": way.base_url}, table)
+    return _merge(given if way.base_url is None else {**given, "base_url": way.base_url}, table), problem
 
 
 def find_key(target: TargetSettings, environment: Mapping[str, str]) -> TargetSettings:

@@ -1,6 +1,10 @@
-"""Reads a parsed TOML table into settings and finds every problem on the way, not only the first."""
+"""Reads a parsed TOML table into settings and finds every problem on the way, not only the first.
 
-from collections.abc import Mapping
+What cannot be read is replaced by a default, so that the checks of what settings ask of each other find theirs as well.
+"""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import cast
 
 import msgspec
@@ -8,22 +12,40 @@ from msgspec import inspect
 from msgspec.structs import FieldInfo
 
 from landline.config.describe import expectation, shown
+from landline.config.hints import place_of
 from landline.config.problems import Problem, did_you_mean, join_path
 from landline.config.profiling import fill_in
 from landline.config.settings import Config
 
-_SECTIONS = ("server", "limits", "store", "sealing", "background", "prefixes", "monitor")
+
+class Reading(msgspec.Struct, frozen=True):
+    """What a table came to."""
+
+    config: Config
+    """With defaults in place of what is wrong; entries of `targets` and `models` that are no tables, or targets of a
+    dialect that is not known, are left out."""
+    problems: list[Problem]
+    unread: frozenset[str]
+    """The names of targets that were left out."""
+
+    def explains(self, problem: Problem) -> bool:
+        """Whether a problem that a check found follows from one that was found here."""
+        if problem.path == "models":  # nothing is served: models were meant, but are not read
+            return bool(get_close_matches("models", [each.path.partition(".")[0] for each in self.problems]))
+        return any(problem.path == each.path or problem.path.startswith(f"{each.path}.") for each in self.problems)
 
 
-def read_config(table: Mapping[str, object]) -> Config | list[Problem]:
-    """The settings that the file's table describes, or every reason why it describes none."""
+def read_config(table: Mapping[str, object]) -> Reading:
+    """The settings that the file's table describes, as far as it does, and every reason why it does not."""
     problems: list[Problem] = []
-    config = _read(Config, table, "", problems)
-    return problems if problems else cast("Config", config)
+    config = cast("Config", _read_struct(Config, table, "", problems))
+    targets = table.get("targets")
+    names = cast("dict[str, object]", targets) if isinstance(targets, dict) else {}
+    return Reading(config, problems, frozenset(names) - frozenset(config.targets))
 
 
 def _read(annotation: object, value: object, path: str, problems: list[Problem]) -> object:
-    """The value as the annotated type; what is wrong is added to `problems` and makes the result meaningless."""
+    """The value as the annotated type; None if it is wrong, and why is added to `problems`."""
     kind = inspect.type_info(annotation)
     match kind:
         case inspect.StructType():
@@ -31,7 +53,8 @@ def _read(annotation: object, value: object, path: str, problems: list[Problem])
         case inspect.DictType() if isinstance(value, dict):
             element = cast("tuple[object, object]", getattr(annotation, "__args__", ()))[1]
             entries = cast("dict[str, object]", value)
-            return {key: _read(element, entry, join_path(path, key), problems) for key, entry in entries.items()}
+            read = {key: _read(element, entry, join_path(path, key), problems) for key, entry in entries.items()}
+            return {key: entry for key, entry in read.items() if entry is not None}
         case inspect.UnionType(types=members) if all(isinstance(member, inspect.StructType) for member in members):
             structs = [member.cls for member in members if isinstance(member, inspect.StructType)]
             return _read_tagged(structs, value, path, problems)
@@ -48,33 +71,35 @@ def _read_plain(annotation: object, value: object, path: str, problems: list[Pro
 
 
 def _read_struct(cls: type[msgspec.Struct], value: object, path: str, problems: list[Problem]) -> object:
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         problems.append(Problem(path, f"expected a table, got {shown(value)}"))
         return None
-    table = cast("dict[str, object]", value)
+    table = cast("Mapping[str, object]", value)
     fields = {field.encode_name: field for field in msgspec.structs.fields(cls)}
     tag_field = cls.__struct_config__.tag_field
-    found = len(problems)
     for key in [key for key in table if key not in fields and key != tag_field]:
-        problems.append(Problem(join_path(path, key), f"unknown key{_hint(key, path, fields)}"))
+        problems.append(Problem(join_path(path, key), f"unknown key{_hint(key, table[key], path, fields)}"))
     values: dict[str, object] = {}
     for key, field in fields.items():
+        given = None
         if key in table:
-            values[field.name] = _read(field.type, table[key], join_path(path, key), problems)
-        elif field.required:
+            given = _read(field.type, table[key], join_path(path, key), problems)
+        elif field.required and not any(each.path == join_path(path, key) for each in problems):
             problems.append(Problem(join_path(path, key), f"missing; expected {expectation(field.type)}"))
-    return cls(**values) if len(problems) == found else None
+        if given is not None or field.required:
+            values[field.name] = _blank(field.type) if given is None else given
+    return cls(**values)
 
 
-def _hint(key: str, path: str, fields: Mapping[str, FieldInfo]) -> str:
-    """Where the key belongs: in another section by that very name, or a near name in this one."""
-    elsewhere = [section for section in _SECTIONS if section != path and key in _keys_of(section)]
-    return f"; it belongs in `[{elsewhere[0]}]`" if elsewhere else did_you_mean(key, fields)
+def _blank(annotation: object) -> object:
+    """What stands for a required value that is wrong or not there; a problem says so."""
+    return [] if isinstance(inspect.type_info(annotation), inspect.ListType) else ""
 
 
-def _keys_of(section: str) -> set[str]:
-    cls = next(field.type for field in msgspec.structs.fields(Config) if field.name == section)
-    return {field.encode_name for field in msgspec.structs.fields(cast("type[msgspec.Struct]", cls))}
+def _hint(key: str, value: object, path: str, fields: Mapping[str, FieldInfo]) -> str:
+    """Where the key belongs: in another table by that very name, or a near name in this one."""
+    place = place_of(key, value, path)
+    return f"; {place}" if place else did_you_mean(key, fields)
 
 
 def _read_tagged(structs: list[type[msgspec.Struct]], value: object, path: str, problems: list[Problem]) -> object:
@@ -82,18 +107,36 @@ def _read_tagged(structs: list[type[msgspec.Struct]], value: object, path: str, 
     if not isinstance(value, dict):
         problems.append(Problem(path, f"expected a table, got {shown(value)}"))
         return None
-    table = fill_in(cast("dict[str, object]", value), path)
-    if isinstance(table, Problem):
-        problems.append(table)
-        return None
+    table, problem = fill_in(cast("dict[str, object]", value), path)
+    if problem is not None:
+        problems.append(problem)
     by_tag = {str(cls.__struct_config__.tag): cls for cls in structs}
     tag_field = str(structs[0].__struct_config__.tag_field)
     tag = table.get(tag_field)
     if isinstance(tag, str) and tag in by_tag:
         return _read_struct(by_tag[tag], table, path, problems)
-    expected = f"one of {', '.join(f'`{name}`' for name in sorted(by_tag))}"
-    problems.append(Problem(join_path(path, tag_field), _wrong_tag(tag, expected, by_tag)))
+    if tag is not None or problem is None:
+        expected = f"one of {', '.join(f'`{name}`' for name in sorted(by_tag))}"
+        problems.append(Problem(join_path(path, tag_field), _wrong_tag(tag, expected, by_tag)))
+    for key in [key for key in table if key not in (tag_field, "profile")]:
+        problems.extend(_try_dialects(structs, key, table[key], path))
     return None
+
+
+def _try_dialects(structs: list[type[msgspec.Struct]], key: str, value: object, path: str) -> Iterator[Problem]:
+    """What is wrong with a key of a target whatever its dialect, which is not known."""
+    fields = {field.encode_name: field for cls in structs for field in msgspec.structs.fields(cls)}
+    if key not in fields:
+        place = place_of(key, value, path)
+        near = did_you_mean(key, fields).partition("; known here")[0]
+        yield Problem(join_path(path, key), "unknown key" + (f"; {place}" if place else near))
+        return
+    found: list[list[Problem]] = []
+    for field in [field for cls in structs for field in msgspec.structs.fields(cls) if field.encode_name == key]:
+        found.append([])
+        _read(field.type, value, join_path(path, key), found[-1])
+    if all(found):
+        yield from found[0]
 
 
 def _wrong_tag(tag: object, expected: str, by_tag: Mapping[str, type[msgspec.Struct]]) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import os
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -56,17 +57,37 @@ def serve(
     settings: ServeSettings,
     *,
     parts: AbstractAsyncContextManager[object],
+    listener: socket.socket | None = None,
     compression: CompressionBudget | None = None,
     on_started: OnStarted | None = None,
 ) -> int:
     """Serves until SIGTERM or SIGINT and a drain; returns the exit code. A second signal ends it at once.
 
-    `parts` is what the app needs while it serves: entered before, left after. Raises what entering it raises, and OSError
-    when the address cannot be bound.
+    `parts` is what the app needs while it serves: entered before, left after. `listener` is what `bind` gave; without it,
+    the address of the settings is bound when the parts are ready. Raises what entering `parts` raises, and OSError when
+    the address cannot be bound.
     """
-    server = LineServer(app, drain, settings, compression=compression, on_started=on_started)
+    server = LineServer(app, drain, settings, listener=listener, compression=compression, on_started=on_started)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve_until_signalled(server, parts))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Takes an address before anything that needs time is started; connections are refused until `serve` listens on it.
+
+    Raises OSError when the address cannot be had.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if listener.family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 class LineServer:
@@ -78,11 +99,14 @@ class LineServer:
         drain: Drain,
         settings: ServeSettings,
         *,
+        listener: socket.socket | None = None,
         compression: CompressionBudget | None = None,
         on_started: OnStarted | None = None,
     ) -> None:
-        """`compression` bounds what all sockets' windows take; without it, they have the default budget."""
+        """`compression` bounds what all sockets' windows take; without it, they have the default budget. `listener` is
+        what `bind` gave, if the address is bound already."""
         self._settings = settings
+        self._listener = listener
         protocol = partial(LineProtocol, budget=compression or CompressionBudget())
         config = uvicorn.Config(
             app,
@@ -96,6 +120,7 @@ class LineServer:
             log_level="error",
             access_log=False,
             server_header=False,
+            backlog=_BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(settings.drain_grace_s + _CLEANUP_S),
         )
@@ -103,7 +128,7 @@ class LineServer:
 
     async def run(self) -> int:
         """Serves until `stop`; returns the exit code. Raises OSError when the address cannot be bound."""
-        listener = _listen(self._settings.host, self._settings.port)
+        listener = self._listener or bind(self._settings.host, self._settings.port)
         try:
             await self._server.serve(sockets=[listener])
         finally:
@@ -178,8 +203,3 @@ async def _serve_until_signalled(server: LineServer, parts: AbstractAsyncContext
         loop.add_signal_handler(number, receive_signal)
     await asyncio.wait({serving})
     return EXIT_FORCED if serving.cancelled() else serving.result()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_BACKLOG)

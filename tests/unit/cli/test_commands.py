@@ -1,7 +1,7 @@
 """The commands answer with the right text and exit status, and start quickly."""
 
-import errno
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -67,7 +67,7 @@ def test_help_loads_no_server_and_no_engine() -> None:
 
 
 def test_check_prints_every_problem_and_fails(run: CliRunner, tmp_path: Path) -> None:
-    file = put(tmp_path / "bad.toml", "[server]\nprot = 1\n[targets.a]\n")
+    file = put(tmp_path / "bad.toml", '[server]\nprot = 1\n[targets.a]\n[models.m]\ntargets = ["a"]\n')
     result = run.invoke(app, ["check", file])
     assert result.exit_code == 1
     assert f"{file}: server.prot: unknown key; did you mean `port`?" in result.stderr
@@ -187,7 +187,7 @@ def test_a_server_that_starts_says_what_to_paste(
         return 3
 
     monkeypatch.setattr("landline.cli.serve.run_server", start_and_stop)
-    result = run.invoke(app, ["serve", "--config", put(tmp_path / "good.toml", GOOD)])
+    result = run.invoke(app, ["serve", "--config", put(tmp_path / "good.toml", GOOD), "--port", "0"])
     assert result.exit_code == 3
     assert "Landline listens on http://127.0.0.1:4711/v1\nModel: demo\n" in result.stdout
     assert "32,768 tokens" not in result.stdout
@@ -202,17 +202,31 @@ def test_a_small_embedded_context_is_said_to_be_too_small_for_codex(
 
     monkeypatch.setattr("landline.cli.serve.run_server", start_and_stop)
     (tmp_path / "tiny.gguf").write_bytes(b"GGUF" + (3).to_bytes(4, "little") + bytes(16))
-    words = ["serve", "--gguf", str(tmp_path / "tiny.gguf"), "--context"]
+    words = ["serve", "--port", "0", "--gguf", str(tmp_path / "tiny.gguf"), "--context"]
     assert "Codex CLI needs 32,768 tokens of context" in run.invoke(app, [*words, "4096"]).stdout
     assert "Codex CLI needs" not in run.invoke(app, [*words, "32768"]).stdout
 
 
-def test_an_address_that_is_taken_is_told(run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(config: Config, **_: object) -> int:
-        del config
-        raise OSError(errno.EADDRINUSE, "Address already in use")
-
-    monkeypatch.setattr("landline.cli.serve.run_server", refuse)
-    result = run.invoke(app, ["serve", "--config", put(tmp_path / "good.toml", GOOD), "--port", "8123"])
+@pytest.mark.parametrize("words", [[], ["--config"]])
+def test_an_address_that_is_taken_is_told_before_anything_is_begun(
+    run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr("landline.cli.serve.run_server", begun)
+    monkeypatch.setattr("landline.cli.serve.fetch_model", begun)
+    words = [*words, put(tmp_path / "good.toml", GOOD)] if words else []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = run.invoke(app, ["serve", *words, "--port", port])
     assert result.exit_code == 1
-    assert "Cannot listen on 127.0.0.1:8123: Address already in use." in result.stderr
+    assert result.output.startswith(f"Cannot listen on 127.0.0.1:{port}: Address already in use. Another program")
+
+
+def test_an_address_of_another_machine_is_told(run: CliRunner, tmp_path: Path) -> None:
+    config = GOOD + '[server]\ninsecure_allow_public = true\nhost = "192.0.2.1"\n'
+    result = run.invoke(app, ["serve", "--config", put(tmp_path / "good.toml", config)])
+    assert result.exit_code == 1
+    assert "an address of this machine" in result.stderr
+
+
+def begun(*_: object, **__: object) -> int:
+    raise AssertionError("nothing should have been begun")

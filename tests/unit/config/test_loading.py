@@ -113,6 +113,23 @@ def test_without_a_file_the_embedded_model_answers_to_every_name() -> None:
         ("[sever]\n", "sever: unknown key; did you mean `server`?"),
         ("[server]\nzzz = 1\n", "server.zzz: unknown key; known here: `"),
         ("[server]\nkeepalive_s = 1\n", "server.keepalive_s: unknown key; it belongs in `[limits]`"),
+        ("port = 1\n", "port: unknown key; it belongs in `[server]`"),
+        ('[metrics]\nendpoint = "http://x"\n', "metrics.endpoint: unknown key; it belongs in `[telemetry]`"),
+        ("[telemetry]\ncontent = true\n", "telemetry.content: unknown key; it belongs in `[monitor]`"),
+        ("[telemetry]\nport = 1\n", "telemetry.port: unknown key; it belongs in `[server]`"),
+        ("[limits]\ntraces = true\n", "limits.traces: unknown key; it belongs in `[telemetry]`"),
+        (
+            "[server]\nenabled = true\n",
+            "server.enabled: unknown key; it belongs in `[monitor]`, `[metrics]` or `[telemetry]`",
+        ),
+        ("[server.metrics]\nenabled = true\n", "server.metrics: unknown key; it is a table of its own: `[metrics]`"),
+        ("[server]\nweights = [1]\n", 'server.weights: unknown key; it belongs in `[models."NAME"]`'),
+        ("[store]\nbase_url = 'x'\n", "store.base_url: unknown key; it belongs in `[targets.NAME]`"),
+        ("[limits]\nmax_sockets = 1\n", "limits.max_sockets: unknown key; it belongs in `[targets.NAME.socket]`"),
+        (
+            CHAT.replace(MODEL, "slots = 2\n"),
+            'targets.t.slots: unknown key; it is a setting of targets with `dialect = "embedded"`',
+        ),
         ('[server]\nport = "8080"\n', "server.port: expected a whole number from 0 to 65535, got '8080'"),
         ("[server]\nport = 65536\n", "server.port: expected a whole number from 0 to 65535, got 65536"),
         ("[server]\nport = true\n", "server.port: expected a whole number from 0 to 65535, got true"),
@@ -155,17 +172,17 @@ def test_without_a_file_the_embedded_model_answers_to_every_name() -> None:
         ("[models.n]\ntargets = []\n", "models.n.targets: expected a list of strings, at least 1, got []"),
         ('[models.n]\ntargets = "t"\n', "models.n.targets: expected a list of strings, at least 1, got 't'"),
         (
-            '[models.n]\ntargets = ["t"]\nweights = [0]\n',
+            CHAT + '[models.n]\ntargets = ["t"]\nweights = [0]\n',
             "models.n.weights: expected a list of numbers over 0, got [0]",
         ),
         (
-            '[models.n]\ntargets = ["t"]\nweights = 2\n',
+            CHAT + '[models.n]\ntargets = ["t"]\nweights = 2\n',
             "models.n.weights: expected a list of numbers over 0, got 2",
         ),
     ],
 )
 def test_a_malformed_setting_is_named_with_what_was_expected(tmp_path: Path, text: str, expected: str) -> None:
-    (message,) = problems(tmp_path, text)
+    (message,) = [each for each in problems(tmp_path, text) if not each.startswith("models: nothing is served")]
     assert message.startswith(expected)
 
 
@@ -283,6 +300,67 @@ def test_every_problem_is_found_in_the_order_of_the_file(tmp_path: Path) -> None
         "models.m.target",
         "models.m.targets",
     ]
+
+
+def test_no_mistake_hides_another(tmp_path: Path) -> None:
+    lines = [
+        "port = 9",
+        '[server]\nhost = "0.0.0.0"\nsockets = 3',
+        '[store]\nurl = "mysql://x"\nretention_days = "ten"',
+        '[sealing]\nkeys_env = "NO_SUCH"',
+        '[telemetry]\nenabled = true\nendpoint = "ftp://x"\nflush = 1',
+        '[targets.a]\ndialect = "chat_completions"\nbase_url = "not a url"\napi_key_env = "NO_KEY"\nslots = 2',
+        '[targets.b]\ndialect = "embedded"\ngguf = "nowhere.gguf"\nmmproj = "nowhere.either"\nslots = 0',
+        '[targets.c]\nprofile = "mistrall"\nmax_frame_bites = 1\nbase_url = 7',
+        '[targets.d]\nprofile = "mistral"\ndialect = "responses"\nbase_urll = "x"',
+        '[targets.e]\ndialect = "responses"\napi_key_env = "NO_KEY_EITHER"',
+        '[targets.f]\nprofile = "azure"\ntransport = "smoke"',
+        '[models.m]\ntargets = ["c", "z"]\nweights = [1]',
+        '[models.n]\ntargets = "d"\nweight = 1',
+    ]
+    found = [message.partition(": ")[0] for message in problems(tmp_path, "\n".join(lines))]
+    assert sorted(found) == sorted(
+        [
+            "port",
+            "server.host",
+            "server.sockets",
+            "store.url",
+            "store.retention_days",
+            "sealing.keys_env",
+            "telemetry.endpoint",
+            "telemetry.flush",
+            "targets.a.base_url",
+            "targets.a.api_key_env",
+            "targets.a.slots",
+            "targets.b.gguf",
+            "targets.b.mmproj",
+            "targets.b.slots",
+            "targets.c.profile",
+            "targets.c.max_frame_bites",
+            "targets.c.base_url",
+            "targets.d.dialect",
+            "targets.d.base_urll",
+            "targets.d.api_key_env",
+            "targets.e.base_url",
+            "targets.e.api_key_env",
+            "targets.f.base_url",
+            "targets.f.transport",
+            "targets.f.api_key_env",
+            "models.m.targets",
+            "models.m.weights",
+            "models.n.targets",
+            "models.n.weight",
+        ]
+    )
+
+
+@pytest.mark.parametrize("text", [CHAT.replace("models", "model"), CHAT.replace("[models", "[modles"), "models = 3\n"])
+def test_what_follows_from_a_mistake_is_no_other_one(tmp_path: Path, text: str) -> None:
+    assert len(problems(tmp_path, text)) == 1
+
+
+def test_a_typo_does_not_hide_that_nothing_is_served(tmp_path: Path) -> None:
+    assert [each.partition(":")[0] for each in problems(tmp_path, "[server]\nprot = 1\n")] == ["server.prot", "models"]
 
 
 def test_a_file_that_is_not_toml_is_refused_with_the_place(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ class ChatCompletionsFlags(msgspec.Struct, frozen=True, kw_only=True):
     stream_usage: bool = True
     """Whether to ask for token counts by `stream_options.include_usage`."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """Which member carries `max_output_tokens`; OpenAI's own reasoning models take only the second."""
+    """Which member carries `max_output_tokens`; OpenAI's own reasoning models take only
+    `max_completion_tokens`."""
     warm_up: Literal["skip", "prefill"] = "skip"
     """`prefill` sends a warm-up as a request for one token; `skip` answers it without a request."""
     tool_images: bool = False
