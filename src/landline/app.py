@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from landline import __version__
 from landline import config as settings
-from landline.config import Config, SealingSettings, StoreSettings, provider_of, split_upstream
+from landline.config import Config, SealingSettings, StoreSettings, provider_of, split_upstream, usual_keys
 from landline.dialects.anthropic import Anthropic, AnthropicFlags
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Dialect
@@ -242,6 +242,7 @@ def _over_http(name: str, target: settings.RemoteTarget, dialect: Dialect) -> Ht
         api_key=_api_key(target),
         key_header=target.key_header,
         headers=target.headers,
+        key_envs=usual_keys(target),
     )
 
 
@@ -255,6 +256,7 @@ def _over_socket(
         api_key=_api_key(target),
         key_header=target.key_header,
         headers=target.headers,
+        key_envs=usual_keys(target),
         settings=target.socket,
         compression=compression,
     )

@@ -14,9 +14,11 @@ from landline.config import (
     EmbeddedTarget,
     GeminiTarget,
     ModelSettings,
+    RemoteTarget,
     ResponsesTarget,
     ScriptedTarget,
     TargetSettings,
+    usual_keys,
 )
 
 _TOLD_APART = frozenset(("model", "gguf", "transcript", "base_url", "api_key_env", "profile"))
@@ -46,13 +48,19 @@ def describe_target(target: TargetSettings) -> str:
         case EmbeddedTarget():
             return target.gguf or target.model or "the default model"
         case ChatCompletionsTarget() | AnthropicTarget() | GeminiTarget() | ResponsesTarget():
-            key = f" (key from {target.api_key_env})" if target.api_key_env else ""
             profile = f", profile {target.profile}" if target.profile else ""
-            return target.base_url + key + profile
+            return target.base_url + _told_key(target) + profile
         case ScriptedTarget():
             return target.transcript
         case _:
             assert_never(target)
+
+
+def _told_key(target: RemoteTarget) -> str:
+    if target.api_key_env:
+        return f" (key from {target.api_key_env})"
+    is_given = target.key_header.lower() in {header.lower() for header in target.headers}
+    return " (no key)" if usual_keys(target) and not is_given else ""
 
 
 def _served_by(model: ModelSettings) -> str:

@@ -2,7 +2,7 @@
 
 from landline.config.loading import Overrides, default_config, load_config, settle_table
 from landline.config.problems import Problem
-from landline.config.profiling import profile_at
+from landline.config.profiling import profile_at, usual_keys
 from landline.config.providers import provider_of
 from landline.config.settings import (
     Config,
@@ -49,4 +49,5 @@ __all__ = [
     "provider_of",
     "settle_table",
     "split_upstream",
+    "usual_keys",
 ]

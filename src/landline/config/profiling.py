@@ -62,6 +62,13 @@ def conventional_keys(target: RemoteTarget) -> tuple[str, ...]:
     return () if is_elsewhere and not profile.is_local else profile.key_envs
 
 
+def usual_keys(target: RemoteTarget) -> tuple[str, ...]:
+    """The variables that usually hold the key of such a target, wherever its URL leads: for a hint, not to be read."""
+    dialect = str(target.__struct_config__.tag)
+    name = target.profile or profile_at(target.base_url) or (dialect if dialect in OWN_PROFILES else "")
+    return PROFILES[name].key_envs if name in PROFILES else ()
+
+
 def profile_of(target: RemoteTarget) -> tuple[Profile | None, Way | None]:
     """The target's profile and the way in which it is spoken to."""
     profile = PROFILES.get(target.profile or "")

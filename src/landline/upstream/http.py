@@ -15,6 +15,7 @@ from landline.dialects.dialect import Dialect, Prompt, RelayingDialect, StreamDe
 from landline.session.meter import Meter
 from landline.upstream.counted import ASKING, CountedResponse, CountingConnector, on_live_connection
 from landline.upstream.counting import Counters, count_by_reading
+from landline.upstream.missing_key import MissingKey
 from landline.upstream.redaction import redact, redact_error
 from landline.upstream.upload import Upload
 from landline.wire.errors import ApiError, api_error
@@ -61,8 +62,10 @@ class HttpTarget:
         api_key: str | None = None,
         key_header: str = BEARER_HEADER,
         headers: Mapping[str, str] | None = None,
+        key_envs: Sequence[str] = (),
         deadlines: HttpDeadlines | None = None,
     ) -> None:
+        """`key_envs` are the variables that usually hold the key of this vendor: told where one is missing."""
         self.name = name
         self._base_url = base_url.rstrip("/")
         self._dialect = dialect
@@ -70,6 +73,7 @@ class HttpTarget:
         """The dialect, if it is one that relays; asking a protocol costs too much for every turn."""
         self._headers = with_key(headers or {}, api_key, key_header)
         self._secrets = (api_key,) if api_key else ()
+        self._missing_key = MissingKey(name, self._headers, key_header, key_envs)
         self._deadlines = deadlines or HttpDeadlines()
         self._counters = Counters()
         self._session: aiohttp.ClientSession | None = None
@@ -145,13 +149,16 @@ class HttpTarget:
             self._base_url,
             msgspec.structs.replace(request, headers={**request.headers, **self._headers}),
             self._dialect.open_decoder(prompt),
-            self._dialect.decode_error,
+            self._decode_error,
             meter=prompt.meter,
             target_name=self.name,
             secrets=self._secrets,
             deadlines=self._deadlines,
             says_accepted=says_accepted,
         )
+
+    def _decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+        return self._missing_key.explain(self._dialect.decode_error(status, headers, body))
 
 
 def with_key(headers: Mapping[str, str], api_key: str | None, key_header: str = BEARER_HEADER) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 import aiohttp
 import msgspec
@@ -16,6 +16,7 @@ from landline.upstream.lane_turn import Again, LaneTurn
 from landline.upstream.line_pool import LinePool
 from landline.upstream.line_socket import LineSocket, open_line_socket, open_socket_session
 from landline.upstream.lines import Lines
+from landline.upstream.missing_key import MissingKey
 from landline.upstream.redaction import redact
 from landline.upstream.socket_settings import SocketSettings
 from landline.wire.compression_budget import CompressionBudget
@@ -54,18 +55,21 @@ class ResponsesSocketTarget:
         api_key: str | None = None,
         key_header: str = BEARER_HEADER,
         headers: Mapping[str, str] | None = None,
+        key_envs: Sequence[str] = (),
         settings: SocketSettings | None = None,
         deadlines: HttpDeadlines | None = None,
         compression: CompressionBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`compression` bounds what the sockets' windows take; without it, they have the default budget."""
+        """`compression` bounds what the sockets' windows take; without it, they have the default budget.
+        `key_envs` are the variables that usually hold the key of this vendor: told where one is missing."""
         self.name = name
         self.sent = SentTurns()
         self._url = base_url.rstrip("/") + _PATH
         self._dialect = dialect
         self._headers = with_key(headers or {}, api_key, key_header)
         self._secrets = (api_key,) if api_key else ()
+        self._missing_key = MissingKey(name, self._headers, key_header, key_envs)
         self._settings = settings or SocketSettings()
         self._deadlines = deadlines or HttpDeadlines()
         self._compression = compression or CompressionBudget()
@@ -77,7 +81,14 @@ class ResponsesSocketTarget:
         )
         self._pool = LinePool(lines, self._open_socket, clock)
         self._http = HttpTarget(
-            name, base_url, dialect, api_key=api_key, key_header=key_header, headers=headers, deadlines=deadlines
+            name,
+            base_url,
+            dialect,
+            api_key=api_key,
+            key_header=key_header,
+            headers=headers,
+            key_envs=key_envs,
+            deadlines=deadlines,
         )
         self._http_until = float("-inf")
         self._session: aiohttp.ClientSession | None = None
@@ -142,7 +153,7 @@ class ResponsesSocketTarget:
             )
             async with contextlib.aclosing(turn.run()) as batches:
                 async for batch in batches:
-                    yield redact(batch, self._secrets)
+                    yield self._missing_key.explain_last(redact(batch, self._secrets))
             if turn.again is None:
                 self._count(turn)
                 return

@@ -104,6 +104,13 @@ def test_check_shows_what_a_profile_came_to_and_no_secret(
     assert "sk-" not in result.output
 
 
+def test_check_shows_that_a_vendors_target_has_no_key(run: CliRunner, tmp_path: Path) -> None:
+    targets = '[targets.g]\nprofile = "gemini"\nbase_url = "http://proxy.test/v1beta"\n[models.m]\ntargets = ["g"]\n'
+    result = run.invoke(app, ["check", put(tmp_path / "good.toml", targets)])
+    assert result.exit_code == 0
+    assert "http://proxy.test/v1beta (no key), profile gemini" in result.stdout
+
+
 @pytest.mark.parametrize("words", [["models"], ["models", "list"]])
 def test_models_lists_a_configuration_and_the_catalogue(run: CliRunner, tmp_path: Path, words: list[str]) -> None:
     result = run.invoke(app, [*words, "--config", put(tmp_path / "good.toml", GOOD)])
