@@ -24,6 +24,7 @@ from landline.stores.events import EventLog
 from landline.stores.memory import MemoryStore
 from landline.turns.background import BackgroundSettings, BackgroundTurns
 from landline.wire.compression_budget import CompressionBudget
+from landline.wire.errors import ApiError
 from landline.wire.events import SteerAnswer
 from landline.wire.model_events import Finished, ModelEvent, TextDelta, UsageReported
 
@@ -37,6 +38,7 @@ class FakeRunner:
         self.script = script
         self.started: list[Turn] = []
         self.stopped: list[str] = []
+        self.given_up: list[tuple[str, ApiError]] = []
         self.open_count = 0
         self.on_stop: Callable[[], object] = lambda: None
         self.steer_answers: list[tuple[str, SteerAnswer]] = []
@@ -61,6 +63,11 @@ class FakeRunner:
         self.stopped.append(response_id)
         self.was_stopped.set()
         self.on_stop()
+
+    def give_up(self, response_id: str, error: ApiError) -> bool:
+        """Scripts go on until they are aborted."""
+        self.given_up.append((response_id, error))
+        return True
 
     def answer_steer(self, response_id: str, answer: SteerAnswer) -> None:
         self.steer_answers.append((response_id, answer))
@@ -108,6 +115,8 @@ async def running_edge(
 ) -> AsyncIterator[RunningEdge]:
     """Serves the script on a free loopback port; stops with no grace unless `drain_grace_s` says otherwise."""
     limits = limits or Limits()
+    drain = Drain()
+    drain.abort_s = 0.05
     runner = FakeRunner(script)
     edge = Edge(
         runner=runner,
@@ -116,7 +125,7 @@ async def running_edge(
         list_models=lambda: [ModelInfo(id=name, created=1_700_000_000, owned_by="landline") for name in models],
         list_troubles=lambda: troubles or [],
         limits=limits,
-        drain=Drain(),
+        drain=drain,
         new_id=new_id,
         clock=clock,
         is_socket_enabled=is_socket_enabled,
@@ -176,10 +185,12 @@ def create_frame(text: str = "hi", **fields: object) -> str:
     return msgspec.json.encode({"type": "response.create", **create(text, **fields)}).decode()
 
 
-async def read_until_closed(line: ClientConnection) -> tuple[list[str], int | None]:
-    """The types of all events that still come, and the close code (1006 for a cut)."""
-    types: list[str] = []
+async def read_until_closed(
+    line: ClientConnection, frames: list[dict[str, Any]] | None = None
+) -> tuple[list[str], int | None]:
+    """The types of all events that still come, and the close code (1006 for a cut); the events are added to `frames`."""
+    frames = [] if frames is None else frames
     with suppress(ConnectionClosed):
         while True:
-            types.append(json.loads(await asyncio.wait_for(line.recv(), 10))["type"])
-    return types, line.close_code
+            frames.append(json.loads(await asyncio.wait_for(line.recv(), 10)))
+    return [frame["type"] for frame in frames], line.close_code

@@ -14,7 +14,7 @@ from landline.dialects.dialect import Prompt
 from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.server.asgi import create_asgi
-from landline.server.drain import Drain
+from landline.server.drain import Drain, drain_background
 from landline.server.edge import Edge
 from landline.server.ids import new_id
 from landline.server.lifecycle import LineServer, ServeSettings
@@ -217,8 +217,7 @@ async def state_server(
     )
     turns = BackgroundTurns(runner, log or EventLog(), background or BackgroundSettings())
     drain = Drain()
-    drain.expired.subscribe(turns.abort)
-    drain.work.append(turns.wait_until_idle)
+    drain_background(drain, turns)
     edge = Edge(
         runner=runner,
         background=turns,

@@ -33,7 +33,7 @@ from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.server.asgi import create_asgi
 from landline.server.compression import warn_of_reduction
-from landline.server.drain import Drain
+from landline.server.drain import Drain, drain_background
 from landline.server.edge import Edge, ModelInfo
 from landline.server.ids import new_id
 from landline.server.lifecycle import OnStarted, ServeSettings, serve
@@ -115,8 +115,7 @@ def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -
     background = BackgroundTurns(conductor, log, config.background)
     observation = _observe(config, ledger, router, prefixes, compression)
     drain = Drain()
-    drain.expired.subscribe(background.abort)
-    drain.work.append(background.wait_until_idle)
+    drain_background(drain, background)
     edge = Edge(
         runner=conductor,
         background=background,

@@ -44,6 +44,9 @@ class Overheard:
     def stop(self, response_id: str) -> None:
         self._runner.stop(response_id)
 
+    def give_up(self, response_id: str, error: ApiError) -> bool:
+        return self._runner.give_up(response_id, error)
+
     def answer_steer(self, response_id: str, answer: SteerAnswer) -> None:
         self._runner.answer_steer(response_id, answer)
 

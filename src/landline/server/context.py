@@ -54,7 +54,8 @@ def compact_window(edge: Edge) -> Answer:
             turn = msgspec.structs.replace(turn, is_compaction=True)
             turn.meter.wire_in_bytes = wire_of(scope).take_received()
             account = Account(edge.ledger, turn, wire_of(scope))
-            await answer_while_wanted(partial(answer, turn, scope), receive, send, edge.drain, account)
+            give_up = partial(edge.runner.give_up, turn.response_id)
+            await answer_while_wanted(partial(answer, turn, scope), receive, send, edge.drain, account, give_up=give_up)
         return None
 
     return endpoint

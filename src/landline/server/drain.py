@@ -1,6 +1,13 @@
-"""The two moments of a stopping process: finish what is in flight, then leave."""
+"""The moments of a stopping process: finish what is in flight, then end it with an error, then leave."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+
+from landline.turns.background import BackgroundTurns
+from landline.wire.errors import ApiError, api_error
+
+ABORT_S = 3.0
+"""Behind the grace: the time that turns have to say and save how they end, before they are aborted."""
 
 
 class Signal:
@@ -35,6 +42,23 @@ class Drain:
         self.begun = Signal()
         """Start nothing new; a socket closes as soon as it is idle."""
         self.expired = Signal()
-        """The grace is over: abort what is still in flight."""
+        """The grace is over: what is still in flight ends with `shutdown_error`, and is aborted `abort_s` later."""
+        self.abort_s = ABORT_S
         self.work: list[Callable[[], Awaitable[None]]] = []
         """What a stopping server waits for besides its connections; `expired` ends it in time."""
+
+
+def shutdown_error() -> ApiError:
+    """Why a request is not answered (to its end)."""
+    return api_error("server_shutting_down", "The server is shutting down; send the request again.")
+
+
+def drain_background(drain: Drain, background: BackgroundTurns) -> None:
+    """The background turns of the process have the same grace, and the server waits for them."""
+
+    def end_turns() -> None:
+        background.give_up(shutdown_error())
+        asyncio.get_running_loop().call_later(drain.abort_s, background.abort)
+
+    drain.expired.subscribe(end_turns)
+    drain.work.append(background.wait_until_idle)

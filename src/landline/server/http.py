@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from landline.server.account import Account, client_of
 from landline.server.bodies import ClientGoneError, read_body
 from landline.server.edge import Edge
-from landline.server.exchange import answer_while_wanted
+from landline.server.exchange import answer_while_wanted, ends_by_itself
 from landline.server.replies import reply_error, reply_json
 from landline.server.sse_stream import stream_records, stream_turn
 from landline.server.trace_context import note_trace, trace_of
@@ -40,8 +40,13 @@ class CreateEndpoint:
             await reply_error(scope, send, turn)
             return
         account = Account(self._edge.ledger, turn, wire_of(scope))
-        answer = self._answer_queued if turn.request.background is True else self._answer
-        await answer_while_wanted(partial(answer, account, scope), receive, send, self._edge.drain, account)
+        if turn.request.background is True:
+            answer, give_up = self._answer_queued, ends_by_itself
+        else:
+            answer, give_up = self._answer, partial(self._edge.runner.give_up, turn.response_id)
+        await answer_while_wanted(
+            partial(answer, account, scope), receive, send, self._edge.drain, account, give_up=give_up
+        )
 
     def _admit(self, body: bytes, scope: Scope) -> Turn | ApiError:
         meter = Meter(client=client_of(scope), started_at=time.monotonic())

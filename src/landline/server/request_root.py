@@ -1,10 +1,12 @@
 """The root of every request: its id, and the answer when this server is at fault."""
 
+import asyncio
 from functools import partial
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from landline.server.drain import shutdown_error
 from landline.server.edge import Edge
 from landline.server.replies import reply_error
 from landline.server.wire_count import WireCount, wire_of
@@ -30,6 +32,10 @@ class RequestRoot:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         request_id = self._edge.new_id("req")
+        expired = self._edge.drain.expired
+        abort = partial(_abort_later, asyncio.current_task(), self._edge.drain.abort_s)
+        if scope["type"] == "http":
+            expired.subscribe(abort)
         scope[REQUEST_ID] = request_id
         is_started = False
         wire = wire_of(scope)
@@ -45,6 +51,10 @@ class RequestRoot:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            if not expired.is_set or is_started or scope["type"] != "http":
+                raise
+            await reply_error(scope, send_with_id, shutdown_error())
         except Exception:  # noqa: BLE001  # the root of the connection's task
             _log.exception("request_broke", request_id=request_id, path=scope["path"])
             if not is_started:
@@ -52,6 +62,7 @@ class RequestRoot:
             elif scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": CLOSE_SERVER_ERROR, "reason": "server error"})
         finally:
+            expired.unsubscribe(abort)
             wire.requests -= 1
             if not wire.is_line:
                 self._settle(wire)
@@ -62,3 +73,9 @@ class RequestRoot:
         """Counts what is no turn's, unless it may still be that of a request under way."""
         if not wire.requests:
             self._edge.ledger.add_overhead(wire.take_received(), wire.take_sent())
+
+
+def _abort_later(task: asyncio.Task[object] | None, wait_s: float) -> None:
+    """The grace is over: what does not end soon is cancelled."""
+    if task is not None:
+        asyncio.get_running_loop().call_later(wait_s, task.cancel)

@@ -7,7 +7,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from landline.server.edge import Edge
-from landline.server.exchange import answer_while_wanted
+from landline.server.exchange import answer_while_wanted, ends_by_itself
 from landline.server.listings import Answer
 from landline.server.queries import read_page, read_retrieve_query
 from landline.server.replies import reply_error, reply_json
@@ -31,7 +31,8 @@ def retrieve_response(edge: Edge) -> Answer:
             batches = _replay(edge, edge.tenant_of(scope), stored, query.starting_after)
             if isinstance(batches, ApiError):
                 return await reply_error(scope, send, batches)
-            return await answer_while_wanted(partial(stream_records, batches), receive, send, edge.drain)
+            follow = partial(stream_records, batches)
+            return await answer_while_wanted(follow, receive, send, edge.drain, give_up=ends_by_itself)
         running = edge.background.find(edge.tenant_of(scope), stored.response_id) if _is_running(stored) else None
         body = msgspec.json.encode(running) if running is not None else stored.body
         return await reply_json(scope, send, 200, body)

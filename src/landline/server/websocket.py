@@ -9,6 +9,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from landline.server.account import Account, client_of
+from landline.server.drain import shutdown_error
 from landline.server.edge import Edge
 from landline.server.outbox import TEXT_FRAMES, Outbox
 from landline.server.replies import reply_error
@@ -29,7 +30,7 @@ from landline.session.turn import (
     TurnEnded,
     TurnRefused,
 )
-from landline.wire.errors import api_error
+from landline.wire.errors import ApiError, api_error
 from landline.wire.events import encode_event
 
 CLOSE_GOING_AWAY = 1001
@@ -127,13 +128,13 @@ class Line:
         """Serves the socket until it is closed."""
         drain = self._edge.drain
         drain.begun.subscribe(self._close_if_drained)
-        drain.expired.subscribe(self._abort_turns)
+        drain.expired.subscribe(self._give_up_turns)
         self._arm_timer()
         try:
             self.close_code = await self._read()
         finally:
             drain.begun.unsubscribe(self._close_if_drained)
-            drain.expired.unsubscribe(self._abort_turns)
+            drain.expired.unsubscribe(self._give_up_turns)
             await self._end()
 
     async def _read(self) -> int:
@@ -198,8 +199,10 @@ class Line:
                     assert_never(command)
 
     def _start(self, turn: Turn) -> None:
-        """A draining server starts nothing: the client gets close 1001 instead and sends its request elsewhere."""
-        if not self._edge.drain.begun.is_set:
+        """A draining server starts nothing: the client gets an error, and close 1001 as soon as nothing runs."""
+        if self._edge.drain.begun.is_set:
+            self._refuse(turn.response_id, shutdown_error())
+        else:
             self.turn_count += 1
             turn.meter.wire_in_bytes, wire_in_bytes = 0, turn.meter.wire_in_bytes
             if self._edge.continues_traces:
@@ -224,6 +227,18 @@ class Line:
         if self._edge.drain.begun.is_set and not self._turns:
             self._outbox.put_close(CLOSE_GOING_AWAY, "server is shutting down")
             self._outbox.flush_later()
+
+    def _refuse(self, response_id: str, error: ApiError) -> None:
+        self._carry_out(self._session.update_turn(response_id, TurnRefused(error), self._edge.clock()))
+
+    def _give_up_turns(self) -> None:
+        """The drain's grace is over: turns say that they fail, and those that take too long for that are aborted."""
+        error = shutdown_error()
+        for response_id, task in list(self._turns.items()):
+            if not self._edge.runner.give_up(response_id, error):
+                self._refuse(response_id, error)
+                task.cancel()
+        asyncio.get_running_loop().call_later(self._edge.drain.abort_s, self._abort_turns)
 
     def _abort_turns(self) -> None:
         for turn in self._turns.values():

@@ -75,9 +75,7 @@ class BackgroundTurns:
         if found is None or found.task is None:
             return False
         self._runner.stop(response_id)
-        if found in self._waiting:
-            self._waiting.remove(found)
-            found.may_go_on.set()
+        self._release(found)
         await asyncio.wait({found.task})
         return True
 
@@ -94,8 +92,16 @@ class BackgroundTurns:
         """Drops what could be streamed again."""
         self._log.forget(tenant, response_id)
 
+    def give_up(self, error: ApiError) -> None:
+        """Ends every turn because the server stops: those that were announced are incomplete, and their streams say so."""
+        for turn in list(self._turns.values()):
+            if self._runner.give_up(turn.turn.response_id, error):
+                self._release(turn)
+            elif turn.task is not None:
+                turn.task.cancel()
+
     def abort(self) -> None:
-        """Ends every turn; those that were announced are kept as incomplete."""
+        """Ends every turn at once; those that were announced are kept as incomplete."""
         for turn in self._turns.values():
             if turn.task is not None:
                 turn.task.cancel()
@@ -114,6 +120,12 @@ class BackgroundTurns:
         found = self._turns.get(response_id)
         is_there = found is not None and found.response is not None and found.turn.tenant == tenant
         return found if is_there else None
+
+    def _release(self, started: "_BackgroundTurn") -> None:
+        """A turn that was ended while it waits for a slot needs none."""
+        if started in self._waiting:
+            self._waiting.remove(started)
+            started.may_go_on.set()
 
     async def _run(self, started: "_BackgroundTurn") -> None:
         """The task of one turn."""

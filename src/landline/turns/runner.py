@@ -57,6 +57,11 @@ class RunsTurns(Protocol):
         """Ends a running turn early: its last update says incomplete. An unknown id is ignored."""
         ...
 
+    def give_up(self, response_id: str, error: ApiError) -> bool:
+        """Ends a running turn that the server cannot go on with: it fails with this error, or is incomplete if it runs in
+        the background. False if it is not conducted (yet, or any more)."""
+        ...
+
     def answer_steer(self, response_id: str, answer: SteerAnswer) -> None:
         """Says the answer among the events of a running turn; an accepted steer ends it at its next safe boundary."""
         ...
@@ -99,9 +104,17 @@ class TurnRunner:
         not running any more."""
         running = self._running.get(response_id)
         if running is not None:
-            running.is_stopped = True
-            if running.pump is not None:
-                running.pump.interrupt()
+            running.stop()
+
+    def give_up(self, response_id: str, error: ApiError) -> bool:
+        """Ends a running turn that the server cannot go on with: it fails with this error, or is incomplete if it runs in
+        the background. False if it is not conducted (yet, or any more)."""
+        running = self._running.get(response_id)
+        if running is None:
+            return False
+        running.fault = error
+        running.stop()
+        return True
 
     def answer_steer(self, response_id: str, answer: SteerAnswer) -> None:
         """Says the answer among the events of a running turn; an accepted steer ends it at its next safe boundary."""
@@ -258,7 +271,9 @@ class TurnRunner:
         if batch is not None:
             return batch
         if running.is_stopped:
-            _stop(composer)
+            if running.fault is not None and not composer.response.background:
+                return [Failed(running.fault)]
+            _stop(composer, running)
             return []
         return [Failed(api_error("upstream_error", "The target's answer ended without a closing event."))]
 
@@ -266,14 +281,21 @@ class TurnRunner:
 class _RunningTurn:
     """What reaches a turn in flight."""
 
-    __slots__ = ("answers", "is_stopped", "pump")
+    __slots__ = ("answers", "fault", "is_stopped", "pump")
 
     def __init__(self) -> None:
         self.pump: Pump | None = None
         """None while the turn is queued."""
         self.is_stopped = False
+        self.fault: ApiError | None = None
+        """Why the server ends it, if it does."""
         self.answers: list[SteerAnswer] = []
         """Answers to steers that are still to be said."""
+
+    def stop(self) -> None:
+        self.is_stopped = True
+        if self.pump is not None:
+            self.pump.interrupt()
 
     def take_answers(self) -> list[SteerAnswer]:
         answers, self.answers = self.answers, []
@@ -289,7 +311,7 @@ async def _queue(composer: Composer, running: _RunningTurn, record: Record) -> A
         return
     yield TurnProgressed(queued)
     if running.is_stopped:
-        _stop(composer)
+        _stop(composer, running)
         yield await record.finish(composer.close(time.time()))
         return
     begun = composer.begin()
@@ -313,8 +335,8 @@ def _note_end(meter: Meter, update: TurnRefused | TurnEnded) -> TurnRefused | Tu
     return update
 
 
-def _stop(composer: Composer) -> None:
-    if composer.response.background:
+def _stop(composer: Composer, running: _RunningTurn) -> None:
+    if composer.response.background and running.fault is None:
         composer.cancel()
     else:
         composer.stop(CANCELLED)

@@ -80,6 +80,13 @@ ERROR_RULES: dict[str, ErrorRule] = {
         ErrorRule("insufficient_quota", "insufficient_quota", 429, "never", "the account has no credit left"),
         ErrorRule("rate_limit_exceeded", "rate_limit_error", 429, "after", "too many requests or tokens for now"),
         ErrorRule("server_is_overloaded", "service_unavailable_error", 503, "after", "no capacity for now"),
+        ErrorRule(
+            "server_shutting_down",
+            "service_unavailable_error",
+            503,
+            "after",
+            "the server stops; another one, or its successor, takes the request",
+        ),
         ErrorRule("upstream_unavailable", "service_unavailable_error", 503, "after", "the target cannot be reached"),
         ErrorRule("upstream_error", "server_error", 502, "after", "the target failed or its answer broke off"),
         ErrorRule("upstream_auth_error", "server_error", 502, "never", "the target refused this server's own key"),

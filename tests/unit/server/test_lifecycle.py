@@ -64,7 +64,7 @@ async def test_a_draining_server_starts_nothing_new():
         gate.is_open.set()
         types, code = await read_until_closed(line)
         assert len(edge.runner.started) == 1
-    assert (types.count("response.completed"), code) == (1, 1001)
+    assert (types.count("error"), types.count("response.completed"), code) == (1, 1, 1001)
 
 
 async def test_what_outlives_the_grace_is_aborted():
@@ -75,6 +75,7 @@ async def test_what_outlives_the_grace_is_aborted():
         types, code = await read_until_closed(line)
         assert await asyncio.wait_for(edge.serving, DEADLINE_S) == 0
         assert edge.runner.open_count == 0
+        assert [error.code for _, error in edge.runner.given_up] == ["server_shutting_down"]
     assert (types[-1], code) == ("response.in_progress", 1001)
 
 

@@ -29,6 +29,9 @@ class ScriptRunner:
     def stop(self, response_id: str) -> None:
         self.stopped.append(response_id)
 
+    def give_up(self, response_id: str, error: ApiError) -> bool:
+        return False
+
     def answer_steer(self, response_id: str, answer: SteerAnswer) -> None: ...
 
 

@@ -188,6 +188,35 @@ async def test_stop_before_anything_came_still_creates_and_ends_the_response() -
     assert names([await pending]) == ["created", "in_progress", "incomplete"]
 
 
+async def test_turn_that_the_server_gives_up_fails_with_what_was_said() -> None:
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        yield [Accepted(), TextDelta("half")]
+        await asyncio.Event().wait()
+
+    made = runner(stream)
+    updates = made.run(turn())
+    await anext(updates)
+    assert not made.give_up("resp_unknown", api_error("server_error", "x"))
+    assert made.give_up("resp_1", api_error("server_shutting_down", "Go elsewhere."))
+    last = await anext(updates)
+    assert isinstance(last, TurnEnded)
+    assert (last.response.status, last.error) == ("failed", api_error("server_shutting_down", "Go elsewhere."))
+    assert b"half" in bytes(last.response.output[0])
+    assert [update async for update in updates] == []
+
+
+async def test_turn_that_is_given_up_before_its_announcement_is_refused() -> None:
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        await asyncio.Event().wait()
+        yield []
+
+    made = runner(stream)
+    pending = asyncio.ensure_future(anext(made.run(turn())))
+    await asyncio.sleep(0)
+    assert made.give_up("resp_1", api_error("server_shutting_down", "Go elsewhere."))
+    assert await pending == TurnRefused(api_error("server_shutting_down", "Go elsewhere."))
+
+
 async def test_closing_the_updates_aborts_the_upstream() -> None:
     released = asyncio.Event()
 
