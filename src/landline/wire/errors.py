@@ -71,11 +71,15 @@ ERROR_RULES: dict[str, ErrorRule] = {
         ErrorRule("conversation_locked", _INVALID, 409, "after", "another response is writing to the conversation"),
         ErrorRule("response_elsewhere", _INVALID, 409, "after", "the response runs in another process of this server"),
         ErrorRule("unsupported_media_type", _INVALID, 415, "never", "the body's type or encoding cannot be read"),
+        ErrorRule("host_not_allowed", _INVALID, 421, "never", "the `Host` is none of this server's names"),
         ErrorRule(
             "websocket_upgrade_required", _INVALID, 426, "never", "this path speaks WebSocket, or sockets are off"
         ),
         ErrorRule("payload_too_large", _INVALID, 400, "never", "the frame or body is over the size limit", close=1009),
         ErrorRule("invalid_api_key", "authentication_error", 401, "never", "the key is missing or unknown"),
+        ErrorRule(
+            "origin_not_allowed", "permission_error", 403, "never", "a web page of another origin made the request"
+        ),
         ErrorRule("permission_denied", "permission_error", 403, "never", "the key may not do this"),
         ErrorRule("insufficient_quota", "insufficient_quota", 429, "never", "the account has no credit left"),
         ErrorRule("rate_limit_exceeded", "rate_limit_error", 429, "after", "too many requests or tokens for now"),

@@ -47,7 +47,8 @@ def make_document() -> dict[str, Any]:
 
 _INTRODUCTION = (
     "An Open Responses server. Every path under `/v1` is also there without it. `HEAD` is answered like `GET`, another "
-    "method with 405, and an unknown path with 404, as `ErrorBody`."
+    "method with 405, and an unknown path with 404, as `ErrorBody`. So is a request for a host that this server is not "
+    "(421), and one by a web page of another origin that the settings do not allow (403)."
 )
 
 

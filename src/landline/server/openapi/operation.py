@@ -97,7 +97,7 @@ SOCKET_ERRORS = (
 )
 """Error frames that no HTTP request meets."""
 
-ROUTING_ERRORS = ("method_not_allowed",)
+ROUTING_ERRORS = ("method_not_allowed", "host_not_allowed", "origin_not_allowed")
 """Answers to requests that reach no endpoint."""
 
 RESERVED_ERRORS = ("invalid_api_key", "permission_denied")

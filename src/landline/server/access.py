@@ -1,0 +1,194 @@
+"""Who may ask: which hosts a request may name, and which pages of a browser may make one. Pure; `gate` applies it.
+
+A server on loopback trusts whoever reaches it, and every page that its user visits can reach it. Two headers that a page
+cannot choose tell them apart: `Host` betrays a name that was rebound to this machine, `Origin` a page from elsewhere.
+"""
+
+from collections.abc import Iterable
+from typing import Self
+
+import msgspec
+from starlette.types import Scope
+
+from landline.server.authority import (
+    Authority,
+    HostPattern,
+    Origin,
+    parse_address,
+    parse_authority,
+    parse_origin,
+    parse_pattern,
+)
+from landline.wire.errors import ApiError, api_error
+
+_READ = frozenset(
+    (
+        b"host",
+        b"origin",
+        b"sec-fetch-site",
+        b"sec-fetch-mode",
+        b"content-type",
+        b"content-length",
+        b"transfer-encoding",
+        b"access-control-request-method",
+    )
+)
+_SHOWN_CHARS = 100
+_OWN_SITES = ("", "same-origin", "none")
+"""What `Sec-Fetch-Site` says of a request that no page from elsewhere made; nothing by clients that are no browser."""
+_BODYLESS = ("GET", "HEAD", "DELETE", "OPTIONS")
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of a request, by its headers."""
+
+    error: ApiError | None = None
+    """Why it is refused."""
+    origin: str | None = None
+    """Of an allowed page on another origin, as it was sent: it may read the answer. None for other callers."""
+    is_preflight: bool = False
+    """Whether the browser asks what such a page may send (Fetch §4.8), and sends nothing itself."""
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that decide."""
+
+    listening: Authority | None = None
+    """What the server was told to listen on."""
+    hosts: tuple[HostPattern, ...] = ()
+    origins: frozenset[Origin] = frozenset()
+
+    @classmethod
+    def of(cls, host: str, allowed_hosts: Iterable[str], allowed_origins: Iterable[str]) -> Self:
+        """From settings that were checked: what names no host or origin is left out."""
+        patterns = [parse_pattern(each) for each in allowed_hosts]
+        origins = [parse_origin(each) for each in allowed_origins]
+        address = parse_address(host)
+        return cls(
+            listening=Authority(address) if address is not None else parse_authority(host),
+            hosts=tuple(each for each in patterns if each is not None),
+            origins=frozenset(each for each in origins if each is not None),
+        )
+
+    def judge(self, scope: Scope) -> Verdict:
+        """Whether the request may go on, by its headers alone."""
+        headers = _Headers(scope)
+        host = self._admit_host(headers, scope)
+        if isinstance(host, ApiError):
+            return Verdict(error=host)
+        origin = self._admit_page(headers, host)
+        if isinstance(origin, ApiError):
+            return Verdict(error=origin)
+        if origin is not None and _is_preflight(headers, scope):
+            return Verdict(origin=origin, is_preflight=True)
+        return Verdict(origin=origin, error=_refuse_body(headers, scope) if headers.has_origin else None)
+
+    def _admit_host(self, headers: "_Headers", scope: Scope) -> Authority | ApiError | None:
+        """The host that the request names. None is HTTP/1.0's right (RFC 9112 §3.2); no browser makes use of it."""
+        values = headers.all(b"host")
+        if not values and _version(scope) in ("0.9", "1.0"):
+            return None
+        if len(values) != 1:
+            return api_error("invalid_value", f"Expected one `Host` header; got {len(values) or 'none'}.")
+        host = parse_authority(values[0])
+        if host is None:
+            message = f"Expected `Host` to be a name or an address, with or without a port; got {_shown(values[0])}."
+            return api_error("invalid_value", message)
+        if host.is_loopback or self._is_listening_on(host, scope) or any(each.covers(host) for each in self.hosts):
+            return host
+        message = (
+            "Expected `Host` to be a loopback name, the address that this server listens on, or one of "
+            f"`allowed_hosts` in `[server]`; got {_shown(values[0])}."
+        )
+        return api_error("host_not_allowed", message)
+
+    def _is_listening_on(self, host: Authority, scope: Scope) -> bool:
+        """Whether it is the setting, or the address that this connection came to: behind a wildcard, one of this machine's.
+
+        A name is only believed from the settings: some ASGI servers take `server` from the request.
+        """
+        if self.listening is not None and host.host == self.listening.host:
+            return True
+        server = scope.get("server")
+        return server is not None and parse_address(server[0]) == host.host
+
+    def _admit_page(self, headers: "_Headers", host: Authority | None) -> str | ApiError | None:
+        """The origin, if it is an allowed one; None for this server's own pages, and for programs."""
+        site = ", ".join(headers.all(b"sec-fetch-site")).lower()
+        if not headers.has_origin:
+            # A page loads pictures and scripts without an Origin. A link from the same site may be followed.
+            is_link = site == "same-site" and headers.one(b"sec-fetch-mode") == "navigate"
+            if site in _OWN_SITES or is_link:
+                return None
+            return _page_error(f"`Sec-Fetch-Site: {site[:_SHOWN_CHARS]}`, which a page from elsewhere has")
+        value = headers.one(b"origin")
+        origin = parse_origin(value) if value is not None else None
+        if origin is not None and origin in self.origins:
+            return value
+        is_own = origin is not None and host is not None and origin.is_at(host)
+        if is_own and site in _OWN_SITES:
+            return None
+        return _page_error(_shown(value) if value is not None else "several")
+
+
+def _is_preflight(headers: "_Headers", scope: Scope) -> bool:
+    return scope.get("method") == "OPTIONS" and headers.one(b"access-control-request-method") is not None
+
+
+def _refuse_body(headers: "_Headers", scope: Scope) -> ApiError | None:
+    """A page may send text and forms without being asked first (Fetch §2.2.2), so those are never taken for JSON."""
+    if not _has_body(headers, scope):
+        return None
+    value = headers.one(b"content-type") or ""
+    kind = value.partition(";")[0].strip(" \t").lower()
+    if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json") and "," not in kind):
+        return None
+    message = f"Expected `content-type: application/json` of a body that came with an `Origin`; got {_shown(value)}."
+    return api_error("unsupported_media_type", message)
+
+
+def _has_body(headers: "_Headers", scope: Scope) -> bool:
+    if scope["type"] != "http":
+        return False
+    if headers.all(b"transfer-encoding"):
+        return True
+    sizes = headers.all(b"content-length")
+    if sizes:
+        return any(size.strip() != "0" for size in sizes)
+    # Later versions frame a body without saying so in a header; browsers send its length even if it is 0.
+    return not _version(scope).startswith(("0", "1")) and scope["method"] not in _BODYLESS
+
+
+def _version(scope: Scope) -> str:
+    return scope.get("http_version", "1.1")
+
+
+def _page_error(came: str) -> ApiError:
+    message = (
+        "Expected no `Origin`, this server's own, or one of `allowed_origins` in `[server]`, because any web page "
+        f"could ask otherwise; got {came}."
+    )
+    return api_error("origin_not_allowed", message)
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= _SHOWN_CHARS else f"{value[:_SHOWN_CHARS]}…")
+
+
+class _Headers:
+    """The few headers that decide, read in one pass."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._values: dict[bytes, list[str]] = {}
+        for name, value in scope["headers"]:
+            if name in _READ:
+                self._values.setdefault(name, []).append(value.decode("latin-1").strip(" \t"))
+        self.has_origin = b"origin" in self._values
+
+    def all(self, name: bytes) -> list[str]:
+        return self._values.get(name, [])
+
+    def one(self, name: bytes) -> str | None:
+        """The header's value; None if it did not come once."""
+        values = self._values.get(name, ())
+        return values[0] if len(values) == 1 else None
