@@ -102,6 +102,8 @@ class LineProtocol(WebSocketsSansIOProtocol):
         """ASGI's `send`. Raises ClientDisconnected, an OSError, once nothing can be sent any more."""
         if message["type"] != TEXT_FRAMES:
             await super().send(cast(Any, message))
+            if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+                self.handshake_complete = True  # by a refusal; uvicorn would log an error for each
             return
         await self.writable.wait()
         if self.disconnected or self.close_sent or self.conn.state is not OPEN:
