@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from landline.server.batched_transport import BatchedTransport
+from landline.server.request_target import split_target
 from landline.server.wire_count import WIRE
 from landline.wire.errors import api_error, error_body
 
@@ -94,6 +95,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Starts the request, unless its body is not read yet because of an offer: then it begins anew without that."""
+        self.url, self.headers[:] = split_target(self.url, self.headers)
         if self.parser.should_upgrade():
             self._offer = "websocket" if self._can_become_socket() else "ignored"
         if self._offer == "ignored":
