@@ -13,9 +13,9 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _MISSING = "Chromium is not installed. On Debian and Ubuntu: apt-get install -y chromium"
 
 
-def open_chromium(playwright: Playwright) -> Browser:
-    """The browser without a window; root cannot use its sandbox."""
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+def open_chromium(playwright: Playwright, *options: str) -> Browser:
+    """The browser without a window, with more options of its command line; root cannot use its sandbox."""
+    arguments = [*options, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     return playwright.chromium.launch(executable_path=_find_chromium(), args=arguments)
 
 
