@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from landline.ledger.feed import Feed
+from landline.server.access import Access
 from landline.server.asgi import create_asgi
 from landline.server.drain import Drain
 from landline.server.edge import Edge, ModelInfo
@@ -111,6 +112,7 @@ async def running_edge(
     http_compression: CompressionBudget | None = None,
     clock: Callable[[], float] = time.time,
     sse_silence_s: float = 25.0,
+    access: Access | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningEdge]:
     """Serves the script on a free loopback port; stops with no grace unless `drain_grace_s` says otherwise."""
@@ -132,6 +134,7 @@ async def running_edge(
         monitor=monitor,
         http_compression=http_compression,
         sse_silence_s=sse_silence_s,
+        access=access or Access(),
     )
     started: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
     serve_settings = ServeSettings(

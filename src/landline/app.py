@@ -31,6 +31,7 @@ from landline.ledger.observation import Observation, Observed
 from landline.ledger.turn_line import log_turn
 from landline.routing.choice import Route
 from landline.routing.router import Router
+from landline.server.access import Access
 from landline.server.asgi import create_asgi
 from landline.server.compression import warn_of_reduction
 from landline.server.drain import Drain, drain_background
@@ -129,6 +130,7 @@ def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -
         new_id=new_id,
         clock=time.time,
         ledger=ledger,
+        access=Access.of(config.server.host, config.server.allowed_hosts, config.server.allowed_origins),
         is_socket_enabled=config.server.sockets,
         http_compression=compression if config.server.http_compression else None,
         monitor=_make_feed(ledger, router) if config.monitor.enabled else None,

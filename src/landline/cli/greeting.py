@@ -3,6 +3,12 @@
 import json
 import shlex
 
+ACCESS = (
+    "Web pages of other origins and names other than loopback ones are refused unless `allowed_origins` and `allowed_hosts` "
+    "in `[server]` name them (docs/browsers.md)."
+)
+"""What somebody who puts a web app or a proxy in front has to know."""
+
 _ENDINGS = '("response.completed", "response.incomplete", "response.failed", "error")'
 
 
@@ -22,6 +28,7 @@ def greeting(
     ]
     if monitor:
         lines += ["", f"See what the line saves: {base_url.removesuffix('/v1')}/monitor"]
+    lines += ["", ACCESS]
     if note is not None:
         lines += ["", note]
     return "\n".join(lines)

@@ -30,6 +30,7 @@ from landline.config.targets import (
 from landline.engine.catalog import CATALOGUE
 from landline.engine.gguf import NotGgufError, read_gguf_head
 from landline.ledger.telemetry_settings import OTLP_PROTOCOL, TelemetrySettings
+from landline.server.authority import parse_origin, parse_pattern
 from landline.turns.sealing import split_keys
 from landline.upstream.script import ScriptError, load_script
 
@@ -74,6 +75,30 @@ def _check_server(server: ServerSettings) -> Iterator[Problem]:
             "use `127.0.0.1` behind a proxy of yours that checks callers, or, if everybody who can reach this address "
             "may use every model, set `insecure_allow_public = true` in `[server]`",
         )
+    for host in server.allowed_hosts:
+        if parse_pattern(host) is None:
+            yield Problem("server.allowed_hosts", _expected_host(host))
+    for origin in server.allowed_origins:
+        if parse_origin(origin) is None:
+            yield Problem("server.allowed_origins", _expected_origin(origin))
+
+
+def _expected_host(came: str) -> str:
+    if came == "*":
+        return "expected names: with '*' any web page could reach this server by rebinding a name of its own to it"
+    return (
+        "expected a name or an address, with or without a port and without a scheme, such as 'llm.example.com', "
+        f"'*.example.com' or '192.0.2.7:8080', got {came!r}"
+    )
+
+
+def _expected_origin(came: str) -> str:
+    if came in ("*", "null"):
+        return f"expected origins by name: {came!r} is any web page, and could use every model"
+    return (
+        "expected a scheme, a host and perhaps a port, without a path and without `*`, such as "
+        f"'https://app.example.com' or 'http://localhost:5173', got {came!r}"
+    )
 
 
 def _check_store(store: StoreSettings) -> Iterator[Problem]:

@@ -40,6 +40,13 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     streams. As it runs out, new sockets get narrower windows and in the end none; 0 switches compression off."""
     http_compression: bool = True
     """Whether HTTP answers are compressed (zstd, gzip) for clients that offer it in `Accept-Encoding`."""
+    allowed_hosts: list[Name] = []
+    """Names and addresses by which requests may ask for this server (`Host`), besides loopback ones and the address that it
+    listens on: `"llm.example.com"`, `"*.example.com"` for the names below, each with `:PORT` for one port only. Others are
+    refused with 421. See [browsers.md](browsers.md)."""
+    allowed_origins: list[Name] = []
+    """Web pages that may ask from a browser, as their scheme, host and port: `"https://app.example.com"`,
+    `"http://localhost:5173"`. Those of other origins are refused with 403. See [browsers.md](browsers.md)."""
     insecure_allow_public: bool = False
     """Insecure: listens on a non-loopback address although whoever reaches it may use every model."""
 

@@ -12,6 +12,7 @@ from landline.server.content_coding import ContentCoding
 from landline.server.context import compact_window, count_input_tokens
 from landline.server.conversations import Conversations
 from landline.server.edge import Edge
+from landline.server.gate import Gate
 from landline.server.http import CreateEndpoint
 from landline.server.listings import Answer, describe_api, list_models, read_model, report_health, report_readiness
 from landline.server.metrics import show_metrics
@@ -50,7 +51,7 @@ def create_asgi(edge: Edge, *, lifespan: Lifespan | None = None) -> Starlette:
     if edge.monitor is not None:
         answers = monitor_answers(edge, edge.monitor)
         routes += [Route(f"/monitor{path}", Methods({"GET": answer})) for path, answer in answers.items()]
-    middleware = [Middleware(RequestRoot, edge=edge)]
+    middleware = [Middleware(RequestRoot, edge=edge), Middleware(Gate, access=edge.access)]
     if edge.http_compression is not None:
         middleware.append(Middleware(ContentCoding, budget=edge.http_compression))
     app = Starlette(routes=routes, middleware=middleware, lifespan=lifespan)

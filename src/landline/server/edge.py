@@ -9,6 +9,7 @@ from starlette.types import Scope
 from landline.ledger import Ledger
 from landline.ledger.families import Sources
 from landline.ledger.feed import Feed
+from landline.server.access import Access
 from landline.server.drain import Drain
 from landline.session.limits import Limits
 from landline.stores.store import Store
@@ -58,6 +59,8 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Whether the trace of a client's request is read, for the turn's span to be part of it."""
     metrics: Sources | None = None
     """What `/metrics` shows; None: there is no such path."""
+    access: Access = msgspec.field(default_factory=Access)
+    """Which hosts a request may name, and which pages of a browser may make one: those of loopback, and this server's own."""
     tenant_of: Callable[[Scope], str] = everybody
     """Whose request it is: nobody sees what another tenant stored."""
     sse_silence_s: float = 25.0

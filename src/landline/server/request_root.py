@@ -14,6 +14,8 @@ from landline.wire.errors import api_error
 
 REQUEST_ID = "landline.request_id"
 """The scope's key for the id that the client reads in `x-request-id`."""
+ANSWER_HEADERS = "landline.answer_headers"
+"""The scope's key for headers that every answer to the request has, whoever gives it."""
 CLOSE_SERVER_ERROR = 1011
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
@@ -21,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RequestRoot:
-    """ASGI middleware around everything: adds `x-request-id`, turns a fault of ours into `server_error`, and counts what of
+    """ASGI middleware around everything: adds `x-request-id` and `ANSWER_HEADERS`, turns a fault of ours into `server_error`, and counts what of
     the connection belongs to no turn."""
 
     def __init__(self, app: ASGIApp, edge: Edge) -> None:
@@ -46,7 +48,8 @@ class RequestRoot:
             nonlocal is_started
             if not is_started and message["type"] in _STARTS:
                 is_started = True
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                own = [(b"x-request-id", request_id.encode()), *scope.get(ANSWER_HEADERS, ())]
+                message["headers"] = [*message.get("headers", ()), *own]
             await send(message)
 
         try:

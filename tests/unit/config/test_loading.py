@@ -280,6 +280,45 @@ def test_a_public_address_is_served_only_when_told_that_it_is_insecure(tmp_path:
     assert config.server.host == "0.0.0.0"
 
 
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ('allowed_hosts = ["https://llm.example.org"]', "server.allowed_hosts: expected a name or an address"),
+        ('allowed_hosts = ["llm.example.org/v1"]', "server.allowed_hosts: expected a name or an address"),
+        ('allowed_hosts = ["ok.example.org", "a b"]', "got 'a b'"),
+        ('allowed_hosts = ["a.*.example.org"]', "got 'a.*.example.org'"),
+        ('allowed_hosts = ["*.192.0.2.7"]', "got '*.192.0.2.7'"),
+        ('allowed_hosts = ["llm.example.org:99999"]', "got 'llm.example.org:99999'"),
+        ('allowed_hosts = ["büro.example"]', "got 'büro.example'"),
+        ('allowed_hosts = ["*"]', "server.allowed_hosts: expected names: with '*' any web page"),
+        ('allowed_hosts = [""]', "server.allowed_hosts: expected"),
+        (
+            'allowed_hosts = "llm.example.org"',
+            "server.allowed_hosts: expected a list of strings, got 'llm.example.org'",
+        ),
+        ("allowed_hosts = [5]", "server.allowed_hosts: expected a list of strings"),
+        ('allowed_origins = ["app.example.org"]', "server.allowed_origins: expected a scheme, a host"),
+        ('allowed_origins = ["https://app.example.org/"]', "got 'https://app.example.org/'"),
+        ('allowed_origins = ["https://*.example.org"]', "got 'https://*.example.org'"),
+        ('allowed_origins = ["https://user@app.example.org"]', "got 'https://user@app.example.org'"),
+        ('allowed_origins = ["*"]', "server.allowed_origins: expected origins by name: '*' is any web page"),
+        ('allowed_origins = ["null"]', "server.allowed_origins: expected origins by name: 'null' is any web page"),
+    ],
+)
+def test_hosts_and_origins_that_are_none_are_named(tmp_path: Path, setting: str, expected: str) -> None:
+    [problem] = problems(tmp_path, f"[server]\n{setting}\n{CHAT}")
+    assert expected in problem
+
+
+def test_hosts_and_origins_are_read(tmp_path: Path) -> None:
+    hosts = '["llm.example.org", "*.example.org:81", "192.0.2.7", "[::1]:9", "2001:db8::7"]'
+    origins = '["https://app.example.org", "http://localhost:5173", "app://obsidian.md"]'
+    text = f"[server]\nallowed_hosts = {hosts}\nallowed_origins = {origins}\n{CHAT}"
+    server = accepted(load(tmp_path, text)).server
+    assert len(server.allowed_hosts) == 5
+    assert len(server.allowed_origins) == 3
+
+
 def test_an_overriding_public_address_is_refused_too(tmp_path: Path) -> None:
     found = load(tmp_path, CHAT, host="0.0.0.0")
     assert isinstance(found, list)

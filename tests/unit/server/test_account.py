@@ -235,9 +235,9 @@ async def test_a_request_that_becomes_no_turn_is_overhead() -> None:
 
 
 async def test_what_comes_behind_an_answer_is_overhead_and_not_the_next_turns() -> None:
-    refused = b"PUT /v1/responses HTTP/1.1\r\nhost: h\r\ncontent-length: 5000\r\n\r\n"
+    refused = b"PUT /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5000\r\n\r\n"
     body = b'{"model": "m", "input": "hi"}'
-    turn = b"POST /v1/responses HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    turn = b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body) + body
     async with served() as (server, book):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.split(":")[2].split("/")[0]))
 

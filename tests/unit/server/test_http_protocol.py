@@ -152,7 +152,7 @@ async def test_a_body_that_waits_for_100_is_asked_for_in_spite_of_an_offer():
 @pytest.mark.parametrize("method", [b"GET", b"DELETE", b"HEAD"])
 async def test_an_offer_without_a_body_is_ignored_too(method):
     async with running_edge(saying("hi")) as edge, connected(edge) as client:
-        client.send(method + b" /v1/models/demo HTTP/1.1\r\nHost: x\r\n" + H2C + b"\r\n" + post("next"))
+        client.send(method + b" /v1/models/demo HTTP/1.1\r\nHost: localhost\r\n" + H2C + b"\r\n" + post("next"))
         status, _, headers = await client.read_head()
         assert status == (405 if method == b"DELETE" else 200)
         if method != b"HEAD":
@@ -164,7 +164,7 @@ async def test_an_offer_without_a_body_is_ignored_too(method):
 async def test_a_websocket_among_the_offers_is_opened(offered):
     async with running_edge(saying("hi")) as edge, connected(edge) as client:
         client.send(
-            b"GET /v1/responses HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nConnection: HTTP2-Settings\r\nUpgrade: "
+            b"GET /v1/responses HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nConnection: HTTP2-Settings\r\nUpgrade: "
             + offered
             + b"\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         )
@@ -176,7 +176,7 @@ async def test_a_websocket_among_the_offers_is_opened(offered):
 )
 async def test_a_websocket_that_cannot_begin_is_asked_to_try_again(version, key):
     async with running_edge(saying("hi")) as edge, connected(edge) as client:
-        head = f"GET /v1/responses HTTP/{version}\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        head = f"GET /v1/responses HTTP/{version}\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         client.send(head.encode() + key + b"\r\n")
         status, headers, body = await client.read_answer()
     assert (status, headers["upgrade"]) == (426, "websocket")

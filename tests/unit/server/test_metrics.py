@@ -22,7 +22,7 @@ async def ask(config: Config, method: str = "GET", accept: str = "*/*") -> tuple
     async def send(message: Message) -> None:
         sent.append(dict(message))
 
-    headers = [(b"accept", accept.encode())]
+    headers = [(b"host", b"localhost"), (b"accept", accept.encode())]
     scope = {"type": "http", "method": method, "path": "/metrics", "headers": headers, "query_string": b""}
     await build_app(config).asgi(scope, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent)

@@ -184,8 +184,8 @@ async def test_nobody_is_told_anything_after_leaving(http: aiohttp.ClientSession
 
 async def test_the_head_of_the_events_is_an_answer_that_ends(edge: RunningEdge) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
-    writer.write(b"HEAD /monitor/events HTTP/1.1\r\nhost: x\r\n\r\n")
-    writer.write(b"HEAD /monitor/state HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    writer.write(b"HEAD /monitor/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    writer.write(b"HEAD /monitor/state HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
     answers = await asyncio.wait_for(reader.read(), 10)
     assert answers.count(b"HTTP/1.1 200 OK") == 2
     writer.close()
