@@ -70,6 +70,11 @@ class ToolSet:
         """The tool that the model means; a name without its namespace counts if only one tool has it."""
         return self._by_upstream_name.get(called) or self._by_bare_name.get(called)
 
+    def has_longer_name(self, beginning: str) -> bool:
+        """Whether a tool's name begins with this one and goes on."""
+        names = (*self._by_upstream_name, *self._by_bare_name)
+        return any(len(name) > len(beginning) and name.startswith(beginning) for name in names)
+
 
 class ToolFormat(msgspec.Struct, frozen=True):
     """What the input of a custom tool looks like."""

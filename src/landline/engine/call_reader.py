@@ -12,8 +12,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.custom_input import InputDecoder
+from landline.dialects.json_scan import JsonScanner
 from landline.dialects.tools import Tool
-from landline.engine.json_scan import JsonScanner
 from landline.wire.model_events import (
     Accepted,
     Compacted,

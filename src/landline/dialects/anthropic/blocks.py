@@ -8,6 +8,7 @@ from msgspec import Raw, UnsetType
 from landline.dialects.anthropic.records import InputPiece, Kind, SignaturePiece, TextPiece, ThinkingPiece, ToolUse
 from landline.dialects.anthropic.transcript import VENDOR
 from landline.dialects.named_call import NamedCall
+from landline.dialects.said_text import SaidText
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import ModelEvent, ReasoningSigned, ReasoningSummaryDelta, TextDelta, ToolCallEnded
 
@@ -21,13 +22,33 @@ _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, 
 _encode = msgspec.json.Encoder().encode
 
 
+class _Text:
+    """A text block."""
+
+    def __init__(self) -> None:
+        self.said = SaidText()
+
+
 class _Thought:
     """A thinking block; it goes back with every member that came."""
 
     def __init__(self, block: Raw) -> None:
         self.members = _MEMBERS.decode(block)
-        self.text = _THINKING.decode(block).thinking
+        self.said = SaidText()
+        self.text = ""
         self.signature = _SIGNATURE.decode(block).signature
+
+    def add(self, text: str) -> str:
+        """What of the piece is new."""
+        return self._grow(self.said.feed(text)) if text else ""
+
+    def end(self) -> str:
+        """What was held of it."""
+        return self._grow(self.said.end())
+
+    def _grow(self, text: str) -> str:
+        self.text += text
+        return text
 
     def signed(self) -> str:
         return _encode({**self.members, "thinking": self.text, "signature": self.signature}).decode()
@@ -36,30 +57,31 @@ class _Thought:
 class _Call:
     """A tool call, its input so far, and the input that its start gave."""
 
-    def __init__(self, index: int, named: NamedCall, whole_input: str) -> None:
-        self.index = index
+    def __init__(self, use_id: str, named: NamedCall, whole_input: str) -> None:
+        self.use_id = use_id
+        """As the server says it."""
         self.named = named
         self.whole_input = whole_input
-        self.pieces: list[str] = []
+        self._has_pieces = False
 
     def add(self, text: str) -> list[ModelEvent]:
-        if text:
-            self.pieces.append(text)
+        self._has_pieces = self._has_pieces or bool(text)
         return self.named.add(text)
 
     def is_whole(self) -> bool:
         """Whether the input cannot have been cut: a call without arguments looks like one that was cut at once."""
+        text = self.named.arguments.text if self._has_pieces else self.whole_input
         try:
-            return bool(_MEMBERS.decode("".join(self.pieces) or self.whole_input))
+            return bool(_MEMBERS.decode(text))
         except (msgspec.DecodeError, RecursionError):
             return False
 
     def end(self) -> list[ModelEvent]:
-        """A call without arguments comes without a piece of input."""
-        rest: list[ModelEvent] = []
-        if not self.pieces and (self.whole_input != "{}" or self.named.started.kind == "function"):
-            rest = self.named.add(self.whole_input)
-        return [*rest, *self.named.end(), ToolCallEnded(self.index)]
+        """A call without arguments comes without a piece of input. One that ends in the middle of it stays open: nobody
+        may take it for complete."""
+        rest = [] if self._has_pieces else self.named.add(self.whole_input)
+        ended = [] if self.named.is_truncated else [ToolCallEnded(self.named.started.index)]
+        return [*rest, *self.named.end(), *ended]
 
 
 class BlockReader:
@@ -68,29 +90,37 @@ class BlockReader:
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str) -> None:
         self._find_tools = find_tools
         self._call_id_prefix = call_id_prefix
-        self._open: dict[int, _Thought | _Call] = {}
+        self._open: dict[int, _Text | _Thought | _Call] = {}
         self._stopped: _Call | None = None
         """A call that ended but may have been cut: a token limit closes its block too, and is told after it."""
         self._call_ids: set[str] = set()
+        self.has_begun = False
+        """Whether any block has come."""
+        self._has_truncated = False
         self._has_thought = False
         """Whether the newest text is thinking, which the next thinking would run into."""
         self._gap = ""
 
     def start(self, index: int, block: Raw) -> list[ModelEvent]:
-        """The events of `content_block_start`; gateways may give a whole block here."""
-        return [*self._end_stopped(), *self._start(index, block)]
-
-    def _start(self, index: int, block: Raw) -> list[ModelEvent]:
+        """The events of `content_block_start`; gateways may give a whole block here, say one twice or forget its stop."""
         kind = _KIND.decode(block).type
+        opened = self._open.get(index)
+        if kind == "tool_use" and isinstance(opened, _Call) and opened.use_id == _TOOL_USE.decode(block).id != "":
+            return []
+        stopped = self.stop(index) if opened is not None else []
+        return [*stopped, *self._end_stopped(), *self._start(index, kind, block)]
+
+    def _start(self, index: int, kind: str, block: Raw) -> list[ModelEvent]:
+        self.has_begun = True
         self._has_thought = self._has_thought and kind in ("thinking", "redacted_thinking")
         match kind:
             case "text":
-                text = _TEXT.decode(block).text
-                return [TextDelta(text)] if text else []
+                opened = self._open[index] = _Text()
+                return _say(opened.said, _TEXT.decode(block).text)
             case "thinking":
                 thought = self._open[index] = _Thought(block)
                 self._gap = "\n\n" if self._has_thought else ""
-                return self._think(thought.text)
+                return self._think(thought.add(_THINKING.decode(block).thinking))
             case "redacted_thinking":
                 return [ReasoningSigned(VENDOR, bytes(block).decode())]
             case "tool_use":
@@ -103,12 +133,12 @@ class BlockReader:
         opened = self._open.get(index)
         match _KIND.decode(delta).type:
             case "text_delta":
-                text = _TEXT.decode(delta).text
-                return [TextDelta(text)] if text else []
+                if not isinstance(opened, _Text):
+                    opened = self._open[index] = _Text()
+                    self.has_begun = True
+                return _say(opened.said, _TEXT.decode(delta).text)
             case "thinking_delta" if isinstance(opened, _Thought):
-                text = _THINKING.decode(delta).thinking
-                opened.text += text
-                return self._think(text)
+                return self._think(opened.add(_THINKING.decode(delta).thinking))
             case "signature_delta" if isinstance(opened, _Thought):
                 opened.signature += _SIGNATURE.decode(delta).signature
                 return []
@@ -121,11 +151,15 @@ class BlockReader:
         """The events of `content_block_stop`."""
         opened = self._open.pop(index, None)
         match opened:
+            case _Text():
+                return _rest(opened.said)
             case _Thought():
-                return [ReasoningSigned(VENDOR, opened.signed())] if opened.signature else []
+                rest = self._think(opened.end())
+                return [*rest, ReasoningSigned(VENDOR, opened.signed())] if opened.signature else rest
             case _Call() if opened.is_whole():
                 return opened.end()
             case _Call():
+                self._has_truncated = self._has_truncated or opened.named.is_truncated
                 ended = self._end_stopped()
                 self._stopped = opened
                 return ended
@@ -134,11 +168,22 @@ class BlockReader:
 
     def end(self, *, is_cut: bool) -> list[ModelEvent]:
         """What was still held back when the answer ended; a call that was cut stays as it is."""
-        calls = [each for each in self._open.values() if isinstance(each, _Call)]
+        events: list[ModelEvent] = []
+        for block in self._open.values():
+            if isinstance(block, _Call):
+                events += block.named.end(is_cut=True) if is_cut else block.end()
+            else:
+                events += self._think(block.end()) if isinstance(block, _Thought) else _rest(block.said)
+        self._open.clear()
         if is_cut and self._stopped is not None:
-            calls.append(self._stopped)
+            events += self._stopped.named.end(is_cut=True)
             self._stopped = None
-        return [*self._end_stopped(), *(event for call in calls for event in call.named.end())]
+        return [*self._end_stopped(), *events]
+
+    def has_truncated(self) -> bool:
+        """Whether a call ends in the middle of its input, whatever reason the server gives for the end."""
+        calls = [block for block in self._open.values() if isinstance(block, _Call)]
+        return self._has_truncated or any(call.named.is_truncated for call in calls)
 
     def _end_stopped(self) -> list[ModelEvent]:
         stopped, self._stopped = self._stopped, None
@@ -150,7 +195,7 @@ class BlockReader:
         self._call_ids.add(call_id)
         named = NamedCall(position, call_id, use.name, self._find_tools())
         whole = "{}" if isinstance(use.input, UnsetType) else bytes(use.input).decode()
-        self._open[index] = _Call(position, named, whole)
+        self._open[index] = _Call(use.id, named, whole)
         return [named.started]
 
     def _think(self, text: str) -> list[ModelEvent]:
@@ -158,3 +203,13 @@ class BlockReader:
             return []
         gap, self._gap, self._has_thought = self._gap, "", True
         return [ReasoningSummaryDelta(gap + text)]
+
+
+def _say(said: SaidText, text: str) -> list[ModelEvent]:
+    new = said.feed(text) if text else ""
+    return [TextDelta(new)] if new else []
+
+
+def _rest(said: SaidText) -> list[ModelEvent]:
+    rest = said.end()
+    return [TextDelta(rest)] if rest else []

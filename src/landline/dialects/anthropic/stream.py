@@ -115,9 +115,10 @@ class MessageStreamDecoder:
             self._usage.update(_USAGE.decode(record.usage))
 
     def _read_whole(self, payload: bytes, events: list[ModelEvent]) -> None:
-        """An answer that was not streamed: a warm-up's, or that of a gateway which ignores `stream`."""
+        """An answer that was not streamed: a warm-up's, or that of a gateway which ignores `stream`. Behind blocks it says
+        the same once more."""
         message = _WHOLE.decode(payload)
-        for index, block in enumerate(message.content):
+        for index, block in enumerate(() if self._blocks.has_begun else message.content):
             events += self._blocks.start(index, block)
             events += self._blocks.stop(index)
         if not isinstance(message.usage, UnsetType) and bytes(message.usage) != b"null":
@@ -128,7 +129,7 @@ class MessageStreamDecoder:
     def _close(self, events: list[ModelEvent], fault: ApiError | None) -> None:
         """Ends the turn: what was held back, the count, the ending."""
         self._is_closed = True
-        is_cut = fault is not None or self._ending.stop_reason in _CUT_SHORT
+        is_cut = fault is not None or self._ending.stop_reason in _CUT_SHORT or self._blocks.has_truncated()
         events += self._blocks.end(is_cut=is_cut)
         has_refused = fault is None and self._ending.stop_reason == "refusal"
         if has_refused:

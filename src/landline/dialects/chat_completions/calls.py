@@ -1,11 +1,12 @@
-"""Tool calls put together from their pieces, whatever a server leaves out of them."""
+"""Tool calls put together from their pieces, whatever a server leaves out of them or says twice."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 
 import msgspec
 from msgspec import Raw, UnsetType
 
 from landline.dialects.chat_completions.chunks import CallDelta, CallFunction
+from landline.dialects.json_scan import json_state
 from landline.dialects.named_call import NamedCall
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import ModelEvent
@@ -17,36 +18,53 @@ LEGACY_INDEX = -1
 class _OpenCall:
     """One call while its pieces come in."""
 
-    __slots__ = ("given_id", "name", "named", "position", "texts")
+    __slots__ = ("given_id", "index", "name", "named", "position", "texts")
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, index: int | None) -> None:
         self.position = position
+        self.index = index
+        """As the server says it."""
         self.given_id = ""
         """As the server says it."""
         self.name = ""
+        """As far as it has come."""
         self.texts: list[str] = []
-        """Pieces of the arguments."""
+        """Pieces of the arguments that came before the name was known."""
         self.named: NamedCall | None = None
 
-    def is_over_before(self, text: str) -> bool:
-        """Whether the arguments are complete, so that this text belongs to another call."""
-        return text[:1] == "{" and bool(self.texts) and self.texts[-1][-1:] == "}" and self.is_whole()
-
+    @property
     def is_whole(self) -> bool:
         """Whether the arguments are complete."""
-        try:
-            msgspec.json.decode("".join(self.texts), type=dict[str, Raw])
-        except (msgspec.DecodeError, RecursionError):
+        return self.named.is_whole if self.named is not None else json_state("".join(self.texts)) == "whole"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing came but its place, as in a last piece of some gateways."""
+        return self.named is None and not self.name and not self.given_id and not "".join(self.texts).strip()
+
+    def goes_on(self, text: str) -> bool:
+        """Whether this text can only be more of its arguments: they are not complete, and none begin here."""
+        reader = self.named.arguments if self.named is not None else None
+        is_open = reader is not None and reader.has_begun and not reader.is_whole
+        return is_open and bool(text) and text.lstrip()[:1] != "{"
+
+    def is_said_by(self, text: str) -> bool:
+        """Whether this text says its arguments again which came in pieces before, or all of them so far."""
+        reader = self.named.arguments if self.named is not None else None
+        if reader is None or not reader.has_begun:
             return False
-        return True
+        return (
+            reader.is_in_pieces and _same_json(reader.text, text) if reader.is_whole else text.startswith(reader.text)
+        )
 
 
 class CallAssembler:
     """The calls of one answer.
 
     Quirks met (November 2026): no `index` (older Ollama, some gateways); the same index for parallel calls (Ollama, Gemini's
-    chat-completions layer), with ids or without; no or empty `id`; ids that earlier answers had (`call_0`); `name` empty or
-    repeated in later pieces; arguments as an object.
+    chat-completions layer), with ids or without; no or empty `id`, or another one in every piece (vLLM); ids that earlier
+    answers had (`call_0`); `name` empty or repeated in later pieces, or in pieces of its own; arguments as an object, said
+    again in the last piece, or so far in every piece.
     """
 
     def __init__(
@@ -58,70 +76,162 @@ class CallAssembler:
         self._call_id_prefix = call_id_prefix
         self.has_begun = False
         self._calls: list[_OpenCall] = []
+        self._started = 0
+        """How many of them were told; they are told in order."""
         self._by_index: dict[int, _OpenCall] = {}
+        self._by_id: dict[str, _OpenCall] = {}
         self._call_ids: set[str] = set()
         self.renamed: dict[str, str] = {}
         """Ids of calls that were replaced, as the server says them → as the client knows them."""
 
-    def feed(self, delta: CallDelta) -> list[ModelEvent]:
-        """The events of one piece of a call."""
-        name, text = _read_delta(delta)
-        call = self._find_call(delta, name, text)
-        if text:
-            call.texts.append(text)
-        if call.named is not None:
-            return call.named.add(text)
-        call.given_id = call.given_id or delta.id or ""
-        return self._start(call, name) if name else []
+    def feed(self, pieces: Sequence[CallDelta]) -> list[ModelEvent]:
+        """The events of the pieces that came together."""
+        events: list[ModelEvent] = []
+        for place, piece in enumerate(pieces):
+            events += self._read(piece, has_sibling=place > 0)
+        return events
 
-    def end(self) -> list[ModelEvent]:
+    def settle(self, calls: Sequence[CallDelta]) -> list[ModelEvent]:
+        """The events of whole calls that the server says once more: what is missing, and calls that did not come before."""
+        events: list[ModelEvent] = []
+        known = list(self._calls)
+        for place, whole in enumerate(calls):
+            name, text = _read_delta(whole)
+            call = self._by_id.get(whole.id or "") or (known[place] if place < len(known) else None)
+            if call is None or (call.name and name and call.name != name):
+                events += self._read(msgspec.structs.replace(whole, index=None), has_sibling=True)
+            elif call.named is not None:
+                events += call.named.settle(text)
+            else:
+                call.texts = [text]
+                events += self._name(call, whole, name)
+        return events
+
+    def end(self, *, is_cut: bool) -> list[ModelEvent]:
         """What was still held back when the answer ended."""
         events: list[ModelEvent] = []
         for call in self._calls:
+            if call.named is None and call.name:
+                events += self._start(call)
+        for call in list(self._calls):
             if call.named is not None:
-                events += call.named.end()
+                events += call.named.end(is_cut=is_cut)
+                events += (event for text in call.named.arguments.others for event in self._split(call, text))
         return events
 
     def are_whole(self) -> bool:
         """Whether no call was cut."""
-        return all(call.is_whole() for call in self._calls)
+        return all(call.is_whole for call in self._calls if not call.is_empty)
+
+    def has_truncated(self) -> bool:
+        """Whether a call ends in the middle of its arguments, whatever reason the server gives for the end."""
+        return any(call.named is not None and call.named.is_truncated for call in self._calls)
 
     def has_nameless(self) -> bool:
         """Whether a call never got its name."""
-        return any(call.named is None for call in self._calls)
+        return any(call.named is None and not call.name and not call.is_empty for call in self._calls)
 
-    def _find_call(self, delta: CallDelta, name: str, text: str) -> _OpenCall:
+    def _read(self, delta: CallDelta, *, has_sibling: bool) -> list[ModelEvent]:
+        name, text = _read_delta(delta)
+        if not name and not delta.id and delta.index is not None:
+            going_on = self._by_index.get(delta.index)
+            if going_on is not None and going_on.named is not None:
+                return going_on.named.add(text)
+        call = self._find_call(delta, name, text, has_sibling=has_sibling)
+        if call.named is not None:
+            return call.named.add(text)
+        if text:
+            call.texts.append(text)
+        return self._name(call, delta, name)
+
+    def _name(self, call: _OpenCall, delta: CallDelta, name: str) -> list[ModelEvent]:
+        """Takes what a piece says of who is called, and starts the calls whose names are complete."""
+        if delta.id:
+            call.given_id = call.given_id or delta.id
+            self._by_id.setdefault(delta.id, call)
+        if name:
+            call.name = self._joined(call.name, name)
+        events: list[ModelEvent] = []
+        for waiting in self._calls[self._started :]:
+            if not waiting.name or not self._is_named(waiting, is_over=waiting is call and not name):
+                break
+            events += self._start(waiting)
+        return events
+
+    def _joined(self, before: str, name: str) -> str:
+        """The name with one more piece, which may be the name again, or the name so far."""
+        tools = self._find_tools()
+        if tools.find_called(before + name) is not None and tools.find_called(name) is None:
+            return before + name
+        return name if name.startswith(before) else before + name
+
+    def _is_named(self, call: _OpenCall, *, is_over: bool) -> bool:
+        """Whether no piece of the name can follow: `is_over` where arguments came without one."""
+        tools, has_arguments = self._find_tools(), bool("".join(call.texts).strip())
+        if is_over and has_arguments:
+            return True
+        is_known, may_go_on = tools.find_called(call.name) is not None, tools.has_longer_name(call.name)
+        return (is_known or has_arguments) and (not may_go_on or (is_known and has_arguments))
+
+    def _find_call(self, delta: CallDelta, name: str, text: str, *, has_sibling: bool) -> _OpenCall:
+        call = self._call_at(delta, name)
+        is_next = has_sibling and delta.index is None and bool(name) and bool(call is not None and call.name)
+        if call is None or is_next or (name and call.name and self._is_other(call, delta, name, text)):
+            call = self._open_call(delta.index)
+        return call
+
+    def _call_at(self, delta: CallDelta, name: str) -> _OpenCall | None:
+        """The call that the piece's id or index means, or the newest one if it has neither."""
+        known = self._by_id.get(delta.id or "")
+        at_index = self._by_index.get(delta.index) if delta.index is not None else None
         last = self._calls[-1] if self._calls else None
-        call = last if delta.index is None else self._by_index.get(delta.index)
-        if call is None:
-            return self._open_call(delta.index)
-        if not name or call.named is None:
-            return call
+        if known is not None and (delta.index in (None, known.index) or (at_index is None and not name)):
+            return known
+        if delta.index is not None:
+            return at_index or (last if last is not None and last.index is None and not name else None)
+        is_new = bool(delta.id) and last is not None and bool(last.given_id) and (last.is_whole or bool(name))
+        return None if is_new else last
+
+    def _is_other(self, call: _OpenCall, delta: CallDelta, name: str, text: str) -> bool:
+        """Whether a piece with a name is another call than the one in its place."""
+        is_same_name = name == call.name
+        if delta.index == LEGACY_INDEX or (is_same_name and call.goes_on(text)):
+            return False
         if delta.id and call.given_id:
-            is_other = delta.id != call.given_id
-        elif delta.index is None and not delta.id:
-            is_other = True
-        else:
-            is_other = name != call.name or call.is_over_before(text)
-        return self._open_call(delta.index) if is_other else call
+            return delta.id != call.given_id or (call.named is not None and not is_same_name)
+        if call.given_id or call.named is None:
+            return call.named is not None and not is_same_name
+        if not is_same_name or (delta.index is None and not delta.id):
+            return not is_same_name or not call.is_said_by(text)
+        return call.is_whole and text.lstrip()[:1] == "{" and not call.is_said_by(text)
 
     def _open_call(self, index: int | None) -> _OpenCall:
         self.has_begun = True
-        call = _OpenCall(len(self._calls))
+        call = _OpenCall(len(self._calls), index)
         self._calls.append(call)
         if index is not None:
             self._by_index[index] = call
         return call
 
-    def _start(self, call: _OpenCall, name: str) -> list[ModelEvent]:
+    def _start(self, call: _OpenCall) -> list[ModelEvent]:
+        self._started = call.position + 1
         call_id = call.given_id
         if not call_id or call_id in self._call_ids or call_id in self._find_call_ids():
             call_id = f"{self._call_id_prefix}_{call.position}"
             self.renamed[call.given_id] = call_id
         self._call_ids.add(call_id)
-        call.name = name
-        call.named = NamedCall(call.position, call_id, name, self._find_tools())
-        return [call.named.started, *call.named.add("".join(call.texts))]
+        call.named = NamedCall(call.position, call_id, call.name, self._find_tools())
+        before = self._calls[call.position - 1].named if call.position else None
+        released = before.release() if before is not None else []
+        texts, call.texts = call.texts, []
+        return [*released, call.named.started, *(event for text in texts for event in call.named.add(text))]
+
+    def _split(self, call: _OpenCall, text: str) -> list[ModelEvent]:
+        """Arguments of a further call of the same tool, which the server joined to the one before."""
+        further = self._open_call(None)
+        further.name, further.texts = call.name, [text]
+        events = self._start(further)
+        return [*events, *(further.named.end() if further.named is not None else ())]
 
 
 def _read_delta(delta: CallDelta) -> tuple[str, str]:
@@ -142,6 +252,13 @@ def _arguments_text(function: CallFunction) -> str:
         return ""
     text = data.decode("utf-8", "replace")
     return msgspec.json.decode(text, type=str) if text[:1] == '"' else text
+
+
+def _same_json(text: str, other: str) -> bool:
+    try:
+        return bool(msgspec.json.decode(text) == msgspec.json.decode(other))
+    except (msgspec.DecodeError, RecursionError):
+        return False
 
 
 def legacy_delta(function: CallFunction) -> CallDelta:

@@ -1,6 +1,7 @@
 """The body of a chat-completions answer as model events."""
 
 from collections.abc import Callable, Container
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -23,6 +24,7 @@ from landline.dialects.chat_completions.details import VENDOR, DetailCollector
 from landline.dialects.chat_completions.endings import read_reason
 from landline.dialects.chat_completions.usage import read_usage
 from landline.dialects.faults import read_stream_fault
+from landline.dialects.said_text import SaidText
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import (
@@ -39,6 +41,8 @@ from landline.wire.model_events import (
 )
 
 _decode = CHUNK_DECODER.decode
+_Way = Literal["new", "last", "whole"]
+"""What a delta or message says: what is new, the same with the answer's end, or everything once more."""
 
 
 class ChatStreamDecoder:
@@ -59,6 +63,9 @@ class ChatStreamDecoder:
     ) -> None:
         self._body = AnswerBody()
         self._calls = CallAssembler(find_tools, find_call_ids, call_id_prefix)
+        self._text, self._thought, self._refusal = SaidText(), SaidText(), SaidText()
+        self._has_messages = False
+        """Whether a message began the answer, so that others say what is new; behind deltas one says all once more."""
         self._details = DetailCollector() if keeps_details else None
         self._is_warm_up = is_warm_up
         self._is_closed = False
@@ -118,11 +125,15 @@ class ChatStreamDecoder:
                 self._close(events, fault)
 
     def _read_choice(self, choice: Choice, events: list[ModelEvent]) -> None:
-        delta = choice.delta or choice.message
-        if choice.logprobs is not None and not _is_thought(delta):
+        delta, message = choice.delta, choice.message
+        if choice.logprobs is not None and not _is_thought(delta or message):
             self._logprobs += [_logprob_entry(token) for token in choice.logprobs.content or ()]
+        way = "last" if choice.finish_reason or self._finish_reason is not None else "new"
         if delta is not None:
-            self._read_delta(delta, events)
+            self._read_delta(delta, events, way)
+        if message is not None:
+            self._has_messages = self._has_messages or not self._has_begun
+            self._read_delta(message, events, way if self._has_messages else "whole")
         if choice.finish_reason:
             self._finish_reason = choice.finish_reason
             if choice.error is not UNSET and _is_said(choice.error):
@@ -130,59 +141,90 @@ class ChatStreamDecoder:
         if choice.usage is not None:
             self._count(choice.usage)
 
+    @property
+    def _has_begun(self) -> bool:
+        said = self._text.has_begun or self._thought.has_begun or self._refusal.has_begun
+        return said or self._calls.has_begun
+
     def _count(self, usage: Usage) -> None:
         """The last count holds; gateways end with one of nothing."""
         if usage.prompt_tokens or self._usage is None:
             self._usage = usage
 
-    def _read_delta(self, delta: Delta, events: list[ModelEvent]) -> None:
+    def _read_delta(self, delta: Delta, events: list[ModelEvent], way: _Way) -> None:
         said = self._said_behind if self._calls.has_begun else events
         thought = delta.reasoning_content or delta.reasoning
         if not thought and delta.reasoning_details:
             thought = "".join(map(detail_text, delta.reasoning_details))
         if thought:
-            said.append(ReasoningDelta(thought))
-        calls = self._read_calls(delta) if delta.tool_calls or delta.function_call is not None else ()
+            self._think(thought, said, way)
+        calls = delta.tool_calls or delta.function_call is not None
         if self._details is not None:
             self._details.add(delta.reasoning_details or ())
             if said is events and (delta.content or calls):
                 events += self._take_details()
         if delta.content:
-            self._read_content(delta.content, said)
+            self._read_content(delta.content, said, way)
         if delta.refusal:
-            said.append(RefusalDelta(delta.refusal))
+            refusal = _new_of(self._refusal, delta.refusal, way)
+            if refusal:
+                said.append(RefusalDelta(refusal))
         if calls:
-            events += calls
+            if said is events:
+                self._release(said)
+            events += self._read_calls(delta, is_whole=way == "whole")
 
-    def _read_calls(self, delta: Delta) -> list[ModelEvent]:
+    def _think(self, text: str, said: list[ModelEvent], way: _Way) -> None:
+        text = _new_of(self._thought, text, way)
+        if text:
+            said.append(ReasoningDelta(text))
+
+    def _read_calls(self, delta: Delta, *, is_whole: bool) -> list[ModelEvent]:
         pieces = delta.tool_calls or []
         if delta.function_call is not None:
             pieces = [*pieces, legacy_delta(delta.function_call)]
-        return [event for piece in pieces for event in self._calls.feed(piece)]
+        return self._calls.settle(pieces) if is_whole else self._calls.feed(pieces)
 
     def _take_details(self) -> list[ModelEvent]:
         """What the vendor signed of the reasoning that was just said, and of calls."""
         details = self._details.take(self._calls.renamed) if self._details is not None else ()
         return [ReasoningSigned(VENDOR, each) for each in details]
 
-    def _read_content(self, content: str | list[ContentPart], said: list[ModelEvent]) -> None:
+    def _read_content(self, content: str | list[ContentPart], said: list[ModelEvent], way: _Way) -> None:
         if not isinstance(content, str):
             thought = "".join(_thinking_text(part.thinking) for part in content)
             if thought:
-                said.append(ReasoningDelta(thought))
+                self._think(thought, said, way)
             content = "".join(part.text or "" for part in content)
+        if not content:
+            return
+        if self._thought.is_holding:
+            said.append(ReasoningDelta(self._thought.end()))
+        content = self._text.feed(content) if way == "new" else _new_of(self._text, content, way)
         if self._logprobs and content:
             logprobs, self._logprobs = self._logprobs, []
             said.append(TextDelta(content, logprobs))
         elif content:
             said.append(TextDelta(content))
 
+    def _release(self, said: list[ModelEvent]) -> None:
+        """Says what was held of texts in case it was said again: something else begins, or the answer ends."""
+        thought, text, refusal = self._thought.end(), self._text.end(), self._refusal.end()
+        if thought:
+            said.append(ReasoningDelta(thought))
+        if text:
+            said.append(TextDelta(text))
+        if refusal:
+            said.append(RefusalDelta(refusal))
+
     def _close(self, events: list[ModelEvent], fault: ApiError | None) -> None:
         """Ends the turn: what was held back, the count, the ending."""
         self._is_closed = True
+        self._release(self._said_behind if self._calls.has_begun else events)
         ending = self._ending(fault)
-        events += self._calls.end()
-        if ending == Finished() or self._calls.are_whole():
+        is_whole = ending == Finished()
+        events += self._calls.end(is_cut=not is_whole)
+        if is_whole or self._calls.are_whole():
             events += (*self._take_said_behind(), *self._take_details())
         usage = read_usage(self._usage, self._timings)
         if usage is not None:
@@ -201,7 +243,8 @@ class ChatStreamDecoder:
             return Failed(fault)
         if isinstance(ending, Finished) and self._calls.has_nameless():
             return Failed(api_error("model_error", "The model made a tool call without a name."))
-        return ending
+        # vLLM says `tool_calls` of a call that the token limit cut, Ollama `stop` (2026).
+        return Finished("max_output_tokens") if ending == Finished() and self._calls.has_truncated() else ending
 
     def _filtered(self, events: list[ModelEvent]) -> list[ModelEvent]:
         """A warm-up says nothing; only what it cost and how it ended is left."""
@@ -229,6 +272,11 @@ def _is_said(value: Raw | UnsetType) -> bool:
 def _is_thought(delta: Delta | None) -> bool:
     """Whether the chunk's tokens are reasoning, whose log-probabilities have no place in the answer (vLLM sends them)."""
     return delta is not None and not delta.content and bool(delta.reasoning_content or delta.reasoning)
+
+
+def _new_of(said: SaidText, text: str, way: _Way) -> str:
+    """What of the text was not said yet."""
+    return said.settle(text) if way == "whole" else said.feed(text, is_last=way == "last")
 
 
 def _thinking_text(thinking: str | list[ContentPart] | None) -> str:

@@ -6,6 +6,7 @@ from typing import Literal
 from landline.dialects.gemini.calls import CallReader
 from landline.dialects.gemini.chunks import Part
 from landline.dialects.gemini.signatures import VENDOR, Block, encode_block
+from landline.dialects.said_text import SaidText
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import LogprobEntry, ModelEvent, ReasoningSigned, ReasoningSummaryDelta, TextDelta
 
@@ -20,6 +21,7 @@ class PartReader:
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
         self._calls = CallReader(find_tools, call_id_prefix, model)
         self._model = model
+        self._said = {"text": SaidText(), "thought": SaidText()}
         self._kind: Literal["text", "thought"] | None = None
         self._chars = 0
         """Characters of the text or thought that is being said."""
@@ -27,8 +29,10 @@ class PartReader:
         self.has_said = False
         """Whether there was any text, thought or call."""
 
-    def read(self, part: Part, logprobs: list[LogprobEntry] | None, events: list[ModelEvent]) -> None:
-        """Adds the events of one part. Kinds of parts that are not known say nothing."""
+    def read(
+        self, part: Part, logprobs: list[LogprobEntry] | None, events: list[ModelEvent], *, is_last: bool = False
+    ) -> None:
+        """Adds the events of one part. Kinds of parts that are not known say nothing. `is_last`: the answer ends with it."""
         if part.function_call is not None:
             self._enter(None, events)
             self.has_said = True
@@ -37,14 +41,16 @@ class PartReader:
             return
         elif part.thought:
             self._enter("thought", events)
-            if part.text:
-                events.append(ReasoningSummaryDelta(part.text))
-            events += self._say("thought", part)
+            text = self._said["thought"].feed(part.text, is_last=is_last) if part.text else ""
+            if text:
+                events.append(ReasoningSummaryDelta(text))
+            events += self._count("thought", text, part)
         else:
             self._enter("text", events)
-            if part.text:
-                events.append(TextDelta(part.text, logprobs))
-            self._text_blocks += self._say("text", part)
+            text = self._said["text"].feed(part.text, is_last=is_last) if part.text else ""
+            if text:
+                events.append(TextDelta(text, logprobs))
+            self._text_blocks += self._count("text", text, part)
 
     def end(self, events: list[ModelEvent]) -> None:
         """What was still held back when the answer ended."""
@@ -54,14 +60,19 @@ class PartReader:
     def _enter(self, kind: Literal["text", "thought"] | None, events: list[ModelEvent]) -> None:
         if kind == self._kind and kind is not None:
             return
+        thought, text = self._said["thought"].end(), self._said["text"].end()
+        if thought:
+            events.append(ReasoningSummaryDelta(thought))
+        if text:
+            events.append(TextDelta(text))
         self._kind, self._chars = kind, 0
         events += self._text_blocks
         self._text_blocks = []
 
-    def _say(self, kind: Literal["text", "thought"], part: Part) -> list[ModelEvent]:
-        """Counts the part's text; the block of its signature, if it has one."""
+    def _count(self, kind: Literal["text", "thought"], text: str, part: Part) -> list[ModelEvent]:
+        """Counts what is new of the part's text; the block of its signature, if it has one."""
         start = self._chars
-        self._chars += len(part.text or "")
+        self._chars += len(text)
         self.has_said = self.has_said or bool(part.text)
         if not part.thought_signature:
             return []

@@ -31,7 +31,8 @@ class CallReader:
         self._find_tools = find_tools
         self._call_id_prefix = call_id_prefix
         self._model = model
-        self._call_ids: set[str] = set()
+        self._call_ids: dict[str, tuple[str, str]] = {}
+        """With the name and arguments of their calls."""
         self._open: _OpenCall | None = None
 
     def read(self, call: FunctionCall, signature: str | None) -> list[ModelEvent]:
@@ -59,16 +60,19 @@ class CallReader:
     def _make(self, call: FunctionCall, signature: str | None, arguments: str, *, is_whole: bool) -> list[ModelEvent]:
         index = len(self._call_ids)
         call_id = call.id or ""
+        said = call.name or "", arguments
+        if self._call_ids.get(call_id) == said:
+            return []  # a gateway says its calls again in the last record
         if not call_id or call_id in self._call_ids:
             call_id = f"{self._call_id_prefix}_{index}"
-        self._call_ids.add(call_id)
+        self._call_ids[call_id] = said
         events: list[ModelEvent] = []
         if signature:
             block = Block("call", signature, self._model, call_id=call_id)
             events.append(ReasoningSigned(VENDOR, encode_block(block)))
         tools = self._find_tools()
         named = NamedCall(index, call_id, _tool_name(call.name or "", tools), tools)
-        events += [named.started, *named.add(arguments), *named.end()]
+        events += [named.started, *named.add(arguments), *named.end(is_cut=not is_whole)]
         return [*events, ToolCallEnded(index)] if is_whole else events
 
 
@@ -78,6 +82,5 @@ def _tool_name(name: str, tools: ToolSet) -> str:
 
 
 def _arguments_text(call: FunctionCall) -> str:
-    if isinstance(call.args, UnsetType) or bytes(call.args) == b"null":
-        return "{}"
-    return bytes(call.args).decode()
+    """The object as it came; what is none is for the reader of arguments."""
+    return "" if isinstance(call.args, UnsetType) else bytes(call.args).decode()

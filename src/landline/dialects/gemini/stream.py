@@ -85,7 +85,7 @@ class GeminiStreamDecoder:
     def _read_candidate(self, candidate: Candidate, events: list[ModelEvent]) -> None:
         logprobs = _logprobs_of(candidate.logprobs_result)
         for part in (candidate.content.parts if candidate.content is not None else None) or ():
-            self._parts.read(part, logprobs, events)
+            self._parts.read(part, logprobs, events, is_last=bool(candidate.finish_reason))
             if part.text and not part.thought:
                 logprobs = None
         if candidate.finish_reason:

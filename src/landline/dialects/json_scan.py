@@ -1,6 +1,9 @@
-"""Finds where a JSON object ends in text that comes in pieces. Pure."""
+"""Finds where a JSON value ends in text that comes in pieces, and whether text is JSON so far. Pure."""
 
 import re
+from typing import Literal
+
+import msgspec
 
 _INTERESTING = re.compile(r'["{}\[\]\\]')
 
@@ -39,3 +42,27 @@ class JsonScanner:
             self._depth += 1 if mark in "{[" else -1
             return self._depth == 0
         return False
+
+
+_OPEN_NUMBER = re.compile(r"[-+.0-9eE]+\Z")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def json_state(text: str) -> Literal["whole", "begun", "none"]:
+    """Whether the text is one JSON value, may become one, or is none whatever follows."""
+    try:
+        msgspec.json.decode(text)
+    except RecursionError:
+        return "none"
+    except msgspec.ValidationError:
+        return "whole"  # a number that is out of range
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        told = str(error)
+    else:
+        return "whole"
+    if _SURROGATE.search(text):
+        return json_state(_SURROGATE.sub(r"\\u00", text))  # halves of pairs are JSON, which msgspec does not take
+    if "truncated" in told:
+        return "begun"
+    number = _OPEN_NUMBER.search(text)
+    return json_state(text[: number.start()]) if "invalid number" in told and number is not None else "none"
