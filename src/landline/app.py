@@ -52,6 +52,7 @@ from landline.upstream.scripted import ScriptedTarget
 from landline.upstream.target import Target
 from landline.upstream.websocket import ResponsesSocketTarget
 from landline.wire.compression_budget import CompressionBudget
+from landline.wire.responses import AS_THE_API_SAYS, Sampling
 
 DATA_DIR_VARIABLE = "LANDLINE_DATA_DIR"
 _DATA_FILES = ("landline.db", "sealing.key")
@@ -273,10 +274,14 @@ def _make_router(config: Config, targets: Mapping[str, Target]) -> Router[Target
         upstreams = [split_upstream(reference) for reference in row.targets]
         weights = row.weights or [1.0] * len(upstreams)
         routes[model] = [
-            Route(targets[upstream.target], upstream.model, weight)
+            Route(targets[upstream.target], upstream.model, weight, _sampling_of(targets[upstream.target]))
             for upstream, weight in zip(upstreams, weights, strict=True)
         ]
     return Router(routes)
+
+
+def _sampling_of(target: Target) -> Sampling:
+    return target.sampling if isinstance(target, EmbeddedTarget) else AS_THE_API_SAYS
 
 
 def _observe(

@@ -60,6 +60,24 @@ async def test_json_answer(client: openai.AsyncOpenAI, model: str) -> None:
     assert 0 < response.usage.output_tokens <= 32
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, (0.2, 0.9)), ({"temperature": 1.0}, (1.0, 0.9)), ({"temperature": 1.0, "top_p": 1.0}, (1.0, 1.0))],
+    ids=str,
+)
+async def test_sampling_is_the_models_own_unless_the_client_says_otherwise(
+    client: openai.AsyncOpenAI, model: str, given: Any, expected: tuple[float, float]
+) -> None:
+    asked: Any = {"model": model, "input": "Say hello.", "max_output_tokens": 16, **given}
+    whole = await client.responses.create(**asked)
+    events = [event async for event in await client.responses.create(**asked, stream=True)]
+    streamed = [event.response for event in events if hasattr(event, "response")]
+    stored = await client.responses.retrieve(whole.id)
+    async with client.responses.connect() as connection:
+        last = await _turn(connection, **asked)
+    assert {(each.temperature, each.top_p) for each in (whole, stored, last, *streamed)} == {expected}
+
+
 async def test_stream_ends_at_the_token_limit_as_incomplete(client: openai.AsyncOpenAI, model: str) -> None:
     question = "Tell a long story."
     stream = await client.responses.create(

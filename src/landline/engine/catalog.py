@@ -13,6 +13,7 @@ import msgspec
 import platformdirs
 
 from landline.engine.gguf import GgufHead, NotGgufError, read_gguf_head
+from landline.wire.responses import AS_THE_API_SAYS, Sampling
 
 CACHE_DIR_VARIABLE = "LANDLINE_CACHE_DIR"
 _BLOCK_BYTES = 1024 * 1024
@@ -35,6 +36,8 @@ class CatalogueRow(msgspec.Struct, frozen=True):
     size_bytes: int
     wheel_bytes: int
     licence: str
+    sampling: Sampling = AS_THE_API_SAYS
+    """What the model's authors recommend, for turns that say nothing of it."""
 
 
 CATALOGUE: dict[str, CatalogueRow] = {
@@ -49,6 +52,7 @@ CATALOGUE: dict[str, CatalogueRow] = {
             size_bytes=98_362_432,
             wheel_bytes=92_871_040,
             licence="Apache-2.0",
+            sampling=Sampling(temperature=0.2, top_p=0.9),
         ),
     )
 }
@@ -62,6 +66,8 @@ class ModelFile(msgspec.Struct, frozen=True):
     """What `/v1/models` calls it: the catalogue's name or the file's stem."""
     path: str
     head: GgufHead
+    sampling: Sampling = AS_THE_API_SAYS
+    """Recommended by the catalogue or by the file itself."""
 
 
 class ModelUnavailableError(Exception):
@@ -86,7 +92,9 @@ def resolve_model(wanted: str | None = None, *, cache_dir: Path | None = None) -
         head = read_gguf_head(path)
     except NotGgufError as error:
         raise ModelUnavailableError(str(error)) from error
-    return ModelFile(name=row.name if row is not None else path.stem, path=str(path), head=head)
+    if row is not None:
+        return ModelFile(name=row.name, path=str(path), head=head, sampling=row.sampling)
+    return ModelFile(name=path.stem, path=str(path), head=head, sampling=head.sampling)
 
 
 def is_pulled(row: CatalogueRow, cache_dir: Path | None = None) -> bool:

@@ -7,6 +7,7 @@ import msgspec
 from landline.routing.warmth import Place
 from landline.session.lineage import Link
 from landline.wire.errors import ApiError
+from landline.wire.responses import AS_THE_API_SAYS, Sampling
 
 Reason = Literal["only", "sealed", "warm", "key", "load", "weight", "fail_over", "last_resort"]
 """`only`: no other target may be asked. `sealed`: it made a compaction in the history that nobody else can read. `warm`: it
@@ -40,6 +41,8 @@ class Route(msgspec.Struct, Generic[TargetT], frozen=True):
     """The model's name at the target; None passes on the name that the client asked for."""
     weight: float = 1.0
     """Its share of the turns against the other routes of the model; more than 0."""
+    sampling: Sampling = AS_THE_API_SAYS
+    """What the target takes where a request says nothing."""
 
 
 class Choice(msgspec.Struct, Generic[TargetT], frozen=True):
@@ -55,6 +58,7 @@ class Choice(msgspec.Struct, Generic[TargetT], frozen=True):
     """The model's name in the configuration, `*` included."""
     index: int = 0
     """Which route of that row it is."""
+    sampling: Sampling = AS_THE_API_SAYS
 
     @property
     def affinity(self) -> Affinity:

@@ -20,7 +20,7 @@ class Pool(Generic[TargetT]):
     def choices(self, row: str, model: str) -> list[Choice[TargetT]]:
         """Every route as a choice, for a client that asked for this model name."""
         return [
-            Choice(route.target, route.upstream_model or model, row=row, index=index)
+            Choice(route.target, route.upstream_model or model, row=row, index=index, sampling=route.sampling)
             for index, route in enumerate(self.routes)
         ]
 

@@ -41,9 +41,11 @@ from landline.wire.responses import (
     OutputTokensDetails,
     Response,
     ResponseError,
+    Sampling,
     Usage,
     new_response,
     with_output,
+    with_sampling,
 )
 
 STEERED = "steered"
@@ -96,6 +98,11 @@ class Composer:
     def response(self) -> Response:
         """The response as it was announced or begun: no output yet."""
         return self._response
+
+    def assume(self, sampling: Sampling) -> None:
+        """Takes over what the target uses where the request says nothing; called before the response is announced, and again
+        when another target takes the place of the first."""
+        self._response = with_sampling(self._response, self._turn.request, sampling)
 
     def open(self, batch: Sequence[ModelEvent] = ()) -> list[ServerEvent]:
         """The events that announce a response whose model is at work, before its first batch.

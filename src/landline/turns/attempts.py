@@ -20,6 +20,7 @@ from landline.turns.sealing import Sealer
 from landline.upstream.target import Target
 from landline.wire.errors import ApiError
 from landline.wire.model_events import Failed, Finished, ModelEvent
+from landline.wire.responses import AS_THE_API_SAYS
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -42,13 +43,18 @@ class Attempts:
         self._router = router
         self._sealer = sealer
         self._clock = clock
+        self.sampling = AS_THE_API_SAYS
+        """What the target that is tried takes where the request says nothing."""
         self._taker: Choice[Target] | None = None
         """The target whose answer the client gets."""
 
     def check(self) -> ApiError | None:
         """Why no target can be asked as things stand, for a turn that is announced before it is tried."""
         plan = self._router.plan(self._wanted, self._clock())
-        return plan if isinstance(plan, ApiError) else None
+        if isinstance(plan, ApiError):
+            return plan
+        self.sampling = plan[0].sampling
+        return None
 
     async def stream(self) -> Batches:
         """What the model says at the first target that takes the turn; a lone `Failed` when none does.
@@ -64,6 +70,7 @@ class Attempts:
             ticket = self._router.begin(choice, self._clock())
             if ticket is None:
                 continue
+            self.sampling = choice.sampling
             self._note_try()
             error: ApiError | None = None
             async with aclosing(self._try(choice, ticket)) as batches:

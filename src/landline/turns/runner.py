@@ -29,6 +29,7 @@ from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import ServerEvent, SteerAnswer
 from landline.wire.model_events import Failed, ModelEvent, says_something
+from landline.wire.responses import AS_THE_API_SAYS
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -175,6 +176,7 @@ class TurnRunner:
                 if refused is not None:
                     yield TurnRefused(refused)
                     return
+                composer.assume(attempts.sampling)
                 async with aclosing(_queue(composer, running, record)) as updates:
                     async for update in updates:
                         yield update
@@ -211,11 +213,15 @@ class TurnRunner:
     ) -> AsyncGenerator[TurnUpdate, None]:
         """Reads the model to its end and says what comes of it."""
         turn, meter = record.turn, record.turn.meter
+        sampling = AS_THE_API_SAYS
         while not composer.is_over:
             batch = await self._next_batch(composer, running, pump)
             if not meter.first_event_at and says_something(batch):
                 meter.first_event_at = time.monotonic()
             events: list[ServerEvent] = []
+            if attempts.sampling is not sampling:
+                sampling = attempts.sampling
+                composer.assume(sampling)
             if not composer.is_announced:
                 refusal = _refusal(batch)
                 if refusal is not None:

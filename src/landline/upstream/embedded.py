@@ -10,6 +10,7 @@ from contextlib import aclosing
 import aiohttp
 import msgspec
 import structlog
+from msgspec.structs import astuple
 
 from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.chat_completions.counting import count_requests
@@ -30,6 +31,7 @@ from landline.upstream.embedded_request import FLAGS, Asked, ModelLimits, build_
 from landline.upstream.http import HttpDeadlines, open_session, stream_request
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, ModelEvent, ReasoningDelta, TextDelta, UsageReported
+from landline.wire.responses import Sampling
 
 _DEADLINES = HttpDeadlines(connect_s=5.0, read_idle_s=3600.0)
 """A long prefill on a slow machine is silent for minutes; the child's death is noticed at once."""
@@ -49,6 +51,8 @@ class EmbeddedTarget:
     def __init__(self, name: str, model: ModelFile, settings: EngineSettings | None = None) -> None:
         self.name = name
         self.model = model
+        self.sampling = Sampling(*(1.0 if value is None else value for value in astuple(model.sampling)))
+        """What turns are run with that say nothing of it."""
         self.settings = settings or EngineSettings()
         self._dialect = ChatCompletions(FLAGS)
         wait_bytes = WAIT_BYTES if self.settings.gpu_layers == 0 else _NEVER_BYTES
@@ -61,6 +65,7 @@ class EmbeddedTarget:
             knows_tools=knows_tools(chat_template_of(model.head, self.settings)),
             reads_images=self.settings.mmproj is not None,
             max_output_tokens=self.settings.max_output_tokens,
+            sampling=self.sampling,
         )
 
     @property

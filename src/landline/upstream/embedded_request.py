@@ -12,6 +12,7 @@ from landline.engine.forced_calls import CallPlan, plan_calls, plan_overrides
 from landline.engine.prefixes import Lineage, seed_of
 from landline.wire.errors import ApiError, api_error
 from landline.wire.requests import CreateRequest
+from landline.wire.responses import Sampling
 
 FLAGS = ChatCompletionsFlags(
     system_position="start",  # many chat templates allow one system message, at the front
@@ -42,6 +43,8 @@ class ModelLimits(msgspec.Struct, frozen=True):
     reads_images: bool
     max_output_tokens: int | None
     """For requests that name no limit."""
+    sampling: Sampling
+    """For requests that say nothing of it."""
 
 
 def read_turn(prompt: Prompt, dialect: ChatCompletions, limits: ModelLimits) -> Asked | ApiError:
@@ -89,9 +92,9 @@ def _defaults(request: CreateRequest, limits: ModelLimits) -> dict[str, object]:
     """What the response says of settings that the client left out; llama.cpp's own defaults differ (0.8 and 0.95)."""
     defaults: dict[str, object] = {}
     if request.temperature is None:
-        defaults["temperature"] = 1.0
+        defaults["temperature"] = limits.sampling.temperature
     if request.top_p is None:
-        defaults["top_p"] = 1.0
+        defaults["top_p"] = limits.sampling.top_p
     if request.max_output_tokens is None and limits.max_output_tokens is not None and not request.is_warm_up:
         defaults["max_tokens"] = limits.max_output_tokens
     return defaults

@@ -37,6 +37,11 @@ class Row(msgspec.Struct, frozen=True):
     text: str
 
 
+_RECOMMENDED = (
+    "Without it: what the authors of an embedded model recommend (the catalogue, or `general.sampling.*` of a GGUF file), "
+    "as the response then says; 1 at any other target, or what its vendor takes."
+)
+
 CREATE_FIELDS = (
     FieldRow("model", "honoured", "Needed: a name of the configuration, or any where `*` is configured."),
     FieldRow(
@@ -65,8 +70,8 @@ CREATE_FIELDS = (
     FieldRow("parallel_tool_calls", "honoured", "False: at most one call a turn, where the target can be told so."),
     FieldRow("max_output_tokens", "honoured", "Reasoning counts; a response that reaches it is `incomplete`."),
     FieldRow("max_tool_calls", "echoed", "Counts calls of hosted tools, and there are none."),
-    FieldRow("temperature", "honoured", "Passed to the model."),
-    FieldRow("top_p", "honoured", "Passed to the model."),
+    FieldRow("temperature", "honoured", f"Passed to the model. {_RECOMMENDED}"),
+    FieldRow("top_p", "honoured", f"Passed to the model. {_RECOMMENDED}"),
     FieldRow("presence_penalty", "honoured", "Passed to the model."),
     FieldRow("frequency_penalty", "honoured", "Passed to the model."),
     FieldRow("top_logprobs", "honoured", "Alternatives for each token; also turns log-probabilities on."),

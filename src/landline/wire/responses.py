@@ -92,6 +92,17 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     prompt_cache_options: CacheOptions | UnsetType = UNSET
 
 
+class Sampling(msgspec.Struct, frozen=True):
+    """What a target takes where a request says nothing; None: what the API says, which is 1."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+
+
+AS_THE_API_SAYS = Sampling()
+"""Of targets that say nothing of it."""
+
+
 def new_response(
     request: CreateRequest, *, id: str, created_at: int, model: str, conversation_id: str | None = None
 ) -> Response:
@@ -159,6 +170,19 @@ class _FormatEcho(msgspec.Struct):
 _TOOL_HEAD_DECODER: msgspec.json.Decoder[_FunctionToolHead] = msgspec.json.Decoder(_FunctionToolHead)
 _FUNCTION_TOOL_DECODER: msgspec.json.Decoder[_FunctionToolEcho] = msgspec.json.Decoder(_FunctionToolEcho)
 _FUNCTION_TOOL_KEYS = (b'"name"', b'"description"', b'"parameters"', b'"strict"')
+
+
+def with_sampling(response: Response, request: CreateRequest, sampling: Sampling) -> Response:
+    """The response with what the target that serves it takes where its request says nothing."""
+    return msgspec.structs.replace(
+        response,
+        temperature=_first_of(request.temperature, sampling.temperature),
+        top_p=_first_of(request.top_p, sampling.top_p),
+    )
+
+
+def _first_of(*values: float | None) -> float:
+    return next((value for value in values if value is not None), 1.0)
 
 
 def _echo_tool(tool: Raw) -> Raw:

@@ -32,6 +32,7 @@ from landline.wire.model_events import (
     UsageReported,
 )
 from landline.wire.requests import CreateRequest, decode_create
+from landline.wire.responses import Sampling
 
 TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 
@@ -376,3 +377,31 @@ def test_optional_keys_stand_there_only_when_the_request_set_them() -> None:
     echoed = json.loads(encode_event(full.events[-1]))["response"]
     assert echoed["prompt_cache_options"] == {"mode": "explicit", "ttl": "30m"}
     assert echoed["prompt_cache_retention"] == "24h"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, (0.2, 0.9)),
+        ({"temperature": 1.0}, (1.0, 0.9)),
+        ({"temperature": 0, "top_p": 1}, (0.0, 1.0)),
+    ],
+    ids=str,
+)
+def test_response_says_what_the_target_takes_where_the_request_says_nothing(
+    fields: dict[str, object], expected: tuple[float, float]
+) -> None:
+    made = composer(**fields)
+    made.assume(Sampling(temperature=0.2, top_p=0.9))
+    events, ended = compose(made, [TextDelta("a"), Finished()])
+    echoes = [event["response"] for event in events if "response" in event]
+    assert len(echoes) == 3
+    assert {(echo["temperature"], echo["top_p"]) for echo in echoes} == {expected}
+    assert (ended.response.temperature, ended.response.top_p) == expected
+
+
+def test_target_that_takes_the_place_of_another_has_defaults_of_its_own() -> None:
+    made = composer()
+    made.assume(Sampling(temperature=0.2, top_p=0.9))
+    made.assume(Sampling(top_p=0.5))
+    assert (made.response.temperature, made.response.top_p) == (1.0, 0.5)

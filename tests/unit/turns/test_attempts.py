@@ -28,6 +28,7 @@ from landline.wire.events import event_type
 from landline.wire.items import encode_item
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
+from landline.wire.responses import Sampling
 from stored_items import message
 
 SEALER = Sealer(["a secret of enough characters"])
@@ -470,3 +471,20 @@ async def test_stopped_turn_lets_go_of_its_target_and_is_no_failure() -> None:
     assert released.is_set()
     [health] = router.target_health(0.0)
     assert (health.state, health.in_flight) == ("closed", 0)
+
+
+@pytest.mark.parametrize("background", [False, True])
+async def test_response_says_what_the_target_that_served_it_takes(background: bool) -> None:
+    broken, good = FakeTarget("a", DOWN), FakeTarget("b")
+    routes = [Route[Target](broken, None, 2.0, Sampling(0.1, 0.2)), Route[Target](good, None, 1.0, Sampling(0.3))]
+    made = TurnRunner(
+        Router[Target]({"m": routes}),
+        MemoryStore(),
+        new_id=lambda prefix: f"{prefix}_1",
+        settings=RunnerSettings(),
+        sealer=SEALER,
+    )
+    updates = await run(made, "resp_1", input="hi", background=background, store=background, top_p=0.7)
+    ended = updates[-1]
+    assert isinstance(ended, TurnEnded)
+    assert (ended.response.temperature, ended.response.top_p) == (0.3, 0.7)
