@@ -32,7 +32,7 @@ from landline.session.turn import (
 )
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import error_frame
-from landline.wire.requests import STREAM_ID_PATTERN, CreateRequest, SteerRequest, decode_create
+from landline.wire.requests import STREAM_ID_PATTERN, CreateRequest, SteerRequest, decode_create, unreadable_error
 
 CLOSE_GOING_AWAY = 1001
 _STREAM_ID = re.compile(STREAM_ID_PATTERN)
@@ -100,14 +100,17 @@ class Session:
             )
         try:
             head = _HEAD_DECODER.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return _send_error(api_error("invalid_json", f"Expected one JSON object a frame: {error}."))
-        except RecursionError:
-            return _send_error(api_error("invalid_json", "Expected a JSON object; this one is nested too deeply."))
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            unreadable = unreadable_error(data) or api_error(
+                "invalid_json", f"Expected one JSON object a frame: {error}."
+            )
+            return _send_error(unreadable)
         match _text(head.type):
             case "response.create":
                 parent_id = _text(head.previous_response_id)
                 return self._receive_create(request, head.stream_id, parent_id, data, now, meter=meter)
+            case _ if isinstance(request, ApiError) and (unreadable := unreadable_error(data)) is not None:
+                return _send_error(unreadable, stream_id=_text(head.stream_id) or UNSET)
             case "response.cancel":
                 return self._receive_cancel(_text(head.response_id))
             case "response.steer":
@@ -345,7 +348,10 @@ def _text(raw: Raw | UnsetType) -> str | None:
     """The field if it is a string, else None."""
     if not isinstance(raw, Raw) or bytes(raw)[:1] != b'"':
         return None
-    return msgspec.json.decode(raw, type=str)
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except UnicodeError:
+        return None
 
 
 def _invalid_stream_id() -> ApiError:

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import InputFile, InputImage, InputText, Item, decode_item, decode_part
+from landline.wire.readable import find_unreadable
 
 STREAM_ID_PATTERN = r"^[A-Za-z0-9_.\-]{1,256}$"
 
@@ -176,15 +177,24 @@ def decode_create(body: bytes | str) -> CreateRequest | ApiError:
 
 
 def decode_body(body: bytes | str, decoder: msgspec.json.Decoder[_Body]) -> _Body | ApiError:
-    """The body as the decoder reads it, or the error that says what is wrong with it."""
+    """The body as the decoder reads it, or the error that says what is wrong with it. What the decoder leaves as bytes can
+    be read too."""
     try:
-        return decoder.decode(body)
+        decoded = decoder.decode(body)
     except msgspec.ValidationError as error:
-        return validation_error(error)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return api_error("invalid_json", f"Expected a JSON object; the body could not be read: {error}.")
-    except RecursionError:
-        return api_error("invalid_json", "Expected a JSON object; this one is nested too deeply.")
+        return unreadable_error(body) or validation_error(error)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        return unreadable_error(body) or api_error("invalid_json", f"Expected a JSON object: {error}.")
+    return unreadable_error(body) or decoded
+
+
+def unreadable_error(data: bytes | str) -> ApiError | None:
+    """The error of a client that sent what cannot be read as a whole; None where it can."""
+    unreadable = find_unreadable(data)
+    if unreadable is None:
+        return None
+    code = "invalid_value" if unreadable.is_json else "invalid_json"
+    return api_error(code, f"{unreadable}.", param=unreadable.where or None)
 
 
 def is_null(raw: Raw) -> bool:

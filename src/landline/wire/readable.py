@@ -1,0 +1,128 @@
+"""The one check of JSON that comes from outside, clients and upstreams alike: whether all of it can be read again.
+
+Much of it is kept as the bytes that came (`Raw`), and msgspec only skips over those: it finds their end, and takes any
+number, any bytes in a string and any depth that its stack allows. Once stored, what it took so would break every later
+turn that decodes it. So all is decoded once, where it comes in, and what was decoded is thrown away: of the checks that
+were tried it is the fastest, because it is one pass in C (docs/adr/0015-read-all-json-once-where-it-comes-in.md).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+MAX_DEPTH = 200
+"""Levels of arrays and objects within each other. Whoever walks schemas in Python needs up to three stack frames a level,
+and CPython has 1,000 in all; schemas that people write have some ten levels."""
+_MAX_PLACES = 8
+"""How far into a value the path of an error leads; each step reads the value anew."""
+_NAME_CHARS = 64
+"""How much of a member's name is told."""
+
+UNREADABLE: tuple[type[Exception], ...] = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What decoding raises for a text that cannot be read; deep ones run out of stack, wherever they are decoded."""
+
+_DECODER = msgspec.json.Decoder()
+_MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
+_ELEMENTS: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
+_CONTAINERS: dict[type, Callable[[Any], Iterable[Any]]] = {dict: dict[str, Any].values, list: iter}
+"""How to go through what each holds."""
+_LONE_SURROGATE = re.compile(
+    rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """What is wrong with a JSON text, and where."""
+
+    expected: str
+    """What was expected and what came."""
+    where: str = ""
+    """The path of the value, as far as it could be followed; "" for the text as a whole."""
+    is_json: bool = False
+    """Whether it is JSON (RFC 8259) that has a value which nobody here can hold."""
+
+    def __str__(self) -> str:
+        return f"{self.expected} at `{self.where}`" if self.where else self.expected
+
+
+def find_unreadable(data: bytes | str | Raw) -> Unreadable | None:
+    """What keeps a JSON text from being read as a whole; None for nothing.
+
+    Wrong is what is no JSON, no UTF-8, half of a surrogate pair (no UTF-8 can say it), a number that overflows a double or
+    has more digits than Python converts, and what is nested deeper than `MAX_DEPTH`. Odd but readable is accepted: members
+    of the same name, numbers that lose digits as doubles.
+    """
+    try:
+        value: Any = _DECODER.decode(data)
+    except UNREADABLE as error:
+        return _locate(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data), error)
+    return _TOO_DEEP if len(data) > 2 * MAX_DEPTH and _is_deep(value) else None
+
+
+_TOO_DEEP = Unreadable(f"Expected arrays and objects at most {MAX_DEPTH} levels deep; they are nested deeper")
+
+
+def _is_deep(value: Any) -> bool:
+    """Goes down level by level: nothing that could run out of stack."""
+    level: list[Any] = [value] if type(value) in _CONTAINERS else []
+    for _ in range(MAX_DEPTH):
+        level = [inner for each in level for inner in _CONTAINERS[type(each)](each) if type(inner) in _CONTAINERS]
+        if not level:
+            return False
+    return True
+
+
+def _locate(data: bytes, error: Exception) -> Unreadable:
+    """Follows the path to the first value that cannot be read; only what is refused is read so often."""
+    where = ""
+    for _ in range(_MAX_PLACES):
+        found = next(_broken_values(data), None)
+        if found is None:
+            break
+        place, data, error = found
+        where += place if where or place.startswith("[") else place.removeprefix(".")
+    return _describe(data, error, where)
+
+
+def _broken_values(data: bytes) -> Iterator[tuple[str, bytes, Exception]]:
+    """The values directly inside that cannot be read, each with its place and why."""
+    for place, raw in _values(data):
+        try:
+            _DECODER.decode(raw)
+        except UNREADABLE as error:
+            yield place, bytes(raw), error
+
+
+def _values(data: bytes) -> Iterator[tuple[str, Raw]]:
+    try:
+        if data.lstrip()[:1] == b"{":
+            yield from ((f".{name[:_NAME_CHARS]}", raw) for name, raw in _MEMBERS.decode(data).items())
+        elif data.lstrip()[:1] == b"[":
+            yield from ((f"[{index}]", raw) for index, raw in enumerate(_ELEMENTS.decode(data)))
+    except UNREADABLE:
+        return
+
+
+def _describe(data: bytes, error: Exception, where: str) -> Unreadable:
+    match error:
+        case RecursionError():
+            return msgspec.structs.replace(_TOO_DEEP, where=where)
+        case msgspec.ValidationError():
+            expected = (
+                "Expected a number that a double can hold, or an integer of at most 4,300 digits; got a larger one"
+            )
+            return Unreadable(expected, where, is_json=True)
+        case UnicodeError():
+            return Unreadable("Expected UTF-8; other bytes came", where)
+        case _:
+            half = _LONE_SURROGATE.search(data)
+            if half is not None:
+                expected = (
+                    f"Expected whole characters; the `\\u` escape of byte {half.end() - 6} is half of a surrogate pair"
+                )
+                return Unreadable(expected, where)
+            return Unreadable(f"Expected JSON; it cannot be read: {error}", where)
