@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Raw
 
+from landline.wire.readable import UNREADABLE
 from landline.wire.sse import SseDecoder
 
 
@@ -55,7 +56,7 @@ class AnswerBody:
 def _elements_of(body: bytes) -> Iterator[bytes]:
     try:
         yield from (bytes(record) for record in msgspec.json.decode(body, type=list[Raw]))
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         yield body
 
 

@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from landline.wire.readable import UNREADABLE
+
 _HEAD = re.compile(r'\s*\{\s*"input"\s*:\s*"')
 _HEAD_START = re.compile(r'\s*(\{\s*("(i(n(p(u(t("\s*(:\s*)?)?)?)?)?)?)?)?)?\Z')
 """What may still become a head."""
@@ -94,7 +96,7 @@ def _input_of(arguments: str) -> str:
     """The one string of a complete object, or the arguments as they are."""
     try:
         members = msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return arguments
     value = members.get("input") or (next(iter(members.values())) if len(members) == 1 else None)
     if value is None:

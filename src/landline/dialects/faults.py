@@ -8,6 +8,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.waits import read_wait_s
 from landline.wire.errors import ApiError, api_error
+from landline.wire.readable import UNREADABLE
 
 MESSAGE_CHARS = 2000
 """How much of an upstream's text is passed on; bodies of error pages can be long."""
@@ -175,7 +176,7 @@ def decode_fault(body: bytes) -> Fault:
         text = _first_of(text)
     try:
         outer = msgspec.json.decode(text, type=_Body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return Fault(message=_plain_text(body))
     if isinstance(outer.error, UnsetType):
         return _fault_in(outer)
@@ -184,7 +185,7 @@ def decode_fault(body: bytes) -> Fault:
         return Fault(message=_string_of(outer.error), code=_code_text(outer.code))
     try:
         return _fault_in(msgspec.json.decode(error, type=_Body))
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return Fault(message=_plain_text(error))
 
 
@@ -204,7 +205,7 @@ def _told_by_provider(body: _Body) -> str:
         return ""
     try:
         return _string_of(msgspec.json.decode(body.metadata, type=_Metadata).raw)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return ""
 
 
@@ -212,7 +213,7 @@ def _first_of(text: bytes) -> bytes:
     """The first of a list of errors, as Gemini's chat-completions layer sends them."""
     try:
         errors = msgspec.json.decode(text, type=list[Raw])
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return text
     return bytes(errors[0]) if errors else b""
 

@@ -26,6 +26,7 @@ from landline.wire.items import (
     text_of,
     typed_item,
 )
+from landline.wire.readable import UNREADABLE
 
 
 class Told(msgspec.Struct, Generic[PartT], frozen=True):
@@ -156,6 +157,6 @@ def _checked_arguments(arguments: str) -> str:
         return "{}"
     try:
         msgspec.json.decode(arguments, type=dict[str, Raw])
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return '{"malformed_arguments": ' + msgspec.json.encode(arguments).decode() + "}"
     return arguments

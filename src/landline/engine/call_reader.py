@@ -32,6 +32,7 @@ from landline.wire.model_events import (
     ToolCallStarted,
     UsageReported,
 )
+from landline.wire.readable import UNREADABLE
 
 _OPEN_TAG = "<tool_call>"
 _CLOSE_TAG = "</tool_call>"
@@ -214,7 +215,7 @@ class CallReader:
             call = _WHOLE.decode(text)
             if call.name is None and not isinstance(call.function, UnsetType):
                 call = _WHOLE.decode(call.function)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return False
         tool = self._find(call.name) if call.name is not None else None
         if tool is None:

@@ -10,6 +10,7 @@ from landline.dialects.dialect import CountRequest, Prompt
 from landline.upstream.counted import on_live_connection
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Failed, ModelEvent, UsageReported
+from landline.wire.readable import UNREADABLE
 
 Stream = Callable[[Prompt], AsyncGenerator[list[ModelEvent], None]]
 
@@ -52,7 +53,7 @@ class Counters:
                 if response.status in _NOT_HERE:
                     self._missing.add(request.path)
                 return request.read_count(await response.read()) if response.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except (aiohttp.ClientError, TimeoutError, OSError, *UNREADABLE):
             return None
 
 

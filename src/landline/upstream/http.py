@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Protocol
 
 import aiohttp
@@ -20,6 +20,7 @@ from landline.upstream.redaction import redact, redact_error
 from landline.upstream.upload import Upload
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, UsageReported
+from landline.wire.readable import UNREADABLE
 
 ERROR_BODY_BYTES = 64 * 1024
 """How much of a refusal is read; only its message matters."""
@@ -224,7 +225,7 @@ async def stream_request(
         try:
             async for data in response.content.iter_any():
                 response.tell_received(meter)
-                events = decoder.feed(data)
+                events = _decode(decoder.feed, data)
                 if not events:
                     continue
                 is_whole = isinstance(events[-1], Finished)
@@ -233,13 +234,21 @@ async def stream_request(
                     return
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             broken = broken_off(target_name, error, deadlines)
-        events = decoder.end()
+        events = _decode(decoder.end)
         if broken is not None and events and isinstance(events[-1], Failed):
             events[-1] = Failed(broken)
         yield redact(events, secrets)
     finally:
         response.tell(meter)
         _leave(response, is_whole=is_whole)
+
+
+def _decode(decode: Callable[..., list[ModelEvent]], *data: bytes) -> list[ModelEvent]:
+    """The events; the failed turn of an upstream that sent what no decoder can read, wherever in it that is."""
+    try:
+        return decode(*data)
+    except UNREADABLE as error:
+        return [Failed(api_error("upstream_error", f"The target sent an answer that cannot be read: {error}."))]
 
 
 async def _say(batch: list[ModelEvent]) -> AsyncGenerator[list[ModelEvent], None]:
@@ -284,7 +293,11 @@ async def _read_refusal(
                 body += data
                 if len(body) > ERROR_BODY_BYTES:
                     break
-    return decode_error(response.status, response.headers, bytes(body))
+    try:
+        return decode_error(response.status, response.headers, bytes(body))
+    except UNREADABLE:
+        message = f"Target {target_name!r} answered with status {response.status} and a body that cannot be read."
+        return api_error("upstream_error", message)
 
 
 def _leave(response: aiohttp.ClientResponse, *, is_whole: bool) -> None:

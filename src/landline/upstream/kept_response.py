@@ -8,6 +8,7 @@ from msgspec import Raw
 from landline.session.lineage import Link, extend_digests
 from landline.wire.items import Item, decode_item
 from landline.wire.model_events import Relayed
+from landline.wire.readable import UNREADABLE
 
 _ENDING = frozenset(("response.completed", "response.incomplete", "response.failed"))
 _ITEM_ADDED = "response.output_item.added"
@@ -52,7 +53,7 @@ class KeptResponse:
                 else:
                     self._open.discard(index)
                     self._items[index] = event.members.get("item", _NULL)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             self._is_broken = True
 
     def anchor(self, history: Link | None) -> tuple[bytes, str] | None:
@@ -67,7 +68,7 @@ class KeptResponse:
         before = history.digest if history is not None else b""
         try:
             digests = extend_digests(before, _items(raws))
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return None
         digest = digests[-1] if digests else before
         return (digest, self._told.id) if digest else None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from aiohttp.compression_utils import ZLibCompressor
 from landline import __version__
 from landline.upstream.counted import CountedConnection, CountingConnector
 from landline.wire.compression_budget import NO_GRANT, CompressionBudget, Grant, Offer
+from landline.wire.readable import UNREADABLE
 
 DEFLATE_LEVEL = 6
 """aiohttp's own is 1, whose search is too short to find the tools of the frame before: 22 frames of a Codex task are 117 kB
@@ -41,6 +43,8 @@ class _Head(msgspec.Struct):
 
 
 _HEAD: msgspec.json.Decoder[_Head] = msgspec.json.Decoder(_Head)
+_STREAM_ID = re.compile(rb'"stream_id"\s*:\s*"([A-Za-z0-9_.\-]{1,256})"')
+"""Whose a frame most likely is that no JSON reader takes: one that is nested too deeply."""
 
 
 class LineDeflated(aiohttp.ClientWebSocketResponse[Literal[True]]):
@@ -229,11 +233,13 @@ class LineSocket:
 
     def _find_turn(self, frame: bytes) -> "LaneFrames | None":
         """The turn whose lane the frame names. One without a name is for the turn that waits longest for its first frame:
-        servers send the errors of the connection so, instead of an answer."""
+        servers send the errors of the connection so, instead of an answer. One that cannot be read must not be lost: its
+        turn would wait for it."""
         try:
             head = _HEAD.decode(frame)
-        except msgspec.DecodeError:
-            head = _Head()
+        except UNREADABLE:
+            named = _STREAM_ID.search(frame)
+            head = _Head(stream_id=named[1].decode() if named is not None else None)
         if head.stream_id is None:
             waiting = [frames for frames in self._joined.values() if not frames.has_begun]
             return waiting[0] if waiting else None

@@ -184,12 +184,63 @@ def test_event_that_is_none_ends_the_response(broken: bytes) -> None:
     assert failed.error.code == "upstream_error"
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)))
-def test_response_that_makes_no_sense_still_ends(value: object) -> None:
+JSON_VALUES = st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v))
+
+
+@given(st.dictionaries(st.text(), JSON_VALUES))
+def test_response_that_makes_no_sense_still_ends(value: dict[str, object]) -> None:
     for kind in ("completed", "incomplete", "failed"):
-        event = {"type": f"response.{kind}", "response": value}
+        event = {"type": f"response.{kind}", "response": value | {"output": []}}
         events = EventReader().read(json.dumps(event).encode())
         assert isinstance(events[-1], Failed if kind == "failed" else Finished)
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", [], [{}], True])
+@pytest.mark.parametrize(
+    ("kind", "member"),
+    [(f"response.{kind}", "response") for kind in ("created", "queued", "in_progress")]
+    + [(f"response.{kind}", "response") for kind in ("completed", "incomplete", "failed")]
+    + [(f"response.output_item.{kind}", "item") for kind in ("added", "done")],
+)
+def test_event_about_something_that_is_no_object_is_an_upstream_error(kind: str, member: str, value: object) -> None:
+    reader = EventReader()
+    [failed] = reader.read(json.dumps({"type": kind, "output_index": 0, member: value}).encode())
+    assert isinstance(failed, Failed)
+    assert (failed.error.code, member in failed.error.message) == ("upstream_error", True)
+    assert reader.is_over
+
+
+@pytest.mark.parametrize("kind", ["completed", "incomplete", "failed"])
+def test_ending_without_a_response_is_an_upstream_error(kind: str) -> None:
+    [failed] = EventReader().read(json.dumps({"type": f"response.{kind}"}).encode())
+    assert isinstance(failed, Failed)
+    assert failed.error.code == "upstream_error"
+
+
+@pytest.mark.parametrize("output", [7, "text", {}, [None], [{"type": "message"}, 3], [[]]])
+def test_ending_whose_output_holds_no_items_is_an_upstream_error(output: object) -> None:
+    event = {"type": "response.completed", "response": {"status": "completed", "output": output}}
+    [failed] = EventReader().read(json.dumps(event).encode())
+    assert isinstance(failed, Failed)
+    assert failed.error.code == "upstream_error"
+
+
+@pytest.mark.parametrize(
+    "value", [b"1e400", b"-1e999", b"9" * 5000, b"[" * 100_000 + b"]" * 100_000, b"[" * 300 + b"]" * 300]
+)
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'{"type":"response.created","response":{"id":"r","x":%s}}',
+        b'{"type":"response.output_item.done","output_index":0,"item":{"type":"acme_note","x":%s}}',
+        b'{"type":"response.completed","response":{"output":[{"type":"message","content":[{"type":"x","y":%s}]}]}}',
+    ],
+)
+def test_event_that_cannot_be_read_again_is_an_upstream_error(event: bytes, value: bytes) -> None:
+    failed = EventReader().read(event % value)[-1]
+    assert isinstance(failed, Failed)
+    assert failed.error.code == "upstream_error"
+    assert len(failed.error.message) < 300
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)))

@@ -11,6 +11,7 @@ from landline.dialects.named_call import NamedCall
 from landline.dialects.said_text import SaidText
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import ModelEvent, ReasoningSigned, ReasoningSummaryDelta, TextDelta, ToolCallEnded
+from landline.wire.readable import UNREADABLE
 
 _KIND = msgspec.json.Decoder(Kind)
 _TEXT = msgspec.json.Decoder(TextPiece)
@@ -73,7 +74,7 @@ class _Call:
         text = self.named.arguments.text if self._has_pieces else self.whole_input
         try:
             return bool(_MEMBERS.decode(text))
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             return False
 
     def end(self) -> list[ModelEvent]:

@@ -13,6 +13,7 @@ from landline.dialects.faults import read_stream_fault
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Failed, Finished, ModelEvent, RefusalDelta, UsageReported
+from landline.wire.readable import UNREADABLE
 
 REFUSED = "The model declined to answer."
 """Said where the API gives no explanation."""
@@ -77,7 +78,7 @@ class MessageStreamDecoder:
     def _read_record(self, payload: bytes, events: list[ModelEvent]) -> None:
         try:
             self._read(_RECORD.decode(payload), payload, events)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             if _is_unknown(payload):
                 return
             self._close(events, api_error("upstream_error", f"The target sent an event that cannot be read: {error}."))
@@ -157,6 +158,6 @@ def _is_unknown(payload: bytes) -> bool:
     """Whether it is an event of a kind that is not read here, whose members may be of any type."""
     try:
         kind = _KIND.decode(payload).type
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return False
     return bool(kind) and kind not in _KNOWN

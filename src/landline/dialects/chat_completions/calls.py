@@ -10,6 +10,7 @@ from landline.dialects.json_scan import json_state
 from landline.dialects.named_call import NamedCall
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import ModelEvent
+from landline.wire.readable import UNREADABLE
 
 LEGACY_INDEX = -1
 """Stands for the one call of the old `function_call` member."""
@@ -257,7 +258,7 @@ def _arguments_text(function: CallFunction) -> str:
 def _same_json(text: str, other: str) -> bool:
     try:
         return bool(msgspec.json.decode(text) == msgspec.json.decode(other))
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return False
 
 

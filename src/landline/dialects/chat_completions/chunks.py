@@ -7,6 +7,8 @@ Moonshot documentation (November 2026).
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from landline.wire.readable import UNREADABLE
+
 Number = int | float | None
 
 
@@ -156,7 +158,7 @@ def decode_core(payload: bytes) -> Chunk | None:
     says has that too."""
     try:
         core = _CORE_DECODER.decode(payload)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return None
     choices = [Choice(each.index, each.delta, each.message, each.finish_reason) for each in core.choices or ()]
     return Chunk(choices=choices, error=core.error)
@@ -166,6 +168,6 @@ def detail_text(raw: Raw) -> str:
     """What a detail says; "" if it says nothing that can be read."""
     try:
         detail = _DETAIL_DECODER.decode(raw)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return ""
     return detail.text or detail.summary or ""

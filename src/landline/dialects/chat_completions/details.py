@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from landline.wire.readable import UNREADABLE
+
 VENDOR = "chat_completions"
 """`Signed.by` of details that go back."""
 
@@ -77,5 +79,5 @@ def _read(raw: Raw) -> dict[str, Any]:
     """The members; none if it is no object."""
     try:
         return _MEMBERS.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return {}

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Container
 from typing import Literal
 
-import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.answer_body import AnswerBody, as_utf8
@@ -39,6 +38,7 @@ from landline.wire.model_events import (
     TokenLogprob,
     UsageReported,
 )
+from landline.wire.readable import UNREADABLE
 
 _decode = CHUNK_DECODER.decode
 _Way = Literal["new", "last", "whole"]
@@ -103,7 +103,7 @@ class ChatStreamDecoder:
             return
         try:
             chunk = _decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             if not payload.strip():
                 return
             chunk = decode_core(as_utf8(payload))

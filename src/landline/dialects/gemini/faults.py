@@ -13,6 +13,7 @@ from msgspec import Raw
 from landline.dialects import faults
 from landline.dialects.waits import read_wait_s
 from landline.wire.errors import ApiError, api_error
+from landline.wire.readable import UNREADABLE
 
 _CODES = {
     "INVALID_ARGUMENT": "invalid_value",
@@ -84,7 +85,7 @@ def _status_of(body: bytes) -> _Status | None:
             records = _LIST_DECODER.decode(body)
             body = bytes(records[0]) if records else b""
         return _DECODER.decode(body).error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 

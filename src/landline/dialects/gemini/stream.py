@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import msgspec
 from msgspec import UnsetType
 
 from landline.dialects.answer_body import AnswerBody
@@ -14,6 +13,7 @@ from landline.dialects.gemini.usage import read_usage
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Failed, LogprobEntry, ModelEvent, TokenLogprob
+from landline.wire.readable import UNREADABLE
 
 
 class GeminiStreamDecoder:
@@ -68,7 +68,7 @@ class GeminiStreamDecoder:
             return
         try:
             self._read(CHUNK_DECODER.decode(payload), payload, events)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             message = f"The target sent a chunk that cannot be read: {error}."
             self._close(events, Failed(api_error("upstream_error", message)))
 

@@ -7,6 +7,7 @@ from landline.dialects.answer_body import as_utf8
 from landline.dialects.responses.faults import Failure, read_failed_response, read_failure
 from landline.wire.errors import api_error
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed, UsageReported
+from landline.wire.readable import UNREADABLE, find_unreadable
 
 HELD_EVENTS = 64
 """How many events may come before a response is announced; more are taken as its announcement."""
@@ -15,6 +16,12 @@ _ANNOUNCING = frozenset(("response.created", "response.queued", "response.in_pro
 _ENDING = frozenset(("response.completed", "response.incomplete", "response.failed"))
 _ERRORS = frozenset(("error", "response.error"))
 _NOTHING = Raw(b"{}")
+_NULL = Raw(b"null")
+_OBJECTS = {
+    **dict.fromkeys(_ANNOUNCING | _ENDING, "response"),
+    **dict.fromkeys(("response.output_item.added", "response.output_item.done"), "item"),
+}
+"""The member of an event that is kept and read again. What is only passed on, every delta, is not read as a whole."""
 
 
 class _InputDetails(msgspec.Struct):
@@ -37,6 +44,10 @@ class _Counted(msgspec.Struct):
     usage: _Usage | None = None
 
 
+class _Output(msgspec.Struct):
+    output: list[Raw] | None = None
+
+
 class _Reason(msgspec.Struct):
     reason: str | None = None
 
@@ -47,6 +58,7 @@ class _Ended(msgspec.Struct):
 
 _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _KIND: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
+_OUTPUT: msgspec.json.Decoder[_Output] = msgspec.json.Decoder(_Output)
 _COUNTED: msgspec.json.Decoder[_Counted] = msgspec.json.Decoder(_Counted)
 _ENDED: msgspec.json.Decoder[_Ended] = msgspec.json.Decoder(_Ended)
 
@@ -74,18 +86,24 @@ class EventReader:
         try:
             members = _MEMBERS.decode(_on_one_line(payload))
             kind = _KIND.decode(members["type"]) if "type" in members else None
-        except (msgspec.DecodeError, RecursionError) as error:
-            self.is_over = True
-            return [Failed(api_error("upstream_error", f"The target sent an event that cannot be read: {error}."))]
+        except UNREADABLE as error:
+            return self._refuse(f"an event that cannot be read: {error}")
         if kind in _ERRORS or (kind is None and ("error" in members or "message" in members)):
             return self._fail(payload)
         if kind is None:
             return []
+        wrong = _wrong_member(kind, members)
+        if wrong is not None:
+            return self._refuse(f"`{kind}` whose {wrong}")
         event = Relayed(kind, members)
         if kind in _ENDING:
             self.is_over = True
             return self._announced([event, *_ending(kind, bytes(members.get("response", _NOTHING)))], kind)
         return self._announced([event], kind)
+
+    def _refuse(self, what: str) -> list[ModelEvent]:
+        self.is_over = True
+        return [Failed(api_error("upstream_error", f"The target sent {what}."))]
 
     def _fail(self, payload: bytes) -> list[ModelEvent]:
         self.is_over = True
@@ -106,6 +124,29 @@ class EventReader:
         self.is_announced = True
         held, self._held = self._held, []
         return held if kind in _ANNOUNCING else [Accepted(), *held]
+
+
+def _wrong_member(kind: str, members: dict[str, Raw]) -> str | None:
+    """What is wrong with the object that an event is about."""
+    name = _OBJECTS.get(kind)
+    if name is None:
+        return None
+    value = members.get(name, _NOTHING if kind in _ANNOUNCING else _NULL)
+    if bytes(value)[:1] != b"{":
+        return f"`{name}` is no object"
+    unreadable = find_unreadable(value)
+    if unreadable is not None:
+        return f"`{name}` cannot be read: {unreadable}"
+    if kind in _ENDING and not _is_list_of_objects(value):
+        return "`response.output` is no array of objects"
+    return None
+
+
+def _is_list_of_objects(response: Raw) -> bool:
+    try:
+        return all(bytes(item)[:1] == b"{" for item in _OUTPUT.decode(response).output or ())
+    except msgspec.ValidationError:
+        return False
 
 
 def _on_one_line(payload: bytes) -> bytes:
@@ -134,7 +175,7 @@ def _read_usage(response: bytes) -> UsageReported | None:
     """The upstream's own count; None if it gave none, or one of another shape."""
     try:
         usage = _COUNTED.decode(response).usage
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     if usage is None:
         return None
@@ -151,6 +192,6 @@ def _read_usage(response: bytes) -> UsageReported | None:
 def _read_reason(response: bytes) -> str | None:
     try:
         details = _ENDED.decode(response).incomplete_details
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     return details.reason if details is not None else None

@@ -8,6 +8,7 @@ from msgspec import Raw
 from landline.dialects.faults import Fault, code_of, decode_fault, explain, status_of, told_message
 from landline.dialects.waits import read_wait_s
 from landline.wire.errors import ERROR_RULES, ApiError, api_error
+from landline.wire.readable import UNREADABLE
 
 # fmt: off
 _SAME_MEANING = frozenset((
@@ -65,7 +66,7 @@ def read_failure(event: bytes) -> Failure:
         fault = msgspec.structs.replace(fault, type="")
     try:
         envelope = _ENVELOPE.decode(event)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return _meaning(None, {}, fault)
     status = envelope.status if envelope.status is not None else envelope.status_code
     return _meaning(status, _text_headers(envelope.headers or _headers_inside(envelope.error)), fault)
@@ -75,7 +76,7 @@ def read_failed_response(response: bytes) -> ApiError:
     """The meaning of a failed response's `error`, which may be its text alone."""
     try:
         error = _FAILED.decode(response).error
-    except msgspec.DecodeError:
+    except UNREADABLE:
         error = Raw(b"null")
     return _meaning(None, {}, decode_fault(b'{"error":' + bytes(error) + b"}")).error
 
@@ -101,7 +102,7 @@ def _headers_inside(error: Raw) -> dict[str, Raw] | None:
     """Open Responses puts `headers` into the error itself."""
     try:
         return _HEADERS.decode(error).headers
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

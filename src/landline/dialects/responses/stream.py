@@ -7,6 +7,7 @@ from landline.dialects.answer_body import AnswerBody
 from landline.dialects.responses.events import EventReader
 from landline.wire.errors import api_error
 from landline.wire.model_events import Failed, ModelEvent
+from landline.wire.readable import UNREADABLE
 
 _CUT = Failed(api_error("upstream_error", "The target's answer broke off before it was complete."))
 
@@ -79,7 +80,7 @@ def _events_of(body: bytes) -> list[bytes]:
         return []
     try:
         whole = msgspec.json.decode(body, type=_Whole)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return [body]
     if whole.object != "response":
         return [body]
