@@ -69,6 +69,7 @@ PROFILES: dict[str, Profile] = {
                 base_url="https://api.openai.com/v1",
                 settings={
                     "developer_role": "developer",
+                    "system_position": "anywhere",
                     "custom_tools": "custom",
                     "reasoning_field": "none",
                     "max_tokens_field": "max_completion_tokens",
@@ -91,6 +92,7 @@ PROFILES: dict[str, Profile] = {
                 settings={
                     "key_header": "api-key",
                     "developer_role": "developer",
+                    "system_position": "anywhere",
                     "reasoning_field": "none",
                     "max_tokens_field": "max_completion_tokens",
                     "affinity_headers": [],
@@ -115,7 +117,11 @@ PROFILES: dict[str, Profile] = {
                     "socket": {"max_age_s": 1380.0},
                 },
             ),
-            Way(dialect="chat_completions", base_url="https://api.x.ai/v1"),
+            Way(
+                dialect="chat_completions",
+                base_url="https://api.x.ai/v1",
+                settings={"system_position": "anywhere"},  # no order of roles is demanded (docs.x.ai, chat)
+            ),
         ),
         key_envs=("XAI_API_KEY",),
         source="docs.x.ai, WebSocket mode (November 2026); anomalyco/opencode#48227 for the instructions",
@@ -256,7 +262,6 @@ PROFILES: dict[str, Profile] = {
                 dialect="chat_completions",
                 base_url="https://api.mistral.ai/v1",
                 settings={
-                    "system_position": "start",
                     "role_order": "strict",
                     "call_ids": "alphanumeric_9",
                     "reasoning_field": "none",

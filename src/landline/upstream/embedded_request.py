@@ -15,7 +15,6 @@ from landline.wire.requests import CreateRequest
 from landline.wire.responses import Sampling
 
 FLAGS = ChatCompletionsFlags(
-    system_position="start",  # many chat templates allow one system message, at the front
     warm_up="prefill",
     forward=(),
     affinity_headers=(),

@@ -22,6 +22,7 @@ from chat_history import (
 )
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt, UpstreamRequest
+from landline.dialects.profiles import PROFILES
 from landline.session.lineage import Link
 from landline.wire.items import decode_item
 
@@ -38,11 +39,45 @@ def test_instructions_may_change_from_turn_to_turn() -> None:
 
 
 def test_developer_messages_take_the_role_of_the_flag() -> None:
-    made = messages(
-        [message("developer", "x")], flags=ChatCompletionsFlags(developer_role="developer"), instructions="y"
-    )
+    flags = ChatCompletionsFlags(developer_role="developer", system_position="anywhere")
+    made = messages([message("developer", "x")], flags=flags, instructions="y")
     assert [each["role"] for each in made] == ["developer", "developer"]
     assert [each["role"] for each in messages([message("developer", "x")])] == ["system"]
+
+
+def chat_flags_of(profile: str) -> ChatCompletionsFlags:
+    way = PROFILES[profile].way("chat_completions")
+    assert way is not None
+    known = ChatCompletionsFlags.__struct_fields__
+    return ChatCompletionsFlags(**{name: value for name, value in way.settings.items() if name in known})  # pyright: ignore
+
+
+OPEN_MODEL_SERVERS = [
+    name for name, profile in PROFILES.items() if profile.is_local and profile.way("chat_completions")
+]
+
+
+@pytest.mark.parametrize("profile", [None, *OPEN_MODEL_SERVERS, "openrouter", "together", "fireworks"])
+def test_open_models_get_one_system_message_and_only_at_the_start(profile: str | None) -> None:
+    flags = ChatCompletionsFlags() if profile is None else chat_flags_of(profile)
+    turns = [message("developer", "permissions"), message("user", "hi")], [message("assistant", "ho")]
+    late = [message("developer", "be brief"), message("system", "be kind"), message("user", "go on")]
+    made = messages(*turns, late, flags=flags, instructions="You are an agent.")
+    assert [each["role"] for each in made] == ["system", "user", "assistant", "user", "user", "user"]
+    assert made[0]["content"] == "You are an agent.\n\npermissions"
+    assert "be brief" in str(made)
+
+
+def test_a_system_message_between_calls_and_their_outputs_is_the_users_behind_them() -> None:
+    history = [message("user", "hi"), function_call("a"), message("developer", "be brief"), output("a")]
+    assert [each["role"] for each in messages(history)] == ["user", "assistant", "tool", "user"]
+
+
+@pytest.mark.parametrize("profile", ["openai", "azure", "xai"])
+def test_vendors_that_take_system_messages_anywhere_get_them_where_they_stand(profile: str) -> None:
+    flags = chat_flags_of(profile)
+    made = messages([message("developer", "a"), message("user", "hi"), message("developer", "b")], flags=flags)
+    assert [each["role"] for each in made] == [flags.developer_role, "user", flags.developer_role]
 
 
 def test_a_server_with_one_system_message_gets_one() -> None:

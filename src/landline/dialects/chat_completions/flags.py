@@ -12,9 +12,10 @@ class ChatCompletionsFlags(msgspec.Struct, frozen=True, kw_only=True):
 
     developer_role: Literal["system", "developer"] = "system"
     """The role that carries `instructions` and developer messages; open models know only `system`."""
-    system_position: Literal["anywhere", "start"] = "anywhere"
-    """`start` joins all leading system messages into one and says later ones as user messages, for chat templates
-    that allow a single system message and only at the beginning."""
+    system_position: Literal["anywhere", "start"] = "start"
+    """`start` joins all leading system messages into one and sends later ones as user messages: the chat templates of many
+    open models (Qwen 3.5 and later) allow a single system message, at the beginning, and refuse any other request.
+    `anywhere` sends each where it stands, for APIs that take that."""
     custom_tools: Literal["function", "custom"] = "function"
     """How a custom tool is offered: as a function of one string `input`, or as a chat `custom` tool."""
     reasoning_field: Literal["reasoning_content", "reasoning", "none"] = "reasoning_content"
