@@ -1,5 +1,7 @@
 """Content values: their text, and what else they hold in the form of the dialect that reads them."""
 
+import re
+from base64 import b64decode
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -21,6 +23,22 @@ from landline.wire.items import (
 )
 
 PartT = TypeVar("PartT")
+_IMAGE_START_CHARS = 32
+"""In base64; the longest of the beginnings below takes twelve bytes."""
+_IMAGE_MAGIC = (
+    ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("image/jpeg", re.compile(rb"\xff\xd8\xff")),
+    ("image/gif", re.compile(rb"GIF8[79]a")),
+    ("image/webp", re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    ("image/bmp", re.compile(rb"BM.{4}\0\0\0\0", re.DOTALL)),
+    ("image/tiff", re.compile(rb"II\*\0|MM\0\*")),
+    ("image/avif", re.compile(rb"....ftypavi[fs]", re.DOTALL)),
+    ("image/heic", re.compile(rb"....ftyp(?:heic|heix|hevc|hevx)", re.DOTALL)),
+    ("image/heif", re.compile(rb"....ftyp(?:mif1|msf1)", re.DOTALL)),
+)
+"""How files of these kinds begin (WHATWG MIME Sniffing §6.1, the formats' own specifications)."""
+_IMAGE_ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png"}
+"""Names that are in use and that no vendor takes."""
 Attachment = InputImage | InputFile | OpaquePart
 AttachmentReader = Callable[[Attachment], PartT | ApiError]
 """A part that is no text as the dialect's own, or the error that names what cannot be said."""
@@ -59,6 +77,23 @@ def read_content(content: str | list[Raw], read_attachment: AttachmentReader[Par
                     return part
                 parts.append(part)
     return Content(tuple(parts))
+
+
+def image_type(declared: str, data: str) -> str:
+    """The media type of an image in base64: the one that its first bytes have, else the declared one.
+
+    Tools declare what they mean to make and uploaders go by a file's name. OpenAI looks at the bytes; vendors that compare
+    both refuse the request, and every later one of the conversation.
+    """
+    try:
+        start = b64decode(data[:_IMAGE_START_CHARS])
+    except ValueError:
+        start = b""
+    for kind, magic in _IMAGE_MAGIC:
+        if magic.match(start):
+            return kind
+    declared = declared.lower()
+    return _IMAGE_ALIASES.get(declared, declared)
 
 
 def join_lines(texts: Sequence[str]) -> str:

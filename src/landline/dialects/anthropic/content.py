@@ -6,7 +6,7 @@ from binascii import Error as Base64Error
 
 import msgspec
 
-from landline.dialects.content import Attachment, Content
+from landline.dialects.content import Attachment, Content, image_type
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import InputFile, InputImage, OpaquePart
 
@@ -61,10 +61,13 @@ def _image_block(image_url: str | None, file_id: str | None) -> Block | ApiError
     data = _DATA_URL.match(image_url)
     if data is None:
         return _encode({"type": "image", "source": {"type": "url", "url": image_url}})
-    media_type = data[1].lower().replace("image/jpg", "image/jpeg")
+    encoded = image_url[data.end() :]
+    media_type = image_type(data[1], encoded) if _is_base64(data) else data[1]
     if media_type not in _IMAGE_TYPES or not _is_base64(data):
-        return _refused(f"This model reads base64 images of type {', '.join(sorted(_IMAGE_TYPES))}, not {data[1]!r}.")
-    source = {"type": "base64", "media_type": media_type, "data": image_url[data.end() :]}
+        return _refused(
+            f"This model reads base64 images of type {', '.join(sorted(_IMAGE_TYPES))}, not {media_type!r}."
+        )
+    source = {"type": "base64", "media_type": media_type, "data": encoded}
     return _encode({"type": "image", "source": source})
 
 

@@ -1,11 +1,14 @@
 """Content parts as chat-completions parts: text, images, files, audio."""
 
+import re
+
 from msgspec import Raw
 
-from landline.dialects.content import Attachment, Content
+from landline.dialects.content import Attachment, Content, image_type
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import InputFile, InputImage, OpaquePart
 
+_IMAGE_DATA_URL = re.compile(r"data:(image/[^;,]*)[^,]*;base64,", re.IGNORECASE)
 ChatPart = dict[str, object] | Raw
 """One chat part as an object, or as the bytes of a kind that both APIs spell alike."""
 
@@ -37,10 +40,19 @@ def read_attachment(part: Attachment) -> ChatPart | ApiError:
 def _image_part(image: InputImage) -> ChatPart | ApiError:
     if image.image_url is None:
         return api_error("unsupported_content", "This model takes images by `image_url`, not by `file_id`.")
-    url: dict[str, object] = {"url": image.image_url}
+    url: dict[str, object] = {"url": _with_true_type(image.image_url)}
     if image.detail is not None:
         url["detail"] = "high" if image.detail == "original" else image.detail
     return {"type": "image_url", "image_url": url}
+
+
+def _with_true_type(url: str) -> str:
+    """The image's URL; a `data:` URL in base64 under the type that its bytes have."""
+    found = _IMAGE_DATA_URL.match(url)
+    if found is None:
+        return url
+    media_type = image_type(found[1], url[found.end() :])
+    return url if media_type == found[1] else f"data:{media_type}{url[found.end(1) :]}"
 
 
 def _file_part(file: InputFile) -> ChatPart | ApiError:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from landline.dialects.content import Attachment
+from landline.dialects.content import Attachment, image_type
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import InputFile, InputImage
 
@@ -119,6 +119,8 @@ def _at_url(url: str, name: str = "") -> Media | ApiError:
         mime_type, *settings = head.removeprefix("data:").split(";")
         if "base64" not in settings:
             return _refused("Expected a `data:` URL in base64.")
+        if mime_type.lower().startswith("image/"):
+            mime_type = image_type(mime_type, data)
         return _inline(mime_type or "application/octet-stream", data)
     reference = {"fileUri": url}
     mime_type = _mime_type(name) or _mime_type(url.partition("?")[0])
