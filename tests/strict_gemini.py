@@ -60,6 +60,11 @@ def check_request(body: dict[str, Any], model: str, signatures: Signatures) -> N
     _require(not unknown, f'Invalid JSON payload received. Unknown name "{"".join(unknown[:1])}": Cannot find field.')
     names = _check_tools(body.get("tools"))
     _check_config(body, names)
+    has_form = "responseMimeType" in body.get("generationConfig", {})
+    _require(
+        not (names and has_form and model.startswith(("gemini-1", "gemini-2"))),
+        "Function calling with a response mime type: 'application/json' is unsupported",
+    )
     contents = body.get("contents")
     _require(isinstance(contents, list) and contents, "* GenerateContentRequest.contents: contents is not specified")
     if "systemInstruction" in body:

@@ -88,6 +88,52 @@ def test_logprobs_without_likely_ones_are_asked_for_alone() -> None:
         ),
     ],
 )
+def test_formats_beside_tools(form: dict[str, Any], wanted: dict[str, Any] | None) -> None:
+    body = build(HI, text={"format": form}, tools=[FUNCTION])
+    assert body.get("generationConfig") == wanted
+    assert "systemInstruction" not in body
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.0-flash", "gemma-4-27b-it"])
+@pytest.mark.parametrize("choice", ["auto", "none", "required"])
+def test_a_model_that_takes_no_format_beside_tools_is_told_it_in_words(model: str, choice: str) -> None:
+    form = {"type": "json_schema", "name": "a", "strict": True, "schema": SCHEMA}
+    asked = {"text": {"format": form}, "instructions": "Be kind.", "tool_choice": choice, "model": model}
+    body = build(HI, tools=[FUNCTION], **asked)
+    assert "generationConfig" not in body
+    (told,) = body["systemInstruction"]["parts"]
+    assert told["text"].startswith("Be kind.\n\nWhen you answer")
+    assert told["text"].endswith(json.dumps(SCHEMA))
+    made = build_request(HI, tools=[FUNCTION], **asked)
+    assert isinstance(made, UpstreamRequest)
+    assert any("text.format" in note for note in made.notes)
+
+
+def test_without_tools_every_model_takes_a_format() -> None:
+    form = {"type": "json_object"}
+    body = build(HI, model="gemini-2.5-flash", text={"format": form})
+    assert body["generationConfig"] == {"responseMimeType": "application/json"}
+
+
+def test_flags_say_whether_a_format_goes_beside_tools() -> None:
+    asked: dict[str, Any] = {"text": {"format": {"type": "json_object"}}, "tools": [FUNCTION]}
+    old = build(HI, model="gemini-2.5-flash", flags=GeminiFlags(schema_with_tools="send"), **asked)
+    new = build(HI, flags=GeminiFlags(schema_with_tools="tell"), **asked)
+    assert ("generationConfig" in old, "generationConfig" in new) == (True, False)
+    assert "JSON" in new["systemInstruction"]["parts"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("form", "wanted"),
+    [
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, {"responseMimeType": "application/json"}),
+        (
+            {"type": "json_schema", "name": "a", "strict": True, "schema": SCHEMA},
+            {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA},
+        ),
+    ],
+)
 def test_formats(form: dict[str, Any], wanted: dict[str, Any] | None) -> None:
     assert build(HI, text={"format": form}).get("generationConfig") == wanted
 

@@ -11,7 +11,7 @@ from landline.dialects.gemini.counting import count_request
 from landline.dialects.gemini.families import family_of
 from landline.dialects.gemini.faults import read_fault
 from landline.dialects.gemini.flags import GeminiFlags
-from landline.dialects.gemini.settings import generation_config, service_tier
+from landline.dialects.gemini.settings import generation_config, service_tier, told_format
 from landline.dialects.gemini.stream import GeminiStreamDecoder
 from landline.dialects.gemini.tools import declare, tool_members
 from landline.dialects.gemini.transcript import Manner, Transcript, close_transcript, extend_transcript
@@ -59,7 +59,9 @@ class Gemini:
         if last.error is not None:
             return last.error
         pieces = [*(transcript.written for transcript in transcripts), close_transcript(last, manner)]
-        instructions, contents = _split_system(prompt.request.instructions or "", last.system, pieces)
+        told = told_format(prompt.request) if self._tells_format(prompt, tool_set) else ""
+        front = "\n\n".join(text for text in (prompt.request.instructions or "", told) if text)
+        instructions, contents = _split_system(front, last.system, pieces)
         if not any(contents):
             message = "Expected `input` to hold something that this model can read: it would be asked with no message."
             return api_error("missing_required_parameter", message, param="input")
@@ -68,8 +70,9 @@ class Gemini:
         body = b"".join((b'{"contents":[', *contents, b"]", *_rest_of(_encode(members))))
         path = f"{_model_path(prompt.model)}:streamGenerateContent?alt=sse"
         counts = {"reasoning of other models": last.left_out, "items of hosted tools": last.passed_over}
-        notes = tuple(f"{kind}: {count}" for kind, count in counts.items() if count)
-        return UpstreamRequest(path=path, body=body, headers=dict(_HEADERS), notes=notes)
+        notes = [f"{kind}: {count}" for kind, count in counts.items() if count]
+        notes += ["text.format: told in words, because this model takes none beside tools"] if told else []
+        return UpstreamRequest(path=path, body=body, headers=dict(_HEADERS), notes=tuple(notes))
 
     def count_requests(self, prompt: Prompt) -> Sequence[CountRequest] | ApiError:
         """The one way to have the prompt counted."""
@@ -90,7 +93,8 @@ class Gemini:
         chosen = choose_tools(tool_set, request.tool_choice)
         if isinstance(chosen, ApiError):
             return chosen
-        settings = generation_config(request, family_of(prompt.model, self.flags))
+        is_format_told = self._tells_format(prompt, tool_set)
+        settings = generation_config(request, family_of(prompt.model, self.flags), is_format_told=is_format_told)
         extra = dict(self.flags.extra_body)
         more = extra.pop("generationConfig", None)
         if isinstance(more, dict):
@@ -99,6 +103,9 @@ class Gemini:
         if settings:
             members["generationConfig"] = settings
         return members | extra
+
+    def _tells_format(self, prompt: Prompt, tool_set: ToolSet) -> bool:
+        return bool(tool_set.tools) and not family_of(prompt.model, self.flags).takes_schema_with_tools
 
     def _manner(self, model: str, names: ToolNames) -> Manner:
         return Manner(model, family_of(model, self.flags), self.flags.call_ids, names)

@@ -28,6 +28,9 @@ class Family(msgspec.Struct, frozen=True):
     needs_signatures: bool
     takes_media_inside: bool
     """Whether function responses may hold images and files."""
+    takes_schema_with_tools: bool
+    """Whether the form of the answer may be set while functions are declared; up to 2.5 the API refuses it ("Function
+    calling with a response mime type: 'application/json' is unsupported")."""
 
 
 def family_of(model: str, flags: GeminiFlags) -> Family:
@@ -41,6 +44,9 @@ def family_of(model: str, flags: GeminiFlags) -> Family:
         max_budget=32768 if is_pro else 24576,
         needs_signatures=version >= (3, 0) if flags.signatures == "auto" else flags.signatures == "required",
         takes_media_inside=version >= (3, 0) if flags.tool_media == "auto" else flags.tool_media == "inside",
+        takes_schema_with_tools=version >= (3, 0)
+        if flags.schema_with_tools == "auto"
+        else flags.schema_with_tools == "send",
     )
 
 

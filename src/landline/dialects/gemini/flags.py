@@ -22,6 +22,9 @@ class GeminiFlags(msgspec.Struct, frozen=True, kw_only=True):
     skips the check."""
     tool_media: Literal["auto", "inside", "after"] = "auto"
     """Whether images and files of tool outputs go inside the function response or after it."""
+    schema_with_tools: Literal["auto", "send", "tell"] = "auto"
+    """Whether the answer's form (`text.format`) is sent as a setting beside tools, or told in the system instruction: models
+    up to 2.5 refuse the two together."""
     call_ids: bool = True
     """Whether function calls and responses carry their ids; some gateways refuse the member."""
     extra_body: dict[str, object] = {}

@@ -7,11 +7,12 @@ from landline.wire.requests import CreateRequest, ReasoningSettings, TextFormat
 
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 """Tokens of thinking for 2.5 models: the table of Gemini's own chat-completions layer. More is as much as the model takes."""
+JSON_ONLY = "write one JSON value and nothing else: no text before or after it and no code fence"
 _SERVICE_TIERS = {"flex": "flex", "priority": "priority", "default": "standard"}
 
 
-def generation_config(request: CreateRequest, family: Family) -> dict[str, object]:
-    """Every setting that the client gave and that Gemini has.
+def generation_config(request: CreateRequest, family: Family, *, is_format_told: bool = False) -> dict[str, object]:
+    """Every setting that the client gave and that Gemini has; without the form of the answer where that is told in words.
 
     Left out: `parallel_tool_calls`, `truncation`, `metadata`, `store`, `max_tool_calls`, `user`, cache keys and verbosity,
     which have no counterpart. Models from 3.5 on take sampling settings and do not heed them.
@@ -24,9 +25,20 @@ def generation_config(request: CreateRequest, family: Family) -> dict[str, objec
         "maxOutputTokens": request.max_output_tokens,
         "thinkingConfig": _thinking_config(request.reasoning, family),
         **_logprobs(request),
-        **_response_format(request.text.format if request.text is not None else None),
+        **_response_format(request.text.format if request.text is not None and not is_format_told else None),
     }
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def told_format(request: CreateRequest) -> str:
+    """The form of the answer in words, for models that take no such setting beside tools; "" if any text will do."""
+    wanted = request.text.format if request.text is not None else None
+    if wanted is None or wanted.type == "text":
+        return ""
+    if isinstance(wanted.schema, UnsetType):
+        return f"When you answer without calling a function, {JSON_ONLY}."
+    schema = bytes(wanted.schema).decode()
+    return f"When you answer without calling a function, {JSON_ONLY}, which matches this JSON schema:\n{schema}"
 
 
 def service_tier(request: CreateRequest) -> dict[str, object]:
