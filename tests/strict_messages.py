@@ -48,6 +48,13 @@ _THINKING_KEYS: dict[str, frozenset[str]] = {
     "disabled": frozenset(),
     "between_tools": frozenset(),
 }
+_SCHEMA_KEYS = frozenset((
+    "type", "properties", "required", "additionalProperties", "items", "minItems", "enum", "const", "anyOf", "$ref",
+    "$defs", "definitions", "title", "description", "format", "pattern",
+))  # fmt: skip
+_SCHEMA_FORMATS = frozenset(
+    ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
+)
 THOUGHTS = ("thinking", "redacted_thinking")
 
 
@@ -60,6 +67,7 @@ def check_request(body: dict[str, Any], betas: Sequence[str] = (), *, is_counted
         _require(isinstance(body.get("max_tokens"), int) and body["max_tokens"] >= 0, "max_tokens: Field required")
     _check_settings(body, betas)
     names = _check_tools(body.get("tools"))
+    _check_enforced(body)
     _check_choice(body, names)
     for block in _system_blocks(body):
         _check_block(block, frozenset(("text",)), "system")
@@ -175,6 +183,36 @@ def _check_tools(tools: Any) -> set[str]:
         _require(not combined, "input_schema does not support oneOf, allOf, or anyOf at the top level")
         names.add(tool["name"])
     return names
+
+
+def _check_enforced(body: dict[str, Any]) -> None:
+    """The limits of "Structured outputs": of each schema, and of all in a request together."""
+    strict = [tool for tool in body.get("tools") or () if tool.get("strict")]
+    _require(len(strict) <= 20, f"Too many strict tools ({len(strict)}). The maximum number supported is 20.")
+    schemas = [tool["input_schema"] for tool in strict]
+    form = body.get("output_config", {}).get("format")
+    schemas += [form["schema"]] if form is not None else []
+    nodes = [node for schema in schemas for node in check_schema(schema)]
+    optional = sum(len(node.get("properties", {})) - len(node.get("required", ())) for node in nodes)
+    _require(optional <= 24, f"Schemas contains too many optional parameters ({optional})")
+    unions = sum("anyOf" in node or isinstance(node.get("type"), list) for node in nodes)
+    _require(unions <= 16, f"Schemas contains too many parameters with union types ({unions})")
+
+
+def check_schema(schema: Any) -> list[dict[str, Any]]:
+    """Every schema in one that the API is to enforce. Raises BrokenRequestError for what it does not take."""
+    _require(isinstance(schema, dict), f"a schema of any value is not supported: {schema}")
+    extra = set(schema) - _SCHEMA_KEYS
+    _require(not extra, f"For {schema.get('type')!r} type, properties {sorted(extra)} are not supported")
+    is_known = bool({"type", "anyOf", "enum", "const", "$ref"} & set(schema))
+    _require(is_known, "Schema must have a 'type', 'anyOf', 'enum' or 'const' field")
+    _require(schema.get("minItems", 0) in (0, 1), "For 'array' type, 'minItems' values other than 0 or 1")
+    _require(schema.get("format", "date") in _SCHEMA_FORMATS, f"format {schema.get('format')!r}")
+    if "object" in schema.get("type", ()):
+        _require(schema.get("additionalProperties") is False, "'additionalProperties' must be explicitly set to false")
+    inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", ()), *schema.get("$defs", {}).values()]
+    inner += [schema["items"]] if "items" in schema else []
+    return [schema, *(node for each in inner for node in check_schema(each))]
 
 
 def _check_choice(body: dict[str, Any], names: set[str]) -> None:

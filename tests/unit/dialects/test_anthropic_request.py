@@ -1,6 +1,7 @@
 """Settings, tools, thinking and headers of a Messages request."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ READ: Item = {
     "type": "function",
     "name": "read",
     "description": "Reads.",
-    "parameters": {"type": "object"},
+    "parameters": {"type": "object", "properties": {}, "required": [], "additionalProperties": False},
     "strict": True,
 }
 PATCH: Item = {
@@ -142,11 +143,62 @@ def test_headers_say_version_and_betas() -> None:
 
 def test_tools_are_offered_flat_and_custom_ones_as_functions() -> None:
     tools = body(AnthropicFlags(cache="off"), tools=[READ, PATCH, AGENTS])["tools"]
-    assert tools[0] == {"name": "read", "description": "Reads.", "input_schema": {"type": "object"}, "strict": True}
+    schema = READ["parameters"]
+    assert tools[0] == {"name": "read", "description": "Reads.", "input_schema": schema, "strict": True}
     assert tools[1]["input_schema"]["required"] == ["input"]
     assert tools[1]["description"] == "Edits.\n\n`input` is plain text that matches this lark grammar:\nstart: x"
     assert tools[2] == {"name": "agents__spawn", "input_schema": {"type": "object", "properties": {}}}
     assert "strict" not in body(AnthropicFlags(strict_tools=False), tools=[READ])["tools"][0]
+
+
+def strict_tool(name: str = "f", required: Sequence[str] = (), **properties: Item) -> Item:
+    schema = {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+    return {"type": "function", "name": name, "strict": True, "parameters": schema}
+
+
+def test_limits_that_cannot_be_enforced_are_told_with_the_property() -> None:
+    rate = {"type": "number", "description": "Per hour.", "exclusiveMinimum": 0, "multipleOf": 0.5}
+    (made,) = build([HI], tools=[strict_tool(required=["rate"], rate=rate)])["tools"]
+    assert made["strict"] is True
+    told = made["input_schema"]["properties"]["rate"]
+    assert told == {"type": "number", "description": "Per hour.\n\nLimits: exclusiveMinimum 0, multipleOf 0.5."}
+    assert notes([HI], tools=[strict_tool(rate=rate)]) == ("limits of tools, told in words: 1",)
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"type": "object"}, {"type": "object", "properties": {"a": {}}, "required": ["a"]}]
+)
+def test_a_tool_that_cannot_be_enforced_is_offered_without_strict(parameters: Item) -> None:
+    tool = {"type": "function", "name": "f", "strict": True, "parameters": parameters}
+    (made,) = build([HI], flags=AnthropicFlags(cache="off"), tools=[tool])["tools"]
+    assert made == {"name": "f", "input_schema": parameters}
+    assert notes([HI], tools=[tool]) == ("strict of tools: 1",)
+
+
+def test_no_more_tools_are_strict_than_the_api_takes() -> None:
+    tools = [strict_tool(f"t{number}") for number in range(23)]
+    made = build([HI], tools=tools)["tools"]
+    assert [tool.get("strict", False) for tool in made] == [True] * 20 + [False] * 3
+    assert notes([HI], tools=tools) == ("strict of tools: 3",)
+
+
+def test_the_form_of_the_answer_and_the_tools_share_one_limit() -> None:
+    optional = {f"p{number}": {"type": "string"} for number in range(13)}
+    form = {"type": "json_schema", "name": "x", "schema": {"type": "object", "properties": optional}}
+    tools = [strict_tool("many", **optional), strict_tool("few", p=optional["p1"])]
+    assert [tool.get("strict") for tool in build([HI], tools=tools)["tools"]] == [True, True]
+    made = build([HI], tools=tools, text={"format": form})["tools"]
+    assert [tool.get("strict") for tool in made] == [None, True]
+
+
+def test_a_form_that_cannot_be_enforced_is_told_in_words() -> None:
+    schema = {"type": "object", "additionalProperties": {"type": "integer"}}
+    form = {"type": "json_schema", "name": "counts", "strict": True, "schema": schema}
+    made = build([HI], instructions="Count.", text={"format": form})
+    assert "output_config" not in made
+    assert made["system"][0]["text"] == "Count."
+    assert made["system"][1]["text"].endswith(json.dumps(schema))
+    assert any("text.format" in note for note in notes([HI], text={"format": form}))
 
 
 def test_alternatives_at_the_root_of_a_schema_are_told_in_words() -> None:

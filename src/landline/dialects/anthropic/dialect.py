@@ -8,10 +8,10 @@ from landline.dialects.affinity import affinity_headers
 from landline.dialects.anthropic.breakpoints import CacheMode, cache_mode, mark_member, place_breakpoints
 from landline.dialects.anthropic.content import text_block
 from landline.dialects.anthropic.flags import AnthropicFlags
-from landline.dialects.anthropic.settings import output_format, read_settings, system_suffix
+from landline.dialects.anthropic.settings import AnswerForm, answer_form, read_settings
 from landline.dialects.anthropic.stream import MessageStreamDecoder
 from landline.dialects.anthropic.thinking import Thinking, ask_for_thinking
-from landline.dialects.anthropic.tools import NO_TOOL, choice_member, is_forced, tool_maker
+from landline.dialects.anthropic.tools import NO_TOOL, Offer, choice_member, is_forced, offer, tool_maker
 from landline.dialects.anthropic.transcript import Piece, Transcript, close_transcript, extend_transcript
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
 from landline.dialects.faults import read_fault
@@ -127,20 +127,24 @@ class Anthropic:
         members |= settings
         if thinking.thinking is not None:
             members["thinking"] = thinking.thinking
-        output = {"effort": thinking.effort, "format": None if request.is_warm_up else output_format(request)}
+        form = answer_form(request)
+        output = {"effort": thinking.effort, "format": form.member}
         if any(output.values()):
             members["output_config"] = {name: value for name, value in output.items() if value}
-        tools = [tool.json for tool in chosen.tools]
+        offered = offer(chosen.tools, form.enforced)
+        tools = offered.members
         if tools and not request.is_warm_up:
             choice = choice_member(chosen, request.parallel_tool_calls)
             if choice is not None:
                 members["tool_choice"] = choice
         elif not tools and last.use_ids.newest:
             tools, members["tool_choice"] = [NO_TOOL], {"type": "none"}
-        texts = (request.instructions or "", *last.system, system_suffix(request))
+        texts = (request.instructions or "", *last.system, form.told)
         system = [block for block in map(text_block, texts) if block is not None]
         betas = self.flags.betas if thinking.beta is None else (*self.flags.betas, thinking.beta)
-        return Asked(members, tools, system, last.is_system_marked, pieces, betas, _notes(last, thinking))
+        return Asked(
+            members, tools, system, last.is_system_marked, pieces, betas, _notes(last, thinking, form, offered)
+        )
 
     def _headers(self, prompt: Prompt, betas: Sequence[str]) -> dict[str, str]:
         headers = {
@@ -189,7 +193,12 @@ def _blocks(blocks: Sequence[bytes], mark: bytes) -> tuple[bytes, bytes, bytes]:
     return b",".join(blocks)[:-1], mark, b"}"
 
 
-def _notes(last: Transcript, thinking: Thinking) -> tuple[str, ...]:
-    counts = {"reasoning": last.left_out, "items of hosted tools": last.passed_over}
+def _notes(last: Transcript, thinking: Thinking, form: AnswerForm, offered: Offer) -> tuple[str, ...]:
+    counts = {
+        "reasoning": last.left_out,
+        "items of hosted tools": last.passed_over,
+        "strict of tools": offered.loose,
+        "limits of tools, told in words": offered.told,
+    }
     notes = tuple(f"{kind}: {count}" for kind, count in counts.items() if count)
-    return (*notes, thinking.note) if thinking.note is not None else notes
+    return (*notes, *(note for note in (thinking.note, form.note) if note is not None))

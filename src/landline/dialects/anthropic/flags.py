@@ -29,7 +29,7 @@ class AnthropicFlags(msgspec.Struct, frozen=True, kw_only=True):
     """Whether `temperature` and `top_p` other than their defaults are sent, for the API to answer (models since Opus 4.7 and
     API version 2026-10-21 have none and refuse them), or refused here, without a request."""
     strict_tools: bool = True
-    """Whether a function's `strict` is passed on; the API takes a limited number of strict tools a request."""
+    """Whether a function's `strict` is passed on, as far as the API can hold calls to its schema."""
     cache: Literal["auto", "explicit", "off"] = "auto"
     """Where the prompt cache's breakpoints are: at the ends of tools, system prompt and the last turns, only where the
     client puts its own (`prompt_cache_breakpoint`), or nowhere."""

@@ -3,12 +3,15 @@
 import msgspec
 from msgspec import UnsetType
 
+from landline.dialects.anthropic.enforced import Enforced, enforced
 from landline.dialects.anthropic.flags import AnthropicFlags
 from landline.wire.errors import ApiError, api_error
-from landline.wire.requests import CreateRequest, TextFormat
+from landline.wire.requests import CreateRequest
 
 JSON_OBJECT = "Answer with one JSON object and nothing else: no text before or after it and no code fence."
 """Follows the system prompt for `json_object`: the API enforces schemas only."""
+JSON_VALUE = "Answer with one JSON value and nothing else: no text before or after it and no code fence."
+"""Likewise for a schema that the API cannot enforce; the schema follows."""
 _SERVICE_TIERS = {"auto": "auto", "priority": "auto", "default": "standard_only"}
 
 
@@ -32,22 +35,34 @@ def read_settings(request: CreateRequest, flags: AnthropicFlags, *, is_thinking:
     return settings
 
 
-def output_format(request: CreateRequest) -> dict[str, object] | None:
-    """The schema of the answer, as `output_config.format`."""
-    wanted = _format_of(request)
-    if wanted is None or wanted.type != "json_schema" or isinstance(wanted.schema, UnsetType):
-        return None
-    return {"type": "json_schema", "schema": msgspec.Raw(wanted.schema)}
+class AnswerForm(msgspec.Struct, frozen=True):
+    """How the form of the answer is asked for."""
+
+    enforced: Enforced | None = None
+    """The schema that the API enforces, as `output_config.format`."""
+    told: str = ""
+    """What is asked in words, behind the system prompt."""
+    note: str | None = None
+    """What of it is not enforced, for the log."""
+
+    @property
+    def member(self) -> dict[str, object] | None:
+        """The value of `output_config.format`."""
+        return None if self.enforced is None else {"type": "json_schema", "schema": msgspec.Raw(self.enforced.schema)}
 
 
-def system_suffix(request: CreateRequest) -> str:
-    """What is asked of the model for want of a setting."""
-    wanted = _format_of(request)
-    return JSON_OBJECT if wanted is not None and wanted.type == "json_object" else ""
-
-
-def _format_of(request: CreateRequest) -> TextFormat | None:
-    return request.text.format if request.text is not None else None
+def answer_form(request: CreateRequest) -> AnswerForm:
+    """The form of the answer that the request wants."""
+    wanted = request.text.format if request.text is not None else None
+    if wanted is None or wanted.type == "text" or request.is_warm_up:
+        return AnswerForm()
+    if wanted.type != "json_schema" or isinstance(wanted.schema, UnsetType):
+        return AnswerForm(told=JSON_OBJECT)
+    form = enforced(bytes(wanted.schema))
+    if form is None:
+        told = f"{JSON_VALUE} It matches this JSON schema:\n{bytes(wanted.schema).decode()}"
+        return AnswerForm(told=told, note="text.format: told in words, because the API cannot enforce its schema")
+    return AnswerForm(form, note="text.format: limits told in words" if form.is_told else None)
 
 
 def _refuse_lacking(request: CreateRequest) -> ApiError | None:

@@ -1,10 +1,12 @@
 """Tools as the Messages API offers them, and the choice among them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
 from msgspec import Raw
 
+from landline.dialects.anthropic.enforced import OPTIONAL_MAX, UNIONS_MAX, Enforced, enforced
 from landline.dialects.anthropic.flags import AnthropicFlags
 from landline.dialects.tool_choice import ChosenTools
 from landline.dialects.tools import ONE_STRING_PARAMETERS, Tool, ToolDefinition, ToolMaker, object_schema
@@ -15,6 +17,9 @@ NO_TOOL = (
 )
 """Offered, and forbidden, when the conversation has calls but the turn has no tools: gateways to Bedrock refuse a request
 with `tool_use` blocks and no tools (2026-11)."""
+
+STRICT_MAX = 20
+"""Strict tools in a request (guide "Structured outputs", limits)."""
 
 _encode = msgspec.json.Encoder().encode
 _COMBINED = ("allOf", "anyOf", "oneOf")
@@ -27,8 +32,58 @@ class _Root(msgspec.Struct, frozen=True, rename="camel"):
     one_of: list[Raw] = []
 
 
+class _RootType(msgspec.Struct, frozen=True):
+    type: str | list[str] | None = None
+
+
+_ROOT_TYPE: msgspec.json.Decoder[_RootType] = msgspec.json.Decoder(_RootType)
 _ROOT: msgspec.json.Decoder[_Root] = msgspec.json.Decoder(_Root)
 _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
+
+
+class MessagesTool(Tool, frozen=True):
+    """A tool with what its schema uses up of the request's limits, if the API is to hold calls to it."""
+
+    strict_json: bytes = b""
+    """The member of `tools` that asks for that; empty where it is not to be asked, or cannot be."""
+    wants_strict: bool = False
+    is_told: bool = False
+    """Whether limits of the strict schema are told in words."""
+    optional: int = 0
+    unions: int = 0
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """The tools of a request."""
+
+    members: list[bytes]
+    loose: int = 0
+    """Tools whose calls are not held to their schemas although the client asked for that."""
+    told: int = 0
+    """Tools of which limits are told in words."""
+
+
+def offer(tools: Sequence[Tool], form: Enforced | None) -> Offer:
+    """As many of the tools strict as the API takes beside the form of the answer, the first ones first.
+
+    Which ones depends on the list alone, so the prompt's beginning stays the same from turn to turn.
+    """
+    members: list[bytes] = []
+    strict = told = loose = 0
+    optional, unions = (form.optional, form.unions) if form is not None else (0, 0)
+    for tool in tools:
+        if not isinstance(tool, MessagesTool) or not tool.wants_strict:
+            members.append(tool.json)
+            continue
+        is_within = optional + tool.optional <= OPTIONAL_MAX and unions + tool.unions <= UNIONS_MAX
+        if not tool.strict_json or strict == STRICT_MAX or not is_within:
+            members.append(tool.json)
+            loose += 1
+            continue
+        members.append(tool.strict_json)
+        strict, optional, unions = strict + 1, optional + tool.optional, unions + tool.unions
+        told += tool.is_told
+    return Offer(members, loose, told)
 
 
 def tool_maker(flags: AnthropicFlags) -> ToolMaker:
@@ -45,11 +100,25 @@ def tool_maker(flags: AnthropicFlags) -> ToolMaker:
         if about:
             member["description"] = about
         member["input_schema"] = Raw(parameters)
-        if tool.strict and flags.strict_tools:
-            member["strict"] = True
-        return Tool(kind, namespace, tool.name or "", name, parameters, _encode(member))
+        made = MessagesTool(kind, namespace, tool.name or "", name, parameters, _encode(member))
+        return _with_strict(made, member) if kind == "function" and tool.strict and flags.strict_tools else made
 
     return make
+
+
+def _with_strict(tool: MessagesTool, member: Mapping[str, object]) -> MessagesTool:
+    """The tool with the member that has the API hold calls to its schema, if that is possible."""
+    form = enforced(tool.parameters)
+    if form is None or _ROOT_TYPE.decode(form.schema).type != "object":
+        return msgspec.structs.replace(tool, wants_strict=True)
+    return msgspec.structs.replace(
+        tool,
+        wants_strict=True,
+        strict_json=_encode({**member, "input_schema": Raw(form.schema), "strict": True}),
+        is_told=form.is_told,
+        optional=form.optional,
+        unions=form.unions,
+    )
 
 
 def choice_member(chosen: ChosenTools, parallel: bool | None) -> dict[str, object] | None:
