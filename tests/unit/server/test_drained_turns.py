@@ -126,7 +126,7 @@ async def test_a_body_that_never_comes_gets_503_too():
         server.edge.drain.abort_s = 0.05
         host, port = server.url.removeprefix("http://").removesuffix("/v1").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"POST /v1/responses HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        writer.write(b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         await server.ask("GET", "/models")
         server.line.stop()
         answer = await asyncio.wait_for(reader.read(), DEADLINE_S)
