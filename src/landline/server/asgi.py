@@ -12,11 +12,21 @@ from landline.server.content_coding import ContentCoding
 from landline.server.context import compact_window, count_input_tokens
 from landline.server.conversations import Conversations
 from landline.server.edge import Edge
+from landline.server.foreign_paths import GEMINI_VERBS, reply_not_found
 from landline.server.gate import Gate
 from landline.server.http import CreateEndpoint
-from landline.server.listings import Answer, describe_api, list_models, read_model, report_health, report_readiness
+from landline.server.listings import (
+    Answer,
+    describe_api,
+    list_models,
+    read_model,
+    report_health,
+    report_readiness,
+    welcome,
+)
 from landline.server.metrics import show_metrics
 from landline.server.monitor import monitor_answers
+from landline.server.paths import SamePath
 from landline.server.replies import reply_error
 from landline.server.request_root import RequestRoot
 from landline.server.stored_responses import cancel_response, delete_response, list_input_items, retrieve_response
@@ -36,7 +46,11 @@ def create_asgi(edge: Edge, *, lifespan: Lifespan | None = None) -> Starlette:
     routes: list[BaseRoute] = [Route(path, create) for path in RESPONSES_PATHS]
     routes += [WebSocketRoute(path, socket) for path in RESPONSES_PATHS]
     conversations = Conversations(edge)
+    routes.append(Route("/", Methods({"GET": welcome(has_monitor=edge.monitor is not None)})))
     for prefix in ("/v1", ""):
+        for verb in GEMINI_VERBS:
+            foreign = Methods({"POST": reply_not_found})
+            routes.append(Route(f"{prefix}/models/{{model_id:path}}:{verb}", foreign, methods=["POST"]))
         routes.append(Route(f"{prefix}/openapi.json", Methods({"GET": describe_api})))
         routes.append(Route(f"{prefix}/models", Methods({"GET": list_models(edge)})))
         routes.append(Route(f"{prefix}/models/{{model_id:path}}", Methods({"GET": read_model(edge)})))
@@ -54,9 +68,10 @@ def create_asgi(edge: Edge, *, lifespan: Lifespan | None = None) -> Starlette:
     middleware = [Middleware(RequestRoot, edge=edge), Middleware(Gate, access=edge.access)]
     if edge.http_compression is not None:
         middleware.append(Middleware(ContentCoding, budget=edge.http_compression))
+    middleware.append(Middleware(SamePath))
     app = Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
     app.router.redirect_slashes = False
-    app.router.default = _not_found
+    app.router.default = reply_not_found
     return app
 
 
@@ -104,8 +119,3 @@ class Methods:
 async def _ask_for_upgrade(scope: Scope, receive: Receive, send: Send) -> None:
     error = api_error("websocket_upgrade_required", "Expected a WebSocket upgrade, or POST; a plain GET has no answer.")
     await reply_error(scope, send, error, [(b"upgrade", b"websocket")])
-
-
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    error = api_error("not_found", f"Nothing is at {scope['path']!r}.")
-    await reply_error(scope, send, error)

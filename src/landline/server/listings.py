@@ -5,12 +5,33 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from landline import __version__
 from landline.server.edge import Edge
 from landline.server.openapi import encoded_document
 from landline.server.replies import reply_error, reply_json
 from landline.wire.errors import api_error, error_body
 
 Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def welcome(*, has_monitor: bool) -> Answer:
+    """`GET /`: leads to the monitor; without one, says what is where."""
+    places = {
+        "responses": "/v1/responses",
+        "models": "/v1/models",
+        "description": "/v1/openapi.json",
+        "health": "/health",
+        "ready": "/ready",
+    }
+    body = msgspec.json.encode({"object": "landline", "version": __version__, "paths": places})
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if has_monitor:
+            await reply_json(scope, send, 307, body, [(b"location", b"monitor"), (b"cache-control", b"no-store")])
+        else:
+            await reply_json(scope, send, 200, body)
+
+    return answer
 
 
 def list_models(edge: Edge) -> Answer:

@@ -14,6 +14,7 @@ from landline.server.edge import Edge
 from landline.server.outbox import TEXT_FRAMES, Outbox
 from landline.server.replies import reply_error
 from landline.server.request_root import REQUEST_ID
+from landline.server.subprotocols import choose_subprotocol
 from landline.server.trace_context import TraceContext, note_trace, trace_of
 from landline.server.wire_count import WireCount, wire_of
 from landline.session.meter import Meter
@@ -52,7 +53,7 @@ class SocketEndpoint:
             error = api_error("websocket_upgrade_required", "WebSocket mode is switched off on this server; use HTTP.")
             await reply_error(scope, send, error, [(b"upgrade", b"websocket")])
             return
-        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.accept", "subprotocol": choose_subprotocol(scope.get("subprotocols", ()))})
         outbox = Outbox(send, in_batches=TEXT_FRAMES in scope.get("extensions", {}))
         line = Line(
             self._edge,

@@ -1,14 +1,26 @@
+import json
+import time
+
 import aiohttp
 import pytest
+from websockets.asyncio.client import connect
 
-from edge_harness import running_edge, saying
+from edge_harness import create, create_frame, running_edge, saying
+from landline.ledger import Ledger
+from landline.ledger.feed import Feed
+from landline.server.asgi import RESPONSES_PATHS
 
 NAMES = ("demo", "org/big-model", "ünï")
 
 
-async def request(edge, method: str, path: str):
-    """Status, headers and JSON body of one request."""
-    async with aiohttp.ClientSession() as http, http.request(method, edge.http_url + path) as answer:
+def feed() -> Feed:
+    return Feed(Ledger(), list_health=list, list_served=list, clock=time.time, version="0")
+
+
+async def request(edge, method: str, path: str, **more):
+    """Status, headers and JSON body of one request, redirects not followed."""
+    more = {"allow_redirects": False, **more}
+    async with aiohttp.ClientSession() as http, http.request(method, edge.http_url + path, **more) as answer:
         return answer.status, answer.headers, None if method == "HEAD" else await answer.json()
 
 
@@ -57,7 +69,7 @@ async def test_ready_is_false_while_draining():
     assert (status, body["reasons"]) == (503, ["the server is shutting down"])
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/responses/", "/favicon.ico"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/nothing", "/v1/responses//x", "/favicon.ico"])
 async def test_an_unknown_path_is_an_api_error(path):
     async with running_edge(saying("hi")) as edge:
         status, headers, body = await request(edge, "GET", path)
@@ -87,3 +99,48 @@ async def test_every_answer_has_an_id_of_its_own():
     async with running_edge(saying("hi")) as edge:
         ids = {(await request(edge, "GET", "/health"))[1]["x-request-id"] for _ in range(3)}
     assert len(ids) == 3
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/models", "/v1/models/demo", "/health", "/ready", "/v1/openapi.json", "/monitor/state"]
+)
+async def test_a_slash_at_the_end_changes_nothing(path):
+    async with running_edge(saying("hi"), monitor=feed()) as edge:
+        plain, slashed = await request(edge, "GET", path), await request(edge, "GET", f"{path}/?x=1")
+    assert plain[0] == slashed[0] == 200
+    assert set(plain[2]) == set(slashed[2])
+
+
+@pytest.mark.parametrize("path", RESPONSES_PATHS)
+async def test_creates_and_sockets_may_have_a_slash_at_the_end(path):
+    async with running_edge(saying("hi")) as edge:
+        status, _, body = await request(edge, "POST", f"{path}/", json=create())
+        async with connect(edge.socket_url.replace("/v1/responses", f"{path}/")) as line:
+            await line.send(create_frame())
+            assert json.loads(await line.recv())["type"] == "response.created"
+    assert (status, body["status"]) == (200, "completed")
+
+
+async def test_stored_things_may_have_a_slash_at_the_end():
+    async with running_edge(saying("hi")) as edge:
+        _, _, made = await request(edge, "POST", "/v1/conversations/", json={})
+        for method, below, status in (("GET", "/", 200), ("GET", "/items/", 200), ("DELETE", "/", 200)):
+            assert (await request(edge, method, f"/v1/conversations/{made['id']}{below}"))[0] == status
+        status, _, body = await request(edge, "POST", "/v1/responses/resp_1/cancel/")
+    assert (status, body["error"]["param"]) == (404, "response_id")
+
+
+async def test_the_root_leads_to_the_monitor():
+    async with running_edge(saying("hi"), monitor=feed()) as edge:
+        status, headers, _ = await request(edge, "GET", "/")
+        assert (status, headers["location"], headers["cache-control"]) == (307, "monitor", "no-store")
+        async with aiohttp.ClientSession() as http, http.get(edge.http_url) as answer:
+            assert (answer.status, answer.url.path, answer.content_type) == (200, "/monitor", "text/html")
+
+
+async def test_the_root_says_what_is_where_when_there_is_no_monitor():
+    async with running_edge(saying("hi")) as edge:
+        status, _, body = await request(edge, "GET", "/")
+        assert (status, body["object"], body["paths"]["responses"]) == (200, "landline", "/v1/responses")
+        for path in body["paths"].values():
+            assert (await request(edge, "GET", path))[0] in (200, 426)
