@@ -35,6 +35,10 @@ class Reading(msgspec.Struct, frozen=True):
         return any(problem.path == each.path or problem.path.startswith(f"{each.path}.") for each in self.problems)
 
 
+MOST = 2**53
+"""No number is larger: clocks, buffers and databases take none that is, nor infinity."""
+
+
 def read_config(table: Mapping[str, object]) -> Reading:
     """The settings that the file's table describes, as far as it does, and every reason why it does not."""
     problems: list[Problem] = []
@@ -63,11 +67,19 @@ def _read(annotation: object, value: object, path: str, problems: list[Problem])
 
 
 def _read_plain(annotation: object, value: object, path: str, problems: list[Problem]) -> object:
+    if _is_out_of_reach(value):
+        problems.append(Problem(path, f"expected {expectation(annotation)}, and {MOST} at most, got {shown(value)}"))
+        return None
     try:
         return msgspec.convert(value, cast("type[object]", annotation))
     except msgspec.ValidationError:
         problems.append(Problem(path, f"expected {expectation(annotation)}, got {shown(value)}"))
         return None
+
+
+def _is_out_of_reach(value: object) -> bool:
+    numbers = cast("list[object]", value) if isinstance(value, list) else [value]
+    return any(isinstance(number, int | float) and not abs(number) <= MOST for number in numbers)
 
 
 def _read_struct(cls: type[msgspec.Struct], value: object, path: str, problems: list[Problem]) -> object:

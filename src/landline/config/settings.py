@@ -68,7 +68,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """`sqlite:///PATH` (relative to the file), `postgresql://USER:PASSWORD@HOST/DATABASE`, or `memory`, which forgets all
     at the end of the process. Without it: a SQLite file in `LANDLINE_DATA_DIR` or the user's data folder."""
     retention_days: Annotated[float, msgspec.Meta(ge=0)] = 30.0
-    """How long responses are kept. Conversations are kept until they are deleted."""
+    """How long responses are kept; what is over its time goes once an hour, with 0 every response that has ended. Conversations are kept until they are deleted."""
 
 
 class SealingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -94,6 +94,8 @@ class ModelChild:
 
     async def wait_ready(self, timeout_s: float) -> bool:
         """Whether the process serves, at once or within the time."""
+        if self._ready.is_set():
+            return True
         try:
             await asyncio.wait_for(self._ready.wait(), timeout_s)
         except TimeoutError:

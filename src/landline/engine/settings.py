@@ -32,7 +32,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """A file with a Jinja chat template to use in place of the model's own."""
     max_output_tokens: Count | None = None
     """What a turn may generate when its request names no limit; None means what is left of the slot's context."""
-    start_timeout_s: Seconds = 120.0
+    start_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 120.0
     """How long loading may take."""
     restart_wait_s: Seconds = 30.0
-    """How long a turn waits for a model process that is being restarted before it fails."""
+    """How long a turn waits for a model process that is being restarted before it fails; 0 lets it fail at once."""

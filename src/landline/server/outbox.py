@@ -27,7 +27,8 @@ class Outbox:
     """
 
     def __init__(self, send: Send, *, in_batches: bool = False) -> None:
-        """`in_batches`: whether `send` takes `TEXT_FRAMES`."""
+        """`in_batches`: whether `send` takes `TEXT_FRAMES`. Landline's own server does, whose `send` is cancelled before a
+        message has left or not at all; of another one that is not known."""
         self._send = send
         self._in_batches = in_batches
         self._queue: deque[tuple[Message | None, int, Account | None]] = deque()
@@ -70,9 +71,10 @@ class Outbox:
             account.release()
 
     async def flush(self) -> None:
-        """For turns: writes in the caller's task, and waits as long as the client reads too slowly."""
+        """For turns: waits as long as the client reads too slowly. Writes in the caller's task, or, where cancelling that
+        could leave a message sent and still queued, in the outbox's own."""
         if not self._is_writing:
-            await self._write()
+            await (self._write() if self._in_batches else self._write_apart())
         elif not self._has_room.is_set():
             await self._has_room.wait()
 
@@ -125,6 +127,15 @@ class Outbox:
         finally:
             self._is_writing = False
             self.flush_later()
+
+    async def _write_apart(self) -> None:
+        """Writes in the outbox's task, which the caller's cancellation does not reach."""
+        self.flush_later()
+        writer = self._writer
+        if writer is not None:
+            await asyncio.wait({writer})
+            if not writer.cancelled():
+                writer.result()
 
     def _discard(self) -> None:
         self._is_closed = True

@@ -11,7 +11,10 @@ Header = tuple[bytes, bytes]
 
 
 async def reply_json(scope: Scope, send: Send, status: int, body: bytes, headers: Iterable[Header] = ()) -> None:
-    """Sends one JSON body and ends the answer."""
+    """Sends one JSON body and ends the answer. A server without the extension for that can only refuse a handshake (403)."""
+    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})
+        return
     start = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
     prefix = "http.response" if scope["type"] == "http" else "websocket.http.response"
     await send({"type": f"{prefix}.start", "status": status, "headers": start})

@@ -1,6 +1,7 @@
 """WebSocket mode: one open socket is a session, a task for each turn, and an outbox."""
 
 import asyncio
+import math
 import time
 from contextlib import aclosing
 from typing import assert_never
@@ -246,6 +247,8 @@ class Line:
             turn.cancel()
 
     def _arm_timer(self) -> None:
+        if self._session.deadline == math.inf:
+            return
         delay_s = max(0.0, self._session.deadline - self._edge.clock())
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
 

@@ -22,7 +22,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: Count = 64 * 1024 * 1024
     """JSON bytes of history that one connection may hold; the least recently used responses are forgotten first."""
     max_age_s: Seconds = 3600.0
-    """New creates are refused after this age."""
+    """New creates are refused after this age; 0 sets no limit."""
     age_grace_s: Seconds = 300.0
     """How long turns in flight may go on past the age limit before the socket is closed."""
     keepalive_s: Seconds = 25.0

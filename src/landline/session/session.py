@@ -4,6 +4,7 @@ Rules: Responses guide, WebSocket mode (lanes, connection-local state, warm-up, 
 Every `response.create` has exactly one ending: an error frame if nothing was created, else a terminal event.
 """
 
+import math
 import re
 from collections.abc import Callable
 from typing import assert_never
@@ -63,7 +64,7 @@ class Session:
         self._limits = limits
         self._new_id = new_id
         self._tenant = tenant
-        self._expires_at = opened_at + limits.max_age_s
+        self._expires_at = opened_at + limits.max_age_s if limits.max_age_s else math.inf
         self.line_id = new_id("line")
         """Names the connection."""
         self._lanes = LaneBook(max_in_flight=limits.max_in_flight, max_named=limits.max_named_lanes)
@@ -78,7 +79,7 @@ class Session:
 
     @property
     def deadline(self) -> float:
-        """When `tick` has something to do next, in the unit of `now`."""
+        """When `tick` has something to do next, in the unit of `now`; infinity for never."""
         return self._expires_at + (self._limits.age_grace_s if self._is_expired else 0.0)
 
     @property

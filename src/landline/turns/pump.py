@@ -22,10 +22,10 @@ class Pump:
         # Not in the task's own `finally`: a task that is cancelled before its first step runs none of its code.
         self._task.add_done_callback(self._end)
 
-    async def next_batch(self, timeout_s: float) -> list[ModelEvent] | None:
+    async def next_batch(self, timeout_s: float | None) -> list[ModelEvent] | None:
         """What has come since the last call, waiting for it if need be.
 
-        Returns [] when nothing came in time, None when the stream is over. Raises what the target raised (a bug).
+        Returns [] when nothing came in time (without a timeout, only after `wake`), None when the stream is over. Raises what the target raised (a bug).
         """
         if not self._buffer and not self._is_over:
             await self._wait(timeout_s)
@@ -67,14 +67,15 @@ class Pump:
         self._is_over = True
         self._notify()
 
-    async def _wait(self, timeout_s: float) -> None:
+    async def _wait(self, timeout_s: float | None) -> None:
         loop = asyncio.get_running_loop()
         self._wake = loop.create_future()
-        timer = loop.call_later(timeout_s, self._notify)
+        timer = loop.call_later(timeout_s, self._notify) if timeout_s is not None else None
         try:
             await self._wake
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
             self._wake = None
 
     def _notify(self) -> None:

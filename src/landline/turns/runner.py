@@ -41,7 +41,7 @@ class RunnerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A response is created when its upstream accepts it, or after this wait: until then a refusal is still an error
     frame or an HTTP status, which clients can act on."""
     keepalive_s: float = 25.0
-    """Silence after which a text keepalive is sent: Codex CLI's idle timer counts text frames only."""
+    """Silence after which a text keepalive is sent: Codex CLI's idle timer counts text frames only. 0: never."""
     event_names: EventNames = "openai"
 
 
@@ -268,7 +268,7 @@ class TurnRunner:
         A stream that just ends fails the turn.
         """
         settings = self._settings
-        timeout_s = settings.keepalive_s if composer.is_announced else settings.announce_after_s
+        timeout_s = (settings.keepalive_s or None) if composer.is_announced else settings.announce_after_s
         try:
             batch = await pump.next_batch(0.0 if running.answers else timeout_s)
         except Exception:  # noqa: BLE001 - the turn's root: a target's bug must end this turn, not the connection

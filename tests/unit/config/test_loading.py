@@ -456,6 +456,29 @@ def test_limits_of_stored_and_background_responses_are_bounded(tmp_path: Path) -
     ]
 
 
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("keepalive_s = -1", "a number, 0 or more, got -1"),
+        ("max_age_s = inf", "a number, 0 or more, and 9007199254740992 at most, got inf"),
+        ("age_grace_s = nan", "a number, 0 or more, and 9007199254740992 at most, got nan"),
+        ("max_frame_bytes = 0", "a whole number, 1 or more, got 0"),
+        ("memory_bytes = 9007199254740993", "and 9007199254740992 at most, got 9007199254740993"),
+    ],
+)
+def test_a_number_that_no_clock_or_buffer_takes_is_refused(tmp_path: Path, setting: str, expected: str) -> None:
+    (problem,) = problems(tmp_path, CHAT + f"[limits]\n{setting}\n")
+    assert problem.startswith(f"limits.{setting.split(maxsplit=1)[0]}: expected ")
+    assert problem.endswith(expected)
+
+
+def test_a_model_must_have_time_to_load_and_needs_none_to_come_back(tmp_path: Path) -> None:
+    served = '[models."m"]\ntargets = ["m"]\n[targets.m]\ndialect = "embedded"\n'
+    assert isinstance(load(tmp_path, served + "restart_wait_s = 0\n"), Config)
+    (problem,) = problems(tmp_path, served + "start_timeout_s = 0\n")
+    assert problem == "targets.m.start_timeout_s: expected a number over 0, got 0"
+
+
 SEALED = CHAT + '[sealing]\nkeys_env = "SEALING_KEYS"\n'
 
 

@@ -71,6 +71,7 @@ async def test_a_killed_child_is_reported_and_replaced(child: ModelChild) -> Non
     assert await child.wait_death(1, DEADLINE_S)
     await asyncio.sleep(0)
     assert await child.wait_ready(DEADLINE_S)
+    assert await child.wait_ready(0)
     assert deaths == [1]
     assert child.starts == 2
     assert child.pid != first

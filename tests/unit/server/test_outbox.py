@@ -195,3 +195,26 @@ async def test_turns_wait_while_too_much_is_queued_in_batches():
     client.reads.set()
     await asyncio.wait_for(asyncio.gather(first, second), 5)
     assert [message["frames"] for message in client.messages] == [[BIG], [b"2"]]
+
+
+async def test_a_turn_that_is_cancelled_after_its_frame_has_left_says_it_once():
+    """As under servers whose `send` still waits for something behind the write."""
+    sent: list[object] = []
+    may_return, has_left, all_sent = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def send(message) -> None:
+        sent.append(message["text"])
+        (all_sent if message["text"] == "2" else has_left).set()
+        await may_return.wait()
+
+    outbox = Outbox(send)
+    outbox.put([b"1"])
+    writing = asyncio.create_task(outbox.flush())
+    await has_left.wait()
+    writing.cancel()
+    await asyncio.wait({writing})
+    outbox.put([b"2"])
+    may_return.set()
+    async with asyncio.timeout(5):
+        await all_sent.wait()
+    assert sent == ["1", "2"]

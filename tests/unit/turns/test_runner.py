@@ -149,6 +149,24 @@ async def test_long_silence_sends_keepalives_that_take_sequence_numbers() -> Non
     assert numbers == list(range(len(numbers)))
 
 
+async def test_without_keepalives_a_silence_is_only_waited_out() -> None:
+    release = asyncio.Event()
+
+    async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        yield [Accepted()]
+        await release.wait()
+        yield [Finished()]
+
+    updates = runner(stream, keepalive_s=0.0).run(turn())
+    assert names([await anext(updates)]) == ["created", "in_progress"]
+    waiting = asyncio.ensure_future(anext(updates))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    release.set()
+    assert names([await waiting]) == ["completed"]
+
+
 async def test_stopped_turn_ends_incomplete_with_what_was_said() -> None:
     released = asyncio.Event()
 
