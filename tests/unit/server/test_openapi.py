@@ -12,6 +12,7 @@ from starlette.routing import Route
 from landline.app import build_app
 from landline.config import Config
 from landline.server.asgi import Methods
+from landline.server.foreign_paths import GEMINI_VERBS
 from landline.server.openapi import OPERATIONS, encoded_document, make_document
 from landline.server.openapi.foreign_json import FOREIGN_FIELDS
 from landline.server.openapi.operation import RESERVED_ERRORS, ROUTING_ERRORS, SOCKET_ERRORS
@@ -29,8 +30,8 @@ from landline.wire.errors import ERROR_RULES
 
 WIRE_TYPES = (*ANSWERS, *EVENTS, *INPUT_ITEMS, *INPUT_PARTS, *OUTPUT_ITEMS, *OUTPUT_PARTS, *REQUESTS, *TOOLS)
 DOCUMENT = make_document()
-BESIDE_THE_API = re.compile(r"/(metrics|monitor(/.*)?)$")
-"""What scrapers and people look at; docs/metrics.md and docs/monitor.md describe it."""
+BESIDE_THE_API = re.compile(rf"/(metrics|monitor(/.*)?)?$|.*:({'|'.join(GEMINI_VERBS)})$")
+"""What scrapers and people look at, described by docs/metrics.md and docs/monitor.md, and paths of another API."""
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 
 

@@ -97,8 +97,8 @@ SOCKET_ERRORS = (
 )
 """Error frames that no HTTP request meets."""
 
-ROUTING_ERRORS = ("method_not_allowed", "host_not_allowed", "origin_not_allowed")
-"""Answers to requests that reach no endpoint."""
+ROUTING_ERRORS = ("method_not_allowed", "host_not_allowed", "origin_not_allowed", "server_shutting_down")
+"""Answers to requests that reach no endpoint, and to those that a shutdown cuts, whichever they reached."""
 
 RESERVED_ERRORS = ("invalid_api_key", "permission_denied")
 """Errors of keys, which this version has none of."""
