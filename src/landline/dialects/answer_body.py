@@ -1,5 +1,6 @@
 """The body of an answer as records, whether the server streamed it or not."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 
 import msgspec
@@ -38,8 +39,12 @@ class AnswerBody:
             if self._is_json:
                 return
             body = b"".join(self._held)
+            if len(body) < len(BOM_UTF8) and BOM_UTF8.startswith(body):
+                return
+            body = body.removeprefix(BOM_UTF8)
             self._is_json = body.lstrip()[:1] in (b"{", b"[")
             if self._is_json or not body.strip():
+                self._held = [body]
                 return
             chunk, self._held = body, None
         yield from self._sse.feed(chunk)

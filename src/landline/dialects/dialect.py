@@ -69,6 +69,11 @@ class CountRequest(msgspec.Struct, frozen=True):
 class StreamDecoder(Protocol):
     """Reads one response of the upstream. Fed any split of the body; holds the state of one turn."""
 
+    @property
+    def oddities(self) -> Sequence[str]:
+        """Members that were left out because they are of another type than the API says, for the log; never content."""
+        ...
+
     def feed(self, chunk: bytes) -> list[ModelEvent]:
         """The model events that the chunk completes, in order."""
         ...

@@ -6,6 +6,7 @@ child that may die without taking a line with it (`engine.child`).
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 import aiohttp
 import msgspec
@@ -29,6 +30,7 @@ from landline.upstream.counted import on_live_connection
 from landline.upstream.counting import Counters, count_by_reading
 from landline.upstream.embedded_request import FLAGS, Asked, ModelLimits, build_request, lineage_of, read_turn
 from landline.upstream.http import HttpDeadlines, open_session, stream_request
+from landline.upstream.oddities import OddityLog
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, ModelEvent, ReasoningDelta, TextDelta, UsageReported
 from landline.wire.responses import Sampling
@@ -58,6 +60,7 @@ class EmbeddedTarget:
         wait_bytes = WAIT_BYTES if self.settings.gpu_layers == 0 else _NEVER_BYTES
         self._keeper = SlotKeeper(SlotBook(self.settings.slots, self.settings.park_bytes, wait_bytes), self)
         self._child = ModelChild(model, self.settings, on_death=self._keeper.reset)
+        self._oddities = OddityLog(name)
         self._session: aiohttp.ClientSession | None = None
         self._limits = ModelLimits(
             name=model.name,
@@ -207,6 +210,7 @@ class EmbeddedTarget:
                 target_name=self.name,
                 secrets=(self._child.api_key,),
                 deadlines=_DEADLINES,
+                on_oddities=partial(self._oddities.tell, prompt.response_id),
             )
         ) as batches:
             async for batch in batches:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import aiohttp
@@ -16,6 +17,7 @@ from landline.session.meter import Meter
 from landline.upstream.counted import ASKING, CountedResponse, CountingConnector, on_live_connection
 from landline.upstream.counting import Counters, count_by_reading
 from landline.upstream.missing_key import MissingKey
+from landline.upstream.oddities import OddityLog
 from landline.upstream.redaction import redact, redact_error
 from landline.upstream.upload import Upload
 from landline.wire.errors import ApiError, api_error
@@ -77,6 +79,7 @@ class HttpTarget:
         self._missing_key = MissingKey(name, self._headers, key_header, key_envs)
         self._deadlines = deadlines or HttpDeadlines()
         self._counters = Counters()
+        self._oddities = OddityLog(name)
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -156,6 +159,7 @@ class HttpTarget:
             secrets=self._secrets,
             deadlines=self._deadlines,
             says_accepted=says_accepted,
+            on_oddities=partial(self._oddities.tell, prompt.response_id),
         )
 
     def _decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
@@ -199,6 +203,7 @@ async def stream_request(
     secrets: Sequence[str] = (),
     deadlines: HttpDeadlines,
     says_accepted: bool = True,
+    on_oddities: Callable[[Sequence[str]], None],
 ) -> AsyncGenerator[list[ModelEvent], None]:
     """One turn over HTTP: `[Accepted()]` with the headers of a 2xx unless the answer itself says that, then one batch a
     network read.
@@ -240,6 +245,7 @@ async def stream_request(
         yield redact(events, secrets)
     finally:
         response.tell(meter)
+        on_oddities(decoder.oddities)
         _leave(response, is_whole=is_whole)
 
 

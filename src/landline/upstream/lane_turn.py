@@ -13,6 +13,7 @@ from landline.upstream.kept_response import KeptResponse
 from landline.upstream.line import Ask, Seat
 from landline.upstream.line_pool import LinePool
 from landline.upstream.line_socket import TOO_LARGE_CODE, LaneFrames, LineSocket
+from landline.upstream.oddities import OddityLog
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
 from landline.wire.model_events import Failed, Finished, ModelEvent, Relayed
@@ -51,6 +52,7 @@ class LaneTurn:
         before: Again | None,
         max_frame_bytes: int,
         deadlines: HttpDeadlines,
+        oddities: OddityLog,
     ) -> None:
         """`before`: what earlier tries have learned; None for the first."""
         self.again: Again | None = None
@@ -63,6 +65,7 @@ class LaneTurn:
         self._before = before
         self._max_frame_bytes = max_frame_bytes
         self._deadlines = deadlines
+        self._oddities = oddities
         self._has_spoken = False
         """Whether an event of the response was passed on."""
         self._sent_on: LineSocket | None = None
@@ -156,6 +159,7 @@ class LaneTurn:
                     if isinstance(event, Relayed):
                         kept.note(event)
                 if reader.is_over:
+                    self._oddities.tell(self._prompt.response_id, reader.oddities)
                     events = self._end(seat, socket, reader, kept, events)
                 if events:
                     self._has_spoken = True

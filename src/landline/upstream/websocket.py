@@ -17,6 +17,7 @@ from landline.upstream.line_pool import LinePool
 from landline.upstream.line_socket import LineSocket, open_line_socket, open_socket_session
 from landline.upstream.lines import Lines
 from landline.upstream.missing_key import MissingKey
+from landline.upstream.oddities import OddityLog
 from landline.upstream.redaction import redact
 from landline.upstream.socket_settings import SocketSettings
 from landline.wire.compression_budget import CompressionBudget
@@ -72,6 +73,7 @@ class ResponsesSocketTarget:
         self._missing_key = MissingKey(name, self._headers, key_header, key_envs)
         self._settings = settings or SocketSettings()
         self._deadlines = deadlines or HttpDeadlines()
+        self._oddities = OddityLog(name)
         self._compression = compression or CompressionBudget()
         self._clock = clock
         lines = Lines(
@@ -150,6 +152,7 @@ class ResponsesSocketTarget:
                 before=before,
                 max_frame_bytes=self._settings.max_frame_bytes,
                 deadlines=self._deadlines,
+                oddities=self._oddities,
             )
             async with contextlib.aclosing(turn.run()) as batches:
                 async for batch in batches:

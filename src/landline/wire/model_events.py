@@ -167,7 +167,7 @@ _TEXT: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 def relayed_text(event: Relayed) -> str:
     """The text that a relayed event adds to the answer; "" for any other event."""
     delta = event.members.get("delta") if event.kind == "response.output_text.delta" else None
-    return _TEXT.decode(delta) if delta is not None else ""
+    return _TEXT.decode(delta) if delta is not None and bytes(delta)[:1] == b'"' else ""
 
 
 def says_something(batch: Sequence[ModelEvent]) -> bool:

@@ -51,6 +51,8 @@ def test_every_answer_has_exactly_one_ending_and_it_is_last(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_member_keeps_its_bytes(name: str) -> None:
+    if name == "gateway-empty-arguments":
+        pytest.skip("its members are mended")
     case, body = read_case(DIALECT, name)
     relayed = [event for event in play(Responses(), case, [body]) if isinstance(event, Relayed)]
     for event in relayed if body[:1] != b"{" else relayed[-1:]:
@@ -177,7 +179,7 @@ def test_status_of_an_error_event_counts_where_its_code_says_nothing() -> None:
     assert error_of({"type": "error", "error": unknown}).code == "upstream_error"
 
 
-@pytest.mark.parametrize("broken", [b"", b"[]", b"3", b'"error"', b'{"type":3}', b"\xff\xfe"], ids=repr)
+@pytest.mark.parametrize("broken", [b"", b"[3]", b"{", b"\xff\xfe"], ids=repr)
 def test_event_that_is_none_ends_the_response(broken: bytes) -> None:
     [failed] = EventReader().read(broken)
     assert isinstance(failed, Failed)
@@ -246,3 +248,39 @@ def test_event_that_cannot_be_read_again_is_an_upstream_error(event: bytes, valu
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)))
 def test_error_that_makes_no_sense_is_still_one(value: object) -> None:
     assert error_of({"type": "error", "error": value, "headers": value, "status": value}).message
+
+
+@pytest.mark.parametrize("odd", [b"null", b"[]", b"3", b'"error"', b'{"type":3}'], ids=repr)
+def test_event_that_says_nothing_is_left_out(odd: bytes) -> None:
+    reader = EventReader()
+    reader.read(CREATED)
+    assert reader.read(odd) == []
+    assert not reader.is_over
+
+
+def test_halves_of_a_character_are_joined_across_events_or_replaced() -> None:
+    reader = EventReader()
+    reader.read(CREATED)
+    told = [
+        event
+        for delta in (rb"a\ud83d", rb"\ude00b\\ud83d", rb"\ud83d", b"c", rb"\ud83d")
+        for event in reader.read(b'{"type":"response.output_text.delta","output_index":0,"delta":"' + delta + b'"}')
+    ] + reader.read(b'{"type":"response.completed","response":{"id":"resp_up"}}')
+    deltas = [
+        json.loads(bytes(event.members["delta"]))
+        for event in told
+        if isinstance(event, Relayed) and "delta" in event.members
+    ]
+    assert deltas == ["a", "\U0001f600b\\ud83d", "\ufffdc", "\ufffd"]
+
+
+def test_a_call_without_arguments_has_an_empty_object_everywhere() -> None:
+    case, body = read_case(DIALECT, "gateway-empty-arguments")
+    events = [event for event in play(Responses(), case, [body]) if isinstance(event, Relayed)]
+    told = {event.kind: json.loads(msgspec.json.encode(event.members)) for event in events}
+    assert told["response.function_call_arguments.delta"]["delta"] == "{}"
+    assert told["response.function_call_arguments.done"]["arguments"] == "{}"
+    assert told["response.output_item.done"]["item"]["arguments"] == "{}"
+    assert told["response.output_item.done"]["item"]["call_id"] == "12"
+    assert told["response.output_item.done"]["output_index"] == 0
+    assert told["response.completed"]["response"]["output"][0]["arguments"] == "{}"

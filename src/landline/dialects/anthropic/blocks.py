@@ -5,7 +5,15 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Raw, UnsetType
 
-from landline.dialects.anthropic.records import InputPiece, Kind, SignaturePiece, TextPiece, ThinkingPiece, ToolUse
+from landline.dialects.anthropic.records import (
+    Block,
+    InputPiece,
+    Kind,
+    SignaturePiece,
+    TextPiece,
+    ThinkingPiece,
+    ToolUse,
+)
 from landline.dialects.anthropic.transcript import VENDOR
 from landline.dialects.named_call import NamedCall
 from landline.dialects.said_text import SaidText
@@ -13,6 +21,7 @@ from landline.dialects.tools import ToolSet
 from landline.wire.model_events import ModelEvent, ReasoningSigned, ReasoningSummaryDelta, TextDelta, ToolCallEnded
 from landline.wire.readable import UNREADABLE
 
+BLOCK_DECODER = msgspec.json.Decoder(Block)
 _KIND = msgspec.json.Decoder(Kind)
 _TEXT = msgspec.json.Decoder(TextPiece)
 _THINKING = msgspec.json.Decoder(ThinkingPiece)
@@ -104,9 +113,10 @@ class BlockReader:
 
     def start(self, index: int, block: Raw) -> list[ModelEvent]:
         """The events of `content_block_start`; gateways may give a whole block here, say one twice or forget its stop."""
-        kind = _KIND.decode(block).type
+        whole = BLOCK_DECODER.decode(block)
+        kind = whole.type
         opened = self._open.get(index)
-        if kind == "tool_use" and isinstance(opened, _Call) and opened.use_id == _TOOL_USE.decode(block).id != "":
+        if kind == "tool_use" and isinstance(opened, _Call) and opened.use_id == whole.id != "":
             return []
         stopped = self.stop(index) if opened is not None else []
         return [*stopped, *self._end_stopped(), *self._start(index, kind, block)]

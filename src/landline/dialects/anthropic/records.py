@@ -75,6 +75,19 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     output_tokens_details: OutputDetails | None = None
 
 
+class Block(msgspec.Struct, frozen=True, gc=False):
+    """A content block or a piece of one, of whatever kind."""
+
+    type: str = ""
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    partial_json: str = ""
+    name: str = ""
+    id: str = ""
+    input: Raw | UnsetType = UNSET
+
+
 class StartedMessage(msgspec.Struct, frozen=True, gc=False):
     """The message of `message_start`, empty but for its usage."""
 
@@ -86,3 +99,24 @@ class WholeMessage(Ending, frozen=True, gc=False):
 
     content: list[Raw] = []
     usage: Raw | UnsetType = UNSET
+
+
+class LooseDelta(Block, frozen=True, gc=False):
+    """What any `delta` may hold."""
+
+    stop_reason: str | None = None
+    stop_details: StopDetails | None = None
+
+
+class LooseRecord(msgspec.Struct, frozen=True, gc=False):
+    """Every member that is read of any event, for those whose members are odd."""
+
+    type: str = ""
+    index: int = 0
+    message: StartedMessage | None = None
+    content_block: Block | None = None
+    delta: LooseDelta | None = None
+    usage: Usage | None = None
+    content: list[Block] = []
+    stop_reason: str | None = None
+    stop_details: StopDetails | None = None

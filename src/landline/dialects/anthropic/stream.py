@@ -1,15 +1,16 @@
 """The body of an answer of the Messages API as model events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import UnsetType
 
 from landline.dialects.answer_body import AnswerBody
-from landline.dialects.anthropic.blocks import BlockReader
-from landline.dialects.anthropic.records import Ending, Kind, Record, StartedMessage, Usage, WholeMessage
+from landline.dialects.anthropic.blocks import BLOCK_DECODER, BlockReader
+from landline.dialects.anthropic.records import Ending, Kind, LooseRecord, Record, StartedMessage, Usage, WholeMessage
 from landline.dialects.anthropic.usage import UsageTotals
 from landline.dialects.faults import read_stream_fault
+from landline.dialects.loose_json import LooseReader, UnreadableError
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Failed, Finished, ModelEvent, RefusalDelta, UsageReported
@@ -32,6 +33,8 @@ _KNOWN = frozenset(
         "message_stop",
     )
 )
+_NEEDED = frozenset(("content_block", "delta", "content", "text", "partial_json", "name"))
+"""Members that no answer makes sense without."""
 _KIND = msgspec.json.Decoder(Kind)
 _RECORD = msgspec.json.Decoder(Record)
 _STARTED = msgspec.json.Decoder(StartedMessage)
@@ -49,11 +52,17 @@ class MessageStreamDecoder:
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, *, is_warm_up: bool = False) -> None:
         self._body = AnswerBody()
+        self._loose = LooseReader(LooseRecord, _NEEDED)
         self._blocks = BlockReader(find_tools, call_id_prefix)
         self._is_warm_up = is_warm_up
         self._is_closed = False
         self._ending = Ending()
         self._usage = UsageTotals()
+
+    @property
+    def oddities(self) -> Sequence[str]:
+        """What was left out of the answer."""
+        return self._loose.oddities
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
         """The model events that the chunk completes."""
@@ -76,11 +85,22 @@ class MessageStreamDecoder:
         return self._filtered(events) if self._is_warm_up else events
 
     def _read_record(self, payload: bytes, events: list[ModelEvent]) -> None:
+        if self._loose.is_waiting:
+            self._read_loosely(payload, events)
+            return
         try:
             self._read(_RECORD.decode(payload), payload, events)
-        except UNREADABLE as error:
-            if _is_unknown(payload):
-                return
+        except UNREADABLE:
+            if not _is_unknown(payload):
+                self._read_loosely(payload, events)
+
+    def _read_loosely(self, payload: bytes, events: list[ModelEvent]) -> None:
+        """Reads an event without its odd members. Nothing of it was read yet: events are decoded before they count."""
+        try:
+            fitted = self._loose.read(payload)
+            if fitted is not None:
+                self._read(_RECORD.decode(fitted), fitted, events)
+        except (UnreadableError, *UNREADABLE) as error:
             self._close(events, api_error("upstream_error", f"The target sent an event that cannot be read: {error}."))
 
     def _read(self, record: Record, payload: bytes, events: list[ModelEvent]) -> None:
@@ -119,6 +139,8 @@ class MessageStreamDecoder:
         """An answer that was not streamed: a warm-up's, or that of a gateway which ignores `stream`. Behind blocks it says
         the same once more."""
         message = _WHOLE.decode(payload)
+        for block in message.content:
+            BLOCK_DECODER.decode(block)
         for index, block in enumerate(() if self._blocks.has_begun else message.content):
             events += self._blocks.start(index, block)
             events += self._blocks.stop(index)
@@ -129,6 +151,8 @@ class MessageStreamDecoder:
 
     def _close(self, events: list[ModelEvent], fault: ApiError | None) -> None:
         """Ends the turn: what was held back, the count, the ending."""
+        for record in self._loose.end():
+            self._read(_RECORD.decode(record), record, events)
         self._is_closed = True
         is_cut = fault is not None or self._ending.stop_reason in _CUT_SHORT or self._blocks.has_truncated()
         events += self._blocks.end(is_cut=is_cut)

@@ -136,32 +136,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """The same (FastAPI)."""
 
 
-class _CoreChoice(msgspec.Struct, frozen=True, gc=False):
-    index: int | None = None
-    delta: Delta | None = None
-    message: Delta | None = None
-    finish_reason: str | None = None
-
-
-class _CoreChunk(msgspec.Struct, frozen=True, gc=False):
-    choices: list[_CoreChoice] | None = None
-    error: Raw | UnsetType = UNSET
-
-
 CHUNK_DECODER: msgspec.json.Decoder[Chunk] = msgspec.json.Decoder(Chunk)
 _DETAIL_DECODER: msgspec.json.Decoder[ReasoningDetail] = msgspec.json.Decoder(ReasoningDetail)
-_CORE_DECODER: msgspec.json.Decoder[_CoreChunk] = msgspec.json.Decoder(_CoreChunk)
-
-
-def decode_core(payload: bytes) -> Chunk | None:
-    """What a record says, without counts and log-probabilities, which may have another shape than is known; None if what it
-    says has that too."""
-    try:
-        core = _CORE_DECODER.decode(payload)
-    except UNREADABLE:
-        return None
-    choices = [Choice(each.index, each.delta, each.message, each.finish_reason) for each in core.choices or ()]
-    return Chunk(choices=choices, error=core.error)
 
 
 def detail_text(raw: Raw) -> str:

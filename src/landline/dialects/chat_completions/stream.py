@@ -1,11 +1,11 @@
 """The body of a chat-completions answer as model events."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Literal
 
 from msgspec import UNSET, Raw, UnsetType
 
-from landline.dialects.answer_body import AnswerBody, as_utf8
+from landline.dialects.answer_body import AnswerBody
 from landline.dialects.chat_completions.calls import CallAssembler, legacy_delta
 from landline.dialects.chat_completions.chunks import (
     CHUNK_DECODER,
@@ -16,13 +16,13 @@ from landline.dialects.chat_completions.chunks import (
     Timings,
     TokenInfo,
     Usage,
-    decode_core,
     detail_text,
 )
 from landline.dialects.chat_completions.details import VENDOR, DetailCollector
 from landline.dialects.chat_completions.endings import read_reason
 from landline.dialects.chat_completions.usage import read_usage
 from landline.dialects.faults import read_stream_fault
+from landline.dialects.loose_json import LooseReader, UnreadableError
 from landline.dialects.said_text import SaidText
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
@@ -41,6 +41,22 @@ from landline.wire.model_events import (
 from landline.wire.readable import UNREADABLE
 
 _decode = CHUNK_DECODER.decode
+_NEEDED = frozenset(
+    (
+        "choices",
+        "delta",
+        "message",
+        "content",
+        "text",
+        "tool_calls",
+        "function_call",
+        "function",
+        "custom",
+        "name",
+        "input",
+    )
+)
+"""Members that no answer makes sense without."""
 _Way = Literal["new", "last", "whole"]
 """What a delta or message says: what is new, the same with the answer's end, or everything once more."""
 
@@ -63,6 +79,7 @@ class ChatStreamDecoder:
     ) -> None:
         self._body = AnswerBody()
         self._calls = CallAssembler(find_tools, find_call_ids, call_id_prefix)
+        self._loose = LooseReader(Chunk, _NEEDED)
         self._text, self._thought, self._refusal = SaidText(), SaidText(), SaidText()
         self._has_messages = False
         """Whether a message began the answer, so that others say what is new; behind deltas one says all once more."""
@@ -76,6 +93,11 @@ class ChatStreamDecoder:
         self._logprobs: list[LogprobEntry] = []
         self._said_behind: list[ModelEvent] = []
         """Behind a call. It waits until the calls are complete, because it ends them."""
+
+    @property
+    def oddities(self) -> Sequence[str]:
+        """What was left out of the answer."""
+        return self._loose.oddities
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
         """The model events that the chunk completes."""
@@ -102,15 +124,16 @@ class ChatStreamDecoder:
             self._close(events, None)
             return
         try:
-            chunk = _decode(payload)
-        except UNREADABLE as error:
-            if not payload.strip():
-                return
-            chunk = decode_core(as_utf8(payload))
-            if chunk is None:
+            chunk = _decode(payload) if not self._loose.is_waiting else self._decode_loosely(payload)
+        except UNREADABLE:
+            try:
+                chunk = self._decode_loosely(payload)
+            except (UnreadableError, *UNREADABLE) as error:
                 message = f"The target sent a chunk that cannot be read: {error}."
                 self._close(events, api_error("upstream_error", message))
                 return
+        if chunk is None:
+            return
         if chunk.choices:
             for choice in chunk.choices:
                 if not choice.index:
@@ -124,18 +147,24 @@ class ChatStreamDecoder:
             if fault is not None:
                 self._close(events, fault)
 
+    def _decode_loosely(self, payload: bytes) -> Chunk | None:
+        """A chunk without its odd members; None if it says nothing."""
+        fitted = self._loose.read(payload) if payload.strip() else None
+        return _decode(fitted) if fitted is not None else None
+
     def _read_choice(self, choice: Choice, events: list[ModelEvent]) -> None:
         delta, message = choice.delta, choice.message
         if choice.logprobs is not None and not _is_thought(delta or message):
             self._logprobs += [_logprob_entry(token) for token in choice.logprobs.content or ()]
-        way = "last" if choice.finish_reason or self._finish_reason is not None else "new"
+        reason = choice.finish_reason if choice.finish_reason != "0" else None
+        way = "last" if reason or self._finish_reason is not None else "new"
         if delta is not None:
             self._read_delta(delta, events, way)
         if message is not None:
             self._has_messages = self._has_messages or not self._has_begun
             self._read_delta(message, events, way if self._has_messages else "whole")
-        if choice.finish_reason:
-            self._finish_reason = choice.finish_reason
+        if reason:
+            self._finish_reason = reason
             if choice.error is not UNSET and _is_said(choice.error):
                 self._fault = read_stream_fault(bytes(choice.error))
         if choice.usage is not None:
@@ -219,6 +248,8 @@ class ChatStreamDecoder:
 
     def _close(self, events: list[ModelEvent], fault: ApiError | None) -> None:
         """Ends the turn: what was held back, the count, the ending."""
+        for record in self._loose.end():
+            self._read_record(record, events)
         self._is_closed = True
         self._release(self._said_behind if self._calls.has_begun else events)
         ending = self._ending(fault)

@@ -83,4 +83,4 @@ def _tool_name(name: str, tools: ToolSet) -> str:
 
 def _arguments_text(call: FunctionCall) -> str:
     """The object as it came; what is none is for the reader of arguments."""
-    return "" if isinstance(call.args, UnsetType) else bytes(call.args).decode()
+    return "" if isinstance(call.args, UnsetType) else bytes(call.args).decode("utf-8", "replace")

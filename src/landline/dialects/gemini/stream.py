@@ -1,6 +1,6 @@
 """The body of a generateContent answer as model events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import UnsetType
 
@@ -10,6 +10,7 @@ from landline.dialects.gemini.chunks import CHUNK_DECODER, Candidate, Chunk, Log
 from landline.dialects.gemini.endings import read_block, read_ending
 from landline.dialects.gemini.faults import read_stream_fault
 from landline.dialects.gemini.usage import read_usage
+from landline.dialects.loose_json import LooseReader, UnreadableError
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Failed, LogprobEntry, ModelEvent, TokenLogprob
@@ -25,6 +26,7 @@ class GeminiStreamDecoder:
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
         self._body = AnswerBody()
+        self._loose = LooseReader(Chunk, _NEEDED)
         self._parts = PartReader(find_tools, call_id_prefix, model)
         self._is_closed = False
         self._finish_reason: str | None = None
@@ -32,6 +34,11 @@ class GeminiStreamDecoder:
         self._usage: UsageMetadata | None = None
         self._tail = b""
         """The stream from its last record on: an error may follow that is no record."""
+
+    @property
+    def oddities(self) -> Sequence[str]:
+        """What was left out of the answer."""
+        return self._loose.oddities
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
         """The model events that the chunk completes."""
@@ -67,10 +74,21 @@ class GeminiStreamDecoder:
             self._end(events)
             return
         try:
-            self._read(CHUNK_DECODER.decode(payload), payload, events)
-        except UNREADABLE as error:
-            message = f"The target sent a chunk that cannot be read: {error}."
-            self._close(events, Failed(api_error("upstream_error", message)))
+            chunk = CHUNK_DECODER.decode(payload) if not self._loose.is_waiting else self._decode_loosely(payload)
+        except UNREADABLE:
+            try:
+                chunk = self._decode_loosely(payload)
+            except (UnreadableError, *UNREADABLE) as error:
+                message = f"The target sent a chunk that cannot be read: {error}."
+                self._close(events, Failed(api_error("upstream_error", message)))
+                return
+        if chunk is not None:
+            self._read(chunk, payload, events)
+
+    def _decode_loosely(self, payload: bytes) -> Chunk | None:
+        """A chunk without its odd members; None if it says nothing."""
+        fitted = self._loose.read(payload)
+        return CHUNK_DECODER.decode(fitted) if fitted is not None else None
 
     def _read(self, chunk: Chunk, payload: bytes, events: list[ModelEvent]) -> None:
         if chunk.usage_metadata is not None:
@@ -96,6 +114,8 @@ class GeminiStreamDecoder:
         """Ends the turn: what was held back, the count, the ending."""
         if self._is_closed:
             return
+        for record in self._loose.end():
+            self._read(CHUNK_DECODER.decode(record), record, events)
         self._is_closed = True
         self._parts.end(events)
         usage = read_usage(self._usage)
@@ -105,6 +125,8 @@ class GeminiStreamDecoder:
         events.append(failed or read_ending(reason, message, has_said=self._parts.has_said))
 
 
+_NEEDED = frozenset(("candidates", "content", "parts", "text", "functionCall", "name", "args", "partialArgs"))
+"""Members that no answer makes sense without."""
 _CUT = api_error("upstream_error", "The target's answer broke off before it was complete.")
 
 

@@ -1,10 +1,13 @@
 """One event of a Responses server, from whatever transport, as model events."""
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import Raw
 
 from landline.dialects.answer_body import as_utf8
 from landline.dialects.responses.faults import Failure, read_failed_response, read_failure
+from landline.dialects.responses.odd_events import EventMender
 from landline.wire.errors import api_error
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed, UsageReported
 from landline.wire.readable import UNREADABLE, find_unreadable
@@ -57,7 +60,6 @@ class _Ended(msgspec.Struct):
 
 
 _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
-_KIND: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
 _OUTPUT: msgspec.json.Decoder[_Output] = msgspec.json.Decoder(_Output)
 _COUNTED: msgspec.json.Decoder[_Counted] = msgspec.json.Decoder(_Counted)
 _ENDED: msgspec.json.Decoder[_Ended] = msgspec.json.Decoder(_Ended)
@@ -77,6 +79,12 @@ class EventReader:
         self.failure: Failure | None = None
         """The error that the upstream told in an event of its own, with its code as it spelled it."""
         self._held: list[ModelEvent] = []
+        self._mender = EventMender()
+
+    @property
+    def oddities(self) -> Sequence[str]:
+        """What was odd in events, for the log."""
+        return tuple(self._mender.found)
 
     def read(self, payload: bytes) -> list[ModelEvent]:
         """The model events of one event. An error event is a `Failed`: on a socket nothing follows it."""
@@ -84,10 +92,20 @@ class EventReader:
             return []
         payload = as_utf8(payload)
         try:
-            members = _MEMBERS.decode(_on_one_line(payload))
-            kind = _KIND.decode(members["type"]) if "type" in members else None
-        except UNREADABLE as error:
+            if not self._mender.is_waiting:
+                return self._read(_MEMBERS.decode(_on_one_line(payload)), payload)
+        except UNREADABLE:
+            pass  # it is read once more, as one with halves of characters in it
+        try:
+            joined = [(_MEMBERS.decode(each), each) for each in self._mender.join(payload)]
+        except (ValueError, *UNREADABLE) as error:
             return self._refuse(f"an event that cannot be read: {error}")
+        return [event for members, each in joined for event in self._read(members, each)]
+
+    def _read(self, members: dict[str, Raw], payload: bytes) -> list[ModelEvent]:
+        if self.is_over:
+            return []
+        kind = _text(members["type"]) if "type" in members else None
         if kind in _ERRORS or (kind is None and ("error" in members or "message" in members)):
             return self._fail(payload)
         if kind is None:
@@ -95,11 +113,12 @@ class EventReader:
         wrong = _wrong_member(kind, members)
         if wrong is not None:
             return self._refuse(f"`{kind}` whose {wrong}")
-        event = Relayed(kind, members)
+        mended = self._mender.mend(kind, members)
+        events: list[ModelEvent] = [Relayed(*each) for each in mended]
         if kind in _ENDING:
             self.is_over = True
-            return self._announced([event, *_ending(kind, bytes(members.get("response", _NOTHING)))], kind)
-        return self._announced([event], kind)
+            return self._announced([*events, *_ending(kind, bytes(mended[-1][1].get("response", _NOTHING)))], kind)
+        return self._announced(events, kind)
 
     def _refuse(self, what: str) -> list[ModelEvent]:
         self.is_over = True
@@ -152,6 +171,12 @@ def _is_list_of_objects(response: Raw) -> bool:
 def _on_one_line(payload: bytes) -> bytes:
     """The event without line breaks between its members: our own event streams give each event one line."""
     return msgspec.json.format(payload, indent=-1) if b"\n" in payload or b"\r" in payload else payload
+
+
+def _text(value: Raw) -> str | None:
+    """A string's value; None for anything else."""
+    data = bytes(value)
+    return msgspec.json.decode(data, type=str) if data[:1] == b'"' else None
 
 
 def _ending(kind: str, response: bytes) -> list[ModelEvent]:

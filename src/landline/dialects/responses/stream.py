@@ -1,5 +1,7 @@
 """The body of a Responses server's answer over HTTP as model events: relayed, not rebuilt."""
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import Raw
 
@@ -19,8 +21,14 @@ class ResponsesStreamDecoder:
         self._body = AnswerBody()
         self._reader = EventReader()
         self._is_closed = False
+        self._found: dict[str, None] = {}
         self._error: Failed | None = None
         """What an error event said. If the response's own end follows, that counts: it has the response."""
+
+    @property
+    def oddities(self) -> Sequence[str]:
+        """What was odd in the answer."""
+        return tuple({**self._found, **dict.fromkeys(self._reader.oddities)})
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
         """The model events that the chunk completes."""
@@ -46,6 +54,7 @@ class ResponsesStreamDecoder:
         if not self._reader.is_over or last is None:
             return events
         if isinstance(last, Failed) and self._reader.failure is not None and self._reader.is_announced:
+            self._found |= dict.fromkeys(self._reader.oddities)
             self._error, self._reader = last, _resumed()
             return []
         self._is_closed = True

@@ -1,0 +1,264 @@
+"""Records of an answer that have odd members: what is needed of them is kept, what does not fit is left out."""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, cast
+
+import msgspec
+from msgspec import inspect
+
+from landline.dialects.half_pairs import HalfPairs
+
+
+class UnreadableError(Exception):
+    """A record without which the answer makes no sense; the text says what was expected and what came."""
+
+
+class LooseReader:
+    """Puts records in order that the strict decoder did not take, for one answer.
+
+    Only such records come here, so that the others cost nothing. Numbers in strings, identifiers that are numbers and single
+    elements in place of lists are read as what they mean. A member of another type than the struct's is left out, unless
+    it is among those that are needed and says something.
+    """
+
+    def __init__(self, kind: type[msgspec.Struct], needed: frozenset[str]) -> None:
+        """`kind` tells the members that are read and their types; all others are kept as they are."""
+        self._kind = kind
+        self._needed = needed
+        self.is_waiting = False
+        """Whether the next record must come here: half a character is still to come."""
+        self._halves = HalfPairs()
+        self._found: dict[str, None] = {}
+
+    @property
+    def oddities(self) -> tuple[str, ...]:
+        """What was odd so far: members and types, never content."""
+        return tuple(self._found)
+
+    def read(self, payload: bytes) -> bytes | None:
+        """The record as the strict decoder takes it; None if it says nothing.
+
+        Raises UnreadableError.
+        """
+        record = _decode(payload)
+        if not isinstance(record, dict):
+            if isinstance(record, list) and record:
+                raise UnreadableError("expected an object, got an array")
+            self._note("a record", record, "an object")
+            return None
+        fitted = self._fit(cast("dict[str, Any]", record), _type_info(self._kind), "")
+        mended = self._halves.mend(fitted)
+        self.is_waiting = self._halves.is_waiting
+        return _encode(mended)
+
+    def end(self) -> Iterator[bytes]:
+        """Records for half characters whose other half never came."""
+        self.is_waiting = False
+        yield from map(_encode, list(self._halves.end()))
+
+    def _fit(self, value: Any, kind: inspect.Type, path: str) -> Any:
+        """The value as the type wants it, or `_NOTHING`."""
+        match kind:
+            case inspect.UnionType():
+                return self._fit_any(value, kind.types, path)
+            case inspect.StructType():
+                return self._fit_struct(value, kind, path)
+            case inspect.ListType():
+                elements = cast("list[Any]", value if isinstance(value, list) else [value])
+                if not isinstance(value, list) and not _is_element(value, kind.item_type):
+                    return _NOTHING
+                return self._fit_list(elements, kind, path)
+            case inspect.RawType() | inspect.AnyType():
+                return value
+            case _:
+                return _fit_plain(value, kind, path)
+
+    def _fit_any(self, value: Any, kinds: tuple[inspect.Type, ...], path: str) -> Any:
+        """As the first type that takes the value as it is, else the first that it can be read as."""
+        if value is None:
+            return None if any(isinstance(kind, inspect.NoneType) for kind in kinds) else _NOTHING
+        ordered = sorted(kinds, key=lambda kind: not isinstance(value, _PYTHON.get(type(kind), ())))
+        fitted = (self._fit(value, kind, path) for kind in ordered if not isinstance(kind, inspect.NoneType))
+        return next((each for each in fitted if each is not _NOTHING), _NOTHING)
+
+    def _fit_struct(self, value: Any, kind: inspect.StructType, path: str) -> Any:
+        names = [field.encode_name for field in kind.fields]
+        if isinstance(value, str) and value and path.endswith("[]") and "text" in names:
+            return {"text": value}
+        if not isinstance(value, dict):
+            return _NOTHING
+        members = cast("dict[str, Any]", value)
+        fitted = dict(members)
+        for field in kind.fields:
+            name = field.encode_name
+            if name not in members:
+                if field.required:
+                    return _NOTHING
+                continue
+            made = self._fit(members[name], field.type, f"{path}.{name}" if path else name)
+            if made is _NOTHING:
+                del fitted[name]
+                self._leave_out(members[name], field.type, name, f"{path}.{name}" if path else name)
+                if field.required:
+                    return _NOTHING
+            else:
+                fitted[name] = made
+        return fitted
+
+    def _fit_list(self, elements: list[Any], kind: inspect.ListType, path: str) -> list[Any]:
+        name = path.rpartition(".")[2]
+        fitted: list[Any] = []
+        for each in elements:
+            made = self._fit(each, kind.item_type, f"{path}[]")
+            if made is _NOTHING:
+                self._leave_out(each, kind.item_type, name.removesuffix("[]"), f"{path}[]")
+            else:
+                fitted.append(made)
+        return fitted
+
+    def _leave_out(self, value: Any, kind: inspect.Type, name: str, path: str) -> None:
+        """Leaves a member out that nobody needs, or that says nothing."""
+        if name in self._needed and value not in _EMPTY:
+            raise UnreadableError(f"expected `{path}` to be {_kind_name(kind)}, got {_value_name(value)}")
+        if value is not None:
+            self._note(f"`{path}`", value, _kind_name(kind))
+
+    def _note(self, what: str, value: Any, expected: str) -> None:
+        self._found[f"{what} is {_value_name(value)} in place of {expected}"] = None
+
+
+def _is_element(value: Any, kind: inspect.Type) -> bool:
+    """Whether the value is one element without its array: an object that has any of the members."""
+    if not isinstance(value, dict) or not isinstance(kind, inspect.StructType):
+        return False
+    return any(field.encode_name in value for field in kind.fields)
+
+
+_type_info = cache(inspect.type_info)
+_NOTHING: Any = object()
+_EMPTY: tuple[Any, ...] = (None, "", [], {}, False, 0)
+_PYTHON: dict[type[inspect.Type], tuple[type, ...]] = {
+    inspect.StrType: (str,),
+    inspect.IntType: (int,),
+    inspect.FloatType: (float,),
+    inspect.BoolType: (bool,),
+    inspect.ListType: (list,),
+    inspect.StructType: (dict,),
+}
+_NAMES: dict[type[inspect.Type], str] = {
+    inspect.StrType: "a string",
+    inspect.IntType: "an integer",
+    inspect.FloatType: "a number",
+    inspect.BoolType: "a boolean",
+    inspect.ListType: "an array",
+    inspect.StructType: "an object",
+}
+_INTEGER = re.compile(r"\s*[-+]?\d{1,18}(\.0*)?\s*")
+_JSON_TEXTS = ("partial_json", "input")
+"""Strings of JSON, which some servers send as what they hold."""
+_TEXTS = ("text", "content", "summary", "thinking")
+"""Where an object has its text."""
+
+
+def _decode(payload: bytes) -> Any:
+    try:
+        return json.loads(payload.decode("utf-8", "replace").strip("\ufeff \t\r\n"), strict=False)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"it is no JSON ({error})") from error
+
+
+def _encode(record: Any) -> bytes:
+    return json.dumps(_finite(record), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _finite(value: Any) -> Any:
+    """The value without numbers that JSON has no form for."""
+    match value:
+        case dict():
+            return {name: _finite(each) for name, each in cast("dict[str, Any]", value).items()}
+        case list():
+            return [_finite(each) for each in cast("list[Any]", value)]
+        case float() if not math.isfinite(value):
+            return None
+        case _:
+            return value
+
+
+def _fit_plain(value: Any, kind: inspect.Type, path: str) -> Any:
+    """Strings, numbers and truth values."""
+    match kind:
+        case inspect.StrType():
+            if isinstance(value, dict | list) and path.endswith(_JSON_TEXTS):
+                return json.dumps(value, separators=(",", ":"))
+            return _text_of(value)
+        case inspect.BoolType():
+            return {"true": True, "false": False, "1": True, "0": False}.get(str(value).lower(), _NOTHING)
+        case inspect.IntType() | inspect.FloatType():
+            number = _number_of(value)
+            if number is _NOTHING or isinstance(kind, inspect.FloatType):
+                return number
+            return int(number) if number == int(number) else _NOTHING
+        case inspect.NoneType():
+            return None if value is None else _NOTHING
+        case _:
+            return value
+
+
+def _number_of(value: Any) -> Any:
+    match value:
+        case bool():
+            return _NOTHING
+        case int():
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case str() if _INTEGER.fullmatch(value):
+            return int(value.partition(".")[0])
+        case _:
+            return _NOTHING
+
+
+def _text_of(value: Any) -> Any:
+    """The text that a value plainly is or holds."""
+    match value:
+        case bool():
+            return _NOTHING
+        case str():
+            return value
+        case int() | float():
+            return str(value)
+        case dict():
+            members = cast("dict[str, Any]", value)
+            texts = [members[name] for name in _TEXTS if isinstance(members.get(name), str)]
+            return texts[0] if texts else _NOTHING
+        case list():
+            texts = [_text_of(each) for each in cast("list[Any]", value)]
+            return "".join(texts) if texts and _NOTHING not in texts else _NOTHING
+        case _:
+            return _NOTHING
+
+
+def _kind_name(kind: inspect.Type) -> str:
+    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    names = [_NAMES[type(each)] for each in kinds if type(each) in _NAMES]
+    return " or ".join(names) or "something else"
+
+
+def _value_name(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case _:
+            return "an object"

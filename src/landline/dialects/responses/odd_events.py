@@ -1,0 +1,162 @@
+"""Events of a Responses server whose members are odd, as clients can read them."""
+
+import json
+from codecs import BOM_UTF8
+from typing import Any, cast
+
+import msgspec
+from msgspec import Raw
+
+from landline.dialects.arguments import ArgumentsReader
+from landline.dialects.half_pairs import HalfPairs, mend_escapes
+
+Members = dict[str, Raw]
+
+_ARGUMENTS_DELTA = "response.function_call_arguments.delta"
+_ARGUMENTS_DONE = "response.function_call_arguments.done"
+_ITEMS = frozenset(("response.output_item.added", "response.output_item.done"))
+_ENDS = frozenset(("response.completed", "response.incomplete", "response.failed"))
+_TEXTS = frozenset(
+    (
+        "response.output_text.delta",
+        "response.refusal.delta",
+        "response.reasoning_text.delta",
+        "response.reasoning.delta",
+        "response.reasoning_summary_text.delta",
+        "response.custom_tool_call_input.delta",
+        _ARGUMENTS_DELTA,
+    )
+)
+"""Events that say nothing if their `delta` is no string."""
+_CALL = b'"function_call"'
+_IDS = ("id", "call_id")
+_PLACE = ("type", "item_id", "output_index", "content_index", "summary_index")
+"""Members that tell one growing text from another."""
+_MEMBERS: msgspec.json.Decoder[Members] = msgspec.json.Decoder(Members)
+_RAWS: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
+_encode = msgspec.json.Encoder().encode
+
+
+class EventMender:
+    """Mends the events of one response. Members that nobody needs stay the bytes that they are, however odd."""
+
+    def __init__(self) -> None:
+        self.is_waiting = False
+        """Whether half a character is still to come, so that `join` must see the next event."""
+        self.found: dict[str, None] = {}
+        """What was odd, for the log."""
+        self._halves = HalfPairs()
+        self._waiting: dict[str, Members] = {}
+        """Events whose text ends in half a character, by the place of that text."""
+        self._said: set[bytes] = set()
+        """Places of calls whose arguments came in pieces."""
+
+    def join(self, payload: bytes) -> list[bytes]:
+        """The events for one with halves of characters in it, or behind one; none for JSON that is no event.
+
+        Raises ValueError, RecursionError or msgspec.DecodeError for what is no JSON.
+        """
+        told: Any = json.loads(payload.decode("utf-8", "replace").lstrip("\ufeff"), strict=False)
+        if not isinstance(told, dict):
+            if isinstance(told, list) and told:
+                raise ValueError("expected an object, got an array")
+            self.found["an event is no object"] = None
+            return []
+        record = cast("dict[str, Any]", told)
+        place = json.dumps([record.get(name) for name in _PLACE])
+        delta = record.get("delta")
+        flushed = self._flush() if place not in self._waiting else []
+        members = _MEMBERS.decode(mend_escapes(payload.removeprefix(BOM_UTF8)))
+        if isinstance(delta, str) and delta:
+            text: str = self._halves.mend({place: {"delta": delta}})[place]["delta"]
+            self._waiting.pop(place, None)
+            if self._halves.is_waiting:
+                self._waiting[place] = members
+            self.is_waiting = bool(self._waiting)
+            if not text:
+                return flushed
+            members["delta"] = Raw(_encode(text))
+        return [*flushed, _encode(members)]
+
+    def _flush(self) -> list[bytes]:
+        """Deltas for halves whose other half does not follow."""
+        flushed = [_encode({**members, "delta": "\ufffd"}) for members in self._waiting.values()]
+        self._waiting.clear()
+        self._halves = HalfPairs()
+        self.is_waiting = False
+        return flushed
+
+    def mend(self, kind: str, members: Members) -> list[tuple[str, Members]]:
+        """The event as clients can read it: none if it says nothing, two if what it ends was not told before."""
+        index = members.get("output_index")
+        if index is not None and bytes(index)[:1] == b'"':
+            members = {**members, "output_index": Raw(bytes(index).strip(b'"') or b"0")}
+            self.found["`output_index` is a string in place of an integer"] = None
+        if kind in _TEXTS:
+            if bytes(members.get("delta", b""))[:1] != b'"':
+                self.found[f"`delta` of `{kind}` is no string"] = None
+                return []
+            if kind == _ARGUMENTS_DELTA:
+                self._said.add(bytes(members.get("output_index", b"")))
+        elif kind == _ARGUMENTS_DONE:
+            return self._end_arguments(members)
+        elif kind in _ITEMS and "item" in members:
+            item = self._mend_item(bytes(members["item"]), is_done=kind.endswith("done"))
+            members = members if item is None else {**members, "item": Raw(item)}
+        elif kind in _ENDS and _CALL in bytes(members.get("response", b"")):
+            members = {**members, "response": self._mend_response(members["response"])}
+        return [(kind, members)]
+
+    def _end_arguments(self, members: Members) -> list[tuple[str, Members]]:
+        mended = _mended(members.get("arguments"))
+        if mended is None:
+            return [(_ARGUMENTS_DONE, members)]
+        place = bytes(members.get("output_index", b""))
+        told = [(_ARGUMENTS_DONE, {**members, "arguments": mended})]
+        if place in self._said:
+            return told
+        self._said.add(place)
+        delta = {name: value for name, value in members.items() if name not in ("arguments", "name")}
+        return [(_ARGUMENTS_DELTA, {**delta, "type": Raw(_encode(_ARGUMENTS_DELTA)), "delta": mended}), *told]
+
+    def _mend_item(self, item: bytes, *, is_done: bool) -> bytes | None:
+        """The item with arguments that are JSON once it is done, and with ids that are strings; None if it is good."""
+        try:
+            members = _MEMBERS.decode(item)
+        except msgspec.DecodeError:
+            return None
+        changed: Members = {}
+        for name in _IDS:
+            if name in members and bytes(members[name])[:1] in b"-0123456789":
+                changed[name] = Raw(b'"' + bytes(members[name]) + b'"')
+                self.found[f"`item.{name}` is a number in place of a string"] = None
+        is_call = bytes(members.get("type", b"")) == _CALL
+        if is_done and is_call and bytes(members.get("status", b"")) != b'"incomplete"':
+            mended = _mended(members.get("arguments"))
+            if mended is not None:
+                changed["arguments"] = mended
+        return _encode({**members, **changed}) if changed else None
+
+    def _mend_response(self, response: Raw) -> Raw:
+        try:
+            members = _MEMBERS.decode(response)
+            items = _RAWS.decode(members.get("output", b"[]"))
+        except msgspec.DecodeError:
+            return response
+        mended = [self._mend_item(bytes(item), is_done=True) for item in items]
+        if not any(mended):
+            return response
+        output = [Raw(new) if new is not None else old for new, old in zip(mended, items, strict=True)]
+        return Raw(_encode({**members, "output": Raw(_encode(output))}))
+
+
+def _mended(arguments: Raw | None) -> Raw | None:
+    """Arguments as one JSON text; None if they are good."""
+    data = bytes(arguments) if arguments is not None else b"null"
+    try:
+        text = msgspec.json.decode(data, type=str) if data[:1] == b'"' else data.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    reader = ArgumentsReader()
+    read = reader.feed(text) + reader.end(is_cut=False)
+    return Raw(_encode(read)) if read != text or data[:1] != b'"' else None
