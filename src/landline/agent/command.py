@@ -14,6 +14,8 @@ from landline.agent.line import Endpoint
 from landline.agent.loop import AgentSettings, run_agent
 from landline.agent.printable import one_line
 
+DEFAULT_OUTPUT_TOKENS = 2048
+"""A model that repeats itself ends there; one that reasons has room for it."""
 DEFAULT_URL = "http://127.0.0.1:8080/v1"
 
 
@@ -29,7 +31,9 @@ def agent_command(
         Transport, typer.Option(help="ws: one socket, only what is new; http: full history each turn.")
     ] = "ws",
     max_turns: Annotated[int, typer.Option(min=1, help="Turns until the model has given up.")] = 12,
-    max_output_tokens: Annotated[int | None, typer.Option(min=16, help="Tokens a turn; default: the server's.")] = None,
+    max_output_tokens: Annotated[
+        int, typer.Option(min=16, help="The most tokens that the model may write in a turn, its reasoning included.")
+    ] = DEFAULT_OUTPUT_TOKENS,
     temperature: Annotated[
         float | None, typer.Option(min=0, max=2, help="0 is steadiest; default: the server's.")
     ] = None,

@@ -13,6 +13,7 @@ from landline.agent.failures import describe
 from landline.agent.line import Endpoint, Line, open_line
 from landline.agent.report import CallReport, Outcome, Reporter, RunResult, SilentReporter, TurnReport, turn_report
 from landline.agent.tools import Tool, encode_tools, run_tool
+from landline.engine.catalog import CATALOGUE
 
 INSTRUCTIONS = "Use the tools to look into the folder. Then answer the question shortly."
 """Short, because a small model reads every word and has a small context."""
@@ -65,6 +66,8 @@ async def run_agent(
                 )
             )
             conversation.append([user_message(question)])
+            if (row := CATALOGUE.get(model)) is not None and row.caveat:
+                reporter.note(f"{model} has {row.caveat}. Name another one with --model.")
             result = await _Run(line, conversation, tools, settings, reporter).turns_until_answer()
     reporter.run_ended(result)
     return result
@@ -128,7 +131,10 @@ class _Run:
         if answer.refusal is not None:
             return self._result("gave_up", "the model refused to answer")
         if answer.incomplete_reason is not None:
-            return self._result("gave_up", f"the model gave up: its answer broke off ({answer.incomplete_reason})")
+            hint = "; --max-output-tokens allows more" if answer.incomplete_reason == "max_output_tokens" else ""
+            return self._result(
+                "gave_up", f"the model gave up: its answer broke off ({answer.incomplete_reason}){hint}"
+            )
         flaw = _flaw(answer.text)
         if flaw is None:
             return self._result("answered", "")

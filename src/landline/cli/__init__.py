@@ -45,6 +45,10 @@ def serve(
     context: Annotated[
         int | None, typer.Option(min=256, help="Tokens of context for each of the embedded model's slots.")
     ] = None,
+    slots: Annotated[
+        int | None,
+        typer.Option(min=1, help="Turns of the embedded model that run at once, each in a context of its own."),
+    ] = None,
     log_level: Annotated[
         LogLevel, typer.Option(envvar="LANDLINE_LOG_LEVEL", help="The least level of the log on standard error.")
     ] = "info",
@@ -55,7 +59,9 @@ def serve(
 
     configure_logging(log_level)
     raise typer.Exit(
-        run_serve(ServeOptions(config=config, host=host, port=port, gguf=gguf, model=model, context=context))
+        run_serve(
+            ServeOptions(config=config, host=host, port=port, gguf=gguf, model=model, context=context, slots=slots)
+        )
     )
 
 

@@ -27,12 +27,14 @@ from landline.config import (
 )
 from landline.engine.catalog import DEFAULT_MODEL, ModelUnavailableError, resolve_model
 from landline.engine.child import ChildFailedError
+from landline.engine.footprint import describe_footprint, footprint_of
 from landline.server.lifecycle import bind
 from landline.stores.store import StoreError
 
 CODEX_CONTEXT_TOKENS = 32768
 """Codex CLI 0.169 sends some 10,000 tokens of tools and instructions before the first question."""
-
+_TARGET_OPTIONS = (("gguf", "gguf"), ("model", "model"), ("context", "context_per_slot"), ("slots", "slots"))
+"""Options of the embedded model, with their keys."""
 
 Greet = Callable[[Config, str, int], str]
 """What to print once the server listens on a host and port."""
@@ -47,6 +49,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     gguf: Path | None = None
     model: str | None = None
     context: int | None = None
+    slots: int | None = None
 
 
 def run_serve(options: ServeOptions) -> int:
@@ -117,7 +120,7 @@ def choose_config(options: ServeOptions) -> Config | list[Problem]:
         return default_config(embedded, _model_name(embedded), overrides)
     out_of_place = [
         Problem("", f"`--{option}` goes without a configuration; write `{key} = …` to an embedded target")
-        for option, key in (("gguf", "gguf"), ("model", "model"), ("context", "context_per_slot"))
+        for option, key in _TARGET_OPTIONS
         if getattr(options, option) is not None
     ]
     config = load_config(options.config, os.environ, overrides)
@@ -128,8 +131,9 @@ def choose_config(options: ServeOptions) -> Config | list[Problem]:
 
 def _embedded_target(options: ServeOptions) -> EmbeddedTarget:
     gguf = str(options.gguf.absolute()) if options.gguf is not None else None
+    given = {"context_per_slot": options.context, "slots": options.slots}
     target = EmbeddedTarget(model=options.model, gguf=gguf)
-    return target if options.context is None else replace(target, context_per_slot=options.context)
+    return replace(target, **{key: value for key, value in given.items() if value is not None})
 
 
 def _model_name(target: EmbeddedTarget) -> str:
@@ -150,13 +154,17 @@ def _greeting(config: Config, host: str, port: int) -> str:
     name, reference = _first_model(config)
     upstream = split_upstream(reference)
     target = config.targets[upstream.target]
-    note = None
-    if isinstance(target, EmbeddedTarget) and target.context_per_slot < CODEX_CONTEXT_TOKENS:
-        note = (
-            f"Codex CLI needs {CODEX_CONTEXT_TOKENS:,} tokens of context and a model that can use them; this one has "
-            f"{target.context_per_slot:,}. Bring one: landline serve --gguf FILE --context {CODEX_CONTEXT_TOKENS}"
-        )
+    notes: list[str] = []
+    if isinstance(target, EmbeddedTarget):
+        takes = footprint_of(resolve_model(target.gguf or target.model), target)
+        notes += describe_footprint(takes)
+        if takes.context_tokens < CODEX_CONTEXT_TOKENS:
+            notes.append(
+                f"Codex CLI needs {CODEX_CONTEXT_TOKENS:,} tokens of context and a model that can use them; this one has "
+                f"{takes.context_tokens:,}. Bring one: landline serve --gguf FILE --context {CODEX_CONTEXT_TOKENS}"
+            )
     model = (upstream.model or "any") if name == "*" else name
+    note = "\n".join(notes) or None
     return greeting(host, port, model, sockets=config.server.sockets, monitor=config.monitor.enabled, note=note)
 
 

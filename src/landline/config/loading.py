@@ -58,10 +58,11 @@ def settle_table(
 def default_config(
     embedded: EmbeddedTarget, model_name: str, overrides: Overrides | None = None
 ) -> Config | list[Problem]:
-    """What `landline serve` uses without a file: one embedded model under its own name and every other."""
+    """What `landline serve` uses without a file: one embedded model, under its own name and no other, so that nobody takes
+    its answers for those of the model that they asked for."""
     config = Config(
         targets={"embedded": embedded},
-        models={model_name: ModelSettings(targets=["embedded"]), "*": ModelSettings(targets=["embedded"])},
+        models={model_name: ModelSettings(targets=["embedded"])},
     )
     config = _override(config, overrides)
     return check_config(config, {}) or config

@@ -38,6 +38,8 @@ class CatalogueRow(msgspec.Struct, frozen=True):
     licence: str
     sampling: Sampling = AS_THE_API_SAYS
     """What the model's authors recommend, for turns that say nothing of it."""
+    caveat: str = ""
+    """What not to expect of it, after "it has"."""
 
 
 CATALOGUE: dict[str, CatalogueRow] = {
@@ -53,6 +55,7 @@ CATALOGUE: dict[str, CatalogueRow] = {
             wheel_bytes=92_871_040,
             licence="Apache-2.0",
             sampling=Sampling(temperature=0.2, top_p=0.9),
+            caveat="135 million parameters: it shows what a line saves, but cannot be expected to do a task",
         ),
     )
 }

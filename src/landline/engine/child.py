@@ -21,6 +21,7 @@ import structlog
 from landline.engine.catalog import ModelFile
 from landline.engine.chat_template import choose_chat_template
 from landline.engine.child_main import ChildReady, ChildSpec
+from landline.engine.footprint import footprint_of, memory_bytes
 from landline.engine.settings import EngineSettings
 
 _LOG_LINES = 200
@@ -45,7 +46,8 @@ class ModelChild:
 
     def __init__(self, model: ModelFile, settings: EngineSettings, on_death: Callable[[], None] | None = None) -> None:
         self.settings = settings
-        self.context_per_slot = min(settings.context_per_slot, model.head.context_tokens or settings.context_per_slot)
+        self.footprint = footprint_of(model, settings)
+        self.context_per_slot = self.footprint.context_tokens
         self.api_key = secrets.token_urlsafe(24)
         """Other users of this machine reach loopback ports too."""
         self.base_url = ""
@@ -73,6 +75,7 @@ class ModelChild:
 
     async def start(self) -> None:
         """Starts the process and waits until it serves. Raises `ChildFailedError`."""
+        self._tell_footprint()
         self.slot_dir = _make_slot_dir(self.settings)
         try:
             await self._spawn()
@@ -80,6 +83,28 @@ class ModelChild:
             self._remove_slot_dir()
             raise
         self._watching = asyncio.create_task(self._watch(), name="landline-model-child")
+
+    def _tell_footprint(self) -> None:
+        """Before the memory is taken: a process that the system ends for it says nothing any more."""
+        takes = self.footprint
+        _log.info(
+            "model.loading",
+            model=self._model.name,
+            slots=takes.slots,
+            context_per_slot=takes.context_tokens,
+            kv_bytes=takes.kv_bytes,
+            weights_bytes=takes.weights_bytes,
+        )
+        if takes.is_clamped:
+            _log.warning(
+                "model.context_clamped",
+                model=self._model.name,
+                asked_for=takes.asked_tokens,
+                trained_for=takes.context_tokens,
+            )
+        memory = memory_bytes()
+        if memory is not None and takes.total_bytes > memory:
+            _log.warning("model.memory_short", needs_bytes=takes.total_bytes, memory_bytes=memory)
 
     async def stop(self) -> None:
         """Ends the process, by force if it does not end by itself; safe to call twice."""

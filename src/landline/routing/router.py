@@ -1,5 +1,6 @@
 """Which target serves a turn: where its history is warm, else where its key was served last, else the idlest."""
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from landline.session.lineage import Link
 from landline.wire.errors import ERROR_RULES, ApiError, api_error
 
 CATCH_ALL = "*"
+_MAX_SHOWN_NAME = 100
 KEY_SLACK = 8.0
 """Turns in flight, for each unit of weight, that the target of a key may have more than the idlest one. Clients may name
 all their conversations alike, and those must not all go to one replica."""
@@ -210,7 +212,12 @@ class Router(Generic[TargetT]):
             return api_error("missing_required_parameter", f"Expected `model`: {self._offer()}.", param="model")
         row = model if model in self._pools else CATCH_ALL
         if row not in self._pools:
-            return api_error("model_not_found", f"No model named {model!r} here: {self._offer()}.", param="model")
+            name = json.dumps(model if len(model) <= _MAX_SHOWN_NAME else "NAME")
+            message = (
+                f"No model named {model!r} here: {self._offer()}. Whoever runs it can give a model this name too: "
+                f'`[models.{name}]` in its configuration, or `[models."*"]` for every name.'
+            )
+            return api_error("model_not_found", message, param="model")
         return row
 
     def _offer(self) -> str:

@@ -1,5 +1,6 @@
 """`landline agent` as a user runs it, piped: what it prints and how it exits."""
 
+import json
 import socket
 from pathlib import Path
 
@@ -95,3 +96,10 @@ def test_nothing_that_others_wrote_steers_the_terminal(tmp_path: Path) -> None:
     assert all(line.isprintable() for line in result.output.splitlines())
     assert not any(line.startswith("  sent  0 B") for line in result.stdout.splitlines())
     assert "no a[2Jbcde" in result.stderr
+
+
+@pytest.mark.parametrize(("words", "expected"), [((), 2048), (("--max-output-tokens", "100"), 100)], ids=str)
+def test_what_the_model_may_write_in_a_turn_is_bounded(tmp_path: Path, words: tuple[str, ...], expected: int) -> None:
+    with FakeResponses(Reply("done")).in_thread() as fake:
+        invoke("--dir", str(tmp_path), "--url", fake.base_url, "--model", "m", *words)
+    assert json.loads(fake.frames[0])["max_output_tokens"] == expected

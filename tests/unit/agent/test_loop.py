@@ -8,6 +8,7 @@ import pytest
 
 from fake_responses_server import Fail, FakeResponses, Reply
 from landline.agent import AgentSettings, CallReport, Endpoint, RunResult, Tool, ToolError, TurnReport, run_agent
+from landline.engine.catalog import DEFAULT_MODEL
 
 
 def look(arguments: str) -> str:
@@ -185,3 +186,13 @@ async def test_totals_are_the_sums_of_the_turns() -> None:
     assert result.stateless_bytes == sum(turn.stateless_bytes for turn in result.turns)
     assert [turn.tokens.input for turn in result.turns if turn.tokens] == [10, 30, 50]
     assert [turn.tokens.cached for turn in result.turns if turn.tokens] == [0, 20, 40]
+
+
+async def test_the_small_default_model_is_said_to_be_too_small_for_a_task() -> None:
+    notebook = Notebook()
+    async with FakeResponses(Reply("done")).serving() as fake:
+        settings = AgentSettings(model=DEFAULT_MODEL, must_look_first=False)
+        endpoint = Endpoint(base_url=fake.base_url)
+        await run_agent("why?", endpoint=endpoint, tools=TOOLS, settings=settings, reporter=notebook)
+    assert notebook.told[0] == "note"
+    assert "note" not in (await run(Reply("done"), must_look_first=False))[2]

@@ -12,6 +12,7 @@ import structlog
 from typer.testing import CliRunner
 
 import landline
+from gguf_files import Value, write_gguf
 from landline.cli import app
 from landline.cli.fetch import fetch_model
 from landline.cli.serve import ServeOptions, choose_config
@@ -145,13 +146,14 @@ def test_serve_refuses_a_wrong_file(run: CliRunner, tmp_path: Path) -> None:
     assert "server.prot" in result.stderr
 
 
-@pytest.mark.parametrize("option", ["gguf", "model", "context"])
+@pytest.mark.parametrize("option", ["gguf", "model", "context", "slots"])
 def test_a_model_option_beside_a_file_is_refused(tmp_path: Path, option: str) -> None:
     options = ServeOptions(
         config=Path(put(tmp_path / "good.toml", GOOD)),
         gguf=tmp_path / "x.gguf" if option == "gguf" else None,
         model="x" if option == "model" else None,
         context=4096 if option == "context" else None,
+        slots=4 if option == "slots" else None,
     )
     found = choose_config(options)
     assert isinstance(found, list)
@@ -169,21 +171,21 @@ def test_address_options_stand_above_the_file(tmp_path: Path) -> None:
     assert (config.server.host, config.server.port) == ("::1", 0)
 
 
-def test_a_gguf_file_is_served_under_its_own_name_and_every_other(tmp_path: Path) -> None:
+def test_a_gguf_file_is_served_under_its_own_name(tmp_path: Path) -> None:
     file = tmp_path / "tiny.gguf"
     file.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + bytes(16))
     config = choose_config(ServeOptions(gguf=file))
     assert isinstance(config, Config)
-    assert list(config.models) == ["tiny", "*"]
+    assert list(config.models) == ["tiny"]
     assert config.targets == {"embedded": EmbeddedTarget(gguf=str(file))}
 
 
 def test_context_of_the_embedded_model_is_an_option(tmp_path: Path) -> None:
     file = tmp_path / "tiny.gguf"
     file.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + bytes(16))
-    config = choose_config(ServeOptions(gguf=file, context=32768))
+    config = choose_config(ServeOptions(gguf=file, context=32768, slots=2))
     assert isinstance(config, Config)
-    assert config.targets == {"embedded": EmbeddedTarget(gguf=str(file), context_per_slot=32768)}
+    assert config.targets == {"embedded": EmbeddedTarget(gguf=str(file), context_per_slot=32768, slots=2)}
 
 
 def test_a_server_that_starts_says_what_to_paste(
@@ -212,6 +214,26 @@ def test_a_small_embedded_context_is_said_to_be_too_small_for_codex(
     words = ["serve", "--port", "0", "--gguf", str(tmp_path / "tiny.gguf"), "--context"]
     assert "Codex CLI needs 32,768 tokens of context" in run.invoke(app, [*words, "4096"]).stdout
     assert "Codex CLI needs" not in run.invoke(app, [*words, "32768"]).stdout
+
+
+def test_start_says_what_the_context_takes_and_that_it_was_cut(
+    run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_and_stop(config: Config, *, on_started: Callable[[str, int], None], **_: object) -> int:
+        on_started(config.server.host, 1)
+        return 0
+
+    monkeypatch.setattr("landline.cli.serve.run_server", start_and_stop)
+    shape: dict[str, Value] = {"a.block_count": 10, "a.embedding_length": 1000, "a.attention.head_count": 10}
+    file = write_gguf(tmp_path / "m.gguf", {"general.architecture": "a", "a.context_length": 10000, **shape})
+    words = ["serve", "--port", "0", "--gguf", str(file), "--context"]
+    cut = run.invoke(app, [*words, "32768"]).stdout
+    assert "Context: 4 slots of 10,000 tokens each; its KV cache takes up to 1.6 GB, the weights 0 MB." in cut
+    assert "The context asked for, 32,768 tokens, is more than the model was trained for: each slot has 10,000." in cut
+    assert "this one has 10,000" in cut
+    whole = run.invoke(app, [*words, "8192", "--slots", "1"]).stdout
+    assert "Context: 1 slot of 8,192 tokens; its KV cache takes up to 328 MB" in whole
+    assert "trained for" not in whole
 
 
 @pytest.mark.parametrize("words", [[], ["--config"]])

@@ -100,9 +100,9 @@ def test_the_command_line_stands_above_the_file(tmp_path: Path) -> None:
     assert (config.server.host, config.server.port) == ("::1", 2)
 
 
-def test_without_a_file_the_embedded_model_answers_to_every_name() -> None:
+def test_without_a_file_the_embedded_model_answers_to_its_own_name_only() -> None:
     config = accepted(default_config(EmbeddedTarget(), "smollm2", Overrides(port=0)))
-    assert list(config.models) == ["smollm2", "*"]
+    assert list(config.models) == ["smollm2"]
     assert config.server.port == 0
 
 

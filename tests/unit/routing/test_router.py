@@ -123,6 +123,7 @@ def test_unknown_model_is_refused_with_what_is_on_offer() -> None:
     assert (error.code, error.status, error.param) == ("model_not_found", 404, "model")
     assert "`demo`, `plain`" in error.message
     assert "'nope'" in error.message
+    assert '`[models."nope"]` in its configuration' in error.message
     assert router.refuse("nope") == error
     assert router.refuse("demo") is None
 
