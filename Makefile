@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help serve test check lint types imports unit e2e model clients docs screenshots format requirements clean
 
 help: ## list these commands
-	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 serve: $(VENV)/.run ## install what is missing and serve the embedded model; ARGS="--port 9000" passes options
 	@$(BIN)/landline serve $(ARGS)
@@ -59,6 +59,13 @@ model: $(VENV)/.run ## fetch the embedded model (98 MB, once for all checkouts o
 	@$(BIN)/landline models pull
 
 clients: $(CLIENTS)/node_modules/.done ## install the Node clients of the end-to-end tests
+
+bench-%: $(VENV)/.dev ## run a script of benchmarks/, as in bench-turn_overhead; ARGS="--help" passes options
+	@$(WITH_NODE) $(BIN)/python benchmarks/$*.py $(ARGS)
+
+bench-codex_bytes: clients
+
+bench-start_to_answer: model
 
 docs: $(VENV)/.dev ## write the reference pages that are made from the code
 	@$(BIN)/python docs/generate.py
