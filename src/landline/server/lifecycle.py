@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from landline.server.descriptors import DescriptorWatch
 from landline.server.drain import Drain
 from landline.server.http_protocol import HttpProtocol
 from landline.server.line_protocol import LineProtocol
@@ -148,6 +149,7 @@ class _Uvicorn(uvicorn.Server):
         self._drain = drain
         self._drain_grace_s = drain_grace_s
         self._on_started = on_started
+        self._descriptors = DescriptorWatch()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -166,6 +168,11 @@ class _Uvicorn(uvicorn.Server):
         _log.info("server_started", host=host, port=port)
         if self._on_started is not None:
             self._on_started(host, port)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second while the server runs."""
+        self._descriptors.look(len(self.server_state.connections))
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         _log.info("drain_begun", grace_s=self._drain_grace_s, connections=len(self.server_state.connections))
