@@ -100,6 +100,8 @@ class LineProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: Message) -> None:  # type: ignore[override]
         """ASGI's `send`. Raises ClientDisconnected, an OSError, once nothing can be sent any more."""
+        if message["type"] == "websocket.close":
+            self.writable.set()  # a close frame fits behind whatever waits; those who wait find the connection closed
         if message["type"] != TEXT_FRAMES:
             await super().send(cast(Any, message))
             if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):

@@ -1,6 +1,7 @@
 """What leaves a socket: frames in order, in one go, and no more of them waiting than a slow reader may cause."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -15,6 +16,8 @@ HIGH_WATER_BYTES = 256 * 1024
 """A turn waits while more than this is queued, on top of the transport's own 64 KiB buffer."""
 OVERFLOW_BYTES = 64 * 1024 * 1024
 """Turns that wait cannot cause so much: the client sends requests and does not read their answers."""
+CLOSE_TIMEOUT_S = 1.0
+"""Other ASGI servers than Landline's may hold even a close frame back until the client reads."""
 BATCH_BYTES = 32 * 1024
 """A batch takes no more frames once it is so large, so that a full socket is noticed between two of them."""
 
@@ -62,6 +65,13 @@ class Outbox:
         if not self._is_closed:
             self._put_message({"type": "websocket.close", "code": code, "reason": reason}, 0, None)
             self._is_closed = True
+
+    async def close_now(self, code: int, reason: str) -> None:
+        """For a client that does not read: drops what is queued, and sends the close frame behind what left already."""
+        self._discard()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
     def put_end(self, account: Account) -> None:
         """Queues the account's release: nothing more is put in for it."""

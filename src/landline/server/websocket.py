@@ -149,6 +149,7 @@ class Line:
             self._receive_frame(message["bytes"] if data is None else data)
             self._outbox.flush_later()
             if self._outbox.is_overflowing:
+                await self._outbox.close_now(CLOSE_TOO_SLOW, "answers are not read")
                 return CLOSE_TOO_SLOW
 
     def _receive_frame(self, data: str | bytes) -> None:

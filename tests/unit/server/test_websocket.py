@@ -255,6 +255,19 @@ async def test_a_client_that_sends_but_never_reads_is_given_up(monkeypatch):
             await asyncio.wait_for(flood, DEADLINE_S)
 
 
+async def test_client_that_reads_too_late_is_told_why_it_was_given_up(monkeypatch):
+    monkeypatch.setattr("landline.server.outbox.OVERFLOW_BYTES", 100_000)
+    async with running_edge(saying("hi")) as edge:
+        line = await connect(edge.socket_url, ping_interval=None, compression=None)
+        line.transport.pause_reading()
+        with capture_logs() as logs:
+            while not any(each["event"] == "socket_closed" for each in logs):
+                await line.send('{"type":"' + "x" * 10_000 + '"}')
+        line.transport.resume_reading()
+        _, code = await read_until_closed(line)
+    assert code == logs[-1]["code"] == 1008
+
+
 async def test_an_unread_flood_of_turns_is_bounded_by_the_session():
     limits = Limits(max_queued_turns=2)
     async with running_edge(waiting_after(), limits=limits) as edge, connect(edge.socket_url) as line:
