@@ -12,9 +12,11 @@ from landline.session.lineage import Link, extend
 from landline.session.memory import Remembered
 from landline.session.meter import Meter
 from landline.session.turn import Turn
+from landline.wire.chat_habits import CHAT_MEMBERS, refuse_chat_member
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item, is_sealed
 from landline.wire.requests import (
+    NULL,
     CreateRequest,
     Metadata,
     ToolChoiceObject,
@@ -119,6 +121,11 @@ def _refuse_unsupported(request: CreateRequest) -> ApiError | None:
         if is_asked:
             message = f"`{name}` is not supported by this server: leave it out."
             return api_error("unsupported_parameter", message, param=name)
+    for name in CHAT_MEMBERS:
+        value: Raw = getattr(request, name)
+        refused_member = refuse_chat_member(name, value) if value is not NULL else None
+        if refused_member is not None:
+            return refused_member
     for index, each in enumerate(request.context_management or ()):
         place = f"context_management[{index}]"
         if each.type != "compaction":

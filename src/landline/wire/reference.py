@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from landline.wire.chat_habits import CHAT_MEMBERS
+
 Treatment = Literal["honoured", "echoed", "ignored", "refused"]
 """`honoured`: does what the API says. `echoed`: stands in the response, without effect. `ignored`: accepted, without
 effect. `refused`: 400 `unsupported_parameter`, because leaving it out would change what was asked."""
@@ -119,6 +121,7 @@ CREATE_FIELDS = (
     FieldRow("service_tier", "echoed", "`auto` becomes `default`; passed on if the target is configured so."),
     FieldRow("user", "echoed", "Passed on if the target is configured so."),
     FieldRow("multi_agent", "refused", "The multi-agent beta is not built."),
+    *(FieldRow(name, "refused", f"Chat completions' own; use {instead}.") for name, instead in CHAT_MEMBERS.items()),
     FieldRow("moderation", "ignored", "Nothing is moderated here."),
     FieldRow("image", "ignored", "There are no settings for images."),
     FieldRow("access_programs", "ignored", "OpenAI's own."),

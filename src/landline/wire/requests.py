@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
+from landline.wire.chat_habits import refuse_chat_message
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import InputFile, InputImage, InputText, Item, decode_item, decode_part
 from landline.wire.readable import find_unreadable
@@ -118,6 +119,15 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str | None = None
     user: str | None = None
     multi_agent: Raw = NULL
+    messages: Raw = NULL
+    response_format: Raw = NULL
+    functions: Raw = NULL
+    function_call: Raw = NULL
+    max_tokens: Raw = NULL
+    max_completion_tokens: Raw = NULL
+    n: Raw = NULL
+    stop: Raw = NULL
+    """`messages` to `stop` are the chat-completions API's: refused, where they would change what is meant."""
     generate: bool | None = None
     """Socket only: false makes the request a warm-up."""
     stream_id: Raw | UnsetType = UNSET
@@ -220,10 +230,15 @@ def decode_items(raws: Sequence[Raw], name: str) -> tuple[Item, ...] | ApiError:
     """The items of an array; `name` is the field that errors speak of."""
     items: list[Item] = []
     for index, raw in enumerate(raws):
+        place = f"{name}[{index}]"
         try:
-            items.append(decode_item(raw))
+            item = decode_item(raw)
         except msgspec.ValidationError as error:
-            return validation_error(error, prefix=f"{name}[{index}]")
+            return validation_error(error, prefix=place)
+        refused = refuse_chat_message(item, place) if item.type == "message" else None
+        if refused is not None:
+            return refused
+        items.append(item)
     return tuple(items)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from landline.wire.chat_habits import CHAT_MEMBERS
 from landline.wire.errors import ERROR_RULES
 from landline.wire.requests import STREAM_ID_PATTERN
 
@@ -44,6 +45,7 @@ FOREIGN_FIELDS: dict[tuple[str, str], Schema] = {
     ("CreateRequest", "metadata"): nullable(_METADATA),
     ("CreateRequest", "prompt"): _REFUSED,
     ("CreateRequest", "multi_agent"): _REFUSED,
+    **{("CreateRequest", name): _REFUSED for name in CHAT_MEMBERS},
     ("TextFormat", "schema"): {"description": "A JSON Schema object; `json_schema` needs it, and `name`."},
     ("Message", "content"): _CONTENT,
     ("FunctionCallOutput", "output"): _CONTENT,
