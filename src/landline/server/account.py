@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 
+import structlog
 from starlette.types import Scope
 
 from landline.ledger import Ledger, LiveSession
@@ -10,6 +12,9 @@ from landline.ledger.entry import make_entry
 from landline.server.wire_count import WireCount
 from landline.session.create_bytes import measure_turn
 from landline.session.turn import Turn
+from landline.wire.events import ErrorFrame, ServerEvent, event_sequence
+
+_log = structlog.get_logger(__name__)
 
 
 class Account:
@@ -27,6 +32,7 @@ class Account:
         "_wire",
         "_written_bytes",
         "meter",
+        "next_number",
         "turn",
     )
 
@@ -34,6 +40,8 @@ class Account:
         """`session`: the socket, if it is one."""
         self.turn = turn
         self.meter = turn.meter
+        self.next_number = 0
+        """Of the event behind the last one that was told on a socket; 0 before the first."""
         self._ledger = ledger
         self._wire = wire
         self._session = session
@@ -59,6 +67,12 @@ class Account:
         """The turn's next frame was written, and nothing since on its socket."""
         self._payload_bytes += payload_bytes
         self._written_bytes += self._wire.written_bytes
+
+    def note_told(self, frames: Sequence[ServerEvent]) -> None:
+        """These left, or wait to."""
+        last = frames[-1]
+        if not isinstance(last, ErrorFrame):
+            self.next_number = event_sequence(last)[0] + 1
 
     def add_message(self, wire_bytes: int) -> None:
         """A message of the socket belongs to the turn."""
@@ -88,7 +102,10 @@ class Account:
     def close(self) -> None:
         """Makes the entry; called by itself when nobody holds the account any more."""
         meter, session, wire = self.meter, self._session, self._wire
-        measure_turn(self.turn)
+        try:
+            measure_turn(self.turn)
+        except Exception:  # noqa: BLE001 - called by the event loop; what was counted is entered all the same
+            _log.exception("turn_not_measured", response_id=self.turn.response_id)
         meter.ended_at = meter.ended_at or time.monotonic()
         meter.payload_out_bytes += self._payload_bytes
         meter.wire_out_bytes += self._written_bytes

@@ -15,6 +15,7 @@ from landline.server.edge import Edge
 from landline.server.exchange import answer_while_wanted
 from landline.server.listings import Answer
 from landline.server.replies import reply_error, reply_json
+from landline.server.request_root import REQUEST_ID
 from landline.server.trace_context import note_trace, trace_of
 from landline.server.wire_count import wire_of
 from landline.session.admission import admit
@@ -89,7 +90,7 @@ async def _read_turn(
         body = await read_body(scope, receive, max_bytes=edge.limits.max_frame_bytes)
     except ClientGoneError:
         return None
-    meter = Meter(client=client_of(scope), started_at=time.monotonic())
+    meter = Meter(client=client_of(scope), request_id=scope.get(REQUEST_ID, ""), started_at=time.monotonic())
     if isinstance(body, ApiError):
         return body
     request = decode_create(body)

@@ -14,6 +14,7 @@ from landline.server.bodies import ClientGoneError, read_body
 from landline.server.edge import Edge
 from landline.server.exchange import answer_while_wanted, ends_by_itself
 from landline.server.replies import reply_error, reply_json
+from landline.server.request_root import REQUEST_ID
 from landline.server.sse_stream import stream_records, stream_turn
 from landline.server.trace_context import note_trace, trace_of
 from landline.server.wire_count import wire_of
@@ -49,7 +50,7 @@ class CreateEndpoint:
         )
 
     def _admit(self, body: bytes, scope: Scope) -> Turn | ApiError:
-        meter = Meter(client=client_of(scope), started_at=time.monotonic())
+        meter = Meter(client=client_of(scope), request_id=scope.get(REQUEST_ID, ""), started_at=time.monotonic())
         request = decode_create(body)
         if isinstance(request, ApiError):
             return request
@@ -73,7 +74,7 @@ class CreateEndpoint:
         turn = account.turn
         async with aclosing(self._edge.runner.run(turn)) as updates:
             if turn.request.stream is True:
-                await stream_turn(updates, scope, send)
+                await stream_turn(turn, updates, scope, send)
             else:
                 await _reply_whole(updates, account, scope, send)
 

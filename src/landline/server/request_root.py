@@ -10,7 +10,7 @@ from landline.server.drain import shutdown_error
 from landline.server.edge import Edge
 from landline.server.replies import reply_error
 from landline.server.wire_count import WireCount, wire_of
-from landline.wire.errors import api_error
+from landline.turns.faults import server_fault
 
 REQUEST_ID = "landline.request_id"
 """The scope's key for the id that the client reads in `x-request-id`."""
@@ -61,7 +61,7 @@ class RequestRoot:
         except Exception:  # noqa: BLE001  # the root of the connection's task
             _log.exception("request_broke", request_id=request_id, path=scope["path"])
             if not is_started:
-                await reply_error(scope, send_with_id, api_error("server_error", "The server failed."))
+                await reply_error(scope, send_with_id, server_fault(request_id))
             elif scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": CLOSE_SERVER_ERROR, "reason": "server error"})
         finally:

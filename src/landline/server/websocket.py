@@ -6,6 +6,7 @@ import time
 from contextlib import aclosing
 from typing import assert_never
 
+import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
 
@@ -32,8 +33,9 @@ from landline.session.turn import (
     TurnEnded,
     TurnRefused,
 )
+from landline.turns.faults import broken_end, note_fault, server_fault
 from landline.wire.errors import ApiError, api_error
-from landline.wire.events import encode_event
+from landline.wire.events import encode_event, error_frame
 
 CLOSE_GOING_AWAY = 1001
 CLOSE_TOO_SLOW = 1008
@@ -64,6 +66,7 @@ class SocketEndpoint:
             wire=wire_of(scope),
             trace=trace_of(scope),
             client=client_of(scope),
+            request_id=scope[REQUEST_ID],
         )
         opened_at = self._edge.clock()
         try:
@@ -96,10 +99,14 @@ class Line:
         wire: WireCount,
         trace: TraceContext,
         client: str,
+        request_id: str,
     ) -> None:
         self._edge = edge
         self._receive = receive
-        self._session = Session(edge.limits, opened_at=edge.clock(), new_id=edge.new_id, tenant=tenant)
+        self._request_id = request_id
+        self._session = Session(
+            edge.limits, opened_at=edge.clock(), new_id=edge.new_id, tenant=tenant, on_fault=self._note_fault
+        )
         self._wire = wire
         wire.is_line = True
         self._live = edge.ledger.open_session(self._session.line_id, "socket", tenant, edge.clock())
@@ -146,7 +153,10 @@ class Line:
             if message["type"] == "websocket.disconnect":
                 return message["code"]
             data = message.get("text")
-            self._receive_frame(message["bytes"] if data is None else data)
+            try:
+                self._receive_frame(message["bytes"] if data is None else data)
+            except Exception:  # noqa: BLE001  # the root of what one frame asks for
+                self._outbox.put([encode_event(error_frame(self._note_fault()))])
             self._outbox.flush_later()
             if self._outbox.is_overflowing:
                 await self._outbox.close_now(CLOSE_TOO_SLOW, "answers are not read")
@@ -155,7 +165,9 @@ class Line:
     def _receive_frame(self, data: str | bytes) -> None:
         """Feeds the session; a message about a running turn, not only the one that asks for it, is of that turn's cost."""
         size_bytes = self._wire.take_message()
-        meter = Meter(client=self._client, wire_in_bytes=size_bytes, started_at=time.monotonic())
+        meter = Meter(
+            client=self._client, request_id=self._request_id, wire_in_bytes=size_bytes, started_at=time.monotonic()
+        )
         commands = self._session.receive_frame(data, self._edge.clock(), meter)
         for command in commands:
             if isinstance(command, AnswerSteer | StopTurn) and command.response_id in self._accounts:
@@ -168,38 +180,89 @@ class Line:
         try:
             async with aclosing(self._edge.runner.run(turn)) as updates:
                 async for update in updates:
-                    is_over = isinstance(update, TurnEnded | TurnRefused)
                     self._carry_out(self._session.update_turn(turn.response_id, update, self._edge.clock()))
+                    is_over = isinstance(update, TurnEnded | TurnRefused)
                     if is_over:
                         self._outbox.put_end(self._accounts.pop(turn.response_id))
                     await self._outbox.flush()
             if not is_over:
                 raise RuntimeError("the turn ended without a last update")
         except Exception:  # noqa: BLE001  # the root of the turn's task
-            _log.exception("turn_broke", response_id=turn.response_id)
+            error = note_fault(turn)
             if not is_over:
-                turn.meter.outcome, turn.meter.error_code = "failed", "server_error"
-                self._outbox.put_close(CLOSE_SERVER_ERROR, "server error")
-                self._outbox.flush_later()
+                self._break(turn, error)
 
     def _carry_out(self, commands: list[Command]) -> None:
+        """A command that fails ends the turn that it is about; the others are of other turns."""
         for command in commands:
-            match command:
-                case SendFrames(frames, response_id):
-                    self._outbox.put(map(encode_event, frames), self._accounts.get(response_id))
-                case StartTurn(turn):
-                    self._start(turn)
-                case StopTurn(response_id):
-                    self._edge.runner.stop(response_id)
-                case AnswerSteer(response_id, answer):
-                    self._edge.runner.answer_steer(response_id, answer)
-                case CancelTurn(response_id):
-                    if response_id in self._turns:
-                        self._turns[response_id].cancel()
-                case CloseSocket(code, reason):
-                    self._outbox.put_close(code, reason)
-                case _:
-                    assert_never(command)
+            try:
+                self._carry_out_one(command)
+            except Exception:  # noqa: BLE001  # the root of what one command does
+                self._contain(command)
+
+    def _carry_out_one(self, command: Command) -> None:
+        match command:
+            case SendFrames(frames, response_id):
+                account = self._accounts.get(response_id)
+                self._outbox.put([encode_event(frame) for frame in frames], account)
+                if account is not None:
+                    account.note_told(frames)
+            case StartTurn(turn):
+                self._start(turn)
+            case StopTurn(response_id):
+                self._edge.runner.stop(response_id)
+            case AnswerSteer(response_id, answer):
+                self._edge.runner.answer_steer(response_id, answer)
+            case CancelTurn(response_id):
+                if response_id in self._turns:
+                    self._turns[response_id].cancel()
+            case CloseSocket(code, reason):
+                self._outbox.put_close(code, reason)
+            case _:
+                assert_never(command)
+
+    def _contain(self, command: Command) -> None:
+        """Called in the handler of what the command raised."""
+        account = None
+        match command:
+            case SendFrames(_, response_id) | StopTurn(response_id) | AnswerSteer(response_id):
+                account = self._accounts.get(response_id)
+            case StartTurn(turn):
+                self._break(turn, note_fault(turn))
+                if turn.response_id in self._accounts and turn.response_id not in self._turns:
+                    self._outbox.put_end(self._accounts.pop(turn.response_id))
+                return
+            case CancelTurn() | CloseSocket():
+                pass
+            case _:
+                assert_never(command)
+        if account is None:
+            self._note_fault()
+            return
+        self._break(account.turn, note_fault(account.turn))
+        if account.turn.response_id in self._turns:
+            self._turns[account.turn.response_id].cancel()
+
+    def _break(self, turn: Turn, error: ApiError) -> None:
+        """Ends a turn in which something failed, with what is sure to work. The session may have ended it already: then only
+        the client has not heard of it."""
+        account = self._accounts.get(turn.response_id)
+        ended = broken_end(turn, error, next_number=account.next_number if account is not None else 0)
+        event = ended.events[-1] if isinstance(ended, TurnEnded) else error_frame(error, stream_id=turn.stream_id)
+        self._outbox.put([msgspec.json.encode(event)], account)
+        self._outbox.flush_later()
+        try:
+            commands = self._session.update_turn(turn.response_id, ended, self._edge.clock())
+        except Exception:  # noqa: BLE001 - what failed may be the session's own account of this turn
+            self._note_fault()
+            return
+        is_own = [isinstance(each, SendFrames) and each.response_id == turn.response_id for each in commands]
+        self._carry_out([each for each, own in zip(commands, is_own, strict=True) if not own])
+
+    def _note_fault(self) -> ApiError:
+        """Logs the exception that is being handled, which is about no turn that runs; the error of what was asked for."""
+        _log.exception("frame_broke", request_id=self._request_id, session=self.session_id)
+        return server_fault(self._request_id)
 
     def _start(self, turn: Turn) -> None:
         """A draining server starts nothing: the client gets an error, and close 1001 as soon as nothing runs."""

@@ -20,6 +20,8 @@ class Meter(msgspec.Struct, eq=False, gc=False):
     transport: Transport = "http"
     session_id: str = ""
     """The socket, or of an HTTP request the conversation that it is recognised as; "" if it is none."""
+    request_id: str = ""
+    """Of the request or the upgrade, as the client reads it in `x-request-id`."""
     client: str = ""
     """The `User-Agent` of the request, or of the socket's upgrade."""
     wire_in_bytes: int = 0

@@ -60,10 +60,21 @@ class Session:
     command nothing is sent any more.
     """
 
-    def __init__(self, limits: Limits, *, opened_at: float, new_id: Callable[[str], str], tenant: str = "") -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        opened_at: float,
+        new_id: Callable[[str], str],
+        tenant: str = "",
+        on_fault: Callable[[], ApiError] | None = None,
+    ) -> None:
+        """`on_fault` is called in the handler of an exception that making a turn raised, for the error of that one create:
+        commands for other turns are on their way with it."""
         self._limits = limits
         self._new_id = new_id
         self._tenant = tenant
+        self._on_fault = on_fault
         self._expires_at = opened_at + limits.max_age_s if limits.max_age_s else math.inf
         self.line_id = new_id("line")
         """Names the connection."""
@@ -239,19 +250,24 @@ class Session:
         meter: Meter,
     ) -> Turn | ApiError:
         meter.transport, meter.session_id = "socket", self.line_id
-        return admit(
-            request,
-            response_id=self._new_id("resp"),
-            now=now,
-            parent=parent,
-            steered=taken.items if taken is not None else (),
-            stream_id=_lane_stamp(lane),
-            tenant=self._tenant,
-            affinity_key=f"{self.line_id}.{lane.lane_id or ''}",
-            line_id=self.line_id,
-            body=body,
-            meter=meter,
-        )
+        try:
+            return admit(
+                request,
+                response_id=self._new_id("resp"),
+                now=now,
+                parent=parent,
+                steered=taken.items if taken is not None else (),
+                stream_id=_lane_stamp(lane),
+                tenant=self._tenant,
+                affinity_key=f"{self.line_id}.{lane.lane_id or ''}",
+                line_id=self.line_id,
+                body=body,
+                meter=meter,
+            )
+        except Exception:
+            if self._on_fault is None:
+                raise
+            return self._on_fault()
 
     def _refuse_turn(self, lane: Lane, response_id: str, error: ApiError) -> list[Command]:
         """A turn that was never created. Nobody asked for a server-made one: only its steers are given back."""

@@ -11,6 +11,7 @@ import structlog
 
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.events import KEPT_S, EventLog
+from landline.turns.faults import broken_end, note_fault
 from landline.turns.runner import RunsTurns
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import ResponseCreated, ResponseInProgress, ResponseQueued
@@ -137,11 +138,18 @@ class BackgroundTurns:
                     await self._wait_for_slot(started)
                     async for update in updates:
                         self._take(started, update)
-        except Exception as error:  # noqa: BLE001  # the root of the turn's task
-            _log.exception("background_turn_broke", response_id=turn.response_id)
-            turn.meter.outcome, turn.meter.error_code = "failed", "server_error"
-            if not started.answer.done():
-                started.answer.set_exception(error)
+        except Exception:  # noqa: BLE001  # the root of the turn's task
+            self._break(started, note_fault(turn))
+
+    def _break(self, started: "_BackgroundTurn", error: ApiError) -> None:
+        """The turn's updates could not be taken: whoever follows it hears of its end."""
+        turn = started.turn
+        if not started.answer.done():
+            started.answer.set_result(error)
+        elif turn.request.stream is True and started.next_number:
+            ended = broken_end(turn, error, next_number=started.next_number)
+            if isinstance(ended, TurnEnded):
+                self._log.append(turn.tenant, turn.response_id, sse_records(ended.events, error))
 
     def _end(self, started: "_BackgroundTurn") -> None:
         turn = started.turn
@@ -173,7 +181,9 @@ class BackgroundTurns:
             if not started.answer.done():
                 self._log.open(turn.tenant, turn.response_id)
             error = update.error if isinstance(update, TurnEnded) else None
-            self._log.append(turn.tenant, turn.response_id, sse_records(update.events, error))
+            records = sse_records(update.events, error)
+            self._log.append(turn.tenant, turn.response_id, records)
+            started.next_number = records[-1][0] + 1 if isinstance(update, TurnProgressed) else 0
 
     async def _wait_for_slot(self, started: "_BackgroundTurn") -> None:
         if self._running_count < self._settings.max_running:
@@ -198,7 +208,7 @@ class BackgroundTurns:
 
 
 class _BackgroundTurn:
-    __slots__ = ("answer", "has_slot", "may_go_on", "on_ended", "response", "task", "turn")
+    __slots__ = ("answer", "has_slot", "may_go_on", "next_number", "on_ended", "response", "task", "turn")
 
     def __init__(self, turn: Turn, on_ended: Callable[[], None] | None) -> None:
         self.turn = turn
@@ -211,3 +221,5 @@ class _BackgroundTurn:
         self.may_go_on = asyncio.Event()
         """Set when a queued turn may run, or was cancelled."""
         self.has_slot = False
+        self.next_number = 0
+        """Of the next event that is kept for whoever follows; 0 before the first and after the last."""

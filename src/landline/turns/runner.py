@@ -18,6 +18,7 @@ from landline.session.meter import Meter
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.store import Store, StoreError
 from landline.turns.attempts import Attempts
+from landline.turns.faults import broken_end, note_fault
 from landline.turns.http_sessions import HttpSessions
 from landline.turns.opening import Opener
 from landline.turns.prefixes import PrefixIndex
@@ -27,7 +28,7 @@ from landline.turns.record import CANCELLED, Record
 from landline.turns.sealing import Sealer
 from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
-from landline.wire.events import ServerEvent, SteerAnswer
+from landline.wire.events import ServerEvent, SteerAnswer, event_sequence
 from landline.wire.model_events import Failed, ModelEvent, says_something
 from landline.wire.responses import AS_THE_API_SAYS
 
@@ -131,21 +132,29 @@ class TurnRunner:
         A background turn's first update announces it as queued; the model is asked when the next update is. Its meter is
         complete when the generator is closed.
         """
-        refused = self._router.refuse(turn.request.model)
-        if refused is not None:
-            yield _note_end(turn.meter, TurnRefused(refused))
-            return
         record = Record(self._store, turn, self._new_id, saves=self._saves)
+        next_number, is_over = 0, False
         try:
-            prepared = await self._prepare(turn)
+            prepared = self._router.refuse(turn.request.model) or await self._prepare(turn)
             if isinstance(prepared, ApiError):
                 await record.discard()
+                is_over = True
                 yield _note_end(turn.meter, TurnRefused(prepared))
                 return
             record.turn = prepared
             async with aclosing(self._conduct(prepared, record)) as updates:
                 async for update in updates:
-                    yield update if isinstance(update, TurnProgressed) else _note_end(turn.meter, update)
+                    if isinstance(update, TurnProgressed):
+                        next_number = event_sequence(update.events[-1])[0] + 1
+                        yield update
+                    else:
+                        is_over = True
+                        yield _note_end(turn.meter, update)
+        except Exception:  # noqa: BLE001 - the turn's root: a fault of ours ends this turn and nothing else
+            error = note_fault(turn)
+            if not is_over:
+                ended = await _save_broken(record, broken_end(turn, error, next_number=next_number))
+                yield _note_end(turn.meter, ended)
         finally:
             await record.discard()
 
@@ -170,6 +179,7 @@ class TurnRunner:
         )
         attempts = Attempts(self._router, turn, self._sealer)
         running = self._running[turn.response_id] = _RunningTurn()
+        is_broken = False
         try:
             if turn.request.background is True:
                 refused = attempts.check()
@@ -187,11 +197,15 @@ class TurnRunner:
                 async with aclosing(self._follow(composer, running, running.pump, attempts, record)) as updates:
                     async for update in updates:
                         yield update
+        except Exception:
+            is_broken = True  # the composer may be what failed: `run` ends the turn without it
+            raise
         finally:
             del self._running[turn.response_id]
             if running.pump is not None:
                 await running.pump.close()
-            await record.settle(composer)
+            if not is_broken:
+                await record.settle(composer)
 
     async def _prepare(self, turn: Turn, *, is_writing: bool = True) -> Turn | ApiError:
         try:
@@ -215,7 +229,7 @@ class TurnRunner:
         turn, meter = record.turn, record.turn.meter
         sampling = AS_THE_API_SAYS
         while not composer.is_over:
-            batch = await self._next_batch(composer, running, pump)
+            batch = await self._next_batch(turn, composer, running, pump)
             if not meter.first_event_at and says_something(batch):
                 meter.first_event_at = time.monotonic()
             events: list[ServerEvent] = []
@@ -257,12 +271,17 @@ class TurnRunner:
         """
         ended, self._ended = self._ended, []
         for turn, attempts, history in ended:
-            attempts.remember(history)
-            self._prefixes.remember(turn.tenant, history)
-            if turn.meter.transport != "socket":
-                self._http_sessions.remember(turn.tenant, history, turn.meter.session_id)
+            try:
+                attempts.remember(history)
+                self._prefixes.remember(turn.tenant, history)
+                if turn.meter.transport != "socket":
+                    self._http_sessions.remember(turn.tenant, history, turn.meter.session_id)
+            except Exception:  # noqa: BLE001 - it may be called in another turn, which has nothing to do with it
+                _log.exception("lineage_not_remembered", response_id=turn.response_id)
 
-    async def _next_batch(self, composer: Composer, running: "_RunningTurn", pump: Pump) -> list[ModelEvent]:
+    async def _next_batch(
+        self, turn: Turn, composer: Composer, running: "_RunningTurn", pump: Pump
+    ) -> list[ModelEvent]:
         """The next model events; [] after a silence or a stop, and when a steer wants an answer.
 
         A stream that just ends fails the turn.
@@ -272,8 +291,7 @@ class TurnRunner:
         try:
             batch = await pump.next_batch(0.0 if running.answers else timeout_s)
         except Exception:  # noqa: BLE001 - the turn's root: a target's bug must end this turn, not the connection
-            _log.exception("target_crashed", response_id=composer.response.id)
-            return [Failed(api_error("server_error", "The target failed unexpectedly; see the server's log."))]
+            return [Failed(note_fault(turn))]
         if batch is not None:
             return batch
         if running.is_stopped:
@@ -323,6 +341,18 @@ async def _queue(composer: Composer, running: _RunningTurn, record: Record) -> A
     begun = composer.begin()
     if begun:
         yield TurnProgressed(begun)
+
+
+async def _save_broken(record: Record, ended: TurnEnded | TurnRefused) -> TurnEnded | TurnRefused:
+    """Saves how a turn ended in which something failed, unless its saving is what failed."""
+    try:
+        if isinstance(ended, TurnRefused):
+            await record.discard()
+        elif not record.is_over:
+            return await record.finish(ended)
+    except Exception as error:  # noqa: BLE001 - the turn's fault is logged; the client is to hear of it all the same
+        _log.warning("response_not_saved", response_id=record.turn.response_id, error=repr(error))
+    return ended
 
 
 def _note_end(meter: Meter, update: TurnRefused | TurnEnded) -> TurnRefused | TurnEnded:

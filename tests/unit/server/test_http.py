@@ -244,16 +244,24 @@ async def test_a_fault_of_ours_is_a_server_error():
     assert broke["request_id"] == headers["x-request-id"]
 
 
-async def test_a_fault_in_the_middle_of_a_stream_cuts_it():
+async def test_a_fault_in_the_middle_of_a_stream_ends_it_as_failed():
     async def script(turn):
         yield TurnProgressed(composed(turn).open())
         raise ValueError("a fault of ours")
 
     with capture_logs() as logs:
-        async with running_edge(script) as edge:
-            with pytest.raises(aiohttp.ClientPayloadError):
-                await post(edge, json=create(stream=True))
-    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["request_broke"]
+        async with (
+            running_edge(script) as edge,
+            aiohttp.ClientSession() as http,
+            http.post(f"{edge.http_url}/v1/responses", json=create(stream=True)) as answer,
+        ):
+            body = await answer.text()
+    assert [line.partition(": ")[2] for line in body.splitlines() if line.startswith("event: ")][-2:] == [
+        "error",
+        "response.failed",
+    ]
+    assert body.endswith("data: [DONE]\n\n")
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["turn_broke"]
 
 
 async def test_one_connection_serves_many_requests():

@@ -307,22 +307,27 @@ async def test_a_turn_that_outlives_the_age_grace_is_aborted():
 
 
 @pytest.mark.parametrize("is_early", [True, False])
-async def test_a_turn_that_breaks_closes_the_socket_and_harms_no_other(is_early):
+async def test_a_turn_that_breaks_ends_and_the_socket_goes_on(is_early):
     async def script(turn):
-        if not is_early:
-            yield TurnProgressed(composed(turn).open())
-        raise ValueError("a fault of ours")
-        yield
+        if turn.request.user == "broken":
+            if not is_early:
+                yield TurnProgressed(composed(turn).open())
+            raise ValueError("a fault of ours")
+        async for update in saying("hi")(turn):
+            yield update
 
     with capture_logs() as logs:
-        async with running_edge(script) as edge, connect(edge.socket_url) as line, connect(edge.socket_url) as other:
+        async with running_edge(script) as edge, connect(edge.socket_url) as line:
+            await line.send(create_frame(user="broken"))
+            broken = await read_turn(line)
             await line.send(create_frame())
-            types, code = await read_until_closed(line)
-            await asyncio.wait_for(await other.ping(), DEADLINE_S)
-    assert code == 1011
+            assert (await read_turn(line))[-1]["type"] == "response.completed"
     (broke,) = [log for log in logs if log["log_level"] == "error"]
     assert broke["response_id"] == edge.runner.started[0].response_id
-    assert types == ([] if is_early else ["response.created", "response.in_progress"])
+    types = [event["type"] for event in broken]
+    assert types == (["error"] if is_early else ["response.created", "response.in_progress", "response.failed"])
+    error = broken[-1]["error"] if is_early else broken[-1]["response"]["error"]
+    assert (error["code"], broke["request_id"] in error["message"]) == ("server_error", True)
 
 
 async def test_clients_that_come_and_go_leave_nothing_behind():
