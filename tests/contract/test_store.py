@@ -44,7 +44,7 @@ async def test_items_come_back_byte_for_byte(store: Store) -> None:
     raws = [
         '{"role":"user","content":"ünïcödé \\u0000 \U0001f600","id":"one", "unknown": [1.0, 2e3]}'.encode(),
         b'{"type":"function_call","id":"two","call_id":"call","name":"f","arguments":"{}"}',
-        b'{"type":"never_seen","id":"three","payload":"' + bytes(range(128, 256)) + b'"}',
+        b'{"type":"never_seen","id":"three","payload":"' + "".join(map(chr, range(128, 256))).encode() + b'"}',
         b'{"type":"message","role":"user","content":"' + b"x" * 300_000 + b'"}',
     ]
     items = [_decoded(raw) for raw in raws]

@@ -9,6 +9,7 @@ import msgspec
 
 from landline.session.lineage import Link, extend
 from landline.stores.paging import cut_page
+from landline.stores.readable_items import readable_items
 from landline.stores.store import (
     DEFAULT_RETENTION_S,
     Conversation,
@@ -63,7 +64,7 @@ class _Conversation:
 
     def append(self, items: Sequence[Item]) -> None:
         self.items.extend(items)
-        self.link = extend(self.link, items)
+        self.link = extend(self.link, readable_items(items))
 
 
 class MemoryStore:
@@ -115,7 +116,9 @@ class MemoryStore:
         response.stored = msgspec.structs.replace(response.stored, status=status, body=body)
         self._index(tenant, response.output)
         if status in _CONTINUABLE:
-            response.history = extend(extend(response.before, response.new.items), response.output)
+            response.history = extend(
+                extend(response.before, readable_items(response.new.items)), readable_items(response.output)
+            )
             if conversation is not None:
                 own = list(response.all_items())
                 conversation.append(own)
@@ -219,7 +222,7 @@ class MemoryStore:
         if found is None or not gone:
             return False
         found.items = [item for item in found.items if item.id != item_id]
-        found.link = extend(None, found.items)
+        found.link = extend(None, readable_items(found.items))
         self._unindex(tenant, gone)
         return True
 

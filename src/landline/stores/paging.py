@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from landline.stores.readable_items import note_unreadable
 from landline.stores.store import ItemPage, Page
 from landline.wire.items import Item
 
@@ -15,4 +16,6 @@ def cut_page(items: Sequence[Item], page: Page) -> ItemPage:
     if page.after is not None:
         places = [place for place, item in enumerate(ordered) if item.id == page.after]
         ordered = ordered[places[-1] + 1 :] if places else []
-    return ItemPage(tuple(ordered[: page.limit]), len(ordered) > page.limit)
+    shown = tuple(ordered[: page.limit])
+    note_unreadable(shown)
+    return ItemPage(shown, len(ordered) > page.limit)

@@ -12,6 +12,7 @@ from landline.stores.store import LockResult, Store
 from landline.turns.opening import Opener
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
+from landline.wire.readable import UNREADABLE, is_readable_object
 
 
 class Preparer:
@@ -60,7 +61,10 @@ class Preparer:
         if turn.request.compact_threshold is None or history is None or history.context_tokens is not None:
             return
         stored = await self._store.load_response(turn.tenant, parent_id)
-        told = msgspec.json.decode(stored.body, type=_Told) if stored is not None else _Told()
+        try:
+            told = msgspec.json.decode(stored.body, type=_Told) if stored is not None else _Told()
+        except UNREADABLE:
+            return  # then its tokens are counted
         if told.usage is not None and all(item.type != "compaction" for item in told.output):
             history.context_tokens = told.usage.total_tokens or None
 
@@ -120,7 +124,7 @@ def _replace_references(items: Sequence[Item], found: dict[str, Item], name: str
     for index, item in enumerate(items):
         if item.type != "item_reference":
             replaced.append(item)
-        elif item.id in found:
+        elif item.id in found and is_readable_object(found[item.id].raw):
             replaced.append(found[item.id])
         else:
             message = f"Item with id {item.id!r} not found. Items are stored only with `store: true`."

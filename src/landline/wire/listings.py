@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from landline.wire.items import Item
+from landline.wire.readable import is_readable_object
 
 _DECODER: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
@@ -33,12 +34,22 @@ def list_items(items: Sequence[Item], *, has_more: bool) -> ItemList:
 
 def show_item(item: Item) -> Raw:
     """The item's JSON with `type` and, on messages, calls and outputs, `status`; a message's text stands in parts."""
+    if not is_readable_object(item.raw):
+        return _placeholder(item)
     value = _DECODER.decode(item.raw)
     shown: dict[str, Any] = {"id": item.id, "type": item.type} | value
     if item.type == "message":
         shown["content"] = _parts(value.get("content"), value.get("role"))
     if item.type == "message" or item.type.endswith(("_call", "_output")):
         shown["status"] = value.get("status") or "completed"
+    return Raw(msgspec.json.encode(shown))
+
+
+def _placeholder(item: Item) -> Raw:
+    """What stands for a stored item that cannot be read: it can be seen, and deleted by its id."""
+    text = f"The stored item of type {item.type!r} cannot be read. It is kept from the model; delete it by its id."
+    part = {"type": "text", "text": text}
+    shown = {"id": item.id, "type": "message", "role": "unknown", "status": "incomplete", "content": [part]}
     return Raw(msgspec.json.encode(shown))
 
 

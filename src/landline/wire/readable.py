@@ -63,6 +63,11 @@ def find_unreadable(data: bytes | str | Raw) -> Unreadable | None:
     return _TOO_DEEP if len(data) > 2 * MAX_DEPTH and _is_deep(value) else None
 
 
+def is_readable_object(data: bytes) -> bool:
+    """Whether it is one JSON object that can be read as a whole."""
+    return data.lstrip()[:1] == b"{" and find_unreadable(data) is None
+
+
 _TOO_DEEP = Unreadable(f"Expected arrays and objects at most {MAX_DEPTH} levels deep; they are nested deeper")
 
 

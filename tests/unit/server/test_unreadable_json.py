@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from landline.stores.memory import MemoryStore
+from landline.stores.store import Conversation
+from landline.wire.items import Item
 from state_server import DEADLINE_S, StateServer, state_server
 
 BROKEN = {
@@ -149,3 +152,25 @@ async def test_what_is_merely_odd_is_kept_and_played_back(odd: bytes) -> None:
         note = next(item for item in page["data"] if item["type"] == "acme_note")
         assert note["x"] == json.loads(odd)
         assert (await server.create("more", previous_response_id=first["id"]))["status"] == "completed"
+
+
+async def test_conversation_that_holds_what_cannot_be_read_goes_on_and_loses_it_on_request() -> None:
+    store = MemoryStore()
+    kept = [Item(raw=b'{"id":"note","type":"acme_note","x":1e400}', type="acme_note", id="note")]
+    await store.create_conversation("", Conversation(conversation_id="conv", created_at=1.0, metadata={}), kept)
+    async with state_server(store) as server:
+        for _ in range(2):
+            assert (await server.create("more", conversation="conv"))["status"] == "completed"
+        assert all(item["type"] == "message" for prompt in server.target.prompts for item in prompt)
+        status, page = await server.ask("GET", "/conversations/conv/items?order=asc")
+        assert (status, page["data"][0]["id"], len(page["data"])) == (200, "note", 5)
+        assert (await server.ask("GET", "/conversations/conv/items/note"))[0] == 200
+        reference = [{"type": "item_reference", "id": "note"}]
+        assert await server.error("POST", "/responses", {"model": "m", "input": reference}) == (
+            404,
+            "not_found",
+            "input[0].id",
+        )
+        assert (await server.ask("DELETE", "/conversations/conv/items/note"))[0] == 200
+        _, page = await server.ask("GET", "/conversations/conv/items")
+        assert len(page["data"]) == 4

@@ -11,11 +11,11 @@ ITEMS = st.lists(st.builds(Item, raw=st.binary(max_size=50), type=st.text(), id=
 @given(st.lists(ITEMS))
 def test_packed_lists_are_unpacked_one_behind_another(lists: list[list[Item]]) -> None:
     items = [item for each in lists for item in each]
-    assert unpack(len(items), [pack(each) for each in lists]) == items
+    assert unpack([(len(each), pack(each)) for each in lists]) == items
 
 
 def test_what_a_sealed_item_says_is_not_kept() -> None:
     sealed = Item(
         b'{"type":"compaction"}', "compaction", "id", opened=(Item(b"{}", "message"),), covers=frozenset((b"x",))
     )
-    assert unpack(1, [pack([sealed])]) == [Item(sealed.raw, "compaction", "id")]
+    assert unpack([(1, pack([sealed]))]) == [Item(sealed.raw, "compaction", "id")]

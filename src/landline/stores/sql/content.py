@@ -7,8 +7,12 @@ import struct
 from collections.abc import Iterable, Sequence
 
 import msgspec
+import structlog
 
 from landline.wire.items import Item, Signed
+from landline.wire.readable import UNREADABLE
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class _SavedItem(msgspec.Struct, omit_defaults=True):
@@ -32,7 +36,17 @@ def pack(items: Sequence[Item]) -> bytes:
     return b"".join([_ENCODER.encode(each) for each in saved])
 
 
-def unpack(count: int, pieces: Iterable[bytes]) -> list[Item]:
-    """So many items, which lie packed in these pieces."""
+def unpack(links: Sequence[tuple[int, bytes]]) -> list[Item]:
+    """The items of links, each given as their number and how they lie packed. A link that cannot be read has none."""
+    try:
+        return _unpack(sum([count for count, _ in links]), [content for _, content in links])
+    except UNREADABLE as error:
+        if len(links) == 1:
+            _log.error("stored_link_unreadable", error=str(error), items=links[0][0])
+            return []
+        return [item for link in links for item in unpack([link])]
+
+
+def _unpack(count: int, pieces: Iterable[bytes]) -> list[Item]:
     header = b"\xdd" + struct.pack(">I", count)  # MessagePack's array of that many elements
     return _DECODER.decode(b"".join([header, *pieces]))

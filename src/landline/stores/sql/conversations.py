@@ -187,7 +187,7 @@ def _without(
     """The ranges with one link replaced by a copy that lacks the item."""
     query = select(links.c["count"], links.c.content).where(links.c.key == key)
     count, content = connection.execute(query).one()
-    kept = [item for item in unpack(count, [content]) if item.id != item_id]
+    kept = [item for item in unpack([(count, content)]) if item.id != item_id]
     replacement: list[tuple[int, int]] = []
     if kept:
         copy = new_trunk(connection)

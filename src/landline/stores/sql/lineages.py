@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import NullType
 
 from landline.session.lineage import extend
+from landline.stores.readable_items import readable_items
 from landline.stores.sql.content import pack, unpack
 from landline.stores.sql.tables import TRUNK_SIZE, items, links, paths, trunks
 from landline.stores.store import StoredHistory
@@ -67,13 +68,13 @@ def lineage_query(head: Select[int]) -> LineageQuery:
 def load_items(connection: Connection, query: LineageQuery, parameters: dict[str, str]) -> list[Item] | None:
     """The items of a lineage; None when its head is not there."""
     rows = sorted(connection.execute(query, parameters), key=itemgetter(0, 1))
-    return unpack(sum([row[2] for row in rows]), [row[3] for row in rows]) if rows else None
+    return unpack([(row[2], row[3]) for row in rows]) if rows else None
 
 
 def load_history(connection: Connection, query: LineageQuery, parameters: dict[str, str]) -> StoredHistory | None:
     """The whole lineage as one link; None when its head is not there."""
     found = load_items(connection, query, parameters)
-    return None if found is None else StoredHistory(extend(None, found))
+    return None if found is None else StoredHistory(extend(None, readable_items(found)))
 
 
 _NEW_TRUNK = insert(trunks).returning(trunks.c.number)

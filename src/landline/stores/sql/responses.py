@@ -14,6 +14,7 @@ from landline.stores.sql.removal import begin_removal, release_lineage
 from landline.stores.sql.tables import items, links, responses
 from landline.stores.store import ItemPage, NewResponse, Page, ParentGoneError, StoredResponse, StoreError
 from landline.wire.items import Item
+from landline.wire.readable import UNREADABLE
 from landline.wire.responses import ResponseStatus
 
 CONTINUABLE = ("completed", "incomplete")
@@ -177,7 +178,7 @@ def load(connection: Connection, tenant: str, response_id: str) -> StoredRespons
 
 def list_input(connection: Connection, tenant: str, response_id: str, page: Page) -> ItemPage | None:
     row = connection.execute(_LOAD_LINK, identify(tenant, response_id)).first()
-    return None if row is None else cut_page(unpack(row[2], [row[3]])[: row.input_count], page)
+    return None if row is None else cut_page(unpack([(row[2], row[3])])[: row.input_count], page)
 
 
 def find_items(connection: Connection, tenant: str, item_ids: Collection[str]) -> dict[str, Item]:
@@ -189,7 +190,7 @@ def find_items(connection: Connection, tenant: str, item_ids: Collection[str]) -
     found: dict[str, Item] = {}
     for batch in _batches(sorted(keys), _LINKS_A_QUERY):
         for count, content in connection.execute(_LOAD_LINKS, {"keys": batch}):
-            found |= {item.id: item for item in unpack(count, [content]) if item.id in wanted}
+            found |= {item.id: item for item in unpack([(count, content)]) if item.id in wanted}
     return found
 
 
@@ -213,7 +214,12 @@ def interrupt(connection: Connection, owner: int | None) -> None:
 
 def _interrupted(body: bytes) -> bytes:
     """The body of a response that a crash cut off."""
-    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except UNREADABLE:
+        fields = {
+            "object": msgspec.Raw(b'"response"')
+        }  # a body that cannot be read must not keep the server from starting
     ended = {"status": "incomplete", "incomplete_details": {"reason": "interrupted"}}
     return msgspec.json.encode({**fields, **ended})
 
