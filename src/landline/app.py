@@ -47,7 +47,7 @@ from landline.turns.prefixes import PrefixIndex
 from landline.turns.runner import RunnerSettings, TurnRunner
 from landline.turns.sealing import Sealer, keep_key, split_keys
 from landline.upstream.embedded import EmbeddedTarget
-from landline.upstream.http import HttpTarget
+from landline.upstream.http import HttpDeadlines, HttpTarget
 from landline.upstream.scripted import ScriptedTarget
 from landline.upstream.target import Target
 from landline.upstream.websocket import ResponsesSocketTarget
@@ -245,6 +245,7 @@ def _over_http(name: str, target: settings.RemoteTarget, dialect: Dialect) -> Ht
         key_header=target.key_header,
         headers=target.headers,
         key_envs=usual_keys(target),
+        deadlines=HttpDeadlines(read_idle_s=target.silence_s),
     )
 
 
@@ -260,6 +261,7 @@ def _over_socket(
         headers=target.headers,
         key_envs=usual_keys(target),
         settings=target.socket,
+        deadlines=HttpDeadlines(read_idle_s=target.silence_s),
         compression=compression,
     )
 

@@ -11,10 +11,11 @@ from landline.dialects.chat_completions.flags import ChatCompletionsFlags
 from landline.dialects.gemini.flags import GeminiFlags
 from landline.dialects.responses.flags import ResponsesFlags
 from landline.engine.settings import EngineSettings
-from landline.upstream.http import BEARER_HEADER
+from landline.upstream.http import BEARER_HEADER, READ_IDLE_S
 from landline.upstream.socket_settings import SocketSettings
 
 Name = Annotated[str, msgspec.Meta(min_length=1)]
+Silence = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class EmbeddedTarget(
@@ -48,6 +49,9 @@ class ChatCompletionsTarget(
     """The header that carries the key: `Authorization` as `Bearer KEY`, any other the key alone."""
     headers: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Headers sent along with every request."""
+    silence_s: Silence = READ_IDLE_S
+    """How long nothing of an answer may come before the turn fails. Comments, pings and other keep-alives are nothing of
+    it, so raise it for models that think for longer without a word."""
 
 
 class AnthropicTarget(
@@ -66,6 +70,9 @@ class AnthropicTarget(
     """The header that carries the key: `Authorization` as `Bearer KEY`, any other the key alone."""
     headers: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Headers sent along with every request."""
+    silence_s: Silence = READ_IDLE_S
+    """How long nothing of an answer may come before the turn fails. Comments, pings and other keep-alives are nothing of
+    it, so raise it for models that think for longer without a word."""
 
 
 class GeminiTarget(
@@ -84,6 +91,9 @@ class GeminiTarget(
     """The header that carries the key: `Authorization` as `Bearer KEY`, any other the key alone."""
     headers: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Headers sent along with every request."""
+    silence_s: Silence = READ_IDLE_S
+    """How long nothing of an answer may come before the turn fails. Comments, pings and other keep-alives are nothing of
+    it, so raise it for models that think for longer without a word."""
 
 
 class ResponsesTarget(
@@ -105,6 +115,9 @@ class ResponsesTarget(
     """The header that carries the key: `Authorization` as `Bearer KEY`, any other the key alone."""
     headers: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Headers sent along with every request."""
+    silence_s: Silence = READ_IDLE_S
+    """How long nothing of an answer may come before the turn fails. Comments, pings and other keep-alives are nothing of
+    it, so raise it for models that think for longer without a word."""
 
 
 class ScriptedTarget(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Raw
 
+from landline.dialects.progress import Progress
 from landline.wire.readable import UNREADABLE
 from landline.wire.sse import SseDecoder
 
@@ -18,6 +19,8 @@ class AnswerBody:
     """
 
     def __init__(self) -> None:
+        self.progress = Progress()
+        """The body notes bytes of what is no whole record yet; whoever reads the records notes what they say."""
         self._sse = SseDecoder()
         self._held: list[bytes] | None = []
         """The body until it is known to be a stream, then None."""
@@ -36,26 +39,49 @@ class AnswerBody:
         """The payloads that the chunk completes."""
         if self._held is not None:
             self._held.append(chunk)
-            if self._is_json:
+            begun = b"" if self._is_json else b"".join(self._held)
+            if begun and len(begun) < len(BOM_UTF8) and BOM_UTF8.startswith(begun):
                 return
-            body = b"".join(self._held)
-            if len(body) < len(BOM_UTF8) and BOM_UTF8.startswith(body):
+            begun = begun.removeprefix(BOM_UTF8)
+            self._is_json = self._is_json or begun.lstrip()[:1] in (b"{", b"[")
+            if self._is_json and not chunk.isspace():
+                self.progress.note()
+            if self._is_json or not begun.strip():
+                self._held = [begun] if begun else self._held
                 return
-            body = body.removeprefix(BOM_UTF8)
-            self._is_json = body.lstrip()[:1] in (b"{", b"[")
-            if self._is_json or not body.strip():
-                self._held = [body]
-                return
-            chunk, self._held = body, None
-        yield from self._sse.feed(chunk)
+            chunk, self._held = begun, None
+        payloads = self._sse.feed(chunk)
+        if self._sse.is_growing:
+            self.progress.note()
+        yield from payloads
+
+    def is_whole(self) -> bool:
+        """Whether a body of JSON is complete. It is read for that: ask only when nothing more comes."""
+        return self._is_json and is_json(self.whole or b"")
 
     def end(self) -> Iterator[bytes]:
-        """What an unterminated last record holds, or the whole body: of an array its elements."""
+        """What an unterminated last record holds, or the whole body: of an array its elements.
+
+        A record that was cut behind the answer's ending is left out: what is missing of it is not missed.
+        """
         whole = self.whole
         if whole is None:
-            yield from self._sse.end()
+            yield from (record for record in self._sse.end() if not self.progress.is_finished or is_json(record))
         elif whole.strip():
             yield from _elements_of(whole)
+
+
+def is_json(text: bytes) -> bool:
+    """Whether it is a complete object or array: one that is nested too deep for any reader may be one too."""
+    if text.rstrip()[-1:] not in (b"}", b"]"):
+        return False
+    try:
+        msgspec.json.decode(text, type=Raw)
+    except msgspec.DecodeError:
+        return False
+    except RecursionError:
+        return True
+    return True
 
 
 def _elements_of(body: bytes) -> Iterator[bytes]:

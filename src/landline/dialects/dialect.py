@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from landline.dialects.progress import Progress
 from landline.session.lineage import Link
 from landline.session.meter import Meter
 from landline.wire.errors import ApiError
@@ -72,6 +73,15 @@ class StreamDecoder(Protocol):
     @property
     def oddities(self) -> Sequence[str]:
         """Members that were left out because they are of another type than the API says, for the log; never content."""
+        ...
+
+    @property
+    def progress(self) -> Progress:
+        """How far the answer has come."""
+        ...
+
+    def is_whole(self) -> bool:
+        """Whether the answer is complete though its body has not ended; asked when nothing more comes."""
         ...
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:

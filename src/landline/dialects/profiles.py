@@ -62,7 +62,8 @@ PROFILES: dict[str, Profile] = {
             Way(
                 dialect="responses",
                 base_url="https://api.openai.com/v1",
-                settings={"transport": "websocket", "socket": {"lanes": 16}},
+                # Its longest-thinking models say nothing but keepalives for many minutes.
+                settings={"transport": "websocket", "socket": {"lanes": 16}, "silence_s": 1800.0},
             ),
             Way(
                 dialect="chat_completions",

@@ -109,6 +109,11 @@ class CountedResponse(aiohttp.ClientResponse):
                 self.tell(meter)
         return self
 
+    def drop_read_timeout(self) -> None:
+        """From the next read on, the caller watches over silences of the body, and aiohttp sets no timer a read."""
+        if self._counted is not None:
+            self._counted.read_timeout = None
+
     def tell(self, meter: Meter) -> None:
         """Adds what was sent and received since the last call."""
         if self._counted is not None:

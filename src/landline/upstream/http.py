@@ -12,8 +12,10 @@ import msgspec
 import structlog
 
 from landline import __version__
+from landline.dialects.answer_body import is_json
 from landline.dialects.dialect import Dialect, Prompt, RelayingDialect, StreamDecoder, UpstreamRequest
 from landline.session.meter import Meter
+from landline.upstream.answer_reader import AnswerReader, OnlyPingsError
 from landline.upstream.counted import ASKING, CountedResponse, CountingConnector, on_live_connection
 from landline.upstream.counting import Counters, count_by_reading
 from landline.upstream.missing_key import MissingKey
@@ -28,6 +30,8 @@ ERROR_BODY_BYTES = 64 * 1024
 """How much of a refusal is read; only its message matters."""
 LARGE_BODY_BYTES = 64 * 1024
 """Bodies over this are written apart from the request's head; smaller ones in one go with it."""
+READ_IDLE_S = 300.0
+"""How long nothing of an answer may come where the target's settings say nothing. Our number."""
 BEARER_HEADER = "Authorization"
 """The header that carries a key as `Bearer KEY` (RFC 6750); any other carries the key alone."""
 LINGER_S = 1.0
@@ -41,10 +45,16 @@ class HttpDeadlines(msgspec.Struct, frozen=True):
 
     connect_s: float = 10.0
     """Name resolution, TCP and TLS."""
-    read_idle_s: float = 300.0
-    """From one read to the next, the first one included: a long prompt may take minutes until the first byte."""
+    read_idle_s: float = READ_IDLE_S
+    """From one sign of life to the next, the first one included: a long prompt may take minutes until the first byte.
+    Comments, pings and empty chunks are none: servers send them whether or not the model still writes."""
     error_body_s: float = 10.0
     """The body of a refusal."""
+    ending_s: float = 1.5
+    """From an answer's last sign of life to its end, once it is complete, where its server neither ends the stream nor
+    closes it. Chat completions send usage in a record of its own behind the finish reason, mostly in the same write."""
+    counted_s: float = 0.25
+    """The same once usage came behind the ending as well."""
 
 
 class ErrorReader(Protocol):
@@ -227,10 +237,12 @@ async def stream_request(
         if says_accepted:
             yield [Accepted()]
         broken: ApiError | None = None
+        reader = _reader_of(response, decoder, deadlines)
         try:
-            async for data in response.content.iter_any():
+            while data := await reader.read():
                 response.tell_received(meter)
                 events = _decode(decoder.feed, data)
+                reader.note()
                 if not events:
                     continue
                 is_whole = isinstance(events[-1], Finished)
@@ -239,6 +251,8 @@ async def stream_request(
                     return
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             broken = broken_off(target_name, error, deadlines)
+        finally:
+            reader.close()
         events = _decode(decoder.end)
         if broken is not None and events and isinstance(events[-1], Failed):
             events[-1] = Failed(broken)
@@ -286,6 +300,17 @@ async def _send(
     return await on_live_connection(send)
 
 
+def _reader_of(response: CountedResponse, decoder: StreamDecoder, deadlines: HttpDeadlines) -> AnswerReader:
+    response.drop_read_timeout()
+    return AnswerReader(
+        response.content,
+        decoder,
+        silence_s=deadlines.read_idle_s,
+        ending_s=deadlines.ending_s,
+        counted_s=deadlines.counted_s,
+    )
+
+
 async def _read_refusal(
     response: aiohttp.ClientResponse, decode_error: ErrorReader, target_name: str, deadlines: HttpDeadlines
 ) -> ApiError:
@@ -297,8 +322,8 @@ async def _read_refusal(
         async with asyncio.timeout(deadlines.error_body_s):
             async for data in response.content.iter_any():
                 body += data
-                if len(body) > ERROR_BODY_BYTES:
-                    break
+                if len(body) > ERROR_BODY_BYTES or is_json(bytes(body)):
+                    break  # the connection is given up anyway, whether or not the server ends the body
     try:
         return decode_error(response.status, response.headers, bytes(body))
     except UNREADABLE:
@@ -342,7 +367,9 @@ def unreachable(target_name: str, error: Exception, deadlines: HttpDeadlines) ->
 
 def broken_off(target_name: str, error: Exception, deadlines: HttpDeadlines) -> ApiError:
     """Why an answer that had begun did not end."""
-    if isinstance(error, TimeoutError):
+    if isinstance(error, OnlyPingsError):
+        message = f"Target {target_name!r} sent nothing but keep-alives for {deadlines.read_idle_s:g} s."
+    elif isinstance(error, TimeoutError):
         message = f"Target {target_name!r} sent nothing for {deadlines.read_idle_s:g} s."
     else:
         message = f"Target {target_name!r} broke off its answer."

@@ -1,5 +1,6 @@
 """One try to run a turn on a lane of an upstream socket: a frame out, its events in, and what the upstream keeps of it."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
@@ -145,16 +146,18 @@ class LaneTurn:
     ) -> AsyncGenerator[list[ModelEvent], None]:
         reader, kept = EventReader(), KeptResponse()
         meter, told_bytes = self._prompt.meter, 0
+        silence = _Silence(self._deadlines.read_idle_s)
         try:
             meter.upstream_requests += 1
             meter.upstream_out_bytes += await socket.send(frame)
             while not reader.is_over:
-                payloads = await frames.next(self._deadlines.read_idle_s)
+                payloads = await silence.next_of(frames)
                 meter.upstream_in_bytes += frames.wire_bytes - told_bytes
                 told_bytes = frames.wire_bytes
                 if payloads is None:
                     break
                 events = _read(reader, payloads)
+                silence.note(reader)
                 for event in events:
                     if isinstance(event, Relayed):
                         kept.note(event)
@@ -244,6 +247,29 @@ class LaneTurn:
             self._pool.leave(seat)
         else:
             self._pool.abandon(seat, self._sent_on)
+
+
+class _Silence:
+    """How long nothing of the response has come: keepalive events do not end a silence."""
+
+    __slots__ = ("_left_s", "_limit_s", "_loop", "_signs")
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = self._left_s = limit_s
+        self._loop = asyncio.get_running_loop()
+        self._signs = 0
+
+    async def next_of(self, frames: LaneFrames) -> list[bytes] | None:
+        """The turn's next frames. Raises TimeoutError when the silence lasts too long; a slow client's time is not counted."""
+        began_at = self._loop.time()
+        payloads = await frames.next(self._left_s)
+        self._left_s -= self._loop.time() - began_at
+        return payloads
+
+    def note(self, reader: EventReader) -> None:
+        """The reader was given what came."""
+        if reader.signs > self._signs:
+            self._signs, self._left_s = reader.signs, self._limit_s
 
 
 def _read(reader: EventReader, payloads: list[bytes]) -> list[ModelEvent]:

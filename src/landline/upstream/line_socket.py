@@ -186,7 +186,9 @@ class LineSocket:
         """Closes the socket; what is joined hears of it."""
         self._beating.cancel()
         with contextlib.suppress(aiohttp.ClientError, OSError):
-            await self._socket.close()
+            # aiohttp waits so long for every frame before the peer's close, for ever if frames keep coming.
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._socket.close()
         self._reading.cancel()
         await asyncio.wait({self._reading, self._beating, *self._sends})
 

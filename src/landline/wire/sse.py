@@ -15,6 +15,8 @@ class SseDecoder:
         self._rest = b""
         self._data: list[bytes] = []
         self._skip_lf = False
+        self.is_growing = False
+        """Whether the latest chunk held a part of a record that is not complete yet; comments are none."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The payload of every record that the chunk completes."""
@@ -29,14 +31,16 @@ class SseDecoder:
         self._rest = lines.pop()
         payloads: list[bytes] = []
         data = self._data
+        known_lines = len(data)
         for line in lines:
             if not line:
                 if data:
                     payloads.append(b"\n".join(data))
-                    data = []
+                    data, known_lines = [], 0
             elif line.startswith(b"data:"):
                 data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
         self._data = data
+        self.is_growing = len(data) > known_lines or self._rest.startswith(b"data:")
         return payloads
 
     def end(self) -> list[bytes]:

@@ -1,9 +1,10 @@
 """The body of an answer of the Messages API as model events."""
 
+import re
 from collections.abc import Callable, Sequence
 
 import msgspec
-from msgspec import UnsetType
+from msgspec import Raw, UnsetType
 
 from landline.dialects.answer_body import AnswerBody
 from landline.dialects.anthropic.blocks import BLOCK_DECODER, BlockReader
@@ -35,6 +36,9 @@ _KNOWN = frozenset(
 )
 _NEEDED = frozenset(("content_block", "delta", "content", "text", "partial_json", "name"))
 """Members that no answer makes sense without."""
+_EMPTY_PIECE = re.compile(rb':\s*""\s*\}$')
+_EMPTY_PIECE_BYTES = 80
+"""More than any piece has that says nothing."""
 _KIND = msgspec.json.Decoder(Kind)
 _RECORD = msgspec.json.Decoder(Record)
 _STARTED = msgspec.json.Decoder(StartedMessage)
@@ -53,6 +57,7 @@ class MessageStreamDecoder:
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, *, is_warm_up: bool = False) -> None:
         self._body = AnswerBody()
         self._loose = LooseReader(LooseRecord, _NEEDED)
+        self.progress = self._body.progress
         self._blocks = BlockReader(find_tools, call_id_prefix)
         self._is_warm_up = is_warm_up
         self._is_closed = False
@@ -70,8 +75,13 @@ class MessageStreamDecoder:
         for payload in self._body.feed(chunk):
             if self._is_closed:
                 break
-            self._read_record(payload, events)
+            if payload.strip():
+                self._read_record(payload, events)
         return self._filtered(events) if self._is_warm_up else events
+
+    def is_whole(self) -> bool:
+        """Whether a stop reason has come, or a body of JSON is complete."""
+        return self.progress.is_finished or self._body.is_whole()
 
     def end(self) -> list[ModelEvent]:
         """The closing events, if they have not come yet."""
@@ -106,12 +116,17 @@ class MessageStreamDecoder:
     def _read(self, record: Record, payload: bytes, events: list[ModelEvent]) -> None:
         match record.type:
             case "content_block_delta" if not isinstance(record.delta, UnsetType):
+                if not _is_empty(record.delta):
+                    self.progress.note_output()
                 events += self._blocks.add(record.index, record.delta)
             case "content_block_start" if not isinstance(record.content_block, UnsetType):
+                self.progress.note_output()
                 events += self._blocks.start(record.index, record.content_block)
             case "content_block_stop":
+                self.progress.note()
                 events += self._blocks.stop(record.index)
             case "message_start" if not isinstance(record.message, UnsetType):
+                self.progress.note()
                 usage = _STARTED.decode(record.message).usage
                 if usage is not None:
                     self._usage.update(usage)
@@ -131,9 +146,13 @@ class MessageStreamDecoder:
     def _read_ending(self, record: Record) -> None:
         if not isinstance(record.delta, UnsetType):
             ending = _ENDING.decode(record.delta)
-            self._ending = ending if ending.stop_reason is not None else self._ending
+            if ending.stop_reason is not None:
+                self.progress.note_finish(is_new=ending != self._ending)
+                self._ending = ending
         if not isinstance(record.usage, UnsetType) and bytes(record.usage) != b"null":
-            self._usage.update(_USAGE.decode(record.usage))
+            is_new = self._usage.update(_USAGE.decode(record.usage))
+            # Beside the stop reason is where the API has it: no gateway repeats that in every record.
+            self.progress.note_usage(is_alone=True, is_new=is_new)
 
     def _read_whole(self, payload: bytes, events: list[ModelEvent]) -> None:
         """An answer that was not streamed: a warm-up's, or that of a gateway which ignores `stream`. Behind blocks it says
@@ -176,6 +195,11 @@ class MessageStreamDecoder:
         """A warm-up says nothing; only what it cost and how it ended is left. `max_tokens` is how it always ends."""
         closing = [event for event in events if isinstance(event, UsageReported | Failed)]
         return [*closing, *(Finished() for event in events if isinstance(event, Finished))]
+
+
+def _is_empty(delta: Raw) -> bool:
+    """Whether it is a piece without text; gateways keep connections open with such."""
+    return len(bytes(delta)) < _EMPTY_PIECE_BYTES and _EMPTY_PIECE.search(bytes(delta)) is not None
 
 
 def _is_unknown(payload: bytes) -> bool:

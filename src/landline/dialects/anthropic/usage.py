@@ -11,13 +11,16 @@ class UsageTotals:
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
 
-    def update(self, usage: Usage) -> None:
+    def update(self, usage: Usage) -> bool:
+        """Whether the record says anything new."""
+        known = self._counts.copy()
         self._set("input", usage.input_tokens)
         self._set("output", usage.output_tokens)
         self._set("written", usage.cache_creation_input_tokens)
         self._set("read", usage.cache_read_input_tokens)
         if usage.output_tokens_details is not None:
             self._set("thinking", usage.output_tokens_details.thinking_tokens)
+        return self._counts != known
 
     def report(self) -> UsageReported | None:
         """None if nothing was counted. The API's `input_tokens` are those that the cache had no part in."""

@@ -78,6 +78,7 @@ class ChatStreamDecoder:
         is_warm_up: bool = False,
     ) -> None:
         self._body = AnswerBody()
+        self.progress = self._body.progress
         self._calls = CallAssembler(find_tools, find_call_ids, call_id_prefix)
         self._loose = LooseReader(Chunk, _NEEDED)
         self._text, self._thought, self._refusal = SaidText(), SaidText(), SaidText()
@@ -108,6 +109,10 @@ class ChatStreamDecoder:
             self._read_record(payload, events)
         return self._filtered(events) if self._is_warm_up else events
 
+    def is_whole(self) -> bool:
+        """Whether a finish reason has come, or a body of JSON is complete."""
+        return self.progress.is_finished or self._body.is_whole()
+
     def end(self) -> list[ModelEvent]:
         """The closing events, if they have not come yet."""
         events: list[ModelEvent] = []
@@ -134,11 +139,14 @@ class ChatStreamDecoder:
                 return
         if chunk is None:
             return
+        signs = self.progress.signs
         if chunk.choices:
             for choice in chunk.choices:
                 if not choice.index:
                     self._read_choice(choice, events)
         if chunk.usage is not None:
+            is_alone = self.progress.signs == signs
+            self.progress.note_usage(is_alone=is_alone, is_new=chunk.usage != self._usage)
             self._count(chunk.usage)
         if chunk.timings is not None:
             self._timings = chunk.timings
@@ -164,6 +172,7 @@ class ChatStreamDecoder:
             self._has_messages = self._has_messages or not self._has_begun
             self._read_delta(message, events, way if self._has_messages else "whole")
         if reason:
+            self.progress.note_finish(is_new=reason != self._finish_reason)
             self._finish_reason = reason
             if choice.error is not UNSET and _is_said(choice.error):
                 self._fault = read_stream_fault(bytes(choice.error))
@@ -181,6 +190,8 @@ class ChatStreamDecoder:
             self._usage = usage
 
     def _read_delta(self, delta: Delta, events: list[ModelEvent], way: _Way) -> None:
+        if _says_something(delta):
+            self.progress.note_output()
         said = self._said_behind if self._calls.has_begun else events
         thought = delta.reasoning_content or delta.reasoning
         if not thought and delta.reasoning_details:
@@ -298,6 +309,19 @@ def _fault_of(chunk: Chunk, payload: bytes) -> ApiError | None:
 def _is_said(value: Raw | UnsetType) -> bool:
     """Whether a member has a value; gateways write the error of a good record as null or empty."""
     return not isinstance(value, UnsetType) and bytes(value) not in _EMPTY
+
+
+def _says_something(delta: Delta) -> bool:
+    """Whether the model wrote any of it; gateways keep connections open with empty deltas."""
+    return bool(
+        delta.content
+        or delta.tool_calls
+        or delta.reasoning_content
+        or delta.reasoning
+        or delta.reasoning_details
+        or delta.refusal
+        or delta.function_call
+    )
 
 
 def _is_thought(delta: Delta | None) -> bool:

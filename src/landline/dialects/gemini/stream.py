@@ -6,7 +6,15 @@ from msgspec import UnsetType
 
 from landline.dialects.answer_body import AnswerBody
 from landline.dialects.gemini.answer import PartReader
-from landline.dialects.gemini.chunks import CHUNK_DECODER, Candidate, Chunk, LogprobsResult, TokenInfo, UsageMetadata
+from landline.dialects.gemini.chunks import (
+    CHUNK_DECODER,
+    Candidate,
+    Chunk,
+    LogprobsResult,
+    Part,
+    TokenInfo,
+    UsageMetadata,
+)
 from landline.dialects.gemini.endings import read_block, read_ending
 from landline.dialects.gemini.faults import read_stream_fault
 from landline.dialects.gemini.usage import read_usage
@@ -27,6 +35,7 @@ class GeminiStreamDecoder:
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
         self._body = AnswerBody()
         self._loose = LooseReader(Chunk, _NEEDED)
+        self.progress = self._body.progress
         self._parts = PartReader(find_tools, call_id_prefix, model)
         self._is_closed = False
         self._finish_reason: str | None = None
@@ -49,6 +58,10 @@ class GeminiStreamDecoder:
         for payload in payloads:
             self._read_record(payload, events)
         return events
+
+    def is_whole(self) -> bool:
+        """Whether a finish reason has come, or a body of JSON is complete."""
+        return self.progress.is_finished or self._body.is_whole()
 
     def end(self) -> list[ModelEvent]:
         """The closing events, if they have not come yet."""
@@ -91,11 +104,14 @@ class GeminiStreamDecoder:
         return CHUNK_DECODER.decode(fitted) if fitted is not None else None
 
     def _read(self, chunk: Chunk, payload: bytes, events: list[ModelEvent]) -> None:
-        if chunk.usage_metadata is not None:
-            self._usage = chunk.usage_metadata
+        signs = self.progress.signs
         for candidate in chunk.candidates or ():
             if not candidate.index:
                 self._read_candidate(candidate, events)
+        if chunk.usage_metadata is not None:
+            is_alone = self.progress.signs == signs
+            self.progress.note_usage(is_alone=is_alone, is_new=chunk.usage_metadata != self._usage)
+            self._usage = chunk.usage_metadata
         fault = _fault_of(chunk, payload) or read_block(chunk.prompt_feedback)
         if fault is not None:
             self._close(events, Failed(fault))
@@ -103,10 +119,13 @@ class GeminiStreamDecoder:
     def _read_candidate(self, candidate: Candidate, events: list[ModelEvent]) -> None:
         logprobs = _logprobs_of(candidate.logprobs_result)
         for part in (candidate.content.parts if candidate.content is not None else None) or ():
+            if _says_something(part):
+                self.progress.note_output()
             self._parts.read(part, logprobs, events, is_last=bool(candidate.finish_reason))
             if part.text and not part.thought:
                 logprobs = None
         if candidate.finish_reason:
+            self.progress.note_finish(is_new=candidate.finish_reason != self._finish_reason)
             self._finish_reason = candidate.finish_reason
             self._finish_message = candidate.finish_message
 
@@ -128,6 +147,10 @@ class GeminiStreamDecoder:
 _NEEDED = frozenset(("candidates", "content", "parts", "text", "functionCall", "name", "args", "partialArgs"))
 """Members that no answer makes sense without."""
 _CUT = api_error("upstream_error", "The target's answer broke off before it was complete.")
+
+
+def _says_something(part: Part) -> bool:
+    return bool(part.text or part.thought_signature) or part.function_call is not None
 
 
 def _error_behind(tail: bytes) -> ApiError | None:

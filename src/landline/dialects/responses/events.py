@@ -18,6 +18,8 @@ HELD_EVENTS = 64
 _ANNOUNCING = frozenset(("response.created", "response.queued", "response.in_progress"))
 _ENDING = frozenset(("response.completed", "response.incomplete", "response.failed"))
 _ERRORS = frozenset(("error", "response.error"))
+_KEEPALIVES = frozenset(("keepalive", "ping", "heartbeat", "response.keepalive", "response.heartbeat"))
+"""Of OpenAI and of this server the first; of gateways the others."""
 _NOTHING = Raw(b"{}")
 _NULL = Raw(b"null")
 _OBJECTS = {
@@ -76,10 +78,13 @@ class EventReader:
         self.is_announced = False
         """Whether the upstream said that it made a response."""
         self.is_over = False
+        self.signs = 0
+        """How many events were part of a response: not keepalives, nor an announcement said once more."""
         self.failure: Failure | None = None
         """The error that the upstream told in an event of its own, with its code as it spelled it."""
         self._held: list[ModelEvent] = []
         self._mender = EventMender()
+        self._announced_as = ""
 
     @property
     def oddities(self) -> Sequence[str]:
@@ -113,6 +118,7 @@ class EventReader:
         wrong = _wrong_member(kind, members)
         if wrong is not None:
             return self._refuse(f"`{kind}` whose {wrong}")
+        self._note_sign(kind)
         mended = self._mender.mend(kind, members)
         events: list[ModelEvent] = [Relayed(*each) for each in mended]
         if kind in _ENDING:
@@ -123,6 +129,12 @@ class EventReader:
     def _refuse(self, what: str) -> list[ModelEvent]:
         self.is_over = True
         return [Failed(api_error("upstream_error", f"The target sent {what}."))]
+
+    def _note_sign(self, kind: str) -> None:
+        is_announcement = kind in _ANNOUNCING
+        self.signs += kind not in _KEEPALIVES and not (is_announcement and kind == self._announced_as)
+        if is_announcement:
+            self._announced_as = kind
 
     def _fail(self, payload: bytes) -> list[ModelEvent]:
         self.is_over = True

@@ -19,6 +19,7 @@ class ResponsesStreamDecoder:
 
     def __init__(self) -> None:
         self._body = AnswerBody()
+        self.progress = self._body.progress
         self._reader = EventReader()
         self._is_closed = False
         self._found: dict[str, None] = {}
@@ -37,6 +38,10 @@ class ResponsesStreamDecoder:
             events += self._read(payload)
         return events
 
+    def is_whole(self) -> bool:
+        """Whether an error has come that the response's own end did not follow, or a body of JSON is complete."""
+        return self._error is not None or self._body.is_whole()
+
     def end(self) -> list[ModelEvent]:
         """The closing event, if it has not come yet."""
         whole = self._body.whole
@@ -49,7 +54,10 @@ class ResponsesStreamDecoder:
             return []
         if payload[:6] == b"[DONE]":
             return self._close(self._error or _CUT)
+        signs = self._reader.signs
         events = self._reader.read(payload)
+        if self._reader.signs > signs:
+            self.progress.note()
         last = events[-1] if events else None
         if not self._reader.is_over or last is None:
             return events
