@@ -270,7 +270,7 @@ async def test_a_killed_process_fails_the_turn_and_is_replaced(target: EmbeddedT
     events += [event async for batch in stream for event in batch]
     last = events[-1]
     assert isinstance(last, Failed)
-    assert last.error.code == "server_error"
+    assert last.error.code == "model_error"
     after = await ask(target, history, max_output_tokens=16)
     assert isinstance(after.end, Finished)
     assert after.usage.cached_tokens < 20
@@ -281,6 +281,38 @@ async def test_a_turn_that_starts_while_the_process_is_dead_waits_for_the_next_o
     os.kill(target.child_pid, signal.SIGKILL)
     heard = await ask(target, start(user("Hello.")), max_output_tokens=16)
     assert isinstance(heard.end, Finished)
+
+
+async def test_a_process_that_dies_of_the_same_prompt_again_fails_its_turn_only(
+    target: EmbeddedTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_answer = CountedResponse.start
+
+    async def die_first(response: CountedResponse, connection: Connection) -> CountedResponse:
+        assert target.child_pid is not None
+        os.kill(target.child_pid, signal.SIGKILL)
+        return await start_answer(response, connection)
+
+    monkeypatch.setattr(CountedResponse, "start", die_first)
+    heard = await ask(target, start(user("The prompt that it dies of.")), max_output_tokens=16)
+    monkeypatch.undo()
+    assert heard.events == [heard.end]
+    assert _error_of(heard).code == "model_error"
+    after = await ask(target, start(user("Hello.")), max_output_tokens=16)
+    assert isinstance(after.end, Finished)
+
+
+async def test_without_a_wait_for_restarts_turns_are_served_and_fail_at_once_when_none_runs() -> None:
+    async with embedded_target(slots=1, context_per_slot=512, restart_wait_s=0.0) as target:
+        assert isinstance((await ask(target, start(user("Hello.")), max_output_tokens=16)).end, Finished)
+        stream = target.stream(prompt_of(start(user("Count.")), max_output_tokens=400))
+        await anext(stream)
+        assert target.child_pid is not None
+        os.kill(target.child_pid, signal.SIGKILL)
+        last = [event async for batch in stream for event in batch][-1]
+        assert isinstance(last, Failed)
+        assert last.error.code == "model_error"
+        assert _error_of(await ask(target, start(user("Hello.")))).code == "server_is_overloaded"
 
 
 async def test_lineages_that_were_parked_survive_a_crash() -> None:

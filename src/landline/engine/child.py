@@ -28,6 +28,8 @@ _LOG_LINES = 200
 _ERROR_LINES = 15
 _FIRST_BACKOFF_S = 0.25
 _LAST_BACKOFF_S = 30.0
+_DOUBLINGS = 7
+"""Of the first backoff until the last is reached."""
 _LIVED_LONG_S = 60.0
 """A child that lived this long starts the backoff anew."""
 _STOP_S = 5.0
@@ -120,7 +122,7 @@ class ModelChild:
     async def wait_ready(self, timeout_s: float) -> bool:
         """Whether the process serves, at once or within the time."""
         if self._ready.is_set():
-            return True
+            return True  # a wait of no time would be over before it looked
         try:
             await asyncio.wait_for(self._ready.wait(), timeout_s)
         except TimeoutError:
@@ -203,7 +205,7 @@ class ModelChild:
                 if self.on_death is not None:
                     self.on_death()
                 failures = 0 if time.monotonic() - self._started_at > _LIVED_LONG_S else failures
-            if await self._stops_within(min(_FIRST_BACKOFF_S * 2**failures, _LAST_BACKOFF_S)):
+            if await self._stops_within(backoff_s(failures)):
                 return
             failures += 1
             try:
@@ -248,6 +250,12 @@ class ModelChild:
             self.slot_dir = None
 
 
+def backoff_s(failures: int) -> float:
+    """How long to wait until the next start, after so many in a row that failed or did not live long."""
+    is_longest = failures >= _DOUBLINGS  # a power of a number without a limit overflows in the end
+    return _LAST_BACKOFF_S if is_longest else min(_FIRST_BACKOFF_S * 2**failures, _LAST_BACKOFF_S)
+
+
 def usable_cores() -> int:
     """The cores that this process may run on."""
     if sys.platform == "linux":
@@ -256,6 +264,8 @@ def usable_cores() -> int:
 
 
 async def _ends_within(process: asyncio.subprocess.Process, seconds: float) -> bool:
+    if process.returncode is not None:
+        return True
     try:
         await asyncio.wait_for(process.wait(), seconds)
     except TimeoutError:

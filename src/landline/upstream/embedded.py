@@ -38,8 +38,9 @@ from landline.wire.responses import Sampling
 _DEADLINES = HttpDeadlines(connect_s=5.0, read_idle_s=3600.0)
 """A long prefill on a slow machine is silent for minutes; the child's death is noticed at once."""
 _SLOT_TIMEOUT = aiohttp.ClientTimeout(total=60.0)
-_DEATH_NOTICE_S = 1.0
-"""How long after a broken connection the child's death may take to show."""
+_DEATH_NOTICE_S = 3.0
+"""How long after a broken connection the child's death may take to show: on a busy machine, a large process takes its time
+to be gone."""
 _TRANSPORT_CODES = frozenset(("upstream_error", "upstream_unavailable"))
 _NEVER_BYTES = 2**62
 """A GPU reads a prompt again sooner than another turn ends."""
@@ -158,7 +159,7 @@ class EmbeddedTarget:
         is_accepted = is_regranted = is_fallback = False
         while True:
             if not await self._child.wait_ready(self.settings.restart_wait_s):
-                yield [Failed(self._down())]
+                yield [Failed(self._died() if is_regranted else self._down())]
                 return
             starts = self._child.starts
             request = build_request(prompt, asked, seat.slot, self._dialect, self._limits, is_fallback=is_fallback)
@@ -221,7 +222,7 @@ class EmbeddedTarget:
                 if events:
                     yield events
 
-    async def _slot_action(self, slot: int, action: str, file: str) -> bool:
+    async def _slot_action(self, slot: int, action: str, file: str, *, is_again: bool = False) -> bool:
         starts = self._child.starts
 
         async def send() -> aiohttp.ClientResponse:
@@ -240,9 +241,10 @@ class EmbeddedTarget:
                 _log.warning("slot.refused", action=action, slot=slot, answer=(await response.text())[:300])
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             _log.warning("slot.unreachable", action=action, slot=slot, error=repr(error))
-            if action == "restore" and await self._child.wait_death(starts, _DEATH_NOTICE_S):
+            may_try_again = action == "restore" and not is_again  # once: the file may be what it dies of
+            if may_try_again and await self._child.wait_death(starts, _DEATH_NOTICE_S):
                 is_back = await self._child.wait_ready(self.settings.restart_wait_s)
-                return is_back and await self._slot_action(slot, action, file)
+                return is_back and await self._slot_action(slot, action, file, is_again=True)
         return False
 
     def _open_session(self) -> aiohttp.ClientSession:
@@ -258,7 +260,7 @@ class EmbeddedTarget:
 
     def _died(self) -> ApiError:
         message = f"The process of the model {self.model_name!r} died during the turn; it is being restarted."
-        return api_error("server_error", message)
+        return api_error("model_error", message)
 
 
 def _is_unconstrained(plan: CallPlan, batch: list[ModelEvent]) -> bool:

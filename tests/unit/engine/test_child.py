@@ -1,6 +1,7 @@
 """The model's process with the real model: start, death, restart, and an end in every case."""
 
 import asyncio
+import itertools
 import os
 import signal
 import stat
@@ -15,7 +16,7 @@ import pytest
 from embedded_model import model_file
 from gguf_files import write_gguf
 from landline.engine.catalog import ModelFile, resolve_model
-from landline.engine.child import ChildFailedError, ModelChild
+from landline.engine.child import ChildFailedError, ModelChild, backoff_s
 from landline.engine.gguf import GgufHead
 from landline.engine.settings import EngineSettings
 
@@ -78,6 +79,18 @@ async def test_a_killed_child_is_reported_and_replaced(child: ModelChild) -> Non
     reader, writer = await connect(port_of(child))
     assert not reader.at_eof()
     writer.close()
+
+
+async def test_no_wait_is_enough_for_a_child_that_serves(child: ModelChild) -> None:
+    assert await child.wait_ready(0.0)
+
+
+def test_restarts_back_off_to_a_limit_however_often_they_fail() -> None:
+    waits = [backoff_s(failures) for failures in range(12)]
+    assert waits[0] == 0.25
+    assert waits == sorted(waits)
+    assert waits[-1] == backoff_s(1_100) == backoff_s(10**6) == 30.0
+    assert all(after <= 2 * before for before, after in itertools.pairwise(waits))
 
 
 async def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
