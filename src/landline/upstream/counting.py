@@ -1,5 +1,6 @@
 """Counts a prompt's tokens at a target: by the server's own counter where it has one, else by having it read the prompt."""
 
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 
@@ -15,14 +16,21 @@ from landline.wire.readable import UNREADABLE
 Stream = Callable[[Prompt], AsyncGenerator[list[ModelEvent], None]]
 
 _TIMEOUT = aiohttp.ClientTimeout(total=60.0)
-_NOT_HERE = frozenset((403, 404, 405, 501))
+_NOT_HERE = frozenset((404, 405, 501))
+"""The server has no such endpoint."""
+_NOT_NOW = frozenset((401, 403))
+"""It may have one: what the key may do, or a gateway's rules for this path, can change, or differ for one request."""
+_NOT_HERE_S = 600.0
+"""How long a missing endpoint is not asked again: servers are updated, and gateways answer so while theirs restarts."""
+_NOT_NOW_S = 60.0
 
 
 class Counters:
-    """The counting endpoints of one server. One that is not there is not asked again."""
+    """The counting endpoints of one server. One that is not there is not asked again for a while."""
 
-    def __init__(self) -> None:
-        self._missing: set[str] = set()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._missing_until: dict[str, float] = {}
 
     async def count(
         self,
@@ -33,7 +41,7 @@ class Counters:
     ) -> int | None:
         """The count of the first endpoint that gives one; None if none does."""
         for request in requests:
-            if request.path not in self._missing:
+            if self._clock() >= self._missing_until.get(request.path, 0.0):
                 count = await self._ask(session, base_url, request, headers)
                 if count is not None:
                     return count
@@ -50,8 +58,9 @@ class Counters:
 
         try:
             async with await on_live_connection(send) as response:
-                if response.status in _NOT_HERE:
-                    self._missing.add(request.path)
+                if response.status in _NOT_HERE | _NOT_NOW:
+                    rest_s = _NOT_HERE_S if response.status in _NOT_HERE else _NOT_NOW_S
+                    self._missing_until[request.path] = self._clock() + rest_s
                 return request.read_count(await response.read()) if response.status == 200 else None
         except (aiohttp.ClientError, TimeoutError, OSError, *UNREADABLE):
             return None

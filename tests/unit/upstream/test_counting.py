@@ -7,14 +7,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from chat_history import lineage, message
 from landline.dialects.chat_completions import ChatCompletions
-from landline.dialects.dialect import Prompt
+from landline.dialects.dialect import CountRequest, Prompt
 from landline.upstream import HttpTarget, ScriptedTarget
+from landline.upstream.counting import Counters
 from landline.wire.errors import ApiError
 from landline.wire.requests import CreateRequest, decode_create
 
@@ -100,6 +102,37 @@ async def test_missing_counter_is_not_asked_twice() -> None:
         asked.clear()
         await target.count_tokens(prompt())
     assert [path for path, _, _ in asked] == [CHAT]
+
+
+@pytest.mark.parametrize(("status", "rest_s"), [(401, 60), (403, 60), (404, 600), (405, 600), (501, 600)])
+async def test_a_counter_that_refused_is_asked_again_after_a_while(status: int, rest_s: float) -> None:
+    statuses, asked, now = [status, 200], [], [5.0]
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=statuses[0], text="21")
+
+    app = web.Application()
+    app.router.add_post("/v1/count", answer)
+    counters = Counters(clock=lambda: now[0])
+    request = CountRequest(path="/count", body=b"{}", read_count=int)
+    async with TestServer(app, host="127.0.0.1") as server, aiohttp.ClientSession() as session:
+        base_url = str(server.make_url("/v1"))
+        for wait_s, count, requests in ((0, None, 1), (rest_s - 1, None, 1), (1, 21, 2), (0, 21, 3)):
+            now[0] += wait_s
+            assert await counters.count(session, base_url, [request], {}) == count
+            assert len(asked) == requests
+            statuses[0] = 200
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
+async def test_a_counter_that_failed_is_asked_again_at_once(status: int) -> None:
+    asked: list[tuple[str, Any, str | None]] = []
+    answers = {LLAMA: (status, "{}"), VLLM: (status, "{}"), CHAT: (200, usage_stream(34))}
+    async with target_with(answers, asked) as target:
+        for _ in range(2):
+            await target.count_tokens(prompt())
+    assert [path for path, _, _ in asked] == [LLAMA, VLLM, CHAT] * 2
 
 
 async def test_nothing_is_made_up_where_nobody_counts() -> None:
