@@ -4,6 +4,8 @@ compressed. Behind TLS they are counted inside of it.
 
 import asyncio
 import functools
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -18,6 +20,12 @@ Buffer = bytes | bytearray | memoryview
 
 _Answer = TypeVar("_Answer")
 
+_UNKNOWN = -1
+_BYTES_ACKED = struct.Struct("=Q")
+_BYTES_ACKED_AT = 120
+"""In `struct tcp_info` of linux/tcp.h, which only ever grows at its end."""
+_TCP_INFO_BYTES = _BYTES_ACKED_AT + _BYTES_ACKED.size
+
 ASKING: ContextVar[Meter | None] = ContextVar("ASKING", default=None)
 """The turn that waits for an answer's head; what was sent is counted on its meter if that never comes."""
 
@@ -25,14 +33,25 @@ ASKING: ContextVar[Meter | None] = ContextVar("ASKING", default=None)
 class StaleConnectionError(aiohttp.ClientConnectionError):
     """A connection that had served another request was closed before it answered this one."""
 
+    def __init__(self, *, is_unread: bool = False) -> None:
+        super().__init__("closed before it answered")
+        self.is_unread = is_unread
+        """Whether the server cannot have read anything of the request."""
 
-async def on_live_connection(send: Callable[[], Awaitable[_Answer]]) -> _Answer:
-    """What sending gives. A kept connection that its server closed before it answered was stale: sends again on another."""
+
+async def on_live_connection(send: Callable[[], Awaitable[_Answer]], *, is_repeatable: bool) -> _Answer:
+    """What sending gives. A kept connection that its server closed before it answered may have been stale: sends again on
+    another if nothing of the request can have been read, or if it `is_repeatable`, so that reading it twice does no harm.
+
+    RFC 9110 §9.2.2: a client must not repeat a POST by itself unless it knows that to be harmless, or that the first one
+    was never applied. A turn costs money, and may have been under way for minutes when its server broke down.
+    """
     while True:
         try:
             return await send()
-        except StaleConnectionError:
-            continue
+        except StaleConnectionError as error:
+            if not (is_repeatable or error.is_unread):
+                raise
 
 
 class CountedConnection(ResponseHandler):
@@ -45,12 +64,45 @@ class CountedConnection(ResponseHandler):
         self._told_in_bytes = 0
         self._told_out_bytes = 0
         self._has_served = False
+        self._before_request = (0, _UNKNOWN)
+        """Bytes written and bytes acknowledged before the request."""
+        self._at_the_end = (0, _UNKNOWN)
+        """The same when the peer had closed the connection."""
         self._is_held = False
         """Whether reading was paused."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport_count.wrap(transport)
         super().connection_made(self._transport_count)  # type: ignore[arg-type]
+
+    def set_response_params(self, **options: Any) -> None:
+        """aiohttp calls it with every request, right before it writes it."""
+        if self._has_served:
+            self._before_request = self._note_taken()
+        super().set_response_params(**options)
+
+    def eof_received(self) -> None:
+        self._at_the_end = self._note_taken()
+        super().eof_received()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if isinstance(exc, BrokenPipeError):  # the peer's end had come, and was found by writing instead of reading
+            self._at_the_end = self._note_taken()
+        super().connection_lost(exc)
+
+    def is_unread(self) -> bool:
+        """Whether the peer closed the connection without having taken a byte of the latest request.
+
+        A close says in its own segment what the peer's system had taken by then, whether or not its program read it. A
+        reset says nothing: what came last may have been read and not acknowledged yet. So after a reset, and where the
+        system does not tell, only what was never written is unread.
+        """
+        written, acknowledged = self._at_the_end
+        written_before, acknowledged_before = self._before_request
+        return written == written_before or (acknowledged == acknowledged_before != _UNKNOWN)
+
+    def _note_taken(self) -> tuple[int, int]:
+        return self._transport_count.sent_bytes, _acknowledged_bytes(self._transport_count)
 
     def data_received(self, data: bytes) -> None:
         self._received_bytes += len(data)
@@ -101,8 +153,8 @@ class CountedResponse(aiohttp.ClientResponse):
             await super().start(connection)
             is_answered = True
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if is_reused:
-                raise StaleConnectionError from error
+            if is_reused and self._counted is not None:
+                raise StaleConnectionError(is_unread=self._counted.is_unread()) from error
             raise
         finally:
             if not is_answered and (meter := ASKING.get()) is not None:
@@ -132,6 +184,17 @@ class CountingConnector(aiohttp.TCPConnector):
     def __init__(self, *, keepalive_timeout: float = 15.0) -> None:
         super().__init__(limit=0, keepalive_timeout=keepalive_timeout)  # pyright: ignore[reportUnknownMemberType]
         self._factory = functools.partial(CountedConnection, loop=self._loop)
+
+
+def _acknowledged_bytes(transport: "_CountedTransport") -> int:
+    """The bytes that the peer's system has acknowledged, as Linux counts them (`tcpi_bytes_acked`, since 4.1)."""
+    sock = transport.get_extra_info("socket")
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        [acknowledged] = _BYTES_ACKED.unpack_from(info, _BYTES_ACKED_AT)
+    except (AttributeError, OSError, struct.error):
+        return _UNKNOWN  # another system, another kind of socket, or one that is closed already
+    return acknowledged
 
 
 class _CountedTransport:

@@ -57,7 +57,7 @@ class Counters:
             return await session.post(url, data=request.body, headers=sent, allow_redirects=False, timeout=_TIMEOUT)
 
         try:
-            async with await on_live_connection(send) as response:
+            async with await on_live_connection(send, is_repeatable=True) as response:
                 if response.status in _NOT_HERE | _NOT_NOW:
                     rest_s = _NOT_HERE_S if response.status in _NOT_HERE else _NOT_NOW_S
                     self._missing_until[request.path] = self._clock() + rest_s

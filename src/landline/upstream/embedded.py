@@ -212,6 +212,7 @@ class EmbeddedTarget:
                 secrets=(self._child.api_key,),
                 deadlines=_DEADLINES,
                 on_oddities=partial(self._oddities.tell, prompt.response_id),
+                is_repeatable=True,  # nobody pays twice for what the process may have begun
             )
         ) as batches:
             async for batch in batches:
@@ -235,7 +236,7 @@ class EmbeddedTarget:
             )
 
         try:
-            async with await on_live_connection(send) as response:
+            async with await on_live_connection(send, is_repeatable=True) as response:
                 if response.status == 200:
                     return True
                 _log.warning("slot.refused", action=action, slot=slot, answer=(await response.text())[:300])

@@ -16,7 +16,13 @@ from landline.dialects.answer_body import is_json
 from landline.dialects.dialect import Dialect, Prompt, RelayingDialect, StreamDecoder, UpstreamRequest
 from landline.session.meter import Meter
 from landline.upstream.answer_reader import AnswerReader, OnlyPingsError
-from landline.upstream.counted import ASKING, CountedResponse, CountingConnector, on_live_connection
+from landline.upstream.counted import (
+    ASKING,
+    CountedResponse,
+    CountingConnector,
+    StaleConnectionError,
+    on_live_connection,
+)
 from landline.upstream.counting import Counters, count_by_reading
 from landline.upstream.missing_key import MissingKey
 from landline.upstream.oddities import OddityLog
@@ -214,15 +220,17 @@ async def stream_request(
     deadlines: HttpDeadlines,
     says_accepted: bool = True,
     on_oddities: Callable[[Sequence[str]], None],
+    is_repeatable: bool = False,
 ) -> AsyncGenerator[list[ModelEvent], None]:
     """One turn over HTTP: `[Accepted()]` with the headers of a 2xx unless the answer itself says that, then one batch a
     network read.
 
     Whatever fails is a `Failed`. `secrets` never appear in a message. Closing the generator closes the connection. What is
-    sent and read is counted on the meter before it is told, that of tries that nobody answered too.
+    sent and read is counted on the meter before it is told, that of tries that nobody answered too. `is_repeatable`: whether
+    the upstream may read the request twice.
     """
     try:
-        response = await _send(session, base_url, request, meter)
+        response = await _send(session, base_url, request, meter, is_repeatable=is_repeatable)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         yield [Failed(unreachable(target_name, error, deadlines))]
         return
@@ -276,7 +284,7 @@ async def _say(batch: list[ModelEvent]) -> AsyncGenerator[list[ModelEvent], None
 
 
 async def _send(
-    session: aiohttp.ClientSession, base_url: str, request: UpstreamRequest, meter: Meter
+    session: aiohttp.ClientSession, base_url: str, request: UpstreamRequest, meter: Meter, *, is_repeatable: bool
 ) -> CountedResponse:
     """Sends the request and waits for the answer's headers."""
 
@@ -297,7 +305,7 @@ async def _send(
         assert isinstance(response, CountedResponse)
         return response
 
-    return await on_live_connection(send)
+    return await on_live_connection(send, is_repeatable=is_repeatable)
 
 
 def _reader_of(response: CountedResponse, decoder: StreamDecoder, deadlines: HttpDeadlines) -> AnswerReader:
@@ -358,7 +366,7 @@ def unreachable(target_name: str, error: Exception, deadlines: HttpDeadlines) ->
             what = f"{error.host}:{error.port}: {reason}"
         case TimeoutError():
             what = f"no connection within {deadlines.connect_s:g} s"
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | StaleConnectionError():
             what = "it closed the connection before it answered"
         case _:
             what = type(error).__name__

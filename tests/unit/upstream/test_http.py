@@ -3,10 +3,13 @@
 import asyncio
 import gzip
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
+import uvloop
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
@@ -266,29 +269,100 @@ async def test_a_connection_whose_body_ends_after_the_answer_is_kept_too() -> No
     assert ports[0] in ports[1:]
 
 
-@pytest.mark.parametrize("size_bytes", [2, LARGE_BODY_BYTES])
-async def test_a_stale_connection_is_replaced_without_a_word(size_bytes: int) -> None:
-    sizes: list[int] = []
+class KeptConnections:
+    """A server on blocking sockets, so that a test decides what it does before the client's event loop sees any of it."""
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serves one request a connection; a second one on it is answered by closing."""
-        while len(sizes) < 3:
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-            sizes.append(len(await reader.readexactly(length)))
-            if len(sizes) == 2:
-                break
-            body = STOP + DONE
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-            await writer.drain()
-        writer.close()
+    def __init__(self) -> None:
+        self.read_bytes = 0
+        """Of requests that were not answered."""
+        self.answered = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, target_at(f"http://127.0.0.1:{port}/v1") as target:
-        assert await collect(target) == [Accepted(), Finished()]
-        assert await collect(target, prompt("x" * size_bytes)) == [Accepted(), Finished()]
-    assert sizes[1] == sizes[2] > size_bytes
+    def __enter__(self) -> "KeptConnections":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def answer(self) -> socket.socket:
+        """Answers the first request of the next connection."""
+        connection, _ = self._listener.accept()
+        connection.settimeout(WAIT_S)
+        self._read(connection)
+        body = STOP + DONE
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        self.answered += 1
+        return connection
+
+    def break_off(self, connection: socket.socket) -> None:
+        """Reads a request and closes instead of answering it."""
+        self.read_bytes += self._read(connection)
+        connection.close()
+
+    def reset(self, connection: socket.socket) -> None:
+        """The same, but the client is told of it by a reset."""
+        self.read_bytes += self._read(connection)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    def _read(self, connection: socket.socket) -> int:
+        """Reads a request; its bytes."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += connection.recv(65536)
+        head, _, body = data.partition(b"\r\n\r\n")
+        missing = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]) - len(body)
+        while missing > 0:
+            missing -= len(connection.recv(65536))
+        return len(data)
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("size_bytes", [2, 4 * LARGE_BODY_BYTES])
+def test_a_connection_that_was_closed_before_the_request_is_replaced_without_a_word(
+    size_bytes: int, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def ask_twice() -> None:
+        with KeptConnections() as server:
+            async with target_at(server.base_url) as target:
+                first = asyncio.create_task(collect(target))
+                kept = await asyncio.to_thread(server.answer)
+                assert await first == [Accepted(), Finished()]
+                second = asyncio.create_task(collect(target, prompt("x" * size_bytes)))
+                kept.close()  # the event loop does not see it before the request is written
+                (await asyncio.to_thread(server.answer)).close()
+                assert await second == [Accepted(), Finished()]
+        assert server.answered == 2
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(ask_twice())
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("size_bytes", [2, 4 * LARGE_BODY_BYTES])
+@pytest.mark.parametrize("end", [KeptConnections.break_off, KeptConnections.reset])
+def test_a_request_that_may_have_been_read_is_not_sent_again(
+    end: Callable[[KeptConnections, socket.socket], None],
+    size_bytes: int,
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def ask_twice() -> None:
+        with KeptConnections() as server:
+            async with target_at(server.base_url) as target:
+                first = asyncio.create_task(collect(target))
+                kept = await asyncio.to_thread(server.answer)
+                assert await first == [Accepted(), Finished()]
+                second = asyncio.create_task(collect(target, prompt("x" * size_bytes)))
+                await asyncio.to_thread(end, server, kept)
+                events = await second
+        assert len(events) == 1
+        assert error_in(events).code == "upstream_unavailable"
+        assert "closed the connection before it answered" in error_in(events).message
+        assert (server.answered, server.read_bytes > 0) == (1, True)
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(ask_twice())
 
 
 async def test_a_new_connection_that_closes_is_not_tried_again() -> None:
