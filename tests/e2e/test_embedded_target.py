@@ -250,6 +250,31 @@ async def test_a_tool_that_cannot_be_enforced_is_refused(target: EmbeddedTarget)
     assert (_error_of(heard).code, heard.text) == ("invalid_value", "")
 
 
+@pytest.mark.parametrize("choice", ["auto", "required"])
+async def test_a_schema_beyond_the_models_numbers_or_depth_is_refused_by_name(
+    target: EmbeddedTarget, choice: str
+) -> None:
+    deep: dict[str, object] = {"type": "string"}
+    for _ in range(150):
+        deep = {"type": "object", "properties": {"a": deep}}
+    for schema in (deep, {"type": "integer", "minimum": 10**20}):
+        answer_format = _format({"a": schema})
+        for asked in (
+            {"text": {"format": answer_format}},
+            {"tools": [function("odd", {"a": schema})], "tool_choice": choice},
+        ):
+            error = _error_of(await ask(target, start(user("Hello.")), **asked))
+            assert (error.code, error.status) == ("invalid_value", 400)
+            assert error.param == ("tools" if "tools" in asked else "text.format")
+
+
+async def test_bounds_beyond_the_models_numbers_are_enforced_as_far_as_it_counts(target: EmbeddedTarget) -> None:
+    schema = {"type": "integer", "minimum": 1, "maximum": 10**20}
+    heard = await ask(target, start(user("A number?")), text={"format": _format({"a": schema})}, max_output_tokens=60)
+    assert isinstance(json.loads(heard.text)["a"], int)
+    assert json.loads(heard.text)["a"] >= 1
+
+
 async def test_a_warm_up_may_have_nothing_but_tools(target: EmbeddedTarget) -> None:
     heard = await ask(target, None, tools=[WEATHER], generate=False)
     assert (heard.end, heard.usage.output_tokens) == (Finished(), 0)

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UnsetType
 
 from landline.dialects.tools import Tool
+from landline.engine.schema_limits import clamp_numbers
 from landline.wire.requests import TextSettings
 
 _CHARS_PER_ARRAY_ITEM = 64
@@ -97,6 +98,7 @@ def object_grammar(string_chars: int) -> str:
 def capped(schema: _Schema, string_chars: int) -> _Schema:
     """The schema with a limit on everything that has none; what the author limited stays as it is."""
     made = dict(schema)
+    clamp_numbers(made)
     for key in _SUBSCHEMAS:
         if isinstance(made.get(key), dict):
             inner = cast("_Schema", made[key])

@@ -1,6 +1,7 @@
 """What a turn says to the embedded model's server: tools, limits and settings on top of the chat-completions dialect."""
 
 import msgspec
+from msgspec import UnsetType
 
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags, RequestOverrides
 from landline.dialects.chat_completions.tools import choice_member
@@ -10,6 +11,7 @@ from landline.dialects.tools import ToolSet
 from landline.engine.constraints import answer_members
 from landline.engine.forced_calls import CallPlan, plan_calls, plan_overrides
 from landline.engine.prefixes import Lineage, seed_of
+from landline.engine.schema_limits import schema_fault
 from landline.wire.errors import ApiError, api_error
 from landline.wire.requests import CreateRequest
 from landline.wire.responses import Sampling
@@ -54,9 +56,25 @@ def read_turn(prompt: Prompt, dialect: ChatCompletions, limits: ModelLimits) -> 
     chosen = choose_tools(tool_set, prompt.request.tool_choice)
     if isinstance(chosen, ApiError):
         return chosen
+    fault = _schema_fault(prompt.request, tool_set)
+    if fault is not None:
+        return fault
     plan = plan_calls(chosen.tools, choice_member(chosen, FLAGS), knows_tools=limits.knows_tools)
     is_object = "grammar" in _answer_members(prompt.request, plan, limits)
     return Asked(tool_set, plan, has_grammar=is_object or plan.way == "enforced")
+
+
+def _schema_fault(request: CreateRequest, tool_set: ToolSet) -> ApiError | None:
+    """Why a schema of the turn cannot be enforced: llama.cpp would fail without a name for it, or pass over it."""
+    for tool in tool_set.tools:
+        fault = schema_fault(tool.parameters)
+        if fault is not None:
+            return api_error("invalid_value", f"The schema of the tool {tool.name!r} {fault}.", param="tools")
+    wanted = request.text.format if request.text is not None else None
+    if wanted is None or isinstance(wanted.schema, UnsetType):
+        return None
+    fault = schema_fault(bytes(wanted.schema))
+    return api_error("invalid_value", f"The schema {fault}.", param="text.format") if fault is not None else None
 
 
 def lineage_of(prompt: Prompt, asked: Asked) -> Lineage:
