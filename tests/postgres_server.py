@@ -6,10 +6,12 @@ Import the fixture `postgres` into a conftest.py to use it.
 import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,24 @@ class PostgresServer:
     def stop(self) -> None:
         """Ends the server and every connection to it at once, as a crash would."""
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop")
+
+    def cut_connections(self) -> None:
+        """Ends every connection; the server goes on."""
+        self.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+
+    def freeze(self) -> None:
+        """Stops the server in its tracks: connections stay open, new ones are accepted by the system, nothing answers."""
+        self._send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
+        main = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        for process_id in (main, *map(int, children)):
+            with suppress(ProcessLookupError):  # a child that ended meanwhile
+                os.kill(process_id, number)
 
     def remove(self) -> None:
         self.stop()

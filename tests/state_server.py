@@ -24,6 +24,7 @@ from landline.stores.memory import MemoryStore
 from landline.stores.store import NewResponse, Store
 from landline.turns.background import BackgroundSettings, BackgroundTurns
 from landline.turns.runner import RunnerSettings, TurnRunner
+from landline.turns.saves import DEFAULT_WAIT_S, Saves
 from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
@@ -207,16 +208,22 @@ async def state_server(
     log: EventLog | None = None,
     drain_grace_s: float = 0.0,
     sse_silence_s: float = 25.0,
+    save_wait_s: float = DEFAULT_WAIT_S,
 ) -> AsyncIterator[StateServer]:
     """Serves on a free loopback port."""
     store = store or MemoryStore()
     words = WordTarget()
     target: Target = words
     runner = TurnRunner(
-        Router({"m": [Route(target, "m")]}), store, new_id=new_id, settings=RunnerSettings(announce_after_s=DEADLINE_S)
+        Router({"m": [Route(target, "m")]}),
+        store,
+        new_id=new_id,
+        settings=RunnerSettings(announce_after_s=DEADLINE_S),
+        saves=Saves(save_wait_s),
     )
     turns = BackgroundTurns(runner, log or EventLog(), background or BackgroundSettings())
     drain = Drain()
+    drain.expired.subscribe(runner.hurry)
     drain_background(drain, turns)
     edge = Edge(
         runner=runner,

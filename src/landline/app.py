@@ -45,6 +45,7 @@ from landline.stores.store import Store, StoreError
 from landline.turns.background import BackgroundTurns
 from landline.turns.prefixes import PrefixIndex
 from landline.turns.runner import RunnerSettings, TurnRunner
+from landline.turns.saves import Saves
 from landline.turns.sealing import Sealer, keep_key, split_keys
 from landline.upstream.embedded import EmbeddedTarget
 from landline.upstream.http import HttpDeadlines, HttpTarget
@@ -95,6 +96,7 @@ class App(msgspec.Struct, frozen=True, eq=False):
             await asyncio.gather(*(target.open() for target in self.targets.values()))
             stack.push_async_callback(self.runner.close)
             stack.push_async_callback(self.background.close)
+            stack.callback(self.runner.hurry)
             sweeping = asyncio.create_task(_sweep_hourly(self.store))
             stack.callback(sweeping.cancel)
             yield
@@ -109,7 +111,15 @@ def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -
     store = _make_store(config.store)
     sealer = _make_sealer(config.sealing)
     prefixes = PrefixIndex(config.prefixes)
-    runner = TurnRunner(router, store, new_id=new_id, settings=runner_settings, sealer=sealer, prefixes=prefixes)
+    runner = TurnRunner(
+        router,
+        store,
+        new_id=new_id,
+        settings=runner_settings,
+        sealer=sealer,
+        prefixes=prefixes,
+        saves=Saves(config.store.save_wait_s),
+    )
     log = EventLog(kept_s=config.background.events_kept_s)
     ledger = Ledger(config.ledger.hop)
     ledger.watch(say_turn)
@@ -117,6 +127,7 @@ def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -
     background = BackgroundTurns(conductor, log, config.background)
     observation = _observe(config, ledger, router, prefixes, compression)
     drain = Drain()
+    drain.expired.subscribe(runner.hurry)
     drain_background(drain, background)
     edge = Edge(
         runner=conductor,
@@ -180,7 +191,7 @@ def _make_store(settings: StoreSettings) -> Store:
     """The store that the settings name; the default one falls back to memory, so that a second server just works."""
     retention_s = settings.retention_days * 24 * 3600
     if settings.url is not None:
-        return make_store(settings.url, retention_s=retention_s)
+        return make_store(settings.url, retention_s=retention_s, timeout_s=settings.timeout_s)
     path = default_data_dir() / "landline.db"
     try:
         make_data_folder(path.parent, _DATA_FILES)
@@ -188,7 +199,7 @@ def _make_store(settings: StoreSettings) -> Store:
     except OSError:
         is_free = False
     if is_free:
-        return make_store(f"sqlite:///{path}", retention_s=retention_s)
+        return make_store(f"sqlite:///{path}", retention_s=retention_s, timeout_s=settings.timeout_s)
     _log.warning("store_in_memory", path=str(path), reason="another server uses the file, or it cannot be written")
     return make_store("memory", retention_s=retention_s)
 

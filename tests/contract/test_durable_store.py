@@ -14,7 +14,9 @@ import pytest
 from sqlalchemy import Engine, event
 
 from landline.stores import is_claimed, make_store
-from landline.stores.store import Conversation, Store, StoreError
+from landline.stores.sql.database import parse_url
+from landline.stores.sql.sqlite import SqliteDatabase
+from landline.stores.store import Conversation, ResponseEndedError, Store, StoreError, StoreUnavailableError
 from postgres_server import PostgresServer
 from store_writer import WRITERS, write_until_killed
 from stored_items import TENANT, body, ids, message, new_response, save
@@ -180,7 +182,7 @@ async def test_sqlite_folder_that_is_missing_is_a_store_error(new_url: Callable[
 
 async def test_postgresql_that_is_away_is_a_store_error() -> None:
     store = make_store("postgresql://nobody@127.0.0.1:1/none")
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreUnavailableError):
         await store.open()
     await store.close()
 
@@ -266,9 +268,99 @@ async def test_lost_connection_is_made_anew() -> None:
 async def test_response_that_was_taken_for_dead_cannot_be_finished(new_url: Callable[[str], str]) -> None:
     store = await _opened(new_url("sqlite"))
     await save(store, new_response("a"))
-    with pytest.raises(StoreError, match="ended already"):
-        await store.finish_response(TENANT, "a", status="completed", body=body("completed"), output=[message("x")])
+    with pytest.raises(ResponseEndedError, match="ended already"):
+        await store.finish_response(TENANT, "a", status="failed", body=body("failed"), output=[message("x")])
     assert ids(await store.load_history(TENANT, "a")) == ["a.in", "a.out"]
+    await store.close()
+
+
+async def _catch_up() -> None:
+    """Nothing was put off."""
+
+
+async def test_lock_of_a_turn_that_runs_no_more_is_freed_for_whoever_wants_it(durable_url: str) -> None:
+    store = await _opened(durable_url)
+    await store.create_conversation(TENANT, CONVERSATION, [message("k")])
+    running = {"r"}
+    store.watch_turns(running.__contains__, _catch_up)
+    await store.lock_conversation(TENANT, "conv", "r")
+    await store.begin_response(new_response("r", conversation="conv"))
+    assert await store.lock_conversation(TENANT, "conv", "s") == "busy"
+    assert await store.add_conversation_items(TENANT, "conv", [message("x")]) == "busy"
+    running.clear()
+    assert await store.add_conversation_items(TENANT, "conv", [message("x")]) == "locked"
+    assert await store.lock_conversation(TENANT, "conv", "s") == "locked"
+    await save(store, new_response("s", conversation="conv"))
+    assert ids(await store.load_conversation_history(TENANT, "conv")) == ["k", "x", "s.in", "s.out"]
+    left = await store.load_response(TENANT, "r")
+    assert left is not None
+    assert left.status == "incomplete"
+    await store.close()
+
+
+@pytest.mark.parametrize("status", ["in_progress", "queued"])
+async def test_response_that_runs_no_more_is_incomplete_when_somebody_asks(durable_url: str, status: str) -> None:
+    store = await _opened(durable_url)
+    running = {"a", "b"}
+    store.watch_turns(running.__contains__, _catch_up)
+    for name in ("a", "b"):
+        await store.begin_response(new_response(name, status="queued" if status == "queued" else "in_progress"))
+    running.discard("a")
+    ended, runs = await store.load_response(TENANT, "a"), await store.load_response(TENANT, "b")
+    assert ended is not None
+    assert runs is not None
+    assert (ended.status, runs.status) == ("incomplete", status)
+    assert json.loads(ended.body)["incomplete_details"] == {"reason": "interrupted"}
+    await store.finish_response(TENANT, "b", status="completed", body=body("completed"), output=[])
+    await store.close()
+
+
+async def test_what_another_process_runs_is_left_alone(new_url: Callable[[str], str]) -> None:
+    url = new_url("postgresql")
+    one, two = await _opened(url), await _opened(url)
+    two.watch_turns(lambda _: False, _catch_up)
+    await one.create_conversation(TENANT, CONVERSATION, [])
+    await one.lock_conversation(TENANT, "conv", "r")
+    await one.begin_response(new_response("r", conversation="conv"))
+    assert await two.lock_conversation(TENANT, "conv", "s") == "busy"
+    running = await two.load_response(TENANT, "r")
+    assert running is not None
+    assert running.status == "in_progress"
+    await two.sweep(0.0)
+    await one.finish_response(TENANT, "r", status="completed", body=body("completed"), output=[])
+    assert ids(await two.load_conversation_history(TENANT, "conv")) == ["r.in"]
+    await one.close()
+    await two.close()
+
+
+async def test_full_disk_is_an_outage_and_a_wrong_statement_is_not(new_url: Callable[[str], str]) -> None:
+    store = await _opened(new_url("sqlite"))
+    database = SqliteDatabase(parse_url(new_url("sqlite")))
+    await database.write(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 1"))
+    with pytest.raises(StoreUnavailableError) as full:
+        await database.write(
+            lambda connection: connection.exec_driver_sql("CREATE TABLE big AS SELECT zeroblob(1000000) AS content")
+        )
+    assert full.value.reason == "database or disk is full"
+    with pytest.raises(StoreError) as wrong:
+        await database.write(lambda connection: connection.exec_driver_sql("SELECT nothing FROM nowhere"))
+    assert not isinstance(wrong.value, StoreUnavailableError)
+    await store.begin_response(new_response("a"))
+    with pytest.raises(StoreError) as taken:
+        await store.begin_response(new_response("a"))
+    assert not isinstance(taken.value, StoreUnavailableError)
+    await database.close()
+    await store.close()
+
+
+async def test_end_that_is_saved_once_more_is_saved_once(durable_url: str) -> None:
+    store = await _opened(durable_url)
+    await store.create_conversation(TENANT, CONVERSATION, [])
+    await store.lock_conversation(TENANT, "conv", "r")
+    await save(store, new_response("r", conversation="conv"))
+    await store.finish_response(TENANT, "r", status="completed", body=body("completed"), output=[message("r.out")])
+    assert ids(await store.load_history(TENANT, "r")) == ["r.in", "r.out"]
+    assert ids(await store.load_conversation_history(TENANT, "conv")) == ["r.in", "r.out"]
     await store.close()
 
 

@@ -9,8 +9,10 @@ from landline.ledger.entry import Hop
 from landline.ledger.telemetry_settings import TelemetrySettings
 from landline.session.composer import EventNames
 from landline.session.limits import Limits, Seconds
+from landline.stores.store import DEFAULT_TIMEOUT_S
 from landline.turns.background import BackgroundSettings
 from landline.turns.prefixes import PrefixSettings
+from landline.turns.saves import DEFAULT_WAIT_S
 from landline.wire.compression_budget import DEFAULT_BUDGET_BYTES
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -69,6 +71,12 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     at the end of the process. Without it: a SQLite file in `LANDLINE_DATA_DIR` or the user's data folder."""
     retention_days: Annotated[float, msgspec.Meta(ge=0)] = 30.0
     """How long responses are kept; what is over its time goes once an hour, with 0 every response that has ended. Conversations are kept until they are deleted."""
+    timeout_s: Annotated[float, msgspec.Meta(ge=0.1, le=600)] = DEFAULT_TIMEOUT_S
+    """How long the database may take to connect or to answer a statement, or another program may hold its lock, before it
+    counts as away and clients get `store_unavailable`."""
+    save_wait_s: Seconds = DEFAULT_WAIT_S
+    """How long a response that has ended waits for a database that is away before it fails. Background responses wait as
+    long as the server runs."""
 
 
 class SealingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

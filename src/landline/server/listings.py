@@ -75,9 +75,13 @@ def report_readiness(edge: Edge) -> Answer:
         reasons = list(edge.list_troubles())
         if edge.drain.begun.is_set:
             reasons.append("the server is shutting down")
+        store_trouble = await edge.store.check()
+        if store_trouble is not None:
+            reasons.append(store_trouble)
         if not reasons:
             return await reply_json(scope, send, 200, b'{"status":"ready"}')
-        error = api_error("server_is_overloaded", f"Not ready: {'; '.join(reasons)}.")
+        code = "store_unavailable" if reasons == [store_trouble] else "server_is_overloaded"
+        error = api_error(code, f"Not ready: {'; '.join(reasons)}.")
         body = msgspec.json.encode({"status": "not_ready", "reasons": reasons, **error_body(error)})
         return await reply_json(scope, send, error.status, body)
 

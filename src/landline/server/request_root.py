@@ -10,7 +10,9 @@ from landline.server.drain import shutdown_error
 from landline.server.edge import Edge
 from landline.server.replies import reply_error
 from landline.server.wire_count import WireCount, wire_of
+from landline.stores.store import StoreUnavailableError
 from landline.turns.faults import server_fault
+from landline.turns.record import store_unavailable
 
 REQUEST_ID = "landline.request_id"
 """The scope's key for the id that the client reads in `x-request-id`."""
@@ -23,8 +25,8 @@ _log = structlog.get_logger(__name__)
 
 
 class RequestRoot:
-    """ASGI middleware around everything: adds `x-request-id` and `ANSWER_HEADERS`, turns a fault of ours into `server_error`, and counts what of
-    the connection belongs to no turn."""
+    """ASGI middleware around everything: adds `x-request-id` and `ANSWER_HEADERS`, answers for a store that is away and for
+    a fault of ours, and counts what of the connection belongs to no turn."""
 
     def __init__(self, app: ASGIApp, edge: Edge) -> None:
         self._app = app
@@ -58,6 +60,9 @@ class RequestRoot:
             if not expired.is_set or is_started or scope["type"] != "http":
                 raise
             await reply_error(scope, send_with_id, shutdown_error())
+        except StoreUnavailableError:  # an outage, which the store logs once
+            if not is_started:
+                await reply_error(scope, send_with_id, store_unavailable("What is stored cannot be reached now."))
         except Exception:  # noqa: BLE001  # the root of the connection's task
             _log.exception("request_broke", request_id=request_id, path=scope["path"])
             if not is_started:

@@ -1,12 +1,12 @@
 """What outlives a connection: stored responses, conversations and the events of background responses."""
 
 from landline.stores.memory import MemoryStore
-from landline.stores.store import DEFAULT_RETENTION_S, Store
+from landline.stores.store import DEFAULT_RETENTION_S, DEFAULT_TIMEOUT_S, Store
 
 __all__ = ["is_claimed", "make_store"]
 
 
-def make_store(url: str, *, retention_s: float = DEFAULT_RETENTION_S) -> Store:
+def make_store(url: str, *, retention_s: float = DEFAULT_RETENTION_S, timeout_s: float = DEFAULT_TIMEOUT_S) -> Store:
     """The store that a URL names, not yet open: `memory`, `sqlite:///PATH` or `postgresql://…`.
 
     Raises ValueError for any other URL.
@@ -15,7 +15,7 @@ def make_store(url: str, *, retention_s: float = DEFAULT_RETENTION_S) -> Store:
         return MemoryStore(retention_s)
     from landline.stores.sql import SqlStore  # noqa: PLC0415 - a server without a database need not load SQLAlchemy
 
-    return SqlStore(url, retention_s)
+    return SqlStore(url, retention_s, timeout_s=timeout_s)
 
 
 def is_claimed(path: str) -> bool:

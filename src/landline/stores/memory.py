@@ -3,7 +3,7 @@
 Lineages share their links, as everywhere; Python's reference counts are the garbage collector. Only expiry bounds it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -84,6 +84,16 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing to do: the process keeps what it has."""
+
+    def watch_turns(self, is_running: Callable[[str], bool], catch_up: Callable[[], Awaitable[None]]) -> None:
+        """Nothing to do: every turn's end is saved."""
+
+    @property
+    def trouble(self) -> str | None:
+        return None
+
+    async def check(self) -> str | None:
+        return None
 
     async def begin_response(self, new: NewResponse) -> None:
         key = (new.tenant, new.response_id)

@@ -4,7 +4,7 @@ Nothing of one tenant can be read, named or counted by another: what is not your
 `store: false` never comes here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -16,9 +16,28 @@ from landline.wire.responses import ResponseStatus
 DEFAULT_RETENTION_S = 30 * 24 * 3600.0
 """How long responses are kept: OpenAI's published 30 days."""
 
+DEFAULT_TIMEOUT_S = 5.0
+"""How long a database may take to answer, or another program may hold its lock, before it counts as away."""
+
 
 class StoreError(Exception):
     """The store could not do its work (disk full, database away); the message is for the log, not for clients."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store cannot be used now: it is away, full, locked by another program, or gave no answer in time.
+
+    What was to be written may have been written all the same. The same work may succeed later.
+    """
+
+    def __init__(self, message: str, reason: str = "it cannot be reached") -> None:
+        """`reason` is for whoever asks whether the server is ready: it names no address and no content."""
+        super().__init__(message)
+        self.reason = reason
+
+
+class ResponseEndedError(StoreError):
+    """The response has ended otherwise already: after an outage, another process took this one for dead."""
 
 
 class ParentGoneError(StoreError):
@@ -92,7 +111,8 @@ LockResult = Literal["locked", "busy", "missing"]
 
 
 class Store(Protocol):
-    """Durable (or, for the memory store, process-long) state. Every method may raise `StoreError`.
+    """Durable (or, for the memory store, process-long) state. Every method may raise `StoreError`, and
+    `StoreUnavailableError` where the same may succeed later.
 
     An item's id, where it has one, stands in its JSON too. Ids should differ within one response and within one
     conversation; where they do not, nothing is lost, but paging and deletion by id take the bearers as one.
@@ -103,6 +123,24 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+    def watch_turns(self, is_running: Callable[[str], bool], catch_up: Callable[[], Awaitable[None]]) -> None:
+        """Names who knows whether a response of this process still runs or is still to be saved; without it, all do.
+
+        What is left of others, because their end could not be saved, is dead: locks are freed and responses become
+        `incomplete` after an outage, and whenever somebody comes upon them. `is_running` is called in any thread. Before,
+        `catch_up` is awaited: it saves what the outage put off, and may raise `StoreError`.
+        """
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the store cannot be used, as far as recent work tells; None when it can."""
+        ...
+
+    async def check(self) -> str | None:
+        """The same, asking the database if it was not used for a while; waits a second or so at most."""
+        ...
 
     async def begin_response(self, new: NewResponse) -> None:
         """Saves a turn at its start, so that a crash leaves a trace of it. A response with a conversation must hold its
@@ -116,7 +154,10 @@ class Store(Protocol):
         self, tenant: str, response_id: str, *, status: ResponseStatus, body: bytes, output: Sequence[Item]
     ) -> None:
         """Saves a turn's end, whole or not at all: body, output, and both halves' items into its conversation, which is
-        unlocked. Failed and cancelled turns add nothing to a conversation. A response deleted meanwhile stays deleted."""
+        unlocked. Failed and cancelled turns add nothing to a conversation. A response deleted meanwhile stays deleted.
+
+        May be repeated with the same values when it is not known whether it was done. Raises `ResponseEndedError`.
+        """
         ...
 
     async def discard_response(self, tenant: str, response_id: str) -> None:

@@ -11,12 +11,16 @@ import structlog
 
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.events import KEPT_S, EventLog
+from landline.stores.store import StoreUnavailableError
 from landline.turns.faults import broken_end, note_fault
 from landline.turns.runner import RunsTurns
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import ResponseCreated, ResponseInProgress, ResponseQueued
 from landline.wire.records import sse_records
 from landline.wire.responses import Response
+
+_CANCEL_WAIT_S = 10.0
+"""How long whoever cancels a response waits for a store that is away."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -70,14 +74,16 @@ class BackgroundTurns:
     async def cancel(self, tenant: str, response_id: str) -> bool:
         """Ends the response as cancelled, unless it ends otherwise first, and returns when it is saved.
 
-        False when it does not run in this process (any more).
+        False when it does not run in this process (any more). Raises `StoreUnavailableError` when it cannot be saved.
         """
         found = self._find(tenant, response_id)
         if found is None or found.task is None:
             return False
         self._runner.stop(response_id)
         self._release(found)
-        await asyncio.wait({found.task})
+        _, late = await asyncio.wait({found.task}, timeout=_CANCEL_WAIT_S)
+        if late:
+            raise StoreUnavailableError(f"response {response_id!r} has ended and is not saved yet")
         return True
 
     def follow(

@@ -2,14 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 import structlog
 
 from landline.session.composer import Composer
 from landline.session.turn import Turn, TurnEnded
-from landline.stores.store import NewResponse, ParentGoneError, Store, StoreError
+from landline.stores.store import (
+    NewResponse,
+    ParentGoneError,
+    ResponseEndedError,
+    Store,
+    StoreError,
+    StoreUnavailableError,
+)
+from landline.turns.saves import Saves
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import ResponseFailed, event_sequence
 from landline.wire.items import Item, with_id
@@ -34,9 +43,7 @@ _ID_PREFIXES = {
 class Record:
     """What the store knows of one turn. With `store: false` it knows nothing, and every method does nothing."""
 
-    def __init__(
-        self, store: Store, turn: Turn, new_id: Callable[[str], str], *, saves: set[asyncio.Task[None]]
-    ) -> None:
+    def __init__(self, store: Store, turn: Turn, new_id: Callable[[str], str], *, saves: Saves) -> None:
         self.turn = turn
         """The turn; its history must be resolved before `begin`."""
         self.is_over = False
@@ -45,13 +52,19 @@ class Record:
         self._new_id = new_id
         self._saves = saves
         self._is_stored = turn.request.store is not False
+        self._is_begin_uncertain = False
+        """Whether a begin was tried of which it is not known whether it was done."""
+        self._begun_as: Response | None = None
         self._beginning: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._unsaved: TurnEnded | None = None
+        """The end that is being saved."""
 
     def begin(self, response: Response) -> None:
-        """Starts saving the turn as it stands; the model does not wait for it."""
-        if self._is_stored and self._beginning is None:
-            self._beginning = self._start(self._begin(response))
+        """Starts saving the turn as it stands; the model does not wait for it. Again if the store was away before."""
+        if self._is_stored and (self._beginning is None or _found_store_away(self._beginning)):
+            self._begun_as = self._begun_as or response
+            self._beginning = self._saves.start(self._begin(self._begun_as))
 
     async def begin_now(self, response: Response) -> ApiError | None:
         """Saves the turn as it stands; why it could not be saved, if so, and then the turn is discarded."""
@@ -59,49 +72,79 @@ class Record:
         try:
             if self._beginning is not None:
                 await asyncio.shield(self._beginning)
-        except StoreError:
-            _log.exception("response_not_saved", response_id=self.turn.response_id)
-            await self.discard()
-            return api_error("server_error", "The response could not be stored; it was not started.")
+        except StoreError as error:
+            self._note(error)
+            await self.discard(is_store_away=isinstance(error, StoreUnavailableError))
+            return _error(error, "The response could not be stored; it was not started.")
         return None
 
     async def finish(self, ended: TurnEnded) -> TurnEnded:
-        """Saves the turn's end. A turn that cannot be saved is not announced as completed: it fails.
+        """Saves the turn's end, waiting a while for a store that is away; a turn that nobody waits for, in the background,
+        waits as long as the process lives. A turn that cannot be saved is not announced as completed: it fails.
 
         What was begun here is brought to its end even if the caller is cancelled meanwhile.
         """
         self.is_over = True
         if not self._is_stored:
             return ended
-        self._ending = self._start(self._finish(ended))
+        is_patient = self.turn.request.background is True
+        self._unsaved = ended
+        self._ending = self._saves.start(self._saves.insist(partial(self._finish, ended), is_patient=is_patient))
         try:
             await asyncio.shield(self._ending)
-        except StoreError:
-            _log.exception("response_not_saved", response_id=self.turn.response_id)
-            return _failed_to_save(ended)
+        except StoreError as error:
+            self._note(error)
+            self._unsaved = None
+            failed = _failed_to_save(ended, error)
+            if isinstance(error, StoreUnavailableError):
+                self._put_off(failed)
+            return failed
         return msgspec.structs.replace(ended, is_stored=True)
 
     async def settle(self, composer: Composer) -> None:
         """Called when the turn is left, however: an announced turn that was aborted is kept as incomplete."""
         if self._ending is not None:
             await asyncio.wait({self._ending})
+            if self._unsaved is not None and _found_store_away(self._ending):
+                self._put_off(self._unsaved)  # nobody was told of it
         elif not self.is_over and composer.is_announced:
             composer.stop(CANCELLED)
-            await self.finish(composer.close(time.time()))
+            await self._keep(composer.close(time.time()))
         await self.discard()
 
-    async def discard(self) -> None:
+    async def discard(self, *, is_store_away: bool = False) -> None:
         """Forgets a turn that was not announced and frees its conversation; does nothing for any other."""
         if self.is_over:
             return
         self.is_over = True
-        if self._beginning is not None or self.turn.conversation_id is not None:
-            await asyncio.shield(self._start(self._discard()))
+        if self._beginning is None and self.turn.conversation_id is None:
+            return
+        if is_store_away:
+            self._saves.put_off(self.turn.response_id, self._discard)
+        else:
+            await asyncio.shield(self._saves.start(self._try_now(self._discard)))
+
+    async def _keep(self, ended: TurnEnded) -> None:
+        """Saves an end that nobody waits for."""
+        self.is_over = True
+        if self._is_stored:
+            await asyncio.shield(self._saves.start(self._try_now(partial(self._finish, ended), _size(ended))))
+
+    def _put_off(self, ended: TurnEnded) -> None:
+        self._saves.put_off(self.turn.response_id, partial(self._finish, ended), size_bytes=_size(ended))
+
+    async def _try_now(self, save: Callable[[], Awaitable[None]], size_bytes: int = 0) -> None:
+        try:
+            await save()
+        except StoreUnavailableError:
+            self._saves.put_off(self.turn.response_id, save, size_bytes=size_bytes)
+        except StoreError as error:
+            self._note(error)
 
     async def _finish(self, ended: TurnEnded) -> None:
         self.begin(ended.response)
         if self._beginning is not None:
-            await self._beginning
+            await asyncio.shield(self._beginning)
         await self._store.finish_response(
             self.turn.tenant,
             self.turn.response_id,
@@ -111,24 +154,24 @@ class Record:
         )
 
     async def _discard(self) -> None:
-        try:
-            if self._beginning is not None:
-                await asyncio.wait({self._beginning})
-            await self._store.discard_response(self.turn.tenant, self.turn.response_id)
-        except StoreError:
-            _log.exception("response_not_discarded", response_id=self.turn.response_id)
+        if self._beginning is not None:
+            await asyncio.wait({self._beginning})
+        await self._store.discard_response(self.turn.tenant, self.turn.response_id)
 
-    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Does the work in a task that nobody's cancellation reaches."""
-        task = asyncio.create_task(work)
-        self._saves.add(task)
-        task.add_done_callback(self._saves.discard)
-        return task
+    def _note(self, error: StoreError) -> None:
+        """An outage is the store's to log, once."""
+        if not isinstance(error, StoreUnavailableError):
+            _log.error("response_not_saved", response_id=self.turn.response_id, exc_info=error)
 
     async def _begin(self, response: Response) -> None:
         new = self._describe(response, self.turn.stored_parent_id)
+        if self._is_begin_uncertain and await self._store.load_response(new.tenant, new.response_id) is not None:
+            return
         try:
             await self._store.begin_response(new)
+        except StoreUnavailableError:
+            self._is_begin_uncertain = True
+            raise
         except ParentGoneError:
             # Deleted or expired since the connection remembered it: the turn keeps the history itself.
             await self._store.begin_response(self._describe(response, None))
@@ -157,9 +200,29 @@ def identified(item: Item, new_id: Callable[[str], str]) -> Item:
     return item if item.id is not None else with_id(item, new_id(_ID_PREFIXES.get(item.type, "item")))
 
 
-def _failed_to_save(ended: TurnEnded) -> TurnEnded:
+def _found_store_away(save: asyncio.Task[None]) -> bool:
+    return save.done() and not save.cancelled() and isinstance(save.exception(), StoreUnavailableError)
+
+
+def _size(ended: TurnEnded) -> int:
+    """Bytes that are kept until the end is saved."""
+    return len(ended.body) + sum(len(item.raw) for item in ended.output)
+
+
+def store_unavailable(message: str) -> ApiError:
+    """The answer while the store is away."""
+    return api_error("store_unavailable", message)
+
+
+def _error(error: StoreError, message: str) -> ApiError:
+    """An outage may pass; anything else is a fault of this server."""
+    is_outage = isinstance(error, StoreUnavailableError | ResponseEndedError)
+    return store_unavailable(message) if is_outage else api_error("server_error", message)
+
+
+def _failed_to_save(ended: TurnEnded, cause: StoreError) -> TurnEnded:
     """The same turn ending in `response.failed`, with the number that its terminal event had."""
-    error = api_error("server_error", "The response could not be stored; nothing of it was kept.")
+    error = _error(cause, "The response could not be stored, so it failed; nothing of its output was kept.")
     response = msgspec.structs.replace(
         ended.response,
         status="failed",

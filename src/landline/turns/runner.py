@@ -16,7 +16,7 @@ from landline.session.composer import Composer, EventNames
 from landline.session.lineage import Link
 from landline.session.meter import Meter
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
-from landline.stores.store import Store, StoreError
+from landline.stores.store import Store, StoreError, StoreUnavailableError
 from landline.turns.attempts import Attempts
 from landline.turns.faults import broken_end, note_fault
 from landline.turns.http_sessions import HttpSessions
@@ -24,7 +24,8 @@ from landline.turns.opening import Opener
 from landline.turns.prefixes import PrefixIndex
 from landline.turns.prepare import Preparer
 from landline.turns.pump import Pump
-from landline.turns.record import CANCELLED, Record
+from landline.turns.record import CANCELLED, Record, store_unavailable
+from landline.turns.saves import Saves
 from landline.turns.sealing import Sealer
 from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
@@ -81,6 +82,7 @@ class TurnRunner:
         settings: RunnerSettings,
         sealer: Sealer | None = None,
         prefixes: PrefixIndex | None = None,
+        saves: Saves | None = None,
     ) -> None:
         """Without a `sealer`, what is sealed opens for as long as this runner lives."""
         self._router = router
@@ -92,14 +94,18 @@ class TurnRunner:
         self._new_id = new_id
         self._settings = settings
         self._running: dict[str, _RunningTurn] = {}
-        self._saves: set[asyncio.Task[None]] = set()
+        self._saves = saves or Saves()
+        store.watch_turns(self._saves.is_running, self._saves.catch_up)
         self._ended: list[tuple[Turn, Attempts, Link | None]] = []
         """Turns whose lineage is still to be remembered."""
 
+    def hurry(self) -> None:
+        """The process is about to end: turns that wait for a store that is away give up soon."""
+        self._saves.hurry()
+
     async def close(self) -> None:
-        """Waits for what is still being saved; call it before the store is closed."""
-        if self._saves:
-            await asyncio.wait(self._saves)
+        """Waits for what is still being saved, a bounded time; call it before the store is closed."""
+        await self._saves.close()
 
     def stop(self, response_id: str) -> None:
         """Ends a running turn early, as cancelled if it runs in the background, else as incomplete; ignored when it is
@@ -134,10 +140,11 @@ class TurnRunner:
         """
         record = Record(self._store, turn, self._new_id, saves=self._saves)
         next_number, is_over = 0, False
+        self._saves.enter(turn.response_id)
         try:
             prepared = self._router.refuse(turn.request.model) or await self._prepare(turn)
             if isinstance(prepared, ApiError):
-                await record.discard()
+                await record.discard(is_store_away=prepared.code == "store_unavailable")
                 is_over = True
                 yield _note_end(turn.meter, TurnRefused(prepared))
                 return
@@ -157,6 +164,7 @@ class TurnRunner:
                 yield _note_end(turn.meter, ended)
         finally:
             await record.discard()
+            self._saves.leave(turn.response_id)
 
     async def count_tokens(self, turn: Turn) -> int | ApiError:
         """How many tokens the turn's model would read. Nothing is generated, stored or locked."""
@@ -210,6 +218,8 @@ class TurnRunner:
     async def _prepare(self, turn: Turn, *, is_writing: bool = True) -> Turn | ApiError:
         try:
             prepared = await self._preparer.prepare(turn, is_writing=is_writing)
+        except StoreUnavailableError:
+            return store_unavailable("The stored history cannot be loaded now; nothing was started.")
         except StoreError:
             _log.exception("history_not_loaded", response_id=turn.response_id)
             return api_error("server_error", "The stored history could not be loaded.")

@@ -91,6 +91,13 @@ ERROR_RULES: dict[str, ErrorRule] = {
             "after",
             "the server stops; another one, or its successor, takes the request",
         ),
+        ErrorRule(
+            "store_unavailable",
+            "service_unavailable_error",
+            503,
+            "after",
+            "the store is away, locked by another program, full, or gave no answer in time",
+        ),
         ErrorRule("upstream_unavailable", "service_unavailable_error", 503, "after", "the target cannot be reached"),
         ErrorRule("upstream_error", "server_error", 502, "after", "the target failed or its answer broke off"),
         ErrorRule("upstream_auth_error", "server_error", 502, "never", "the target refused this server's own key"),

@@ -45,7 +45,7 @@ CONVERSATIONS = (
         body="ConversationCreate",
         is_body_optional=True,
         answers=_NEW_CONVERSATION,
-        errors=(*BODY_ERRORS, *ITEM_ERRORS),
+        errors=(*BODY_ERRORS, *ITEM_ERRORS, "store_unavailable"),
         aliases=("/conversations",),
     ),
     Operation(
@@ -55,7 +55,7 @@ CONVERSATIONS = (
         text="The conversation without its items.",
         parameters=(_ID,),
         answers=_CONVERSATION,
-        errors=("not_found",),
+        errors=("not_found", "store_unavailable"),
         aliases=("/conversations/{conversation_id}",),
     ),
     Operation(
@@ -66,7 +66,7 @@ CONVERSATIONS = (
         parameters=(_ID,),
         body="ConversationUpdate",
         answers=_CONVERSATION,
-        errors=(*BODY_ERRORS, "not_found"),
+        errors=(*BODY_ERRORS, "not_found", "store_unavailable"),
         aliases=("/conversations/{conversation_id}",),
     ),
     Operation(
@@ -76,7 +76,7 @@ CONVERSATIONS = (
         text="Forgets the conversation and its items; responses that were made in it stay.",
         parameters=(_ID,),
         answers=(Answer(status=200, text="It is gone.", json="DeletedConversation"),),
-        errors=("not_found",),
+        errors=("not_found", "store_unavailable"),
         aliases=("/conversations/{conversation_id}",),
     ),
     Operation(
@@ -87,7 +87,7 @@ CONVERSATIONS = (
         parameters=(_ID,),
         body="ConversationItems",
         answers=_PAGE,
-        errors=(*BODY_ERRORS, *ITEM_ERRORS, "conversation_locked"),
+        errors=(*BODY_ERRORS, *ITEM_ERRORS, "conversation_locked", "store_unavailable"),
         aliases=("/conversations/{conversation_id}/items",),
     ),
     Operation(
@@ -97,7 +97,7 @@ CONVERSATIONS = (
         text="The items, newest first unless asked otherwise.",
         parameters=(_ID, *PAGE),
         answers=_PAGE,
-        errors=("invalid_value", "not_found"),
+        errors=("invalid_value", "not_found", "store_unavailable"),
         aliases=("/conversations/{conversation_id}/items",),
     ),
     Operation(
@@ -107,7 +107,7 @@ CONVERSATIONS = (
         text="One item.",
         parameters=(_ID, _ITEM_ID),
         answers=(Answer(status=200, text="The item.", json="StoredItem"),),
-        errors=("not_found",),
+        errors=("not_found", "store_unavailable"),
         aliases=("/conversations/{conversation_id}/items/{item_id}",),
     ),
     Operation(
@@ -117,7 +117,7 @@ CONVERSATIONS = (
         text="Takes one item out; answered with the conversation.",
         parameters=(_ID, _ITEM_ID),
         answers=_CONVERSATION,
-        errors=("not_found",),
+        errors=("not_found", "store_unavailable"),
         aliases=("/conversations/{conversation_id}/items/{item_id}",),
     ),
 )

@@ -86,7 +86,7 @@ RESPONSES = (
             query("include_obfuscation", "Accepted; events are never padded.", type="boolean"),
         ),
         answers=(Answer(status=200, text="The response, or its events.", json="Response", is_stream=True),),
-        errors=("invalid_value", "not_found", "response_elsewhere"),
+        errors=("invalid_value", "not_found", "response_elsewhere", "store_unavailable"),
         aliases=("/responses/{response_id}",),
     ),
     Operation(
@@ -96,7 +96,7 @@ RESPONSES = (
         text="Forgets a response; one that runs in the background is cancelled first. Responses that continue it stay whole.",
         parameters=(_ID,),
         answers=(Answer(status=200, text="It is gone.", json="DeletedResponse"),),
-        errors=("not_found",),
+        errors=("not_found", "store_unavailable"),
         aliases=("/responses/{response_id}",),
     ),
     Operation(
@@ -106,7 +106,7 @@ RESPONSES = (
         text="Ends a background response. Asked again, it answers the same.",
         parameters=(_ID,),
         answers=(Answer(status=200, text="The final response.", json="Response"),),
-        errors=("invalid_value", "not_found", "response_elsewhere"),
+        errors=("invalid_value", "not_found", "response_elsewhere", "store_unavailable"),
         aliases=("/responses/{response_id}/cancel",),
     ),
     Operation(
@@ -116,7 +116,7 @@ RESPONSES = (
         text="What the client sent with this response, not what came before it.",
         parameters=(_ID, *PAGE),
         answers=(Answer(status=200, text="A page of items.", json="ItemList"),),
-        errors=("invalid_value", "not_found"),
+        errors=("invalid_value", "not_found", "store_unavailable"),
         aliases=("/responses/{response_id}/input_items",),
     ),
 )

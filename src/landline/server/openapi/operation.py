@@ -70,6 +70,7 @@ INPUT_ERRORS = (
     "unsupported_parameter",
     "unsupported_content",
     "previous_response_not_found",
+    "store_unavailable",
     "invalid_encrypted_content",
     "conversation_locked",
 )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select, update
 
 from landline.stores.sql.content import unpack
 from landline.stores.sql.lineages import (
@@ -137,10 +137,22 @@ def unlock(connection: Connection, tenant: str, response_id: str) -> None:
     connection.execute(_UNLOCK, {"of_tenant": tenant, "of_writer": response_id})
 
 
-def unlock_owned(connection: Connection, owner: int | None) -> None:
-    """Frees what a dead process (None: any process) had locked."""
-    is_left = conversations.c.writer.is_not(None) if owner is None else conversations.c.owner == owner
+def find_writers(connection: Connection, owner: int) -> Sequence[str]:
+    """The responses for which a process has locked conversations; none is null."""
+    return connection.execute(select(conversations.c.writer).where(_is_owned(owner))).scalars().all()
+
+
+def unlock_owned(connection: Connection, owner: int | None, writers: Sequence[str] | None = None) -> None:
+    """Frees what a process (None: any process) had locked, for these responses (None: for any)."""
+    is_left = _is_owned(owner)
+    if writers is not None:
+        is_left &= conversations.c.writer.in_(writers)
     connection.execute(update(conversations).where(is_left).values(writer=None, owner=None))
+
+
+def _is_owned(owner: int | None) -> ColumnElement[bool]:
+    is_locked = conversations.c.writer.is_not(None)
+    return is_locked if owner is None else is_locked & (conversations.c.owner == owner)
 
 
 def add(connection: Connection, tenant: str, conversation_id: str, content: Sequence[Item]) -> LockResult:

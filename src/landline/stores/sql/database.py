@@ -5,14 +5,11 @@ whole transaction in one go; for PostgreSQL it runs on the event loop, in a gree
 """
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import SQLAlchemyError
-
-from landline.stores.store import StoreError
 
 _Result = TypeVar("_Result")
 
@@ -54,6 +51,10 @@ class Ownership(Protocol):
         """Takes the claim anew if it was lost with its connection. Cheap when it was not."""
         ...
 
+    def touch(self, connection: Connection) -> None:
+        """Writes something that changes nothing, in the caller's transaction: whether that can be done is the point."""
+        ...
+
     async def interrupt_dead(self) -> None:
         """Ends what processes left running that died since."""
         ...
@@ -85,12 +86,3 @@ def parse_url(url: str) -> URL:
             return parsed.set(drivername="postgresql+asyncpg")
         case _:
             raise ValueError(expected)
-
-
-@contextmanager
-def store_errors(doing: str, *driver_errors: type[Exception]) -> Generator[None]:
-    """Whatever SQLAlchemy, the system and the driver raise becomes a `StoreError`."""
-    try:
-        yield
-    except (SQLAlchemyError, OSError, *driver_errors) as error:
-        raise StoreError(f"{doing} failed: {type(error).__name__}: {error}") from error

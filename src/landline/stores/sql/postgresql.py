@@ -1,8 +1,8 @@
 """PostgreSQL, through asyncpg: one database, any number of processes."""
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -11,10 +11,11 @@ from sqlalchemy import URL, Connection, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from landline.stores.sql.database import completed, store_errors
+from landline.stores.sql.database import completed
+from landline.stores.sql.faults import store_errors
 from landline.stores.sql.responses import interrupt
 from landline.stores.sql.tables import conversations, owners, responses
-from landline.stores.store import StoreError
+from landline.stores.store import DEFAULT_TIMEOUT_S, StoreError, StoreUnavailableError
 
 _Result = TypeVar("_Result")
 
@@ -25,6 +26,8 @@ _SETTINGS = {"application_name": "landline", "enable_seqscan": "off", "jit": "of
 """Every query goes by an index. The planner takes a range of keys for a ninth of the table, and would read it all."""
 _TRANSIENT_CODES = frozenset(("40001", "40P01"))
 """SQLSTATE: serialization failure, deadlock."""
+_GRACE_S = 1.0
+"""What the server's answer to a statement that it ended for its time may take."""
 _OWNER_LOCKS = 1_279_869_453
 """First key of the advisory locks that stand for processes; the second is the process's number."""
 
@@ -32,25 +35,35 @@ _OWNER_LOCKS = 1_279_869_453
 class PostgresqlDatabase:
     """A PostgreSQL database, through asyncpg."""
 
-    def __init__(self, url: URL) -> None:
-        self._writing = create_async_engine(url, hide_parameters=True, connect_args={"server_settings": _SETTINGS})
+    def __init__(self, url: URL, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """The server ends a statement that takes longer than the timeout; one that the server itself has not answered
+        a second later, because it is frozen or out of reach, is given up together with its connection."""
+        self._timeout_s = timeout_s
+        self._writing = create_async_engine(
+            url,
+            hide_parameters=True,
+            pool_timeout=timeout_s,
+            connect_args={
+                "timeout": timeout_s,
+                "command_timeout": timeout_s + _GRACE_S,
+                "server_settings": {**_SETTINGS, "statement_timeout": str(round(timeout_s * 1000))},
+            },
+        )
         self._reading = self._writing.execution_options(isolation_level="AUTOCOMMIT")
         self._is_closed = False
 
     async def read(self, work: Callable[[Connection], _Result]) -> _Result:
         with _errors("reading"):
-            for _ in range(_ATTEMPTS - 1):
-                with suppress(_TryAgainError):
-                    return await self._read(work)
-            return await self._read(work)
+            return await self._repeat(partial(self._read, work))
 
     async def write(self, work: Callable[[Connection], _Result]) -> _Result:
         return await completed(asyncio.ensure_future(self._write(work)))
 
     async def close(self) -> None:
         self._is_closed = True
-        with _errors("closing the database"):
-            await self._writing.dispose()
+        with _errors("closing the database"), suppress(TimeoutError):  # a frozen server says no goodbye
+            async with asyncio.timeout(self._timeout_s):
+                await self._writing.dispose()
 
     async def hold(self) -> AsyncConnection:
         """A connection to keep, for a lock that lives as long as it does."""
@@ -61,14 +74,15 @@ class PostgresqlDatabase:
     async def write_on(self, connection: AsyncConnection, work: Callable[[Connection], _Result]) -> _Result:
         """Runs `work` in one transaction on a kept connection."""
         with _errors("writing"):
-            async with connection.begin():
+            async with _given_up_in_time(connection), connection.begin():
                 return await connection.run_sync(work)
 
-    async def is_connected(self, connection: AsyncConnection) -> bool:
+    def is_connected(self, connection: AsyncConnection) -> bool:
         """Whether a kept connection is still open, as far as this side knows."""
-        with _errors("reading"):
-            driver = (await connection.get_raw_connection()).driver_connection
-        return isinstance(driver, asyncpg.Connection) and not driver.is_closed()
+        if connection.invalidated:
+            return False
+        driver = _driver_of(connection)
+        return driver is not None and not driver.is_closed()
 
     async def drop(self, connection: AsyncConnection) -> None:
         """Closes a kept connection for good, which frees its locks."""
@@ -76,32 +90,64 @@ class PostgresqlDatabase:
             await connection.invalidate()
             await connection.close()
 
+    async def _write(self, work: Callable[[Connection], _Result]) -> _Result:
+        with _errors("writing"):
+            return await self._repeat(partial(self._attempt, work))
+
+    async def _repeat(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(_TryAgainError):
+                return await attempt()
+        try:
+            return await attempt()
+        except _TryAgainError as error:
+            raise error.error from error
+
     async def _read(self, work: Callable[[Connection], _Result]) -> _Result:
         self._check_open()
-        async with self._reading.connect() as connection:
+        async with self._reading.connect() as connection, _given_up_in_time(connection):
             with _worth_repeating():
                 return await connection.run_sync(work)
 
-    async def _write(self, work: Callable[[Connection], _Result]) -> _Result:
-        with _errors("writing"):
-            for _ in range(_ATTEMPTS - 1):
-                with suppress(_TryAgainError):
-                    return await self._attempt(work)
-            return await self._attempt(work)
-
     async def _attempt(self, work: Callable[[Connection], _Result]) -> _Result:
         self._check_open()
-        async with self._writing.begin() as connection:
+        async with self._writing.connect() as connection, _given_up_in_time(connection):
+            await connection.begin()
             with _worth_repeating():  # what fails in the commit, behind this, may have been done
-                return await connection.run_sync(work)
+                result = await connection.run_sync(work)
+            await connection.commit()
+            return result  # what failed is rolled back as the connection goes back to its pool
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise StoreError("the store is closed")
+            raise StoreUnavailableError("the store is closed", "it is closed")
+
+
+@asynccontextmanager
+async def _given_up_in_time(connection: AsyncConnection) -> AsyncGenerator[None]:
+    """Aborts a connection that gave no answer: to ask it for a rollback would take as long again."""
+    driver = _driver_of(connection)  # it is not told any more when SQLAlchemy has given the connection up itself
+    try:
+        yield
+    except TimeoutError:
+        if driver is not None:
+            driver.terminate()
+        if not connection.invalidated:
+            await connection.invalidate()
+        raise
+
+
+def _driver_of(connection: AsyncConnection) -> "asyncpg.Connection | None":
+    driver = connection.sync_connection.connection.driver_connection if connection.sync_connection is not None else None
+    return driver if isinstance(driver, asyncpg.Connection) else None
 
 
 class _TryAgainError(Exception):
-    """The work failed for a reason that need not be there the next time; its cause says which."""
+    """The work failed for a reason that need not be there the next time."""
+
+    def __init__(self, error: DBAPIError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @contextmanager
@@ -110,7 +156,7 @@ def _worth_repeating() -> Generator[None]:
         yield
     except DBAPIError as error:
         if error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _TRANSIENT_CODES:
-            raise _TryAgainError(str(error)) from error
+            raise _TryAgainError(error) from error
         raise
 
 
@@ -132,9 +178,13 @@ class SharedOwnership:
 
     async def keep(self) -> None:
         async with self._taking:
-            if self._holder is None or not await self._database.is_connected(self._holder):
+            if self._holder is None or not self._database.is_connected(self._holder):
                 await self.release()
                 await self._take()
+
+    def touch(self, connection: Connection) -> None:
+        """Writes this process's row as it is."""
+        connection.execute(update(owners).where(owners.c.number == self.number).values(number=self.number))
 
     async def interrupt_dead(self) -> None:
         query = select(owners.c.number).where(owners.c.number != self.number)
@@ -180,4 +230,4 @@ def _interrupt_if_dead(connection: Connection, number: int) -> None:
 
 
 def _errors(doing: str) -> AbstractContextManager[None]:
-    return store_errors(doing, asyncpg.PostgresError, asyncpg.InterfaceError, _TryAgainError)
+    return store_errors(doing, asyncpg.PostgresError, asyncpg.InterfaceError)

@@ -1,10 +1,10 @@
 """Stored responses, each function inside a transaction or a read of the caller."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar, cast, get_args
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
 from landline.stores.paging import cut_page
 from landline.stores.sql import conversations as conversation_rows
@@ -12,7 +12,15 @@ from landline.stores.sql.content import unpack
 from landline.stores.sql.lineages import append_link, fork_link, insert_link, lineage_query, new_trunk, save_output
 from landline.stores.sql.removal import begin_removal, release_lineage
 from landline.stores.sql.tables import items, links, responses
-from landline.stores.store import ItemPage, NewResponse, Page, ParentGoneError, StoredResponse, StoreError
+from landline.stores.store import (
+    ItemPage,
+    NewResponse,
+    Page,
+    ParentGoneError,
+    ResponseEndedError,
+    StoredResponse,
+    StoreError,
+)
 from landline.wire.items import Item
 from landline.wire.readable import UNREADABLE
 from landline.wire.responses import ResponseStatus
@@ -111,12 +119,12 @@ def finish(
     body: bytes,
     output: Sequence[Item],
 ) -> None:
-    """Saves a turn's end; raises `StoreError` when it has ended before."""
+    """Saves a turn's end; raises `ResponseEndedError` when it has ended otherwise before."""
     changes = {"new_status": status, "new_body": body}
     found = connection.execute(_FINISH, {**identify(tenant, response_id), **changes}).first()
     if found is None:
         conversation_rows.unlock(connection, tenant, response_id)
-        _refuse_second_end(connection, tenant, response_id)
+        _refuse_second_end(load(connection, tenant, response_id), status, body)
         return
     save_output(connection, found.key, tenant, output)
     if found.conversation_id is not None:
@@ -124,9 +132,12 @@ def finish(
         settle(connection, tenant, response_id, found.key)
 
 
-def _refuse_second_end(connection: Connection, tenant: str, response_id: str) -> None:
-    if connection.execute(_LOAD, identify(tenant, response_id)).first() is not None:
-        raise StoreError(f"Response {response_id!r} has ended already: another process took this one for dead.")
+def _refuse_second_end(stored: StoredResponse | None, status: ResponseStatus, body: bytes) -> None:
+    """The same end may be saved once more: a connection that broke in the commit did not tell that it was done."""
+    if stored is not None and (stored.status, stored.body) != (status, body):
+        raise ResponseEndedError(
+            f"Response {stored.response_id!r} has ended already, as {stored.status}: another process took this one for dead."
+        )
 
 
 def discard(connection: Connection, tenant: str, response_id: str) -> None:
@@ -202,6 +213,27 @@ def _batches(values: Sequence[_Value], size: int) -> Iterator[Sequence[_Value]]:
 def interrupt(connection: Connection, owner: int | None) -> None:
     """Marks what a dead process (None: any process) left running as incomplete, and frees its conversations."""
     is_left = responses.c.owner.is_not(None) if owner is None else responses.c.owner == owner
+    _interrupt(connection, is_left)
+    conversation_rows.unlock_owned(connection, owner)
+
+
+def find_running(connection: Connection, owner: int) -> list[str]:
+    """The responses that a process runs or for which it has locked a conversation, as far as the tables tell."""
+    running = connection.execute(select(responses.c.response_id).where(responses.c.owner == owner)).scalars()
+    return [*running, *conversation_rows.find_writers(connection, owner)]
+
+
+def interrupt_abandoned(connection: Connection, owner: int, is_running: Callable[[str], bool]) -> None:
+    """The same as `interrupt`, for what a living process has left of turns that do not run any more.
+
+    Whether they run is asked when their rows are seen: a turn is known to run before it writes its first row.
+    """
+    dead = [each for each in find_running(connection, owner) if not is_running(each)]
+    _interrupt(connection, (responses.c.owner == owner) & responses.c.response_id.in_(dead))
+    conversation_rows.unlock_owned(connection, owner, dead)
+
+
+def _interrupt(connection: Connection, is_left: ColumnElement[bool]) -> None:
     columns = (responses.c.tenant, responses.c.response_id, responses.c.key, responses.c.conversation_id)
     left = connection.execute(select(*columns, responses.c.body).where(is_left).with_for_update()).all()
     for row in left:
@@ -209,7 +241,6 @@ def interrupt(connection: Connection, owner: int | None) -> None:
         connection.execute(_FINISH, {**identify(row.tenant, row.response_id), **changes})
         if row.conversation_id is not None:
             conversation_rows.leave_out_response(connection, row.tenant, row.response_id, row.key)
-    conversation_rows.unlock_owned(connection, owner)
 
 
 def _interrupted(body: bytes) -> bytes:

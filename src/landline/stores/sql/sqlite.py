@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,16 +12,17 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from landline.stores.private_files import make_private_file, tighten_file
-from landline.stores.sql.database import completed, store_errors
+from landline.stores.sql.database import completed
+from landline.stores.sql.faults import store_errors
 from landline.stores.sql.responses import interrupt
-from landline.stores.store import StoreError
+from landline.stores.store import DEFAULT_TIMEOUT_S, StoreError, StoreUnavailableError
 
 _Result = TypeVar("_Result")
 
 _READERS = 2
 """Threads that read; one more writes. Reads are short and share the processor with the event loop."""
-_BUSY_TIMEOUT_MS = 5000
-"""How long SQLite waits for a lock that another program (a backup, a shell) holds."""
+_LEAST_WAIT_S = 0.1
+"""How long even work that stood behind other work waits for another program's lock."""
 _CACHE_KB = 16 * 1024
 """Pages that each connection keeps; the default of 2 MB is ten long conversations."""
 _SOLE_OWNER = 1
@@ -29,21 +31,24 @@ _SOLE_OWNER = 1
 class SqliteDatabase:
     """A SQLite file: one thread writes, a few read."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """`timeout_s` is how long a lock that another program (a backup, a shell) holds is waited for."""
+        self._timeout_s = timeout_s
+        self._writer_waits_s = timeout_s
         self._writing = create_engine(url, hide_parameters=True, pool_size=1, max_overflow=0)
         self._reading = create_engine(url, hide_parameters=True, pool_size=_READERS, isolation_level="AUTOCOMMIT")
         self._writer = ThreadPoolExecutor(1, "sqlite-write")
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-read")
         self._is_closed = False
-        _prepare(self._writing)
-        _prepare(self._reading)
+        _prepare(self._writing, timeout_s)
+        _prepare(self._reading, timeout_s)
         event.listen(self._writing, "begin", _begin_writing)
 
     async def read(self, work: Callable[[Connection], _Result]) -> _Result:
         return await self._run(self._readers, partial(self._read, work))
 
     async def write(self, work: Callable[[Connection], _Result]) -> _Result:
-        return await completed(self._run(self._writer, partial(self._write, work)))
+        return await completed(self._run(self._writer, partial(self._write, work, time.monotonic())))
 
     async def close(self) -> None:
         if not self._is_closed:
@@ -55,16 +60,25 @@ class SqliteDatabase:
 
     def _run(self, threads: ThreadPoolExecutor, work: Callable[[], _Result]) -> asyncio.Future[_Result]:
         if self._is_closed:
-            raise StoreError("the store is closed")
+            raise StoreUnavailableError("the store is closed", "it is closed")
         return asyncio.get_running_loop().run_in_executor(threads, work)
 
     def _read(self, work: Callable[[Connection], _Result]) -> _Result:
         with store_errors("reading", sqlite3.Error), self._reading.connect() as connection:
             return work(connection)
 
-    def _write(self, work: Callable[[Connection], _Result]) -> _Result:
-        with store_errors("writing", sqlite3.Error), self._writing.begin() as connection:
-            return work(connection)
+    def _write(self, work: Callable[[Connection], _Result], asked_at: float) -> _Result:
+        with store_errors("writing", sqlite3.Error), self._writing.connect() as connection:
+            self._limit_wait(connection, time.monotonic() - asked_at)
+            with connection.begin():
+                return work(connection)
+
+    def _limit_wait(self, connection: Connection, waited_s: float) -> None:
+        """Work that stood in line while other work waited for a lock does not wait for it as long once more."""
+        wait_s = self._timeout_s if waited_s < _LEAST_WAIT_S else max(self._timeout_s - waited_s, _LEAST_WAIT_S)
+        if wait_s != self._writer_waits_s:
+            _set_busy_timeout(connection.connection.driver_connection, wait_s)
+            self._writer_waits_s = wait_s
 
     def _dispose(self) -> None:
         self._reading.dispose()
@@ -104,6 +118,10 @@ class FileOwnership:
     async def keep(self) -> None:
         """A file lock is not lost while the process lives."""
 
+    def touch(self, connection: Connection) -> None:
+        """Writes a page: whether the lock can be had does not tell whether the disk is full."""
+        connection.exec_driver_sql("PRAGMA user_version = 0")
+
     async def interrupt_dead(self) -> None:
         """There are no other processes."""
 
@@ -141,11 +159,15 @@ def _make_private(path: Path) -> None:
         tighten_file(path.with_name(path.name + suffix))
 
 
-def _prepare(engine: Engine) -> None:
+def _set_busy_timeout(connection: Any, seconds: float) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+
+def _prepare(engine: Engine, timeout_s: float) -> None:
     @event.listens_for(engine, "connect")
     def on_connect(connection: sqlite3.Connection, _: object) -> None:  # pyright: ignore[reportUnusedFunction]
         connection.isolation_level = None  # the driver begins no transaction of its own
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        _set_busy_timeout(connection, timeout_s)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(
             "PRAGMA synchronous = NORMAL"
