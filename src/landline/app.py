@@ -189,9 +189,8 @@ def default_data_dir() -> Path:
 
 def _make_store(settings: StoreSettings) -> Store:
     """The store that the settings name; the default one falls back to memory, so that a second server just works."""
-    retention_s = settings.retention_days * 24 * 3600
     if settings.url is not None:
-        return make_store(settings.url, retention_s=retention_s, timeout_s=settings.timeout_s)
+        return _store_at(settings.url, settings)
     path = default_data_dir() / "landline.db"
     try:
         make_data_folder(path.parent, _DATA_FILES)
@@ -199,9 +198,18 @@ def _make_store(settings: StoreSettings) -> Store:
     except OSError:
         is_free = False
     if is_free:
-        return make_store(f"sqlite:///{path}", retention_s=retention_s, timeout_s=settings.timeout_s)
+        return _store_at(f"sqlite:///{path}", settings)
     _log.warning("store_in_memory", path=str(path), reason="another server uses the file, or it cannot be written")
-    return make_store("memory", retention_s=retention_s)
+    return _store_at("memory", settings)
+
+
+def _store_at(url: str, settings: StoreSettings) -> Store:
+    return make_store(
+        url,
+        retention_s=settings.retention_days * 24 * 3600,
+        timeout_s=settings.timeout_s,
+        synchronous=settings.synchronous,
+    )
 
 
 def _make_sealer(settings: SealingSettings) -> Sealer:

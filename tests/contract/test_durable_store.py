@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 
 from landline.stores import is_claimed, make_store
 from landline.stores.sql.database import parse_url
@@ -351,6 +351,19 @@ async def test_full_disk_is_an_outage_and_a_wrong_statement_is_not(new_url: Call
     assert not isinstance(taken.value, StoreUnavailableError)
     await database.close()
     await store.close()
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("full", 2), ("normal", 1)])
+async def test_sqlite_waits_for_its_disk_as_it_is_told(
+    synchronous: Literal["full", "normal"], level: int, new_url: Callable[[str], str]
+) -> None:
+    database = SqliteDatabase(parse_url(new_url("sqlite")), synchronous=synchronous)
+
+    def read_level(connection: Connection) -> int:
+        return connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+
+    assert await database.write(read_level) == level
+    await database.close()
 
 
 async def test_end_that_is_saved_once_more_is_saved_once(durable_url: str) -> None:

@@ -9,7 +9,7 @@ from landline.ledger.entry import Hop
 from landline.ledger.telemetry_settings import TelemetrySettings
 from landline.session.composer import EventNames
 from landline.session.limits import Limits, Seconds
-from landline.stores.store import DEFAULT_TIMEOUT_S
+from landline.stores.store import DEFAULT_SYNCHRONOUS, DEFAULT_TIMEOUT_S, Synchronous
 from landline.turns.background import BackgroundSettings
 from landline.turns.prefixes import PrefixSettings
 from landline.turns.saves import DEFAULT_WAIT_S
@@ -77,6 +77,9 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     save_wait_s: Seconds = DEFAULT_WAIT_S
     """How long a response that has ended waits for a database that is away before it fails. Background responses wait as
     long as the server runs."""
+    synchronous: Synchronous = DEFAULT_SYNCHRONOUS
+    """Whether SQLite waits for the disk at each save. With `normal` a power cut may take responses of the last moments that
+    were announced as stored; a killed process loses nothing either way."""
 
 
 class SealingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,12 +1,18 @@
 """What outlives a connection: stored responses, conversations and the events of background responses."""
 
 from landline.stores.memory import MemoryStore
-from landline.stores.store import DEFAULT_RETENTION_S, DEFAULT_TIMEOUT_S, Store
+from landline.stores.store import DEFAULT_RETENTION_S, DEFAULT_SYNCHRONOUS, DEFAULT_TIMEOUT_S, Store, Synchronous
 
 __all__ = ["is_claimed", "make_store"]
 
 
-def make_store(url: str, *, retention_s: float = DEFAULT_RETENTION_S, timeout_s: float = DEFAULT_TIMEOUT_S) -> Store:
+def make_store(
+    url: str,
+    *,
+    retention_s: float = DEFAULT_RETENTION_S,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    synchronous: Synchronous = DEFAULT_SYNCHRONOUS,
+) -> Store:
     """The store that a URL names, not yet open: `memory`, `sqlite:///PATH` or `postgresql://…`.
 
     Raises ValueError for any other URL.
@@ -15,7 +21,7 @@ def make_store(url: str, *, retention_s: float = DEFAULT_RETENTION_S, timeout_s:
         return MemoryStore(retention_s)
     from landline.stores.sql import SqlStore  # noqa: PLC0415 - a server without a database need not load SQLAlchemy
 
-    return SqlStore(url, retention_s, timeout_s=timeout_s)
+    return SqlStore(url, retention_s, timeout_s=timeout_s, synchronous=synchronous)
 
 
 def is_claimed(path: str) -> bool:

@@ -19,6 +19,10 @@ DEFAULT_RETENTION_S = 30 * 24 * 3600.0
 DEFAULT_TIMEOUT_S = 5.0
 """How long a database may take to answer, or another program may hold its lock, before it counts as away."""
 
+Synchronous = Literal["full", "normal"]
+DEFAULT_SYNCHRONOUS: Synchronous = "full"
+"""Whether SQLite waits for the disk before a response counts as saved."""
+
 
 class StoreError(Exception):
     """The store could not do its work (disk full, database away); the message is for the log, not for clients."""

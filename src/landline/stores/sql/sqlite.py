@@ -15,7 +15,13 @@ from landline.stores.private_files import make_private_file, tighten_file
 from landline.stores.sql.database import completed
 from landline.stores.sql.faults import store_errors
 from landline.stores.sql.responses import interrupt
-from landline.stores.store import DEFAULT_TIMEOUT_S, StoreError, StoreUnavailableError
+from landline.stores.store import (
+    DEFAULT_SYNCHRONOUS,
+    DEFAULT_TIMEOUT_S,
+    StoreError,
+    StoreUnavailableError,
+    Synchronous,
+)
 
 _Result = TypeVar("_Result")
 
@@ -31,7 +37,9 @@ _SOLE_OWNER = 1
 class SqliteDatabase:
     """A SQLite file: one thread writes, a few read."""
 
-    def __init__(self, url: URL, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self, url: URL, timeout_s: float = DEFAULT_TIMEOUT_S, synchronous: Synchronous = DEFAULT_SYNCHRONOUS
+    ) -> None:
         """`timeout_s` is how long a lock that another program (a backup, a shell) holds is waited for."""
         self._timeout_s = timeout_s
         self._writer_waits_s = timeout_s
@@ -40,8 +48,8 @@ class SqliteDatabase:
         self._writer = ThreadPoolExecutor(1, "sqlite-write")
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-read")
         self._is_closed = False
-        _prepare(self._writing, timeout_s)
-        _prepare(self._reading, timeout_s)
+        _prepare(self._writing, timeout_s, synchronous)
+        _prepare(self._reading, timeout_s, synchronous)
         event.listen(self._writing, "begin", _begin_writing)
 
     async def read(self, work: Callable[[Connection], _Result]) -> _Result:
@@ -163,15 +171,15 @@ def _set_busy_timeout(connection: Any, seconds: float) -> None:
     connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
 
-def _prepare(engine: Engine, timeout_s: float) -> None:
+def _prepare(engine: Engine, timeout_s: float, synchronous: Synchronous) -> None:
     @event.listens_for(engine, "connect")
     def on_connect(connection: sqlite3.Connection, _: object) -> None:  # pyright: ignore[reportUnusedFunction]
         connection.isolation_level = None  # the driver begins no transaction of its own
         _set_busy_timeout(connection, timeout_s)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(
-            "PRAGMA synchronous = NORMAL"
-        )  # a killed process loses nothing: the system has what was written
+        # A killed process loses nothing either way: the system has what was written. A power cut takes what NORMAL has not
+        # given to the disk yet.
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
 

@@ -14,6 +14,7 @@ from landline.stores.sql.migrate import migrate
 from landline.stores.sql.sqlite import FileOwnership, SqliteDatabase
 from landline.stores.store import (
     DEFAULT_RETENTION_S,
+    DEFAULT_SYNCHRONOUS,
     DEFAULT_TIMEOUT_S,
     Conversation,
     ItemPage,
@@ -23,6 +24,7 @@ from landline.stores.store import (
     StoredHistory,
     StoredResponse,
     StoreError,
+    Synchronous,
 )
 from landline.wire.items import Item
 from landline.wire.responses import ResponseStatus
@@ -34,14 +36,19 @@ class SqlStore:
     """Implements `Store` for `sqlite:///PATH` and `postgresql://…`; raises ValueError for other URLs."""
 
     def __init__(
-        self, url: str, retention_s: float = DEFAULT_RETENTION_S, *, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        url: str,
+        retention_s: float = DEFAULT_RETENTION_S,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        synchronous: Synchronous = DEFAULT_SYNCHRONOUS,
     ) -> None:
         parsed = parse_url(url)
         self._retention_s = retention_s
         self._database: Database
         self._ownership: Ownership
         if parsed.database is not None and parsed.drivername == "sqlite":
-            self._database = database = SqliteDatabase(parsed, timeout_s)
+            self._database = database = SqliteDatabase(parsed, timeout_s, synchronous)
             self._ownership = FileOwnership(database, parsed.database)
         else:
             from landline.stores.sql.postgresql import (  # noqa: PLC0415 - its driver takes 0.2 s to import
