@@ -14,8 +14,13 @@ class ReferenceResponse:
     input: list[str]
     created_at: float
     conversation: str | None
+    lists_history: bool = False
     status: str = "in_progress"
     output: list[str] = field(default_factory=list[str])
+
+    @property
+    def listed_input(self) -> list[str]:
+        return [*self.history, *self.input] if self.lists_history else self.input
 
     @property
     def lineage(self) -> list[str] | None:
@@ -35,13 +40,25 @@ class Reference:
     responses: dict[str, ReferenceResponse] = field(default_factory=dict[str, ReferenceResponse])
     conversations: dict[str, ReferenceConversation] = field(default_factory=dict[str, ReferenceConversation])
 
-    def begin(self, name: str, parent: str | None, conversation: str | None, inherited: list[str], at: float) -> None:
-        history = list(inherited)
+    def begin(
+        self,
+        name: str,
+        parent: str | None,
+        conversation: str | None,
+        inherited: list[str],
+        at: float,
+        *,
+        follows_input: bool = False,
+        lists_history: bool = False,
+    ) -> None:
+        history: list[str] = []
         if conversation is not None:
             history = list(self.conversations[conversation].items)
         elif parent is not None:
-            history = list(self.responses[parent].lineage or ())
-        self.responses[name] = ReferenceResponse(history, [f"{name}.in"], at, conversation)
+            before = self.responses[parent]
+            history = [*before.history, *before.input] if follows_input else list(before.lineage or ())
+        history += inherited
+        self.responses[name] = ReferenceResponse(history, [f"{name}.in"], at, conversation, lists_history)
 
     def finish(self, name: str, status: str) -> None:
         written = next((each for each in self.conversations.values() if each.writer == name), None)
@@ -74,9 +91,11 @@ class Reference:
         return len(gone)
 
     def findable(self) -> set[str]:
-        """Ids of all items that some response or conversation shows."""
-        shown = {item for each in self.responses.values() for item in [*each.input, *each.output]}
-        return shown | {item for each in self.conversations.values() for item in each.items}
+        """Ids of all items that some response or conversation shows; not of those that no stored response said."""
+        shown = {item for each in self.responses.values() for item in [*each.listed_input, *each.output]}
+        return {item for item in shown if not item.endswith(".old")} | {
+            item for each in self.conversations.values() for item in each.items
+        }
 
 
 def item_ids(items: tuple[Item, ...]) -> list[str | None]:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, select
 
 from landline.stores import is_claimed, make_store
 from landline.stores.sql.database import parse_url
+from landline.stores.sql.postgresql import PostgresqlDatabase
 from landline.stores.sql.sqlite import SqliteDatabase
+from landline.stores.sql.tables import links
 from landline.stores.store import Conversation, ResponseEndedError, Store, StoreError, StoreUnavailableError
 from postgres_server import PostgresServer
 from store_writer import WRITERS, write_until_killed
@@ -111,6 +113,45 @@ async def test_one_query_loads_a_history_of_any_shape(durable_url: str) -> None:
     assert len(ids(history) or []) == 40
     assert len(statements) == 1
     await store.close()
+
+
+async def test_output_that_every_lineage_passes_over_goes_with_its_response(durable_url: str) -> None:
+    store = await _opened(durable_url)
+    for name in ("a", "b", "kept"):
+        await save(store, new_response(name))
+    await save(store, new_response("behind a", parent="a", follows_input=True))
+    await save(store, new_response("fork of b", parent="b", follows_input=True))
+    await save(store, new_response("other fork of b", parent="b", follows_input=True))
+    await save(store, new_response("behind kept", parent="kept"))
+    await save(store, new_response("fork of kept", parent="kept", follows_input=True))
+    for name in ("a", "b", "kept"):
+        await store.delete_response(TENANT, name)
+    assert ids(await store.load_history(TENANT, "other fork of b")) == [
+        "b.in",
+        "other fork of b.in",
+        "other fork of b.out",
+    ]
+    assert ids(await store.load_history(TENANT, "behind kept")) == [
+        "kept.in",
+        "kept.out",
+        "behind kept.in",
+        "behind kept.out",
+    ]
+    await store.close()
+    content = await _content(durable_url)
+    assert b"a.in" in content
+    assert b"a.out" not in content.replace(b"behind a.out", b"")
+    assert b"b.out" not in content.replace(b"fork of b.out", b"")
+    assert b"kept.out" in content.replace(b"behind kept.out", b"").replace(b"fork of kept.out", b"")
+
+
+async def _content(url: str) -> bytes:
+    """Everything that all links hold."""
+    parsed = parse_url(url)
+    database = SqliteDatabase(parsed) if parsed.drivername == "sqlite" else PostgresqlDatabase(parsed)
+    rows = await database.read(lambda connection: connection.execute(select(links.c.content)).all())
+    await database.close()
+    return b"".join(row[0] for row in rows)
 
 
 async def test_failed_transaction_leaves_nothing(durable_url: str) -> None:

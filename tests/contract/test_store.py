@@ -399,3 +399,88 @@ async def test_newest_of_several_items_with_one_id_is_found(store: Store) -> Non
     for name in "abc":
         await save(store, new_response(name, items=[message("same", name)]))
     assert await store.find_items(TENANT, ["same"]) == {"same": message("same", "c")}
+
+
+async def _listed(store: Store, response_id: str) -> list[str | None] | None:
+    page = await store.list_input(TENANT, response_id, Page(limit=100, order="asc"))
+    return [item.id for item in page.items] if page is not None else None
+
+
+async def test_response_that_lists_its_history_shows_all_of_it_as_input(store: Store) -> None:
+    await _chain(store, "a", "b")
+    await store.begin_response(new_response("c", parent="b", lists_history=True))
+    whole = ["a.in", "a.out", "b.in", "b.out", "c.in"]
+    assert await _listed(store, "c") == whole
+    await store.finish_response(TENANT, "c", status="completed", body=body("completed"), output=[message("c.out")])
+    assert await _listed(store, "c") == whole
+    assert ids(await store.load_history(TENANT, "c")) == [*whole, "c.out"]
+    await save(store, new_response("d", parent="c"))
+    assert await _listed(store, "d") == ["d.in"]
+    page = await store.list_input(TENANT, "c", Page(limit=2, order="desc", after="c.in"))
+    assert page is not None
+    assert ([item.id for item in page.items], page.has_more) == (["b.out", "b.in"], True)
+
+
+async def test_failed_response_lists_its_history_too(store: Store) -> None:
+    await _chain(store, "a")
+    await save(store, new_response("b", parent="a", lists_history=True), "failed")
+    assert await _listed(store, "b") == ["a.in", "a.out", "b.in"]
+
+
+async def test_response_without_input_of_its_own_lists_its_history(store: Store) -> None:
+    await _chain(store, "a")
+    await save(store, new_response("b", parent="a", items=[], lists_history=True))
+    await save(store, new_response("c", parent="a", items=[], follows_input=True, lists_history=True))
+    assert await _listed(store, "b") == ["a.in", "a.out"]
+    assert await _listed(store, "c") == ["a.in"]
+    assert ids(await store.load_history(TENANT, "b")) == ["a.in", "a.out", "b.out"]
+    assert ids(await store.load_history(TENANT, "c")) == ["a.in", "c.out"]
+
+
+async def test_history_can_pass_over_the_output_of_its_parents(store: Store) -> None:
+    await _chain(store, "a")
+    await save(store, new_response("b", parent="a", follows_input=True))
+    await save(store, new_response("c", parent="b", follows_input=True, lists_history=True))
+    await save(store, new_response("d", parent="c"))
+    await save(store, new_response("e", parent="a", follows_input=True))
+    assert ids(await store.load_history(TENANT, "a")) == ["a.in", "a.out"]
+    assert ids(await store.load_history(TENANT, "d")) == ["a.in", "b.in", "c.in", "c.out", "d.in", "d.out"]
+    assert ids(await store.load_history(TENANT, "e")) == ["a.in", "e.in", "e.out"]
+    assert await _listed(store, "c") == ["a.in", "b.in", "c.in"]
+
+
+async def test_inherited_items_may_come_behind_a_parent(store: Store) -> None:
+    await _chain(store, "a")
+    old = [message("old")]
+    await save(store, new_response("b", parent="a", inherited=old))
+    await save(store, new_response("c", parent="a", inherited=old, follows_input=True))
+    assert ids(await store.load_history(TENANT, "b")) == ["a.in", "a.out", "old", "b.in", "b.out"]
+    assert ids(await store.load_history(TENANT, "c")) == ["a.in", "old", "c.in", "c.out"]
+    assert await _listed(store, "b") == ["b.in"]
+
+
+async def test_what_is_listed_can_be_found_when_its_own_response_is_gone(store: Store) -> None:
+    await _chain(store, "a", "b")
+    await save(store, new_response("c", parent="b", lists_history=True))
+    await save(store, new_response("d", parent="b", follows_input=True))
+    everything = [f"{name}.{end}" for name in "abc" for end in ("in", "out")]
+    await store.delete_response(TENANT, "a")
+    await store.delete_response(TENANT, "b")
+    assert set(await store.find_items(TENANT, everything)) == set(everything)
+    assert await _listed(store, "c") == ["a.in", "a.out", "b.in", "b.out", "c.in"]
+    await store.delete_response(TENANT, "c")
+    assert await store.find_items(TENANT, everything) == {}
+    assert ids(await store.load_history(TENANT, "d")) == ["a.in", "a.out", "b.in", "d.in", "d.out"]
+
+
+async def test_whole_history_goes_on_from_a_response_in_a_conversation(store: Store) -> None:
+    await store.create_conversation(TENANT, CONVERSATION, [message("k")])
+    await store.lock_conversation(TENANT, "conv", "a")
+    await save(store, new_response("a", conversation="conv"))
+    await save(store, new_response("b", parent="a", lists_history=True))
+    await save(store, new_response("c", parent="a", follows_input=True, lists_history=True))
+    await store.delete_conversation(TENANT, "conv")
+    await store.delete_response(TENANT, "a")
+    assert await _listed(store, "b") == ["k", "a.in", "a.out", "b.in"]
+    assert await _listed(store, "c") == ["k", "a.in", "c.in"]
+    assert set(await store.find_items(TENANT, ["k", "a.in", "a.out"])) == {"k", "a.in", "a.out"}

@@ -1,9 +1,9 @@
 """What outlives a connection: stored responses, conversations and the events of background responses."""
 
-from landline.stores.memory import MemoryStore
+from landline.stores.memory import DEFAULT_MEMORY_BYTES, MemoryStore
 from landline.stores.store import DEFAULT_RETENTION_S, DEFAULT_SYNCHRONOUS, DEFAULT_TIMEOUT_S, Store, Synchronous
 
-__all__ = ["is_claimed", "make_store"]
+__all__ = ["DEFAULT_MEMORY_BYTES", "is_claimed", "make_store"]
 
 
 def make_store(
@@ -12,13 +12,14 @@ def make_store(
     retention_s: float = DEFAULT_RETENTION_S,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     synchronous: Synchronous = DEFAULT_SYNCHRONOUS,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Store:
     """The store that a URL names, not yet open: `memory`, `sqlite:///PATH` or `postgresql://…`.
 
-    Raises ValueError for any other URL.
+    `memory_bytes` bounds a store in memory. Raises ValueError for any other URL.
     """
     if url == "memory":
-        return MemoryStore(retention_s)
+        return MemoryStore(retention_s, memory_bytes=memory_bytes)
     from landline.stores.sql import SqlStore  # noqa: PLC0415 - a server without a database need not load SQLAlchemy
 
     return SqlStore(url, retention_s, timeout_s=timeout_s, synchronous=synchronous)

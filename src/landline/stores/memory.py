@@ -1,16 +1,21 @@
 """A store that lives and dies with the process: for tests, demos and servers that must write nothing to disk.
 
-Lineages share their links, as everywhere; Python's reference counts are the garbage collector. Only expiry bounds it.
+Lineages share their links, as everywhere; Python's reference counts are the garbage collector. A byte budget bounds it:
+beyond it, what was used least recently is forgotten, responses first, conversations when no ended response is left.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import msgspec
+import structlog
 
+from landline.session.held_links import HeldLinks, own_bytes
 from landline.session.lineage import Link, extend
 from landline.stores.paging import cut_page
 from landline.stores.readable_items import readable_items
 from landline.stores.store import (
+    CONTINUABLE,
     DEFAULT_RETENTION_S,
     Conversation,
     ItemPage,
@@ -18,6 +23,7 @@ from landline.stores.store import (
     NewResponse,
     Page,
     ParentGoneError,
+    ResponseEndedError,
     StoredHistory,
     StoredResponse,
     StoreError,
@@ -25,20 +31,35 @@ from landline.stores.store import (
 from landline.wire.items import Item
 from landline.wire.responses import ResponseStatus
 
-_CONTINUABLE: frozenset[ResponseStatus] = frozenset(("completed", "incomplete"))
 _RUNNING: frozenset[ResponseStatus] = frozenset(("queued", "in_progress"))
 
 
-class _Response:
-    """One saved response; `history` is None until it may be continued, and when its lineage holds nothing."""
+DEFAULT_MEMORY_BYTES = 256 * 1024 * 1024
+RESPONSE_BYTES = 2048
+LINK_BYTES = 1024
+ITEM_BYTES = 768
+"""What a response, a link and an item cost beside their JSON, about (CPython 3.11), an item's place in the index included.
+Not counted is what dialects make of items."""
 
-    __slots__ = ("before", "history", "new", "output", "stored")
+_log = structlog.stdlib.get_logger(__name__)
+_Key = tuple[str, str]
+"""A tenant and an id."""
+
+
+class _Response:
+    """One saved response."""
+
+    __slots__ = ("history", "input", "items", "lists_history", "output", "stored")
 
     def __init__(self, new: NewResponse, before: Link | None) -> None:
-        self.new = new
-        self.before = before
+        self.items = new.items
+        """Its own new input."""
+        self.input = extend(before, readable_items(new.items))
+        """The lineage up to here."""
         self.output: tuple[Item, ...] = ()
         self.history: Link | None = None
+        """The lineage with its output; None until it may be continued, and when the lineage holds nothing."""
+        self.lists_history = new.lists_history
         self.stored = StoredResponse(
             response_id=new.response_id,
             status=new.status,
@@ -47,9 +68,18 @@ class _Response:
             body=new.body,
         )
 
-    def all_items(self) -> Iterator[Item]:
-        yield from self.new.items
-        yield from self.output
+    @property
+    def size_bytes(self) -> int:
+        """What it costs without its lineage."""
+        return RESPONSE_BYTES + len(self.stored.body)
+
+    def listed_input(self) -> Sequence[Item]:
+        if self.lists_history:
+            return self.input.all_items() if self.input is not None else ()
+        return self.items
+
+    def own_items(self) -> list[Item]:
+        return [*self.items, *self.output]
 
 
 class _Conversation:
@@ -62,22 +92,33 @@ class _Conversation:
         self.writer: str | None = None
         """The response that holds the lock."""
 
-    def append(self, items: Sequence[Item]) -> None:
-        self.items.extend(items)
-        self.link = extend(self.link, readable_items(items))
-
 
 class MemoryStore:
     """Implements `Store` in dictionaries. Methods never wait, so each is atomic."""
 
-    def __init__(self, retention_s: float = DEFAULT_RETENTION_S) -> None:
+    def __init__(self, retention_s: float = DEFAULT_RETENTION_S, *, memory_bytes: int = DEFAULT_MEMORY_BYTES) -> None:
+        self.evicted_total = 0
+        """Responses and conversations that were forgotten for want of memory."""
         self._retention_s = retention_s
-        self._responses: dict[tuple[str, str], _Response] = {}
-        self._conversations: dict[tuple[str, str], _Conversation] = {}
-        self._written: dict[tuple[str, str], _Conversation] = {}
+        self._memory_bytes = memory_bytes
+        self._bodies_bytes = 0
+        self._responses: dict[_Key, _Response] = {}
+        self._ended: OrderedDict[_Key, None] = OrderedDict()
+        """Responses that have ended, those used least recently first."""
+        self._conversations: OrderedDict[_Key, _Conversation] = OrderedDict()
+        """Those used least recently first."""
+        self._written: dict[_Key, _Conversation] = {}
         """Locked conversations by tenant and the response that writes."""
-        self._found: dict[tuple[str, str], list[Item]] = {}
-        """Items by tenant and id, one entry for each response or conversation that holds it."""
+        self._held = HeldLinks(_cost)
+        self._listed = HeldLinks()
+        """The links that responses list which were sent their whole history."""
+        self._found: dict[_Key, list[Item]] = {}
+        """Items by tenant and id, one entry for each response, conversation or listed link that holds it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What everything kept costs, about."""
+        return self._held.size_bytes + self._bodies_bytes
 
     async def open(self) -> None:
         """Nothing to do: nothing survived."""
@@ -99,8 +140,14 @@ class MemoryStore:
         key = (new.tenant, new.response_id)
         if key in self._responses:
             raise StoreError(f"Response {new.response_id!r} exists already.")
-        self._responses[key] = _Response(new, extend(self._parent_history(new), new.inherited))
+        response = _Response(new, extend(self._parent_history(new), new.inherited))
+        self._responses[key] = response
+        self._bodies_bytes += response.size_bytes
+        self._held.hold(response.input)
         self._index(new.tenant, new.items)
+        if response.lists_history:
+            listed = self._listed.hold(response.input)
+            self._index(new.tenant, _items_of(listed), is_older=True)
 
     def _parent_history(self, new: NewResponse) -> Link | None:
         if new.conversation_id is not None:
@@ -110,10 +157,10 @@ class MemoryStore:
             return conversation.link
         if new.parent_id is None:
             return None
-        parent = self._responses.get((new.tenant, new.parent_id))
-        if parent is None or parent.stored.status not in _CONTINUABLE:
+        parent = self._use(new.tenant, new.parent_id)
+        if parent is None or parent.stored.status not in CONTINUABLE:
             raise ParentGoneError(f"Response {new.parent_id!r} cannot be continued: it is gone, or has not ended.")
-        return parent.history
+        return parent.input if new.follows_input else parent.history
 
     async def finish_response(
         self, tenant: str, response_id: str, *, status: ResponseStatus, body: bytes, output: Sequence[Item]
@@ -122,42 +169,42 @@ class MemoryStore:
         response = self._responses.get((tenant, response_id))
         if response is None:
             return
+        if (tenant, response_id) in self._ended:
+            if (response.stored.status, response.stored.body) == (status, body):
+                return
+            raise ResponseEndedError(f"Response {response_id!r} has ended already.")
+        self._bodies_bytes += len(body) - len(response.stored.body)
         response.output = tuple(output)
         response.stored = msgspec.structs.replace(response.stored, status=status, body=body)
         self._index(tenant, response.output)
-        if status in _CONTINUABLE:
-            response.history = extend(
-                extend(response.before, readable_items(response.new.items)), readable_items(response.output)
-            )
+        if status in CONTINUABLE:
+            response.history = extend(response.input, readable_items(response.output))
+            self._held.hold(response.history)
             if conversation is not None:
-                own = list(response.all_items())
-                conversation.append(own)
-                self._index(tenant, own)
+                self._append(tenant, conversation, response.own_items())
+        self._ended[tenant, response_id] = None
+        self._make_room()
 
     async def discard_response(self, tenant: str, response_id: str) -> None:
         self._unlock(tenant, response_id)
         await self.delete_response(tenant, response_id)
 
     async def load_response(self, tenant: str, response_id: str) -> StoredResponse | None:
-        response = self._responses.get((tenant, response_id))
+        response = self._use(tenant, response_id)
         return response.stored if response is not None else None
 
     async def load_history(self, tenant: str, response_id: str) -> StoredHistory | None:
-        response = self._responses.get((tenant, response_id))
-        if response is None or response.stored.status not in _CONTINUABLE:
+        response = self._use(tenant, response_id)
+        if response is None or response.stored.status not in CONTINUABLE:
             return None
         return StoredHistory(response.history)
 
     async def delete_response(self, tenant: str, response_id: str) -> bool:
-        response = self._responses.pop((tenant, response_id), None)
-        if response is None:
-            return False
-        self._unindex(tenant, response.all_items())
-        return True
+        return self._forget_response((tenant, response_id))
 
     async def list_input(self, tenant: str, response_id: str, page: Page) -> ItemPage | None:
-        response = self._responses.get((tenant, response_id))
-        return cut_page(response.new.items, page) if response is not None else None
+        response = self._use(tenant, response_id)
+        return cut_page(response.listed_input(), page) if response is not None else None
 
     async def find_items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, Item]:
         found = {item_id: self._found.get((tenant, item_id)) for item_id in item_ids}
@@ -168,11 +215,12 @@ class MemoryStore:
         if key in self._conversations:
             raise StoreError(f"Conversation {conversation.conversation_id!r} exists already.")
         created = self._conversations[key] = _Conversation(conversation)
-        created.append(items)
-        self._index(tenant, items)
+        self._bodies_bytes += RESPONSE_BYTES
+        self._append(tenant, created, items)
+        self._make_room()
 
     async def load_conversation(self, tenant: str, conversation_id: str) -> Conversation | None:
-        found = self._conversations.get((tenant, conversation_id))
+        found = self._use_conversation(tenant, conversation_id)
         return found.conversation if found is not None else None
 
     async def update_conversation(
@@ -185,20 +233,14 @@ class MemoryStore:
         return found.conversation
 
     async def delete_conversation(self, tenant: str, conversation_id: str) -> bool:
-        found = self._conversations.pop((tenant, conversation_id), None)
-        if found is None:
-            return False
-        if found.writer is not None:
-            del self._written[tenant, found.writer]
-        self._unindex(tenant, found.items)
-        return True
+        return self._forget_conversation((tenant, conversation_id))
 
     async def load_conversation_history(self, tenant: str, conversation_id: str) -> StoredHistory | None:
-        found = self._conversations.get((tenant, conversation_id))
+        found = self._use_conversation(tenant, conversation_id)
         return StoredHistory(found.link) if found is not None else None
 
     async def lock_conversation(self, tenant: str, conversation_id: str, response_id: str) -> LockResult:
-        found = self._conversations.get((tenant, conversation_id))
+        found = self._use_conversation(tenant, conversation_id)
         if found is None:
             return "missing"
         if found.writer not in (None, response_id):
@@ -208,31 +250,31 @@ class MemoryStore:
         return "locked"
 
     async def add_conversation_items(self, tenant: str, conversation_id: str, items: Sequence[Item]) -> LockResult:
-        found = self._conversations.get((tenant, conversation_id))
+        found = self._use_conversation(tenant, conversation_id)
         if found is None:
             return "missing"
         if found.writer is not None:
             return "busy"
-        found.append(items)
-        self._index(tenant, items)
+        self._append(tenant, found, items)
+        self._make_room()
         return "locked"
 
     async def list_conversation_items(self, tenant: str, conversation_id: str, page: Page) -> ItemPage | None:
-        found = self._conversations.get((tenant, conversation_id))
+        found = self._use_conversation(tenant, conversation_id)
         return cut_page(found.items, page) if found is not None else None
 
     async def load_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> Item | None:
-        found = self._conversations.get((tenant, conversation_id))
+        found = self._use_conversation(tenant, conversation_id)
         items = found.items if found is not None else ()
         return next((item for item in items if item.id == item_id), None)
 
     async def delete_conversation_item(self, tenant: str, conversation_id: str, item_id: str) -> bool:
-        found = self._conversations.get((tenant, conversation_id))
+        found = self._use_conversation(tenant, conversation_id)
         gone = [item for item in found.items if item.id == item_id] if found is not None else []
         if found is None or not gone:
             return False
         found.items = [item for item in found.items if item.id != item_id]
-        found.link = extend(None, readable_items(found.items))
+        self._set_link(found, extend(None, readable_items(found.items)))
         self._unindex(tenant, gone)
         return True
 
@@ -246,6 +288,67 @@ class MemoryStore:
             await self.delete_response(tenant, response_id)
         return len(expired)
 
+    def _use(self, tenant: str, response_id: str) -> _Response | None:
+        """The response, now the most recently used."""
+        if (tenant, response_id) in self._ended:
+            self._ended.move_to_end((tenant, response_id))
+        return self._responses.get((tenant, response_id))
+
+    def _use_conversation(self, tenant: str, conversation_id: str) -> _Conversation | None:
+        """The conversation, now the most recently used."""
+        found = self._conversations.get((tenant, conversation_id))
+        if found is not None:
+            self._conversations.move_to_end((tenant, conversation_id))
+        return found
+
+    def _append(self, tenant: str, conversation: _Conversation, items: Sequence[Item]) -> None:
+        conversation.items.extend(items)
+        self._set_link(conversation, extend(conversation.link, readable_items(items)))
+        self._index(tenant, items)
+
+    def _set_link(self, conversation: _Conversation, link: Link | None) -> None:
+        before, conversation.link = conversation.link, link
+        self._held.hold(link)
+        self._held.release(before)
+
+    def _make_room(self) -> None:
+        """Forgets what was used least recently while there is too much; never what is running or locked."""
+        while self.size_bytes > self._memory_bytes and self._forget_oldest():
+            if not self.evicted_total:
+                _log.warning("memory_store_full", memory_bytes=self._memory_bytes, kept="what was used most recently")
+            self.evicted_total += 1
+
+    def _forget_oldest(self) -> bool:
+        if self._ended:
+            return self._forget_response(next(iter(self._ended)))
+        unlocked = (key for key, conversation in self._conversations.items() if conversation.writer is None)
+        oldest = next(unlocked, None)
+        return oldest is not None and self._forget_conversation(oldest)
+
+    def _forget_response(self, key: _Key) -> bool:
+        response = self._responses.pop(key, None)
+        if response is None:
+            return False
+        self._ended.pop(key, None)
+        self._bodies_bytes -= response.size_bytes
+        self._held.release(response.input)
+        self._held.release(response.history)
+        self._unindex(key[0], response.own_items())
+        if response.lists_history:
+            self._unindex(key[0], _items_of(self._listed.release(response.input)))
+        return True
+
+    def _forget_conversation(self, key: _Key) -> bool:
+        found = self._conversations.pop(key, None)
+        if found is None:
+            return False
+        if found.writer is not None:
+            del self._written[key[0], found.writer]
+        self._bodies_bytes -= RESPONSE_BYTES
+        self._set_link(found, None)
+        self._unindex(key[0], found.items)
+        return True
+
     def _unlock(self, tenant: str, response_id: str) -> _Conversation | None:
         """The conversation that the response was writing, if it still exists."""
         conversation = self._written.pop((tenant, response_id), None)
@@ -253,15 +356,25 @@ class MemoryStore:
             conversation.writer = None
         return conversation
 
-    def _index(self, tenant: str, items: Sequence[Item]) -> None:
+    def _index(self, tenant: str, items: Iterable[Item], *, is_older: bool = False) -> None:
+        """Makes items findable by their ids; of several with one id the last is found."""
         for item in items:
             if item.id is not None:
-                self._found.setdefault((tenant, item.id), []).append(item)
+                held = self._found.setdefault((tenant, item.id), [])
+                held.insert(0 if is_older else len(held), item)
 
-    def _unindex(self, tenant: str, items: Iterator[Item] | Sequence[Item]) -> None:
+    def _unindex(self, tenant: str, items: Iterable[Item]) -> None:
         for item in items:
             if item.id is not None:
                 held = self._found[(tenant, item.id)]
                 held.remove(item)
                 if not held:
                     del self._found[(tenant, item.id)]
+
+
+def _cost(link: Link) -> int:
+    return own_bytes(link) + LINK_BYTES + ITEM_BYTES * len(link.items)
+
+
+def _items_of(links: Iterable[Link]) -> list[Item]:
+    return [item for link in links for item in link.items]

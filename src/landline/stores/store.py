@@ -15,6 +15,8 @@ from landline.wire.responses import ResponseStatus
 
 DEFAULT_RETENTION_S = 30 * 24 * 3600.0
 """How long responses are kept: OpenAI's published 30 days."""
+CONTINUABLE: frozenset[ResponseStatus] = frozenset(("completed", "incomplete"))
+"""How a response ended that may be continued."""
 
 DEFAULT_TIMEOUT_S = 5.0
 """How long a database may take to answer, or another program may hold its lock, before it counts as away."""
@@ -57,9 +59,14 @@ class NewResponse(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds."""
     parent_id: str | None
     """The stored response that it continues."""
+    follows_input: bool = False
+    """Whether it goes on from the parent's input, and passes over its output: a client that sends its history itself may
+    leave that out, or tell it otherwise."""
     inherited: tuple[Item, ...] = ()
-    """Items of a history that is in no stored response (a connection's memory); they come before `items`. Only
-    without a parent and without a conversation."""
+    """Items of a history that is in no stored response (a connection's memory); they come before `items`, behind the
+    parent. Only without a conversation."""
+    lists_history: bool = False
+    """Whether the client sent its whole history: what comes before `items` is listed as input too."""
     conversation_id: str | None = None
     is_background: bool = False
     status: ResponseStatus = "in_progress"
@@ -176,11 +183,11 @@ class Store(Protocol):
         ...
 
     async def delete_response(self, tenant: str, response_id: str) -> bool:
-        """Whether there was one. Its descendants keep their whole history."""
+        """Whether there was one. Its descendants keep their whole history; what a descendant lists can be found still."""
         ...
 
     async def list_input(self, tenant: str, response_id: str, page: Page) -> ItemPage | None:
-        """The turn's own input items."""
+        """What the client sent with the turn: its own input items, or with them all that comes before."""
         ...
 
     async def find_items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, Item]:

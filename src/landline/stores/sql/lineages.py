@@ -10,10 +10,12 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     LargeBinary,
+    Row,
     Select,
     Table,
     bindparam,
     cast,
+    delete,
     insert,
     literal,
     select,
@@ -31,7 +33,8 @@ from landline.stores.sql.tables import TRUNK_SIZE, items, links, paths, trunks
 from landline.stores.store import StoredHistory
 from landline.wire.items import Item
 
-LineageQuery = Select[int, int, int, bytes]
+LineageQuery = Select[int, int, int, bytes, int, bool]
+_LineageRow = Row[int, int, int, bytes, int, bool]
 
 _OWN_SEQ = 2**31 - 1
 """A trunk's own links come behind all its paths."""
@@ -50,7 +53,8 @@ def first_key(key: int) -> int:
 
 
 def lineage_query(head: Select[int]) -> LineageQuery:
-    """The links of the lineage that ends with the link whose key `head` selects, as `seq`, key, count, content.
+    """The links of the lineage that ends with the link whose key `head` selects: `seq`, key, count, content, how many of
+    them are input, and whether it follows the input of the link before.
 
     They come in any order: to sort them, the database would move all content once more. No rows mean no such head.
     """
@@ -60,15 +64,32 @@ def lineage_query(head: Select[int]) -> LineageQuery:
     before = select(paths.c.seq, paths.c.low, paths.c.high).join(tip, paths.c.trunk == key // TRUNK_SIZE)
     ranges = union_all(own, before).subquery("ranges")
     content = type_coerce(links.c.content, _AS_IT_COMES)
-    return select(ranges.c.seq, links.c.key, links.c["count"], content).join(
-        ranges, links.c.key.between(ranges.c.low, ranges.c.high)
-    )
+    return select(
+        ranges.c.seq, links.c.key, links.c["count"], content, links.c.input_count, links.c.follows_input
+    ).join(ranges, links.c.key.between(ranges.c.low, ranges.c.high))
 
 
 def load_items(connection: Connection, query: LineageQuery, parameters: dict[str, str]) -> list[Item] | None:
     """The items of a lineage; None when its head is not there."""
     rows = sorted(connection.execute(query, parameters), key=itemgetter(0, 1))
-    return unpack([(row[2], row[3]) for row in rows]) if rows else None
+    return _unpack_rows(rows, is_input_only=False) if rows else None
+
+
+def load_input(connection: Connection, query: LineageQuery, parameters: dict[str, str]) -> list[Item]:
+    """The items of a lineage up to the input of its head; none when that is not there."""
+    return _unpack_rows(sorted(connection.execute(query, parameters), key=itemgetter(0, 1)), is_input_only=True)
+
+
+def _unpack_rows(rows: Sequence[_LineageRow], *, is_input_only: bool) -> list[Item]:
+    """The items of a lineage without the outputs that a link behind them passed over, and perhaps without the last one."""
+    if not is_input_only and not any(row[5] for row in rows):
+        return unpack([(row[2], row[3]) for row in rows])
+    kept: list[Item] = []
+    passes_over = [*(row[5] for row in rows[1:]), is_input_only]
+    for row, is_passed_over in zip(rows, passes_over, strict=True):
+        every = unpack([(row[2], row[3])])
+        kept += every[: row[4]] if is_passed_over else every
+    return kept
 
 
 def load_history(connection: Connection, query: LineageQuery, parameters: dict[str, str]) -> StoredHistory | None:
@@ -102,27 +123,50 @@ def load_paths(connection: Connection, trunk: int) -> list[tuple[int, int]]:
     return [(low, high) for low, high in connection.execute(_LOAD_PATHS, {"of_trunk": trunk})]
 
 
-def append_link(connection: Connection, tip: int, tenant: str, content: Sequence[Item]) -> int:
+def append_link(
+    connection: Connection,
+    tip: int,
+    tenant: str,
+    content: Sequence[Item],
+    *,
+    follows_input: bool = False,
+    is_indexed: bool = True,
+) -> int:
     """Adds a link behind another one, on its trunk if the place is free, else on a new one; returns its key."""
     key = tip + 1
-    if trunk_of(key) == trunk_of(tip) and _claim(connection, key, content):
-        _index(connection, tenant, key, content)
+    if trunk_of(key) == trunk_of(tip) and _claim(connection, key, content, follows_input=follows_input):
+        if is_indexed:
+            _index(connection, tenant, key, content)
         return key
-    return fork_link(connection, tip, tenant, content)
+    return fork_link(connection, tip, tenant, content, follows_input=follows_input, is_indexed=is_indexed)
 
 
-def fork_link(connection: Connection, tip: int, tenant: str, content: Sequence[Item]) -> int:
+def fork_link(
+    connection: Connection,
+    tip: int,
+    tenant: str,
+    content: Sequence[Item],
+    *,
+    follows_input: bool = False,
+    is_indexed: bool = True,
+) -> int:
     """Adds a link behind another one on a new trunk; returns its key."""
     key = new_trunk(connection, load_ranges(connection, tip))
-    insert_link(connection, key, tenant, content)
+    insert_link(connection, key, tenant, content, follows_input=follows_input, is_indexed=is_indexed)
     return key
 
 
 def insert_link(
-    connection: Connection, key: int, tenant: str, content: Sequence[Item], *, is_indexed: bool = True
+    connection: Connection,
+    key: int,
+    tenant: str,
+    content: Sequence[Item],
+    *,
+    follows_input: bool = False,
+    is_indexed: bool = True,
 ) -> None:
     """Puts a link where no other is."""
-    connection.execute(_INSERT_LINK, _link_row(key, content))
+    connection.execute(_INSERT_LINK, _link_row(key, content, follows_input=follows_input))
     if is_indexed:
         _index(connection, tenant, key, content)
 
@@ -134,15 +178,37 @@ def save_output(connection: Connection, key: int, tenant: str, output: Sequence[
         _index(connection, tenant, key, output)
 
 
-def _claim(connection: Connection, key: int, content: Sequence[Item]) -> bool:
+def drop_output(connection: Connection, key: int) -> None:
+    """Takes a link's output out of it."""
+    row = connection.execute(
+        select(links.c["count"], links.c.content, links.c.input_count).where(links.c.key == key)
+    ).one()
+    every = unpack([(row[0], row[1])])
+    if len(every) != row[0]:  # it cannot be read, and so cannot be cut
+        return
+    kept = every[: row[2]]
+    connection.execute(update(links).where(links.c.key == key).values(count=len(kept), content=pack(kept)))
+    kept_ids = {item.id for item in kept}
+    gone = [item.id for item in every[row[2] :] if item.id is not None and item.id not in kept_ids]
+    if gone:
+        connection.execute(_UNINDEX_ITEM, [{"at_key": key, "of_id": item_id} for item_id in gone])
+
+
+def _claim(connection: Connection, key: int, content: Sequence[Item], *, follows_input: bool) -> bool:
     """Puts a link at a place unless it is taken: of two that race for it, one gets it."""
     statement = _CLAIM_LINK[connection.dialect.name]
-    return connection.execute(statement, _link_row(key, content)).first() is not None
+    return connection.execute(statement, _link_row(key, content, follows_input=follows_input)).first() is not None
 
 
-def _link_row(key: int, content: Sequence[Item]) -> dict[str, int | bytes]:
+def _link_row(key: int, content: Sequence[Item], *, follows_input: bool) -> dict[str, int | bytes]:
     count = len(content)
-    return {"key": key, "input_count": count, "count": count, "content": pack(content)}
+    return {
+        "key": key,
+        "input_count": count,
+        "count": count,
+        "content": pack(content),
+        "follows_input": follows_input,
+    }
 
 
 def _index(connection: Connection, tenant: str, key: int, content: Sequence[Item]) -> None:
@@ -162,6 +228,7 @@ def _insert_or_ignore(table: Table) -> dict[str, Any]:
 
 
 _INSERT_ITEMS = _insert_or_ignore(items)
+_UNINDEX_ITEM = delete(items).where(items.c.key == bindparam("at_key"), items.c.item_id == bindparam("of_id"))
 _CLAIM_LINK = {name: statement.returning(links.c.key) for name, statement in _insert_or_ignore(links).items()}
 _ADD_OUTPUT = (
     update(links)

@@ -5,7 +5,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, inspect, select, text
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-NEWEST = "0001"
+NEWEST = "0002"
 """The newest migration's revision."""
 _MIGRATION_LOCK = 1_279_869_451
 """PostgreSQL advisory lock: of several processes that start at once, one migrates."""

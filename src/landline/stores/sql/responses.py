@@ -9,10 +9,19 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, sel
 from landline.stores.paging import cut_page
 from landline.stores.sql import conversations as conversation_rows
 from landline.stores.sql.content import unpack
-from landline.stores.sql.lineages import append_link, fork_link, insert_link, lineage_query, new_trunk, save_output
-from landline.stores.sql.removal import begin_removal, release_lineage
+from landline.stores.sql.lineages import (
+    append_link,
+    fork_link,
+    insert_link,
+    lineage_query,
+    load_input,
+    new_trunk,
+    save_output,
+)
+from landline.stores.sql.removal import begin_removal, release_response
 from landline.stores.sql.tables import items, links, responses
 from landline.stores.store import (
+    CONTINUABLE,
     ItemPage,
     NewResponse,
     Page,
@@ -25,7 +34,6 @@ from landline.wire.items import Item
 from landline.wire.readable import UNREADABLE
 from landline.wire.responses import ResponseStatus
 
-CONTINUABLE = ("completed", "incomplete")
 RUNNING = ("queued", "in_progress")
 _IDS_A_QUERY = 5000
 _LINKS_A_QUERY = 100
@@ -38,6 +46,7 @@ _Value = TypeVar("_Value")
 _IS = (responses.c.tenant == bindparam("of_tenant")) & (responses.c.response_id == bindparam("of_id"))
 LINEAGE = lineage_query(select(responses.c.key).where(_IS, responses.c.status.in_(CONTINUABLE)))
 """The lineage of a response that may be continued."""
+_ANY_LINEAGE = lineage_query(select(responses.c.key).where(_IS))
 _INSERT = insert(responses)
 _LOAD = select(responses).where(_IS)
 _LOAD_PARENT = (
@@ -51,8 +60,12 @@ _FINISH = (
     .values(status=bindparam("new_status"), body=bindparam("new_body"), owner=None)
     .returning(responses.c.key, responses.c.conversation_id)
 )
-_DELETE = delete(responses).where(_IS).returning(responses.c.key)
-_LOAD_LINK = select(links).join(responses, responses.c.key == links.c.key).where(_IS)
+_DELETE = delete(responses).where(_IS).returning(responses.c.key, responses.c.lists_history)
+_LOAD_INPUT = (
+    select(responses.c.lists_history, links.c["count"], links.c.content, links.c.input_count)
+    .join(links, responses.c.key == links.c.key)
+    .where(_IS)
+)
 _FIND_KEYS = (
     select(items.c.key)
     .where(items.c.tenant == bindparam("of_tenant"), items.c.item_id.in_(bindparam("ids", expanding=True)))
@@ -82,6 +95,7 @@ def begin(connection: Connection, new: NewResponse, owner: int) -> None:
         "status": new.status,
         "is_background": new.is_background,
         "body": new.body,
+        "lists_history": new.lists_history,
     }
     connection.execute(_INSERT, row)
 
@@ -105,9 +119,12 @@ def _place_behind(connection: Connection, new: NewResponse, parent_id: str) -> i
     parent = connection.execute(_LOAD_PARENT, identify(new.tenant, parent_id)).first()
     if parent is None or parent.status not in CONTINUABLE:
         raise ParentGoneError(f"Response {parent_id!r} cannot be continued: it is gone, or has not ended.")
-    if parent.conversation_id is not None:  # that trunk belongs to the conversation
-        return fork_link(connection, parent.key, new.tenant, new.items)
-    return append_link(connection, parent.key, new.tenant, new.items)
+    # The trunk of a response in a conversation belongs to the conversation.
+    place = append_link if parent.conversation_id is None else fork_link
+    if not new.inherited:
+        return place(connection, parent.key, new.tenant, new.items, follows_input=new.follows_input)
+    key = place(connection, parent.key, new.tenant, new.inherited, follows_input=new.follows_input, is_indexed=False)
+    return append_link(connection, key, new.tenant, new.items)
 
 
 def finish(
@@ -149,10 +166,10 @@ def discard(connection: Connection, tenant: str, response_id: str) -> None:
 def remove(connection: Connection, tenant: str, response_id: str) -> bool:
     """Deletes a response; whether there was one."""
     begin_removal(connection)
-    key = connection.execute(_DELETE, identify(tenant, response_id)).scalar()
-    if key is None:
+    gone = connection.execute(_DELETE, identify(tenant, response_id)).first()
+    if gone is None:
         return False
-    release_lineage(connection, key)
+    release_response(connection, gone.key, lists_history=gone.lists_history)
     return True
 
 
@@ -165,12 +182,11 @@ def remove_expired(connection: Connection, before: float) -> int:
         .order_by(responses.c.created_at)
         .limit(_SWEEP_BATCH)
     )
-    keys = (
-        connection.execute(delete(responses).where(responses.c.key.in_(expired)).returning(responses.c.key))
-    ).scalars()
-    gone = list(keys)
-    for key in gone:
-        release_lineage(connection, key)
+    gone = connection.execute(
+        delete(responses).where(responses.c.key.in_(expired)).returning(responses.c.key, responses.c.lists_history)
+    ).all()
+    for row in gone:
+        release_response(connection, row.key, lists_history=row.lists_history)
     return len(gone)
 
 
@@ -188,8 +204,13 @@ def load(connection: Connection, tenant: str, response_id: str) -> StoredRespons
 
 
 def list_input(connection: Connection, tenant: str, response_id: str, page: Page) -> ItemPage | None:
-    row = connection.execute(_LOAD_LINK, identify(tenant, response_id)).first()
-    return None if row is None else cut_page(unpack([(row[2], row[3])])[: row.input_count], page)
+    """What its client sent: the link's own input, or with that the lineage before it."""
+    row = connection.execute(_LOAD_INPUT, identify(tenant, response_id)).first()
+    if row is None:
+        return None
+    if row.lists_history:
+        return cut_page(load_input(connection, _ANY_LINEAGE, identify(tenant, response_id)), page)
+    return cut_page(unpack([(row[1], row[2])])[: row.input_count], page)
 
 
 def find_items(connection: Connection, tenant: str, item_ids: Collection[str]) -> dict[str, Item]:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     TypeDecorator,
+    false,
 )
 
 TRUNK_SIZE = 2**20
@@ -66,9 +67,11 @@ links = Table(
     Column("input_count", Integer, nullable=False),
     Column("count", Integer, nullable=False),
     Column("content", LargeBinary, nullable=False),
+    Column("follows_input", Boolean, nullable=False, server_default=false()),
 )
 """`count` items as `content.pack` writes them. The first `input_count` are a response's input, or were added to a
-conversation; the others are the response's output."""
+conversation; the others are the response's output. A lineage that goes on from a link to one that `follows_input` leaves
+out the output of the first."""
 
 responses = Table(
     "responses",
@@ -82,9 +85,14 @@ responses = Table(
     Column("status", String, nullable=False),
     Column("is_background", Boolean, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("lists_history", Boolean, nullable=False, server_default=false()),
     Index("responses_created_at", "created_at"),
 )
-"""`owner` is the process that runs the turn, null when it has ended."""
+"""`owner` is the process that runs the turn, null when it has ended. A response that `lists_history` was sent its whole
+history: the lineage before its own link is its input too."""
+
+_LISTS_HISTORY = responses.c.lists_history
+Index("responses_lists_history", responses.c.key, sqlite_where=_LISTS_HISTORY, postgresql_where=_LISTS_HISTORY)
 
 _IS_OWNED = responses.c.owner.is_not(None)
 Index("responses_owner", responses.c.owner, sqlite_where=_IS_OWNED, postgresql_where=_IS_OWNED)
