@@ -118,6 +118,15 @@ class Link:
             link = link.parent
         return None
 
+    def items_behind(self, count: int) -> list[Item]:
+        """The items behind the first `count`, which end with a link, oldest first. O(those items)."""
+        newer: list[Link] = []
+        link: Link | None = self
+        while link is not None and link.item_count > count:
+            newer.append(link)
+            link = link.parent
+        return [item for each in reversed(newer) for item in each.items]
+
     def folds(self, key: str, step: Callable[[_State | None, Sequence[Item]], _State]) -> list[_State]:
         """A state carried over the lineage, one a link, root first; each link's is made once per `key`.
 

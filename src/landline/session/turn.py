@@ -12,6 +12,16 @@ from landline.wire.requests import CreateRequest
 from landline.wire.responses import Response
 
 
+class StoredPrefix(msgspec.Struct, frozen=True):
+    """The part of a history that a stored response holds."""
+
+    response_id: str
+    item_count: int
+    """So many items of the history, its first, are in the store."""
+    is_input: bool
+    """Whether they end with the response's input; else with its output."""
+
+
 class Turn(msgspec.Struct, frozen=True, eq=False):
     """One response to produce."""
 
@@ -32,6 +42,8 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
     """Whether the turn answers nothing: it ends in one compaction of its history."""
     stored_parent_id: str | None = None
     """The parent, if it is a stored response."""
+    stored_prefix: StoredPrefix | None = None
+    """Without a stored parent: what is known to be in the store of the history."""
     conversation_id: str | None = None
     stream_id: str | UnsetType = UNSET
     """The named lane; UNSET on the default lane and over HTTP."""

@@ -4,6 +4,8 @@ Digests name what a lineage means, whoever spells it (`wire.canonical`), so a tu
 says. The longest known prefix stands in for the turn's own first items: then its links, with all that was made of them,
 are shared, and the turn is a continuation to everything behind, as if the client had named a parent. It gives nothing to
 a client that did not send it all, and tenants never meet. Memory only.
+
+The index also knows which stored response ends in a lineage, so that the store need not keep again what it has.
 """
 
 from collections import OrderedDict
@@ -14,7 +16,7 @@ import msgspec
 
 from landline.session.held_links import HeldLinks, own_bytes
 from landline.session.lineage import Link, chain_digests
-from landline.session.turn import Turn
+from landline.session.turn import StoredPrefix, Turn
 from landline.wire.canonical import canonical_digest
 from landline.wire.items import Item
 
@@ -42,6 +44,8 @@ class PrefixIndex:
         self._held = HeldLinks(_cost)
         self._links: dict[tuple[str, bytes], Link] = {}
         """Every held link by the digest of the history that ends in it."""
+        self._stored: dict[tuple[str, bytes], _StoredEnd] = {}
+        """Of held links: the newest stored response whose input, or whose output, ends the same history."""
         self._tips: OrderedDict[tuple[str, bytes], Link] = OrderedDict()
         """The newest links of branches, those used least recently first: what holds all the others."""
 
@@ -77,8 +81,31 @@ class PrefixIndex:
                 return msgspec.structs.replace(turn, history=rest)
         return msgspec.structs.replace(turn, history=Link(None, items, digests=digests))
 
-    def remember(self, tenant: str, history: Link | None) -> None:
-        """Remembers the lineage of a finished turn, its output included, and forgets others while over the budget."""
+    def find_stored(self, turn: Turn) -> Turn:
+        """The turn with the longest part of its history that is known to be in the store.
+
+        Of a turn that is not stored itself nothing is looked up, nor of one whose parent is in the store anyway.
+        """
+        is_wanted = turn.request.store is not False and turn.conversation_id is None and turn.stored_parent_id is None
+        link = turn.history if is_wanted and self._stored else None
+        if link is not None and 0 < len(turn.items) < link.item_count:
+            link = link.parent  # what it brought itself is its own input, whoever said the same before
+        while link is not None:
+            end = self._stored.get((turn.tenant, link.digest))
+            if end is not None:
+                stored = StoredPrefix(end.response_id, link.item_count, end.is_input)
+                return msgspec.structs.replace(turn, stored_prefix=stored)
+            link = link.parent
+        return turn
+
+    def remember(
+        self, tenant: str, history: Link | None, *, asked: Link | None = None, stored_id: str | None = None
+    ) -> None:
+        """Remembers the lineage of a finished turn, its output included, and forgets others while over the budget.
+
+        `stored_id` is the turn's response if it is in the store and may be continued there, and `asked` the lineage
+        without the output: clients that play back less than they were told go on from there.
+        """
         if history is None or not self._budget_bytes:
             return
         tip = self._on_known(tenant, history)
@@ -86,10 +113,21 @@ class PrefixIndex:
             self._add_tip((tenant, tip.digest), tip)
         elif (tenant, tip.digest) in self._tips:
             self._tips.move_to_end((tenant, tip.digest))
+        if stored_id is not None:
+            self._note_stored(tenant, history, asked, stored_id)
         while self._held.size_bytes > self._budget_bytes and self._tips:
             (oldest_tenant, _), link = self._tips.popitem(last=False)
             for gone in self._held.release(link):
                 del self._links[oldest_tenant, gone.digest]
+                self._stored.pop((oldest_tenant, gone.digest), None)
+
+    def _note_stored(self, tenant: str, history: Link, asked: Link | None, response_id: str) -> None:
+        """The newest response is noted, because it is kept longest; but a whole one rather than the input of one."""
+        self._stored[tenant, history.digest] = _StoredEnd(response_id, is_input=False)
+        if asked is not None:
+            known = self._stored.get((tenant, asked.digest))
+            if known is None or known.is_input:
+                self._stored[tenant, asked.digest] = _StoredEnd(response_id, is_input=True)
 
     def _on_known(self, tenant: str, history: Link) -> Link:
         """The lineage on the links that are remembered already: what was loaded from a store is a copy of them."""
@@ -114,6 +152,11 @@ class PrefixIndex:
             self._links[tenant, link.digest] = link
         continued = self._tips.pop((tenant, new[-1].digest_before()), None)
         self._held.release(continued)
+
+
+class _StoredEnd(msgspec.Struct, frozen=True):
+    response_id: str
+    is_input: bool
 
 
 class _DigestMemo:

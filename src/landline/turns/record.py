@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from landline.session.composer import Composer
-from landline.session.turn import Turn, TurnEnded
+from landline.session.turn import StoredPrefix, Turn, TurnEnded
 from landline.stores.store import (
     NewResponse,
     ParentGoneError,
@@ -164,35 +164,52 @@ class Record:
             _log.error("response_not_saved", response_id=self.turn.response_id, exc_info=error)
 
     async def _begin(self, response: Response) -> None:
-        new = self._describe(response, self.turn.stored_parent_id)
+        new = self._describe(response, self.turn.stored_parent_id, self.turn.stored_prefix)
         if self._is_begin_uncertain and await self._store.load_response(new.tenant, new.response_id) is not None:
             return
         try:
-            await self._store.begin_response(new)
+            await self._begin_somewhere(new, response)
         except StoreUnavailableError:
             self._is_begin_uncertain = True
             raise
-        except ParentGoneError:
-            # Deleted or expired since the connection remembered it: the turn keeps the history itself.
-            await self._store.begin_response(self._describe(response, None))
 
-    def _describe(self, response: Response, parent_id: str | None) -> NewResponse:
+    async def _begin_somewhere(self, new: NewResponse, response: Response) -> None:
+        try:
+            await self._store.begin_response(new)
+        except ParentGoneError:
+            # Deleted or expired since it was remembered here: the turn keeps the history itself.
+            await self._store.begin_response(self._describe(response, None, None))
+
+    def _describe(self, response: Response, parent_id: str | None, prefix: StoredPrefix | None) -> NewResponse:
+        """The turn as the store keeps it: what is new behind its parent or the stored part of its history.
+
+        A client's own copies of items that were known are not kept, but those that the model was sent.
+        """
         turn = self.turn
-        inherited: tuple[Item, ...] = ()
+        inherited, items = (), turn.items
+        is_whole = False
         if parent_id is None and turn.conversation_id is None and turn.history is not None:
-            inherited = tuple(turn.history.all_items()[: turn.history.item_count - len(turn.items)])
+            is_whole = len(turn.items) == turn.history.item_count
+            behind = tuple(turn.history.items_behind(prefix.item_count if prefix is not None else 0))
+            own = 0 if is_whole else len(behind) - len(turn.items)
+            inherited, items = behind[:own], behind[own:]
         return NewResponse(
             response_id=turn.response_id,
             tenant=turn.tenant,
             created_at=turn.created_at,
-            parent_id=parent_id,
-            inherited=inherited,
+            parent_id=parent_id if prefix is None else prefix.response_id,
+            follows_input=prefix is not None and prefix.is_input,
+            inherited=self._identified(inherited),
+            lists_history=prefix is not None and is_whole,
             conversation_id=turn.conversation_id,
             is_background=turn.request.background is True,
             status=response.status,
             body=msgspec.json.encode(response),
-            items=tuple(identified(item, self._new_id) for item in turn.items),
+            items=self._identified(items),
         )
+
+    def _identified(self, items: tuple[Item, ...]) -> tuple[Item, ...]:
+        return tuple(identified(item, self._new_id) for item in items)
 
 
 def identified(item: Item, new_id: Callable[[str], str]) -> Item:

@@ -16,7 +16,7 @@ from landline.session.composer import Composer, EventNames
 from landline.session.lineage import Link
 from landline.session.meter import Meter
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
-from landline.stores.store import Store, StoreError, StoreUnavailableError
+from landline.stores.store import CONTINUABLE, Store, StoreError, StoreUnavailableError
 from landline.turns.attempts import Attempts
 from landline.turns.faults import broken_end, note_fault
 from landline.turns.http_sessions import HttpSessions
@@ -96,8 +96,8 @@ class TurnRunner:
         self._running: dict[str, _RunningTurn] = {}
         self._saves = saves or Saves()
         store.watch_turns(self._saves.is_running, self._saves.catch_up)
-        self._ended: list[tuple[Turn, Attempts, Link | None]] = []
-        """Turns whose lineage is still to be remembered."""
+        self._ended: list[tuple[Turn, Attempts, Link | None, str | None]] = []
+        """Turns whose lineage is still to be remembered, and their responses where they can be continued in the store."""
 
     def hurry(self) -> None:
         """The process is about to end: turns that wait for a store that is away give up soon."""
@@ -228,7 +228,7 @@ class TurnRunner:
         meter = prepared.meter
         meter.history, meter.own_items = prepared.history, len(prepared.items)
         self._remember_ended()
-        prepared = self._prefixes.adopt(prepared)
+        prepared = self._prefixes.find_stored(self._prefixes.adopt(prepared))
         meter.session_id = meter.session_id or self._http_sessions.name(prepared)
         return prepared
 
@@ -265,7 +265,9 @@ class TurnRunner:
                 ended = await record.finish(msgspec.structs.replace(closed, events=events + closed.events))
                 late = composer.answer_steers(running.take_answers())
                 if closed.error is None:
-                    self._ended.append((turn, attempts, closed.history))
+                    may_continue = ended.is_stored and ended.response.status in CONTINUABLE
+                    stored_id = turn.response_id if may_continue else None
+                    self._ended.append((turn, attempts, closed.history, stored_id))
                 try:
                     yield msgspec.structs.replace(ended, events=ended.events + late)
                 finally:
@@ -280,10 +282,10 @@ class TurnRunner:
         that starts in the same step does it first, because it may continue one of them.
         """
         ended, self._ended = self._ended, []
-        for turn, attempts, history in ended:
+        for turn, attempts, history, stored_id in ended:
             try:
                 attempts.remember(history)
-                self._prefixes.remember(turn.tenant, history)
+                self._prefixes.remember(turn.tenant, history, asked=turn.history, stored_id=stored_id)
                 if turn.meter.transport != "socket":
                     self._http_sessions.remember(turn.tenant, history, turn.meter.session_id)
             except Exception:  # noqa: BLE001 - it may be called in another turn, which has nothing to do with it

@@ -37,6 +37,20 @@ def test_digest_depends_on_items_and_not_on_how_they_are_split_into_links(
     assert [item.raw for item in split.all_items()] == [item.raw for item in whole.all_items()]
 
 
+@given(texts, st.data())
+def test_items_behind_the_end_of_a_link_are_those_of_the_links_that_follow(
+    words: list[str], data: st.DataObject
+) -> None:
+    made: Link | None = None
+    ends = [0]
+    for start in range(0, len(words), 2):
+        made = Link(made, [message(word) for word in words[start : start + 2]])
+        ends.append(made.item_count)
+    assert made is not None
+    count = data.draw(st.sampled_from(ends))
+    assert made.items_behind(count) == made.all_items()[count:]
+
+
 @given(texts, texts)
 def test_different_histories_have_different_digests(left: list[str], right: list[str]) -> None:
     digests = [Link(None, [message(word) for word in words]).digest for words in (left, right)]
