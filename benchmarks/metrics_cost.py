@@ -121,6 +121,7 @@ def _scraping(models: int) -> list[str]:
         target_health=lambda: [TargetHealth("one", "closed", 0, 0.0)],
         memory_bytes={"prefixes": lambda: 0},
         memory_limit_bytes={},
+        store_evictions=lambda: 0,
         compression=CompressionBudget(),
         compressed_lines=list,
     )

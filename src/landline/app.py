@@ -40,6 +40,7 @@ from landline.server.ids import new_id
 from landline.server.lifecycle import OnStarted, ServeSettings, serve
 from landline.stores import is_claimed, make_store
 from landline.stores.events import EventLog
+from landline.stores.memory import MemoryStore
 from landline.stores.private_files import make_data_folder
 from landline.stores.store import Store, StoreError
 from landline.turns.background import BackgroundTurns
@@ -125,7 +126,7 @@ def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -
     ledger.watch(say_turn)
     conductor = Overheard(runner, ledger) if config.monitor.enabled and config.monitor.content else runner
     background = BackgroundTurns(conductor, log, config.background)
-    observation = _observe(config, ledger, router, prefixes, compression)
+    observation = _observe(config, ledger, router, prefixes, compression, store=store)
     drain = Drain()
     drain.expired.subscribe(runner.hurry)
     drain_background(drain, background)
@@ -209,6 +210,7 @@ def _store_at(url: str, settings: StoreSettings) -> Store:
         retention_s=settings.retention_days * 24 * 3600,
         timeout_s=settings.timeout_s,
         synchronous=settings.synchronous,
+        memory_bytes=settings.memory_bytes,
     )
 
 
@@ -306,15 +308,25 @@ def _sampling_of(target: Target) -> Sampling:
 
 
 def _observe(
-    config: Config, ledger: Ledger, router: Router[Target], prefixes: PrefixIndex, compression: CompressionBudget
+    config: Config,
+    ledger: Ledger,
+    router: Router[Target],
+    prefixes: PrefixIndex,
+    compression: CompressionBudget,
+    *,
+    store: Store,
 ) -> Observation:
+    kept = store if isinstance(store, MemoryStore) else None
     observed = Observed(
         models=router.model_names,
         providers={name: provider_of(each) for name, each in config.targets.items()},
         routed_turns=router.served_turns,
         target_health=lambda: router.target_health(time.monotonic()),
-        memory_bytes={"prefixes": lambda: prefixes.size_bytes},
-        memory_limit_bytes={"prefixes": config.prefixes.budget_bytes},
+        memory_bytes={"prefixes": lambda: prefixes.size_bytes}
+        | ({"store": lambda: kept.size_bytes} if kept is not None else {}),
+        memory_limit_bytes={"prefixes": config.prefixes.budget_bytes}
+        | ({"store": config.store.memory_bytes} if kept is not None else {}),
+        store_evictions=lambda: kept.evicted_total if kept is not None else 0,
         compression=compression,
         compressed_lines=lambda: compression.sockets.items(),  # noqa: PLW0108  # counted anew each time
     )

@@ -9,6 +9,7 @@ from landline.ledger.entry import Hop
 from landline.ledger.telemetry_settings import TelemetrySettings
 from landline.session.composer import EventNames
 from landline.session.limits import Limits, Seconds
+from landline.stores import DEFAULT_MEMORY_BYTES
 from landline.stores.store import DEFAULT_SYNCHRONOUS, DEFAULT_TIMEOUT_S, Synchronous
 from landline.turns.background import BackgroundSettings
 from landline.turns.prefixes import PrefixSettings
@@ -80,6 +81,9 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     synchronous: Synchronous = DEFAULT_SYNCHRONOUS
     """Whether SQLite waits for the disk at each save. With `normal` a power cut may take responses of the last moments that
     were announced as stored; a killed process loses nothing either way."""
+    memory_bytes: Size = DEFAULT_MEMORY_BYTES
+    """What a store in memory may use, about, `memory` or the one that a second server falls back to. Beyond it, the responses
+    used least recently are forgotten, then conversations; what runs is kept."""
 
 
 class SealingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

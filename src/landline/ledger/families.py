@@ -42,6 +42,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     memory_bytes: Mapping[str, Callable[[], int]]
     """By what it is used for; cheap to read."""
     memory_limit_bytes: Mapping[str, int]
+    store_evictions: Callable[[], int]
+    """Responses and conversations that a store in memory gave up since the start."""
     compression: Compression
     compressed_lines: Callable[[], Iterable[tuple[tuple[str, str], int]]]
     """Open sockets on which compression was offered, by who is at the other end and what they got."""
@@ -347,7 +349,8 @@ FAMILIES: tuple[Family, ...] = (
         "landline_memory_bytes",
         "gauge",
         ("use",),
-        "Memory by what it is for: `sessions` and `prefixes` hold histories, `compression` the windows of sockets.",
+        "Memory by what it is for: `sessions`, `prefixes` and a `store` in memory hold histories, `compression` the windows of "
+        "sockets.",
         lambda sources: [
             (("sessions",), sum(session.history_bytes() for session in sources.ledger.sessions())),
             *(((use,), read()) for use, read in sources.memory_bytes.items()),
@@ -363,6 +366,13 @@ FAMILIES: tuple[Family, ...] = (
             *(((use,), limit) for use, limit in sources.memory_limit_bytes.items()),
             (("compression",), sources.compression.budget_bytes),
         ],
+    ),
+    Family(
+        "landline_store_evictions_total",
+        "counter",
+        (),
+        "Responses and conversations that a store in memory forgot before their time, because its memory was used up.",
+        lambda sources: [((), sources.store_evictions())],
     ),
     Family(
         "landline_compressed_lines",

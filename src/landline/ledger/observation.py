@@ -25,6 +25,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     target_health: Callable[[], Sequence[TargetHealth]]
     memory_bytes: Mapping[str, Callable[[], int]]
     memory_limit_bytes: Mapping[str, int]
+    store_evictions: Callable[[], int]
     compression: Compression
     compressed_lines: Callable[[], Iterable[tuple[tuple[str, str], int]]]
 
@@ -46,6 +47,7 @@ class Observation:
             target_health=observed.target_health,
             memory_bytes=observed.memory_bytes,
             memory_limit_bytes=observed.memory_limit_bytes,
+            store_evictions=observed.store_evictions,
             compression=observed.compression,
             compressed_lines=observed.compressed_lines,
         )

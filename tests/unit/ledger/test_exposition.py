@@ -50,6 +50,7 @@ def sources(*turns: Entry) -> Sources:
         ],
         memory_bytes={"prefixes": lambda: 4_096},
         memory_limit_bytes={"prefixes": 8_192},
+        store_evictions=lambda: 7,
         compression=FullBudget(),
         compressed_lines=lambda: [(("client", "15_bits"), 4), (("upstream", "none"), 1)],
     )
@@ -116,6 +117,7 @@ def test_numbers_are_those_of_the_turns() -> None:
     assert value(metrics, "landline_target_turns_in_flight", target="one") == 3
     assert value(metrics, "landline_memory_bytes", use="prefixes") == 4_096
     assert value(metrics, "landline_memory_bytes", use="compression") == 900
+    assert value(metrics, "landline_store_evictions_total") == 7
     assert value(metrics, "landline_memory_limit_bytes", use="compression") == 1_000
     assert value(metrics, "landline_memory_limit_bytes", use="prefixes") == 8_192
     assert value(metrics, "landline_compressed_lines", peer="client", granted="15_bits") == 4

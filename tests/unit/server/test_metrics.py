@@ -3,13 +3,14 @@
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from prometheus_client import parser
 from starlette.types import Message
 
 from landline.app import build_app
 from landline.config import Config
-from landline.config.settings import MetricsSettings
+from landline.config.settings import MetricsSettings, StoreSettings
 
 
 async def ask(config: Config, method: str = "GET", accept: str = "*/*") -> tuple[int, dict[bytes, bytes], bytes]:
@@ -42,6 +43,14 @@ async def test_metrics_are_there_by_default(config: Config) -> None:
     metrics = {metric.name: metric for metric in parser.text_string_to_metric_families(body.decode())}
     uses = {sample.labels["use"] for sample in metrics["landline_memory_bytes"].samples}
     assert uses == {"sessions", "prefixes", "compression"}
+
+
+async def test_memory_of_a_store_in_memory_is_measured(config: Config) -> None:
+    _, _, body = await ask(msgspec.structs.replace(config, store=StoreSettings(url="memory", memory_bytes=5_000_000)))
+    metrics = {metric.name: metric for metric in parser.text_string_to_metric_families(body.decode())}
+    limits = {sample.labels["use"]: sample.value for sample in metrics["landline_memory_limit_bytes"].samples}
+    assert limits["store"] == 5_000_000
+    assert "store" in {sample.labels["use"] for sample in metrics["landline_memory_bytes"].samples}
 
 
 async def test_openmetrics_is_for_who_asks(config: Config) -> None:
