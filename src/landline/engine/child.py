@@ -134,7 +134,10 @@ class ModelChild:
         process = self._process
         if self.starts != starts or process is None or not self.is_ready:
             return True
-        return await _ends_within(process, timeout_s)
+        has_ended = await _ends_within(process, timeout_s)
+        if has_ended and self._process is process:
+            self._ready.clear()  # the watching task may see it later, and whoever waits for the next one must not get this
+        return has_ended
 
     async def _spawn(self) -> None:
         began = time.monotonic()
