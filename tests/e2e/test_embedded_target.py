@@ -251,21 +251,24 @@ async def test_a_tool_that_cannot_be_enforced_is_refused(target: EmbeddedTarget)
 
 
 @pytest.mark.parametrize("choice", ["auto", "required"])
-async def test_a_schema_beyond_the_models_numbers_or_depth_is_refused_by_name(
-    target: EmbeddedTarget, choice: str
-) -> None:
+async def test_a_schema_beyond_the_models_numbers_is_refused_by_name(target: EmbeddedTarget, choice: str) -> None:
+    schema = {"type": "integer", "minimum": 10**18 * 15}
+    for asked in (
+        {"text": {"format": _format({"a": schema})}},
+        {"tools": [function("odd", {"a": schema})], "tool_choice": choice},
+    ):
+        error = _error_of(await ask(target, start(user("Hello.")), **asked))
+        assert (error.code, error.status) == ("invalid_value", 400)
+        assert error.param == ("tools" if "tools" in asked else "text.format")
+
+
+async def test_a_schema_as_deep_as_a_request_may_be_is_enforced(target: EmbeddedTarget) -> None:
     deep: dict[str, object] = {"type": "string"}
-    for _ in range(150):
-        deep = {"type": "object", "properties": {"a": deep}}
-    for schema in (deep, {"type": "integer", "minimum": 10**20}):
-        answer_format = _format({"a": schema})
-        for asked in (
-            {"text": {"format": answer_format}},
-            {"tools": [function("odd", {"a": schema})], "tool_choice": choice},
-        ):
-            error = _error_of(await ask(target, start(user("Hello.")), **asked))
-            assert (error.code, error.status) == ("invalid_value", 400)
-            assert error.param == ("tools" if "tools" in asked else "text.format")
+    for _ in range(90):
+        deep = {"type": "object", "properties": {"a": deep}, "required": ["a"]}
+    heard = await ask(target, start(user("Hello.")), text={"format": _format({"a": deep})}, max_output_tokens=20)
+    assert isinstance(heard.end, Finished)
+    assert heard.text.lstrip().startswith("{")
 
 
 async def test_bounds_beyond_the_models_numbers_are_enforced_as_far_as_it_counts(target: EmbeddedTarget) -> None:

@@ -1,4 +1,4 @@
-"""What of a JSON Schema llama.cpp cannot take: numbers beyond its integers, and nesting beyond any use. Pure.
+"""What of a JSON Schema llama.cpp cannot take: numbers beyond its integers. Pure.
 
 It reads a number that is no 64-bit integer as a floating-point one: bounds beyond that are lost or turn around without a
 word, an `enum` is written as `1e+21`, and what is no double either makes its JSON parser refuse the whole request.
@@ -10,9 +10,6 @@ from functools import lru_cache
 from typing import Any, TypeGuard, cast
 
 import msgspec
-
-MAX_NESTING = 200
-"""Brackets around the innermost value: 100 objects in each other. llama.cpp and our own reading of a schema recurse."""
 
 _KNOWN_BYTES = 16 * 1024
 """Larger schemas are looked at each time, so that what is known stays small."""
@@ -27,8 +24,6 @@ _ANNOTATIONS = frozenset(("default", "examples", "example"))
 
 _LARGE = re.compile(rb"[0-9]{10}|[0-9][eE]\+?[0-9]")
 """In a schema that has none of these no number is too large."""
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def schema_fault(schema: bytes) -> str | None:
@@ -37,15 +32,11 @@ def schema_fault(schema: bytes) -> str | None:
 
 
 def _find_fault(schema: bytes) -> str | None:
-    if schema.count(b"{") + schema.count(b"[") > MAX_NESTING:
-        depth = _nesting(schema)
-        if depth > MAX_NESTING:
-            return f"is nested {depth} levels deep, and the embedded model takes {MAX_NESTING} at most"
     if _LARGE.search(schema) is None:
         return None
     for key, number in _numbers(msgspec.json.decode(schema), ""):
         if _is_out_of_range(key, number):
-            return f"has a `{key}` of {_short(number)}, which is beyond the 64-bit integers of the embedded model"
+            return f"has a `{key}` of {_short(number)}, which is beyond what the embedded model can be held to"
     return None
 
 
@@ -64,17 +55,6 @@ def clamp_numbers(schema: dict[str, Any]) -> None:
         count: object = schema[key]
         if _is_number(count) and count > _LARGEST_COUNT:
             del schema[key]  # no limit, so it gets ours
-
-
-def _nesting(text: bytes) -> int:
-    depth = deepest = 0
-    for bracket in _STRING.sub(b"", text).translate(None, _NO_BRACKETS):
-        if bracket in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        else:
-            depth -= 1
-    return deepest
 
 
 def _numbers(value: object, key: str) -> Iterator[tuple[str, int | float]]:
