@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+import structlog
 
 # No test fails for the time that an example took: the machine may have more to do.
 hypothesis.settings.register_profile("landline", deadline=None)
@@ -21,3 +22,11 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["LANDLINE_DATA_DIR"]
     else:
         os.environ["LANDLINE_DATA_DIR"] = before
+
+
+@pytest.fixture(autouse=True)
+def restored_log() -> Iterator[None]:
+    """Commands that run in this process point the log at their own streams, which are closed behind them."""
+    settings = structlog.get_config()
+    yield
+    structlog.configure(**settings)

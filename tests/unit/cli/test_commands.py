@@ -4,11 +4,10 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 import landline
@@ -31,12 +30,10 @@ targets = ["fake"]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CliRunner]:
-    """Runs commands in this process; the log, which they point at the runner's own streams, is put back."""
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
+    """Runs commands in this process."""
     monkeypatch.setenv(CACHE_DIR_VARIABLE, str(tmp_path / "cache"))
-    log_settings = structlog.get_config()
-    yield CliRunner(env={"COLUMNS": "200"})
-    structlog.configure(**log_settings)
+    return CliRunner(env={"COLUMNS": "200"})
 
 
 def put(path: Path, text: str) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 from aiohttp.test_utils import unused_port
 from typer.testing import CliRunner
 
@@ -251,10 +250,8 @@ def test_a_reason_cannot_steer_the_terminal() -> None:
 
 
 @pytest.fixture
-def run() -> Iterator[CliRunner]:
-    log_settings = structlog.get_config()
-    yield CliRunner(env={"COLUMNS": "200"})
-    structlog.configure(**log_settings)
+def run() -> CliRunner:
+    return CliRunner(env={"COLUMNS": "200"})
 
 
 def test_the_command_tells_all_and_its_exit_status_says_whether_all_works(

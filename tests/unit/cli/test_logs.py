@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -10,13 +9,6 @@ import structlog
 from landline.cli import logs
 from landline.cli.logs import configure_logging, turn_writer
 from ledger_entries import changed
-
-
-@pytest.fixture(autouse=True)
-def restored_log() -> Iterator[None]:
-    settings = structlog.get_config()
-    yield
-    structlog.configure(**settings)
 
 
 def test_a_line_begins_with_time_level_response_and_event(capsys: pytest.CaptureFixture[str]) -> None:
