@@ -171,12 +171,13 @@ async def test_a_turn_whose_client_goes_is_entered_as_aborted(is_clean: bool) ->
         assert entry.bytes.wire_out > 0
 
 
-async def test_a_turn_that_a_drain_gives_up_is_entered_as_aborted() -> None:
+async def test_a_turn_that_a_drain_ends_is_entered_as_failed() -> None:
     async with served() as (server, book), socket(server) as line:
         await say(line, user="slow")
         await until(line, "response.created")
         server.line.stop()
-        assert (await book.next()).outcome == "aborted"
+        entry = await book.next()
+        assert (entry.outcome, entry.error_code) == ("failed", "server_shutting_down")
 
 
 @pytest.mark.parametrize("stream", [True, False])
