@@ -13,7 +13,7 @@ NO_ARGUMENTS = "{}"
 class ArgumentsReader:
     """Fed the pieces of one call's arguments, gives what is sure of them; what it gives adds up to one JSON text.
 
-    Servers leave arguments out, say them as `null`, say them again as a whole when they are through, or send what there is so
+    Servers leave arguments out, say them as `null` or `[]`, say them again as a whole when they are through, or send what there is so
     far in place of what is new. What was given cannot be withdrawn, so the piece that completes the value is held until
     the call is over: only then is it known that nothing better follows. Until then it costs nobody time, because clients
     run a call when it is complete. Text that is no JSON is given as it came: clients tell the model so.
@@ -45,7 +45,8 @@ class ArgumentsReader:
     @property
     def is_truncated(self) -> bool:
         """Whether a JSON value has begun and did not end."""
-        return self._state in ("open", "quoted") and json_state(self.text) == "begun"
+        is_open = self._state in ("open", "quoted") and json_state(self.text) == "begun"
+        return is_open and (self._snapshot is None or json_state(self._snapshot) != "whole")
 
     @property
     def has_begun(self) -> bool:
@@ -83,7 +84,7 @@ class ArgumentsReader:
 
     def release(self) -> str:
         """Gives a complete value before the call is over; an empty one may still be followed by the arguments."""
-        is_empty = self._given <= 1 and "".join(self.text.split()) == NO_ARGUMENTS
+        is_empty = (self._given <= 1 and "".join(self.text.split()) == NO_ARGUMENTS) or self._is_empty_list
         return self._give() if self.is_whole and not self._behind[1:] and not is_empty else ""
 
     def end(self, *, is_cut: bool) -> str:
@@ -91,6 +92,8 @@ class ArgumentsReader:
         if self._snapshot is not None and not self.is_whole and json_state(self._snapshot) == "whole":
             self._replace(self._snapshot)
         self._snapshot = None
+        if self._is_empty_list:
+            self._set(NO_ARGUMENTS)
         if self._state == "whole":
             self._read_behind()
         elif self._state == "head" and is_cut:
@@ -98,6 +101,11 @@ class ArgumentsReader:
         elif self._state in ("head", "quoted"):
             self._set(_unquoted(self.text))
         return self._give()
+
+    @property
+    def _is_empty_list(self) -> bool:
+        """Whether all there is is `[]`, which PHP makes of an object without members, and nothing of it was given."""
+        return self._state == "whole" and not self._given and "".join(self.text.split()) == "[]"
 
     def _go_on(self, text: str) -> str:
         """More of a value of which all was given: most pieces."""

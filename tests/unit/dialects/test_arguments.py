@@ -71,7 +71,22 @@ def test_what_was_cut_is_not_completed(value: dict[str, object], cuts: list[int]
     assert reader.is_truncated == (0 < end < len(json.dumps(value)))
 
 
-@pytest.mark.parametrize("pieces", [[], [""], ["  "], ["null"], ["nu", "ll"], ['""'], ['"', 'null"'], ["\n", "null "]])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [],
+        [""],
+        ["  "],
+        ["null"],
+        ["nu", "ll"],
+        ['""'],
+        ['"', 'null"'],
+        ["\n", "null "],
+        ["[]"],
+        [" [ ]\n"],
+        ["[]", "[]"],
+    ],
+)
 def test_no_arguments_are_an_empty_object(pieces: list[str]) -> None:
     assert read(pieces) == "{}"
 
@@ -95,6 +110,8 @@ def test_a_call_that_was_cut_before_its_arguments_has_none(pieces: list[str]) ->
         (['{"a":', '{"a":1}'], '{"a":1}'),
         (["{", '{"a"', '{"a":1}'], '{"a":1}'),
         (["null", '{"a":1}'], '{"a":1}'),
+        (["[]", '{"a":1}'], '{"a":1}'),
+        (["[", "]"], "[]"),
         (['{"a":"x"}', '{"a":"xy","b":[1]}', '{"a":"xy","b":[1,2]}'], '{"a":"xy","b":[1,2]}'),
         (['{"a":1}</tool', "_call>"], '{"a":1}'),
         (['{"n":1e999}'], '{"n":1e999}'),
@@ -115,6 +132,13 @@ def test_pieces_are_given_as_soon_as_they_are_sure() -> None:
         "",
         "",
     )
+
+
+def test_what_the_last_piece_says_as_a_whole_is_not_cut() -> None:
+    reader = ArgumentsReader()
+    given = reader.feed('{"a": ') + reader.feed('{"a": "x"}')
+    assert not reader.is_truncated
+    assert given + reader.end(is_cut=False) == '{"a": "x"}'
 
 
 def test_objects_that_are_not_the_same_are_calls_of_their_own() -> None:
