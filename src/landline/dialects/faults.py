@@ -1,6 +1,7 @@
 """What a server's error means: its wording and status as one of our errors, with the text and the wait kept."""
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 
 import msgspec
@@ -171,7 +172,7 @@ def _code_of_status(status: int, fault: Fault) -> str:
 
 def decode_fault(body: bytes) -> Fault:
     """The error as the upstream spelled it, in any of the known envelopes; a body that is none is its message."""
-    text = body.strip().decode("utf-8", "replace").encode()
+    text = body.removeprefix(BOM_UTF8).strip().decode("utf-8", "replace").encode()
     if text[:1] == b"[":
         text = _first_of(text)
     try:

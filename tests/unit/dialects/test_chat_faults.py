@@ -140,6 +140,11 @@ def test_a_gateways_own_words_are_told_where_no_provider_said_anything(metadata:
     assert fault(400, enveloped("Bad input", metadata=metadata)).message == "Bad input"
 
 
+def test_a_byte_order_mark_hides_no_error() -> None:
+    error = fault(400, b'\xef\xbb\xbf{"error":{"message":"too warm","code":"unsupported_value"}}')
+    assert (error.code, error.message) == ("unsupported_parameter", "too warm")
+
+
 def test_a_refused_key_is_not_repeated() -> None:
     assert "sk-" not in fault(401, enveloped("Incorrect API key provided: sk-proj-abcdef123456.")).message
     assert "sk-" not in fault(500, enveloped("upstream said: bad key sk-proj-abcdef123456")).message
