@@ -35,6 +35,9 @@ _GROWING = {
 MAX_GAP = 1024
 """Upstreams number their items without gaps; a number this far ahead is not taken for one."""
 
+_LAST_SECOND = 253_402_300_799
+"""The end of the year 9999."""
+
 _Value = TypeVar("_Value")
 
 
@@ -142,12 +145,13 @@ class Relay:
             ours,
             model=told.model or ours.model,
             status=_status(self._terminal.kind, told),
-            completed_at=int(told.completed_at) if told.completed_at is not None else None,
+            completed_at=_second(told.completed_at),
             error=told.error,
             incomplete_details=told.incomplete_details,
             output=[Raw(item.raw) for item in output],
             usage=usage,
         )
+        members["status"] = Raw(_encode(response.status))
         body = _encode(_with_ours(members, response))
         event = {**self._terminal.members, "response": Raw(body)}
         events.append(RelayedEvent(kind=self._terminal.kind, members=event, **self._stamp.next()))
@@ -215,6 +219,11 @@ def _item(raw: bytes) -> Item:
 def _status(kind: str, told: _Told) -> ResponseStatus:
     status = _TERMINAL[kind]
     return "cancelled" if status == "incomplete" and told.status == "cancelled" else status
+
+
+def _second(time: float | None) -> int | None:
+    """A time of an upstream as we keep it; None for what is no time."""
+    return int(time) if time is not None and 0 <= time <= _LAST_SECOND else None
 
 
 def _unfinished(item: _OpenItem) -> bytes:

@@ -247,6 +247,27 @@ def test_event_that_cannot_be_read_again_is_an_upstream_error(event: bytes, valu
     assert len(failed.error.message) < 300
 
 
+@pytest.mark.parametrize("kind", [b"response.output_text.delta", b"acme.note"])
+@pytest.mark.parametrize("value", [b"9" * 4400, b"[" * 5000 + b"]" * 5000])
+def test_event_that_clients_cannot_read_is_not_passed_on(kind: bytes, value: bytes) -> None:
+    reader = EventReader()
+    reader.read(CREATED)
+    failed = reader.read(b'{"type":"%s","delta":"a","x":%s}' % (kind, value))[-1]
+    assert isinstance(failed, Failed)
+    assert failed.error.code == "upstream_error"
+
+
+@pytest.mark.parametrize(
+    ("index", "told"), [(b'"3"', b"3"), (b'"x"', b"0"), (b'""', b"0"), (b'"-1"', b"0"), (b'"1e9"', b"0")]
+)
+def test_place_that_is_a_string_is_read_as_a_number(index: bytes, told: bytes) -> None:
+    reader = EventReader()
+    reader.read(CREATED)
+    [event] = reader.read(b'{"type":"response.output_text.delta","output_index":%s,"delta":"a"}' % index)
+    assert isinstance(event, Relayed)
+    assert bytes(event.members["output_index"]) == told
+
+
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)))
 def test_error_that_makes_no_sense_is_still_one(value: object) -> None:
     assert error_of({"type": "error", "error": value, "headers": value, "status": value}).message

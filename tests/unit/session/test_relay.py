@@ -203,6 +203,20 @@ def test_response_object_that_makes_no_sense_breaks_nothing(value: object) -> No
     assert [item.id for item in ended.output] == ["fc_up"]
 
 
+@pytest.mark.parametrize("status", [None, 3, "", "in_progress", [], {"a": 1}], ids=repr)
+def test_ending_says_the_status_that_it_is(status: object) -> None:
+    told = {"output": [CALL], "status": status}
+    events, ended = compose(composer(), [CREATED, relayed("response.completed", response=told), Finished()])
+    assert (events[-1]["response"]["status"], ended.response.status) == ("completed", "completed")
+
+
+@pytest.mark.parametrize("time", [1e300, -1, 2**70])
+def test_time_that_is_none_is_not_kept(time: float) -> None:
+    told = {"output": [CALL], "status": "completed", "completed_at": time}
+    _, ended = compose(composer(), [CREATED, relayed("response.completed", response=told), Finished()])
+    assert ended.response.completed_at is None
+
+
 @pytest.mark.parametrize("index", [-1, 10**9, "0", None, 1.5], ids=repr)
 def test_place_that_makes_no_sense_is_passed_on_and_not_believed(index: object) -> None:
     made = composer()

@@ -20,13 +20,16 @@ _ENDING = frozenset(("response.completed", "response.incomplete", "response.fail
 _ERRORS = frozenset(("error", "response.error"))
 _KEEPALIVES = frozenset(("keepalive", "ping", "heartbeat", "response.keepalive", "response.heartbeat"))
 """Of OpenAI and of this server the first; of gateways the others."""
+_MAX_DIGITS = 4300
+"""Of an integer that Python converts: official clients lose the stream over a longer one. Deltas are shorter as a whole."""
 _NOTHING = Raw(b"{}")
 _NULL = Raw(b"null")
 _OBJECTS = {
     **dict.fromkeys(_ANNOUNCING | _ENDING, "response"),
     **dict.fromkeys(("response.output_item.added", "response.output_item.done"), "item"),
 }
-"""The member of an event that is kept and read again. What is only passed on, every delta, is not read as a whole."""
+"""The member of an event that is kept and read again. What is only passed on, every delta, is not read as a whole unless it
+is long."""
 
 
 class _InputDetails(msgspec.Struct):
@@ -115,7 +118,7 @@ class EventReader:
             return self._fail(payload)
         if kind is None:
             return []
-        wrong = _wrong_member(kind, members)
+        wrong = _wrong_member(kind, members, payload)
         if wrong is not None:
             return self._refuse(f"`{kind}` whose {wrong}")
         self._note_sign(kind)
@@ -157,11 +160,12 @@ class EventReader:
         return held if kind in _ANNOUNCING else [Accepted(), *held]
 
 
-def _wrong_member(kind: str, members: dict[str, Raw]) -> str | None:
-    """What is wrong with the object that an event is about."""
+def _wrong_member(kind: str, members: dict[str, Raw], payload: bytes) -> str | None:
+    """What is wrong with the object that an event is about, or with an event that is only passed on."""
     name = _OBJECTS.get(kind)
     if name is None:
-        return None
+        unreadable = find_unreadable(payload) if len(payload) > _MAX_DIGITS else None
+        return f"text cannot be read: {unreadable}" if unreadable is not None else None
     value = members.get(name, _NOTHING if kind in _ANNOUNCING else _NULL)
     if bytes(value)[:1] != b"{":
         return f"`{name}` is no object"

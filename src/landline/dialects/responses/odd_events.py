@@ -1,6 +1,7 @@
 """Events of a Responses server whose members are odd, as clients can read them."""
 
 import json
+import re
 from codecs import BOM_UTF8
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ _TEXTS = frozenset(
 )
 """Events that say nothing if their `delta` is no string."""
 _CALL = b'"function_call"'
+_WHOLE_NUMBER = re.compile(rb"0|[1-9]\d{0,8}")
 _IDS = ("id", "call_id")
 _PLACE = ("type", "item_id", "output_index", "content_index", "summary_index")
 """Members that tell one growing text from another."""
@@ -90,7 +92,8 @@ class EventMender:
         """The event as clients can read it: none if it says nothing, two if what it ends was not told before."""
         index = members.get("output_index")
         if index is not None and bytes(index)[:1] == b'"':
-            members = {**members, "output_index": Raw(bytes(index).strip(b'"') or b"0")}
+            digits = bytes(index).strip(b'"')
+            members = {**members, "output_index": Raw(digits if _WHOLE_NUMBER.fullmatch(digits) else b"0")}
             self.found["`output_index` is a string in place of an integer"] = None
         if kind in _TEXTS:
             if bytes(members.get("delta", b""))[:1] != b'"':
