@@ -12,9 +12,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.datastructures import Headers
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import CTRL_OPCODES, Frame, Opcode
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
@@ -188,6 +189,12 @@ class CountingProtocol(ServerProtocol):
         self._read_to = 0
         self._message_bytes = 0
 
+    def accept(self, request: Request) -> Response:
+        """The answer to an upgrade. A refusal quotes its headers, so bytes in them that are no text become U+FFFD."""
+        return super().accept(
+            Request(request.path, Headers((name, _readable(value)) for name, value in request.headers.raw_items()))
+        )
+
     def receive_data(self, data: bytes) -> None:
         self._fed_bytes += len(data)
         super().receive_data(data)
@@ -230,3 +237,8 @@ def _head(first: int, size_bytes: int) -> bytes:
     if size_bytes <= _MEDIUM_MAX:
         return _MEDIUM.pack(first, _SHORT_MAX + 1, size_bytes)
     return _LONG.pack(first, _SHORT_MAX + 2, size_bytes)
+
+
+def _readable(value: str) -> str:
+    """A header's value without lone surrogates, which stand for bytes outside ASCII."""
+    return value.encode(errors="surrogateescape").decode(errors="replace")

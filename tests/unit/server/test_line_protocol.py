@@ -376,3 +376,19 @@ async def test_a_peer_that_answers_no_ping_is_given_up():
         line.transport.pause_reading()
         assert await app.disconnect_code() == 1006
         line.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "name", ["Sec-WebSocket-Protocol", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Extensions"]
+)
+async def test_an_upgrade_with_a_header_that_is_not_utf_8_is_refused_and_closed(name):
+    headers = {"Sec-WebSocket-Version": b"13", "Sec-WebSocket-Key": b"c2l4dGVlbiBieXRlcy4uLg==", name: b"caf\xe9 \xff"}
+    lines = b"".join(b"%s: %s\r\n" % (each.encode(), value) for each, value in headers.items())
+    async with serving(RecordingApp()) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        offer = b"Host: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        writer.write(b"GET / HTTP/1.1\r\n" + offer + lines + b"\r\n")
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert "caf\ufffd".encode() in answer
