@@ -50,7 +50,7 @@ def admit(
     `parent` is `previous_response_id` as a connection remembers it; without it such a turn is unresolved, and whoever runs
     it looks the parent up in the store. `steered` is put before the request's own input. `now` in Unix seconds.
     """
-    refused = _refuse_unsupported(request) or _check_tools(request) or _check_format(request)
+    refused = _refuse_unsupported(request) or _check_tools(request) or _check_choice(request) or _check_format(request)
     if refused is not None:
         return refused
     conversation_id = decode_conversation_id(request.conversation)
@@ -184,6 +184,23 @@ def _check_tool(tool: Raw, place: str) -> ApiError | None:
         check_tool(tool)
     except msgspec.ValidationError as error:
         return validation_error(error, prefix=place)
+    return None
+
+
+def _check_choice(request: CreateRequest) -> ApiError | None:
+    """A chosen tool has its name, and a subset its tools, at the top level: chat completions' own nests both."""
+    choice = request.tool_choice
+    if not isinstance(choice, ToolChoiceObject):
+        return None
+    if choice.type == "allowed_tools" and choice.tools is None:
+        message = "A `tool_choice` of `allowed_tools` needs `tool_choice.tools`."
+        return api_error("missing_required_parameter", message, param="tool_choice.tools")
+    named = [("tool_choice", choice)]
+    named += [(f"tool_choice.tools[{index}]", each) for index, each in enumerate(choice.tools or ())]
+    for place, each in named:
+        if each.type in ("function", "custom") and not each.name:
+            message = f"A choice of a {each.type} tool needs `{place}.name`."
+            return api_error("missing_required_parameter", message, param=f"{place}.name")
     return None
 
 

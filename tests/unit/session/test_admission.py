@@ -29,6 +29,10 @@ def decide(*, parent: Link | None = None, **fields: object) -> Turn | ApiError:
 FUNCTION: dict[str, object] = {"type": "function", "name": "f"}
 
 
+def choice(**fields: object) -> dict[str, object]:
+    return {"input": "hi", "tools": [FUNCTION], "tool_choice": fields}
+
+
 def json_schema(**fields: object) -> dict[str, object]:
     return {"input": "hi", "text": {"format": {"type": "json_schema", **fields}}}
 
@@ -51,6 +55,18 @@ def json_schema(**fields: object) -> dict[str, object]:
         (json_schema(name="n"), "missing_required_parameter", "text.format.schema"),
         (json_schema(name="n", schema=[]), "invalid_value", "text.format.schema"),
         ({"input": "hi", "tool_choice": "required"}, "invalid_value", "tool_choice"),
+        (choice(type="function", function={"name": "f"}), "missing_required_parameter", "tool_choice.name"),
+        (choice(type="custom", custom={"name": "f"}), "missing_required_parameter", "tool_choice.name"),
+        (
+            choice(type="allowed_tools", allowed_tools={"mode": "auto", "tools": [FUNCTION]}),
+            "missing_required_parameter",
+            "tool_choice.tools",
+        ),
+        (
+            choice(type="allowed_tools", tools=[FUNCTION, {"type": "function", "function": {"name": "f"}}]),
+            "missing_required_parameter",
+            "tool_choice.tools[1].name",
+        ),
         ({"input": []}, "missing_required_parameter", "input"),
         ({}, "missing_required_parameter", "input"),
         ({"input": [OUTPUT]}, "tool_call_not_found", "input"),
