@@ -50,7 +50,9 @@ def members(part: object) -> dict[str, Any]:
     return json.loads(part) if isinstance(part, bytes) else json.loads(json.dumps(part))
 
 
-@pytest.mark.parametrize("declared", ["image/png", "image/jpg", "image/gif"])
+@pytest.mark.parametrize(
+    "declared", ["image/png", "image/jpg", "image/gif", "", "application/octet-stream", "text/plain"]
+)
 def test_every_vendor_is_told_the_type_of_the_bytes(declared: str) -> None:
     image = InputImage(image_url=f"data:{declared};base64,{encoded('image/webp')}")
     source = members(read_for_anthropic(image))["source"]

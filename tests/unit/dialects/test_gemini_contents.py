@@ -270,6 +270,12 @@ def test_bare_file_data_is_what_its_name_says() -> None:
     ]
 
 
+@pytest.mark.parametrize("declared", ["", "application/octet-stream"])
+def test_data_without_a_kind_is_what_its_name_says(declared: str) -> None:
+    part = {"type": "input_file", "filename": "a.PDF", "file_data": f"data:{declared};base64,AAAA"}
+    assert contents([{"role": "user", "content": [part]}])[0]["parts"][0]["inlineData"]["mimeType"] == "application/pdf"
+
+
 def test_data_without_a_kind_is_bytes() -> None:
     part = {"type": "input_file", "file_data": "data:;base64,AAAA"}
     assert contents([{"role": "user", "content": [part]}])[0]["parts"][0]["inlineData"]["mimeType"] == (

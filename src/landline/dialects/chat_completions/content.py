@@ -8,7 +8,7 @@ from landline.dialects.content import Attachment, Content, image_type
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import InputFile, InputImage, OpaquePart
 
-_IMAGE_DATA_URL = re.compile(r"data:(image/[^;,]*)[^,]*;base64,", re.IGNORECASE)
+_IMAGE_DATA_URL = re.compile(r"data:([^;,]*)[^,]*;base64,", re.IGNORECASE)
 ChatPart = dict[str, object] | Raw
 """One chat part as an object, or as the bytes of a kind that both APIs spell alike."""
 

@@ -46,6 +46,8 @@ _MIME_TYPES = {
     "xml": "text/xml",
 }
 """By the ending of the name: Gemini wants to know, and a URL or a plain file does not say (API reference, file types)."""
+_UNTOLD = frozenset(("", "application/octet-stream", "binary/octet-stream"))
+"""Types of `data:` URLs that tell nothing of what is in them; Gemini refuses them."""
 _URL_SCHEMES = ("https://", "http://", "gs://")
 _encode = msgspec.json.Encoder().encode
 
@@ -90,7 +92,7 @@ def read_attachment(part: Attachment) -> Media | ApiError:
 
 def _read_image(image: InputImage) -> Media | ApiError:
     if image.image_url is not None:
-        return _at_url(image.image_url)
+        return _at_url(image.image_url, is_image=True)
     if image.file_id is not None and image.file_id.startswith(_URL_SCHEMES):
         return _at_url(image.file_id)
     return _refused("This model takes images by `image_url`; as `file_id` only the URI of a file that Google stores.")
@@ -112,14 +114,16 @@ def _read_file(file: InputFile) -> Media | ApiError:
     return _at_url(url, file.filename or "")
 
 
-def _at_url(url: str, name: str = "") -> Media | ApiError:
+def _at_url(url: str, name: str = "", *, is_image: bool = False) -> Media | ApiError:
     """What a `data:` URL holds, or a reference: Google fetches it, this server does not."""
     if url.startswith("data:"):
         head, _, data = url.partition(",")
         mime_type, *settings = head.removeprefix("data:").split(";")
         if "base64" not in settings:
             return _refused("Expected a `data:` URL in base64.")
-        if mime_type.lower().startswith("image/"):
+        if mime_type.lower() in _UNTOLD:
+            mime_type = _mime_type(name) or mime_type
+        if is_image or mime_type.lower().startswith("image/"):
             mime_type = image_type(mime_type, data)
         return _inline(mime_type or "application/octet-stream", data)
     reference = {"fileUri": url}
