@@ -449,6 +449,22 @@ async def test_history_can_pass_over_the_output_of_its_parents(store: Store) -> 
     assert await _listed(store, "c") == ["a.in", "b.in", "c.in"]
 
 
+async def test_response_goes_wherever_else_lineages_fork(store: Store) -> None:
+    """What decides on its output is its own forks, and not those of others in the store."""
+    for tree in "xyz":
+        await _chain(store, f"{tree}0", f"{tree}1")
+        for branch in "pq":
+            await save(store, new_response(f"{tree}{branch}", parent=f"{tree}0", follows_input=branch == "q"))
+            await save(store, new_response(f"{tree}{branch}2", parent=f"{tree}{branch}"))
+    for tree in "xyz":
+        await store.delete_response(TENANT, f"{tree}0")
+        start = [f"{tree}0.in", f"{tree}0.out"]
+        kept = [f"{tree}{name}.{end}" for name in ("p", "p2") for end in ("in", "out")]
+        assert ids(await store.load_history(TENANT, f"{tree}p2")) == [*start, *kept]
+        other = [f"{tree}{name}.{end}" for name in ("q", "q2") for end in ("in", "out")]
+        assert ids(await store.load_history(TENANT, f"{tree}q2")) == [start[0], *other]
+
+
 async def test_inherited_items_may_come_behind_a_parent(store: Store) -> None:
     await _chain(store, "a")
     old = [message("old")]

@@ -116,6 +116,7 @@ def _has_unused_output() -> Select[bool]:
     next_low = (
         select(next_path.c.low)
         .where(next_path.c.trunk == paths.c.trunk, next_path.c.seq == paths.c.seq + 1)
+        .correlate(paths)  # of the statement around the one around this: SQLAlchemy looks no further than one by itself
         .scalar_subquery()
     )
     forked = links.alias("forked")
