@@ -307,3 +307,13 @@ def test_a_call_without_arguments_has_an_empty_object_everywhere() -> None:
     assert told["response.output_item.done"]["item"]["call_id"] == "12"
     assert told["response.output_item.done"]["output_index"] == 0
     assert told["response.completed"]["response"]["output"][0]["arguments"] == "{}"
+
+
+def test_an_empty_delta_says_no_arguments() -> None:
+    reader = EventReader()
+    reader.read(CREATED)
+    place = b'"item_id":"fc_1","output_index":0'
+    told = reader.read(b'{"type":"response.function_call_arguments.delta",%s,"delta":""}' % place)
+    told += reader.read(b'{"type":"response.function_call_arguments.done",%s,"arguments":""}' % place)
+    deltas = [event.members.get("delta") for event in told if isinstance(event, Relayed)]
+    assert [bytes(delta) for delta in deltas if delta is not None] == [b'""', b'"{}"']

@@ -88,8 +88,9 @@ class CallAssembler:
     def feed(self, pieces: Sequence[CallDelta]) -> list[ModelEvent]:
         """The events of the pieces that came together."""
         events: list[ModelEvent] = []
-        for place, piece in enumerate(pieces):
-            events += self._read(piece, has_sibling=place > 0)
+        siblings: list[_OpenCall] = []
+        for piece in pieces:
+            events += self._read(piece, siblings)
         return events
 
     def settle(self, calls: Sequence[CallDelta]) -> list[ModelEvent]:
@@ -100,7 +101,7 @@ class CallAssembler:
             name, text = _read_delta(whole)
             call = self._by_id.get(whole.id or "") or (known[place] if place < len(known) else None)
             if call is None or (call.name and name and call.name != name):
-                events += self._read(msgspec.structs.replace(whole, index=None), has_sibling=True)
+                events += self._read(msgspec.structs.replace(whole, index=None), [*self._calls])
             elif call.named is not None:
                 events += call.named.settle(text)
             else:
@@ -132,13 +133,15 @@ class CallAssembler:
         """Whether a call never got its name."""
         return any(call.named is None and not call.name and not call.is_empty for call in self._calls)
 
-    def _read(self, delta: CallDelta, *, has_sibling: bool) -> list[ModelEvent]:
+    def _read(self, delta: CallDelta, siblings: list[_OpenCall]) -> list[ModelEvent]:
+        """`siblings`: the calls of the pieces that came together with this one, before it."""
         name, text = _read_delta(delta)
         if not name and not delta.id and delta.index is not None:
             going_on = self._by_index.get(delta.index)
             if going_on is not None and going_on.named is not None:
                 return going_on.named.add(text)
-        call = self._find_call(delta, name, text, has_sibling=has_sibling)
+        call = self._find_call(delta, name, text, siblings)
+        siblings.append(call)
         if call.named is not None:
             return call.named.add(text)
         if text:
@@ -174,9 +177,9 @@ class CallAssembler:
         is_known, may_go_on = tools.find_called(call.name) is not None, tools.has_longer_name(call.name)
         return (is_known or has_arguments) and (not may_go_on or (is_known and has_arguments))
 
-    def _find_call(self, delta: CallDelta, name: str, text: str, *, has_sibling: bool) -> _OpenCall:
+    def _find_call(self, delta: CallDelta, name: str, text: str, siblings: Sequence[_OpenCall]) -> _OpenCall:
         call = self._call_at(delta, name)
-        is_next = has_sibling and delta.index is None and bool(name) and bool(call is not None and call.name)
+        is_next = call in siblings and delta.index is None and bool(name) and bool(call is not None and call.name)
         if call is None or is_next or (name and call.name and self._is_other(call, delta, name, text)):
             call = self._open_call(delta.index)
         return call

@@ -294,7 +294,7 @@ class ChatStreamDecoder:
         return [*closing, *(Finished() for event in events if isinstance(event, Finished))]
 
 
-_EMPTY = frozenset((b"null", b"false", b'""', b"{}", b"[]"))
+_EMPTY = frozenset((b"null", b"false", b"0", b'""', b"{}", b"[]"))
 _CUT = api_error("upstream_error", "The target's answer broke off before it was complete.")
 
 

@@ -99,7 +99,7 @@ class EventMender:
             if bytes(members.get("delta", b""))[:1] != b'"':
                 self.found[f"`delta` of `{kind}` is no string"] = None
                 return []
-            if kind == _ARGUMENTS_DELTA:
+            if kind == _ARGUMENTS_DELTA and bytes(members["delta"]) != b'""':
                 self._said.add(bytes(members.get("output_index", b"")))
         elif kind == _ARGUMENTS_DONE:
             return self._end_arguments(members)
