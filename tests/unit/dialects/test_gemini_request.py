@@ -17,6 +17,17 @@ HI = [message("user", "hi")]
 SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}, "additionalProperties": False}
 FUNCTION = {"type": "function", "name": "f", "description": "Does f.", "parameters": SCHEMA}
 OTHER = {"type": "function", "name": "g", "parameters": None}
+each_format = pytest.mark.parametrize(
+    ("form", "wanted"),
+    [
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, {"responseMimeType": "application/json"}),
+        (
+            {"type": "json_schema", "name": "a", "strict": True, "schema": SCHEMA},
+            {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA},
+        ),
+    ],
+)
 CUSTOM = {"type": "custom", "name": "apply_patch", "description": "Patches."}
 
 
@@ -77,17 +88,7 @@ def test_logprobs_without_likely_ones_are_asked_for_alone() -> None:
     assert body["generationConfig"] == {"responseLogprobs": True}
 
 
-@pytest.mark.parametrize(
-    ("form", "wanted"),
-    [
-        ({"type": "text"}, None),
-        ({"type": "json_object"}, {"responseMimeType": "application/json"}),
-        (
-            {"type": "json_schema", "name": "a", "strict": True, "schema": SCHEMA},
-            {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA},
-        ),
-    ],
-)
+@each_format
 def test_formats_beside_tools(form: dict[str, Any], wanted: dict[str, Any] | None) -> None:
     body = build(HI, text={"format": form}, tools=[FUNCTION])
     assert body.get("generationConfig") == wanted
@@ -123,17 +124,7 @@ def test_flags_say_whether_a_format_goes_beside_tools() -> None:
     assert "JSON" in new["systemInstruction"]["parts"][0]["text"]
 
 
-@pytest.mark.parametrize(
-    ("form", "wanted"),
-    [
-        ({"type": "text"}, None),
-        ({"type": "json_object"}, {"responseMimeType": "application/json"}),
-        (
-            {"type": "json_schema", "name": "a", "strict": True, "schema": SCHEMA},
-            {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA},
-        ),
-    ],
-)
+@each_format
 def test_formats(form: dict[str, Any], wanted: dict[str, Any] | None) -> None:
     assert build(HI, text={"format": form}).get("generationConfig") == wanted
 
