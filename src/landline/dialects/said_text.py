@@ -70,6 +70,8 @@ class SaidText:
             return text
         before = self._pieces[-1]
         is_so_far = text.startswith(before) and not before[:1].isspace()
+        if text == before and self._way == "unsure" and not self._held:
+            is_so_far = False  # the same token again: nothing grows, so nothing is held back
         if self._way == "so far":
             self._pieces = [text if is_so_far else before + text]
             return text[len(before) :] if is_so_far else text

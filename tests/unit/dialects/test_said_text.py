@@ -21,7 +21,7 @@ def read(pieces: Sequence[str], *, ends_with_last: bool = False) -> str:
     ("pieces", "text"),
     [
         (["So", "So it", "So it is."], "So it is."),
-        (["So it", "So it", "So it is", "So it is here", "So it is here."], "So it is here."),
+        (["So it", "So it is", "So it is", "So it is here", "So it is here."], "So it is here."),
         (["Bonn", "Bonn is", "Bonn is it", " too"], "Bonn is it too"),
         (["Hello", "Hello, you"], "Hello, you"),
         (["It rains", "It rains a lot."], "It rains a lot."),
@@ -91,3 +91,10 @@ def test_other_text_is_said_at_once() -> None:
     pieces = ["The", " sun", " shines", " there", "."]
     assert [said.feed(piece) for piece in pieces] == pieces
     assert list(itertools.repeat("", 1)) == [said.end()]
+
+
+@pytest.mark.parametrize("piece", ["word ", "ha", "=", "\n", "a longer piece of text "])
+def test_a_piece_that_comes_again_and_again_is_said_as_it_comes(piece: str) -> None:
+    said = SaidText()
+    assert [said.feed(piece) for _ in range(64)] == [piece] * 64
+    assert said.end() == ""
