@@ -21,9 +21,9 @@ from aiohttp.compression_utils import ZLibDecompressor
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
+from landline.compression_budget import DEFAULT_BUDGET_BYTES, STEPS, CompressionBudget, Offer, Peer, Step, StepName
 from landline.server.compression import LineDeflate, LineDeflateFactory
 from landline.upstream.line_socket import UPSTREAM_OFFER, LineCompressor
-from landline.wire.compression_budget import DEFAULT_BUDGET_BYTES, STEPS, CompressionBudget, Offer, Peer, Step, StepName
 from outbound_compression import SYNC_TAIL_BYTES, codex_turns
 from setting import REPOSITORY, describe_setting, write_result
 

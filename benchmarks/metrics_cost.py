@@ -20,14 +20,14 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client import Histogram as TheirHistogram
 
+from landline.compression_budget import CompressionBudget
 from landline.ledger import Ledger
-from landline.ledger.exposition import collect, encode
-from landline.ledger.families import Sources
-from landline.ledger.metrics import MODELS_KEPT, QUEUE_BUCKETS_S, Histogram, ModelLabels, Row, TurnMetrics
-from landline.ledger.telemetry import open_telemetry
-from landline.ledger.telemetry_settings import Provider, TelemetrySettings
+from landline.metrics.counts import MODELS_KEPT, QUEUE_BUCKETS_S, Histogram, ModelLabels, Row, TurnMetrics
+from landline.metrics.exposition import collect, encode
+from landline.metrics.families import Sources
 from landline.routing.router import RoutedTurns, TargetHealth
-from landline.wire.compression_budget import CompressionBudget
+from landline.telemetry.exporter import open_telemetry
+from landline.telemetry.settings import Provider, TelemetrySettings
 from setting import REPOSITORY, describe_setting, write_result
 
 sys.path.insert(0, str(REPOSITORY / "tests"))
@@ -68,7 +68,7 @@ def _report(turns: int) -> list[str]:
         "| importing | after | median, ms |",
         "| --- | --- | --- |",
         _importing("prometheus_client", "uvicorn, aiohttp, structlog"),
-        _importing("landline.ledger.telemetry", "landline.app"),
+        _importing("landline.telemetry.exporter", "landline.app"),
         "",
         "The first is paid for every turn, the others only where they are on. All of it is after the turn's last byte was",
         "handed to the transport: it delays no answer, but takes its share of the process.",

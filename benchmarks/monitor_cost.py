@@ -33,7 +33,7 @@ import msgspec
 import uvloop
 from playwright.sync_api import Page, sync_playwright
 
-from landline.ledger.shown import View
+from landline.monitor.state import View
 from setting import REPOSITORY, describe_setting, write_result
 from turn_overhead import upstream
 

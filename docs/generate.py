@@ -35,8 +35,8 @@ from landline.config.targets import (
     ResponsesTarget,
     ScriptedTarget,
 )
-from landline.ledger.telemetry_settings import TelemetrySettings
 from landline.session.limits import Limits
+from landline.telemetry.settings import TelemetrySettings
 from landline.turns.background import BackgroundSettings
 from landline.turns.prefixes import PrefixSettings
 from landline.upstream.socket_settings import SocketSettings

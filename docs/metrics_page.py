@@ -1,15 +1,15 @@
-"""Makes metrics.md: what `/metrics` says, from the table in `landline.ledger.families`."""
+"""Makes metrics.md: what `/metrics` says, from the table in `landline.metrics.families`."""
 
 from api_page import cell
 
-from landline.ledger.families import FAMILIES, Family
-from landline.ledger.metrics import (
+from landline.metrics.counts import (
     DURATION_BUCKETS_S,
     FIRST_EVENT_BUCKETS_S,
     MODELS_KEPT,
     OUTPUT_TOKEN_BUCKETS_S,
     QUEUE_BUCKETS_S,
 )
+from landline.metrics.families import FAMILIES, Family
 
 
 def metrics_page() -> str:

@@ -1,6 +1,6 @@
 """Budgets of compression that are nearly used up."""
 
-from landline.wire.compression_budget import CompressionBudget, Offer, StepName
+from landline.compression_budget import CompressionBudget, Offer, StepName
 
 USUAL_OFFER = Offer()
 """What `permessage-deflate; client_max_window_bits` allows."""

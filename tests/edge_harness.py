@@ -11,7 +11,8 @@ import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from landline.ledger.feed import Feed
+from landline.compression_budget import CompressionBudget
+from landline.monitor.feed import Feed
 from landline.server.access import Access
 from landline.server.asgi import create_asgi
 from landline.server.drain import Drain
@@ -24,7 +25,6 @@ from landline.session.turn import Turn, TurnProgressed, TurnUpdate
 from landline.stores.events import EventLog
 from landline.stores.memory import MemoryStore
 from landline.turns.background import BackgroundSettings, BackgroundTurns
-from landline.wire.compression_budget import CompressionBudget
 from landline.wire.errors import ApiError
 from landline.wire.events import SteerAnswer
 from landline.wire.model_events import Finished, ModelEvent, TextDelta, UsageReported

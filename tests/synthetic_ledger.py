@@ -5,7 +5,7 @@ import random
 import msgspec
 
 from landline.ledger import ByteCounts, Entry, Ledger, Split, Times, Tokens
-from landline.ledger.feed import Feed
+from landline.monitor.feed import Feed
 from landline.routing.router import RoutedTurns, TargetHealth
 
 STARTED_AT = 1_790_000_000.0

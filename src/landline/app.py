@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from landline import __version__
 from landline import config as settings
+from landline.compression_budget import CompressionBudget
 from landline.config import Config, SealingSettings, StoreSettings, provider_of, split_upstream, usual_keys
 from landline.dialects.anthropic import Anthropic, AnthropicFlags
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
@@ -25,12 +26,12 @@ from landline.dialects.responses import Responses, ResponsesFlags
 from landline.engine.catalog import resolve_model
 from landline.engine.settings import EngineSettings
 from landline.ledger import Entry, Ledger
-from landline.ledger.excerpts import Overheard
-from landline.ledger.feed import Feed
-from landline.ledger.observation import Observation, Observed
 from landline.ledger.turn_line import log_turn
+from landline.monitor.excerpts import Overheard
+from landline.monitor.feed import Feed
 from landline.routing.choice import Route
 from landline.routing.router import Router
+from landline.sealing import Sealer, keep_key, split_keys
 from landline.server.access import Access
 from landline.server.asgi import create_asgi
 from landline.server.compression import warn_of_reduction
@@ -43,17 +44,16 @@ from landline.stores.events import EventLog
 from landline.stores.memory import MemoryStore
 from landline.stores.private_files import make_data_folder
 from landline.stores.store import Store, StoreError
+from landline.telemetry.observation import Observation, Observed
 from landline.turns.background import BackgroundTurns
 from landline.turns.prefixes import PrefixIndex
 from landline.turns.runner import RunnerSettings, TurnRunner
 from landline.turns.saves import Saves
-from landline.turns.sealing import Sealer, keep_key, split_keys
 from landline.upstream.embedded import EmbeddedTarget
 from landline.upstream.http import HttpDeadlines, HttpTarget
 from landline.upstream.scripted import ScriptedTarget
 from landline.upstream.target import Target
 from landline.upstream.websocket import ResponsesSocketTarget
-from landline.wire.compression_budget import CompressionBudget
 from landline.wire.responses import AS_THE_API_SAYS, Sampling
 
 DATA_DIR_VARIABLE = "LANDLINE_DATA_DIR"

@@ -10,8 +10,8 @@ import pytest
 from openai import AsyncOpenAI
 
 from edge_harness import composed, create, running_edge
+from landline.compression_budget import CompressionBudget
 from landline.session.turn import TurnProgressed
-from landline.wire.compression_budget import CompressionBudget
 from landline.wire.model_events import Finished, TextDelta, UsageReported
 from node_clients import NODE
 

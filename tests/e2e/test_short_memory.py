@@ -15,7 +15,7 @@ from chat_script import Answer, call
 from codex_cli import run_codex
 from fake_chat_server import FakeChatServer
 from fake_responses_server import AZURE, FakeResponses
-from landline.wire.compression_budget import deflater_bytes, inflater_bytes
+from landline.compression_budget import deflater_bytes, inflater_bytes
 from running_server import RunningServer
 
 pytestmark = pytest.mark.client

@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 
 from chat_script import Answer
 from fake_chat_server import FakeChatServer, Script
-from landline.ledger.shown import Snapshot
+from landline.monitor.state import Snapshot
 from monitored_edge import MonitoredEdge
 from running_server import RunningServer
 from terminal import Terminal

@@ -12,7 +12,7 @@ from landline.agent.exchange import Transport
 from landline.agent.folder_tools import DEFAULT_OUTPUT_BYTES, folder_tools
 from landline.agent.line import Endpoint
 from landline.agent.loop import AgentSettings, run_agent
-from landline.agent.printable import one_line
+from landline.terminal import one_line
 
 DEFAULT_OUTPUT_TOKENS = 2048
 """A model that repeats itself ends there; one that reasons has room for it."""

@@ -6,8 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from landline.agent.answer import TokenCounts
-from landline.agent.printable import one_line, printable
 from landline.agent.report import CallReport, RunResult, TurnReport
+from landline.terminal import one_line, printable
 
 _PIPE_WIDTH = 160
 _MAX_ARGUMENTS = 120

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import structlog
 
-from landline.agent.printable import escaped, printable
 from landline.ledger import Entry
 from landline.ledger.turn_line import turn_line
+from landline.terminal import escaped, printable
 
 HELD_S = 0.1
 """How long turns' lines may wait for others, to be written together. A process that is killed loses them."""

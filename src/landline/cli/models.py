@@ -7,12 +7,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from landline.agent.printable import printable
 from landline.cli.check import print_problems
 from landline.cli.fetch import fetch_model
 from landline.cli.offer import models_table
 from landline.config import Config, load_config
 from landline.engine.catalog import CATALOGUE, DEFAULT_MODEL, ModelUnavailableError, cached_path, is_pulled
+from landline.terminal import printable
 
 
 def run_list(config_file: Path | None) -> int:

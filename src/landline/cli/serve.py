@@ -9,7 +9,6 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
-from landline.agent.printable import printable
 from landline.app import run_server
 from landline.cli.check import print_problems
 from landline.cli.fetch import fetch_model, find_row
@@ -30,6 +29,7 @@ from landline.engine.child import ChildFailedError
 from landline.engine.footprint import describe_footprint, footprint_of
 from landline.server.lifecycle import bind
 from landline.stores.store import StoreError
+from landline.terminal import printable
 
 CODEX_CONTEXT_TOKENS = 32768
 """Codex CLI 0.169 sends some 10,000 tokens of tools and instructions before the first question."""

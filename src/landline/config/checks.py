@@ -29,9 +29,9 @@ from landline.config.targets import (
 )
 from landline.engine.catalog import CATALOGUE
 from landline.engine.gguf import NotGgufError, read_gguf_head
-from landline.ledger.telemetry_settings import OTLP_PROTOCOL, TelemetrySettings
+from landline.sealing import split_keys
 from landline.server.authority import parse_origin, parse_pattern
-from landline.turns.sealing import split_keys
+from landline.telemetry.settings import OTLP_PROTOCOL, TelemetrySettings
 from landline.upstream.script import ScriptError, load_script
 
 _TARGET_NAME = re.compile(r"[A-Za-z0-9_-]+")

@@ -4,17 +4,17 @@ from typing import Annotated
 
 import msgspec
 
+from landline.compression_budget import DEFAULT_BUDGET_BYTES
 from landline.config.targets import Name, TargetSettings
 from landline.ledger.entry import Hop
-from landline.ledger.telemetry_settings import TelemetrySettings
 from landline.session.composer import EventNames
 from landline.session.limits import Limits, Seconds
 from landline.stores import DEFAULT_MEMORY_BYTES
 from landline.stores.store import DEFAULT_SYNCHRONOUS, DEFAULT_TIMEOUT_S, Synchronous
+from landline.telemetry.settings import TelemetrySettings
 from landline.turns.background import BackgroundSettings
 from landline.turns.prefixes import PrefixSettings
 from landline.turns.saves import DEFAULT_WAIT_S
-from landline.wire.compression_budget import DEFAULT_BUDGET_BYTES
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Size = Annotated[int, msgspec.Meta(ge=0)]

@@ -1,4 +1,4 @@
-"""What turns cost, and what they would have cost without the line: summed, shown, and told to those who watch."""
+"""What turns cost, and what they would have cost without sessions: one entry a turn, summed by what it belongs to."""
 
 from landline.ledger.entry import ByteCounts, Entry, Split, Times, Tokens
 from landline.ledger.ledger import Ledger, LiveSession

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 import zstandard
 
-from landline.wire.compression_budget import deflater_bytes
+from landline.compression_budget import deflater_bytes
 
 _GZIP_BITS = 15
 _GZIP_WRAPPER = 16

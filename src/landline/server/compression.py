@@ -15,7 +15,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPe
 from websockets.frames import CTRL_OPCODES, Frame
 from websockets.typing import ExtensionParameter
 
-from landline.wire.compression_budget import STEPS, WINDOW_BITS, CompressionBudget, Grant, Offer, StepName
+from landline.compression_budget import STEPS, WINDOW_BITS, CompressionBudget, Grant, Offer, StepName
 
 LEVEL = 6
 MIN_LONE_BYTES = 1024

@@ -8,8 +8,8 @@ from enum import Enum, auto
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from landline.compression_budget import CompressionBudget
 from landline.server.coders import CODINGS, Coder
-from landline.wire.compression_budget import CompressionBudget
 
 MIN_BODY_BYTES = 1024
 """A smaller body fits into a packet anyway."""

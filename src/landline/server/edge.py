@@ -6,16 +6,16 @@ from typing import Literal
 import msgspec
 from starlette.types import Scope
 
+from landline.compression_budget import CompressionBudget
 from landline.ledger import Ledger
-from landline.ledger.families import Sources
-from landline.ledger.feed import Feed
+from landline.metrics.families import Sources
+from landline.monitor.feed import Feed
 from landline.server.access import Access
 from landline.server.drain import Drain
 from landline.session.limits import Limits
 from landline.stores.store import Store
 from landline.turns.background import BackgroundTurns
 from landline.turns.runner import RunsTurns
-from landline.wire.compression_budget import CompressionBudget
 
 
 def everybody(_: Scope) -> str:

@@ -17,11 +17,11 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from landline.compression_budget import CompressionBudget
 from landline.server.descriptors import DescriptorWatch
 from landline.server.drain import Drain
 from landline.server.http_protocol import HttpProtocol
 from landline.server.line_protocol import LineProtocol
-from landline.wire.compression_budget import CompressionBudget
 
 EXIT_STARTUP_FAILED = 3
 EXIT_FORCED = 130

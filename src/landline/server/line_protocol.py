@@ -19,11 +19,11 @@ from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from landline.compression_budget import CompressionBudget
 from landline.server.batched_transport import BatchedTransport
 from landline.server.compression import LineDeflateFactory
 from landline.server.outbox import TEXT_FRAMES
 from landline.server.wire_count import WIRE, WireCount
-from landline.wire.compression_budget import CompressionBudget
 from landline.wire.errors import api_error
 from landline.wire.events import encode_event, error_frame
 

@@ -4,8 +4,8 @@ import asyncio
 
 from starlette.types import Receive, Scope, Send
 
-from landline.ledger.exposition import collect, encode
-from landline.ledger.families import Sources
+from landline.metrics.exposition import collect, encode
+from landline.metrics.families import Sources
 from landline.server.listings import Answer
 
 

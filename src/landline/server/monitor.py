@@ -12,8 +12,8 @@ from typing import get_args
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from landline.ledger.feed import Feed, Watch
-from landline.ledger.shown import PAGE_MAX, Change, Shown, Snapshot, Sort, View
+from landline.monitor.feed import Feed, Watch
+from landline.monitor.state import PAGE_MAX, Change, Shown, Snapshot, Sort, View
 from landline.server.edge import Edge
 from landline.server.exchange import answer_while_wanted
 from landline.server.listings import Answer
@@ -52,7 +52,7 @@ _SHOWN: dict[str, Shown] = {name: name for name in get_args(Shown)}
 
 def monitor_answers(edge: Edge, feed: Feed) -> dict[str, Answer]:
     """Path below `/monitor` → what answers a GET there."""
-    page = {file.name: file.read_bytes() for file in files("landline.ledger").joinpath("page").iterdir()}
+    page = {file.name: file.read_bytes() for file in files("landline.monitor").joinpath("page").iterdir()}
     return {
         "": _file("index.html", page.pop("index.html")),
         **{f"/{name}": _file(name, body) for name, body in page.items()},

@@ -8,11 +8,11 @@ import structlog
 
 from landline.dialects.dialect import Prompt
 from landline.routing.choice import Choice
+from landline.sealing import Sealer
 from landline.session.compaction import BYTES_PER_TOKEN, Plan, plan_compaction
 from landline.session.lineage import Link
 from landline.session.truncation import drop_oldest
 from landline.session.turn import Turn
-from landline.turns.sealing import Sealer
 from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import (

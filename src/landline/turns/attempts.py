@@ -12,11 +12,11 @@ from landline.routing.health import Ticket
 from landline.routing.router import Router
 from landline.routing.verdicts import most_useful, verdict, wait_of
 from landline.routing.warmth import conversation_key
+from landline.sealing import Sealer
 from landline.session.lineage import Link
 from landline.session.turn import Turn
 from landline.turns.asking import Batches, ask, prompt_of
 from landline.turns.opening import unreadable
-from landline.turns.sealing import Sealer
 from landline.upstream.target import Target
 from landline.wire.errors import ApiError
 from landline.wire.model_events import Failed, Finished, ModelEvent

@@ -3,10 +3,10 @@
 import msgspec
 import structlog
 
+from landline.sealing import Sealer
 from landline.session.compaction import open_payload
 from landline.session.lineage import Link
 from landline.session.turn import Turn
-from landline.turns.sealing import Sealer
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Compaction, Item, Reasoning, encode_item, is_sealed, typed_item
 from landline.wire.output import SealedReasoning

@@ -11,7 +11,9 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from landline.ledger.http_sessions import HttpSessions
 from landline.routing.router import Router
+from landline.sealing import Sealer
 from landline.session.composer import Composer, EventNames
 from landline.session.lineage import Link
 from landline.session.meter import Meter
@@ -19,14 +21,12 @@ from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, 
 from landline.stores.store import CONTINUABLE, Store, StoreError, StoreUnavailableError
 from landline.turns.attempts import Attempts
 from landline.turns.faults import broken_end, note_fault
-from landline.turns.http_sessions import HttpSessions
 from landline.turns.opening import Opener
 from landline.turns.prefixes import PrefixIndex
 from landline.turns.prepare import Preparer
 from landline.turns.pump import Pump
 from landline.turns.record import CANCELLED, Record, store_unavailable
 from landline.turns.saves import Saves
-from landline.turns.sealing import Sealer
 from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import ServerEvent, SteerAnswer, event_sequence

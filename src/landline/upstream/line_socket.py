@@ -13,8 +13,8 @@ from aiohttp import WSMsgType
 from aiohttp.compression_utils import ZLibCompressor
 
 from landline import __version__
+from landline.compression_budget import NO_GRANT, CompressionBudget, Grant, Offer
 from landline.upstream.counted import CountedConnection, CountingConnector
-from landline.wire.compression_budget import NO_GRANT, CompressionBudget, Grant, Offer
 from landline.wire.readable import UNREADABLE
 
 DEFLATE_LEVEL = 6

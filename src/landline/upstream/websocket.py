@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from landline.compression_budget import CompressionBudget
 from landline.dialects.dialect import Prompt
 from landline.dialects.responses import Responses
 from landline.upstream.http import BEARER_HEADER, HttpDeadlines, HttpTarget, with_key
@@ -20,7 +21,6 @@ from landline.upstream.missing_key import MissingKey
 from landline.upstream.oddities import OddityLog
 from landline.upstream.redaction import redact
 from landline.upstream.socket_settings import SocketSettings
-from landline.wire.compression_budget import CompressionBudget
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, UsageReported
 

@@ -7,7 +7,7 @@ from websockets.asyncio.client import connect
 
 from edge_harness import create, create_frame, running_edge, saying
 from landline.ledger import Ledger
-from landline.ledger.feed import Feed
+from landline.monitor.feed import Feed
 from landline.server.asgi import RESPONSES_PATHS
 
 NAMES = ("demo", "org/big-model", "ünï")

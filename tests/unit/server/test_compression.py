@@ -6,8 +6,8 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
 from compression_budgets import short_of_memory
+from landline.compression_budget import CompressionBudget, Offer
 from landline.server.compression import LineDeflate, LineDeflateFactory
-from landline.wire.compression_budget import CompressionBudget, Offer
 
 BARE: list[tuple[str, str | None]] = []
 FULL = CompressionBudget().grant(Offer())

@@ -16,12 +16,12 @@ from websockets.typing import Origin
 
 from edge_harness import RunningEdge, create, create_frame, running_edge, saying
 from landline.app import build_app
+from landline.compression_budget import CompressionBudget
 from landline.config import Config
 from landline.config.settings import ServerSettings
 from landline.server.access import Access
 from landline.server.asgi import Methods
 from landline.session.turn import Turn, TurnUpdate
-from landline.wire.compression_budget import CompressionBudget
 
 APP = "http://localhost:5173"
 FOREIGN = "https://evil.example"

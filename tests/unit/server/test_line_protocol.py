@@ -13,11 +13,11 @@ from websockets.frames import Frame, Opcode
 
 from byte_relay import ByteRelay
 from compression_budgets import short_of_memory
+from landline.compression_budget import CompressionBudget
 from landline.server.drain import Drain
 from landline.server.lifecycle import LineServer, ServeSettings
 from landline.server.outbox import TEXT_FRAMES
 from landline.server.wire_count import wire_of
-from landline.wire.compression_budget import CompressionBudget
 
 LIMIT_BYTES = 50_000
 

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from edge_harness import RunningEdge, running_edge, saying
-from landline.ledger.shown import Change, SessionDetail, Snapshot
+from landline.monitor.state import Change, SessionDetail, Snapshot
 from landline.server.monitor import EVENT_EVERY_S, EVENTS_PER_S, Audience
 from synthetic_ledger import MadeUpAgents
 
-PAGE = files("landline.ledger").joinpath("page")
+PAGE = files("landline.monitor").joinpath("page")
 
 
 @pytest.fixture

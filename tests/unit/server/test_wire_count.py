@@ -10,11 +10,11 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
+from landline.compression_budget import CompressionBudget
 from landline.server.batched_transport import BatchedTransport
 from landline.server.compression import LineDeflateFactory
 from landline.server.line_protocol import CountingProtocol
 from landline.server.wire_count import WIRE, WireCount, wire_of
-from landline.wire.compression_budget import CompressionBudget
 
 PAYLOADS = st.binary(max_size=300) | st.integers(0, 70_000).map(bytes)
 TEXTS = st.text(max_size=300).map(str.encode) | st.sampled_from([125, 126, 0xFFFF, 0x10000]).map(bytes)

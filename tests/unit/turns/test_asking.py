@@ -10,6 +10,7 @@ import pytest
 from landline.dialects.dialect import Prompt
 from landline.routing.choice import Choice, Route
 from landline.routing.router import Router
+from landline.sealing import Sealer
 from landline.session.admission import admit
 from landline.session.compaction import SUMMARY_ID
 from landline.session.lineage import Link, extend
@@ -17,7 +18,6 @@ from landline.session.turn import Turn, TurnEnded, TurnRefused, TurnUpdate
 from landline.stores.memory import MemoryStore
 from landline.turns.asking import ask
 from landline.turns.runner import RunnerSettings, TurnRunner
-from landline.turns.sealing import Sealer
 from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import event_type

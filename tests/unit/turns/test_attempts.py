@@ -15,13 +15,13 @@ from landline.dialects.dialect import Prompt
 from landline.routing.choice import Route
 from landline.routing.health import FAILURES_IN_A_ROW
 from landline.routing.router import Router
+from landline.sealing import Sealer
 from landline.session.admission import admit
 from landline.session.lineage import Link
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.memory import MemoryStore
 from landline.turns.attempts import Attempts
 from landline.turns.runner import RunnerSettings, TurnRunner
-from landline.turns.sealing import Sealer
 from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import event_type

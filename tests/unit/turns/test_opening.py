@@ -2,11 +2,11 @@
 
 import msgspec
 
+from landline.sealing import Sealer
 from landline.session.compaction import plan_compaction
 from landline.session.lineage import Link, extend
 from landline.session.turn import Turn
 from landline.turns.opening import Opener, unreadable
-from landline.turns.sealing import Sealer
 from landline.wire.items import Item, Signed, encode_item
 from landline.wire.requests import CreateRequest
 

@@ -27,6 +27,7 @@ from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsF
 from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.routing.choice import Route
 from landline.routing.router import Router
+from landline.sealing import Sealer
 from landline.session.admission import admit
 from landline.session.lineage import Link
 from landline.session.turn import Turn, TurnEnded
@@ -34,7 +35,6 @@ from landline.stores.memory import MemoryStore
 from landline.turns.opening import Opener
 from landline.turns.prefixes import ITEM_BYTES, LINK_BYTES, PrefixIndex, PrefixSettings
 from landline.turns.runner import RunnerSettings, TurnRunner
-from landline.turns.sealing import Sealer
 from landline.upstream.target import Target
 from landline.wire.canonical import canonical
 from landline.wire.errors import ApiError

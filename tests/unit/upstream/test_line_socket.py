@@ -15,9 +15,9 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from compression_budgets import short_of_memory
+from landline.compression_budget import CompressionBudget, deflater_bytes, inflater_bytes
 from landline.upstream import line_socket
 from landline.upstream.line_socket import UPSTREAM_OFFER, LineSocket, open_line_socket, open_socket_session
-from landline.wire.compression_budget import CompressionBudget, deflater_bytes, inflater_bytes
 
 WAIT_S = 10
 Handler = Callable[[web.WebSocketResponse], Awaitable[None]]

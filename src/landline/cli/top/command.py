@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from landline.agent.printable import escaped, one_line
 from landline.cli.top.keys import Key, listening
 from landline.cli.top.lines import line
 from landline.cli.top.place import Place
 from landline.cli.top.screen import draw, sessions_table, target_lines, totals_lines
 from landline.cli.top.source import NoMonitorError, Source, decode_state
-from landline.ledger.shown import Snapshot, View
+from landline.monitor.state import Snapshot, View
+from landline.terminal import escaped, one_line
 
 ONCE_SESSIONS = 20
 _PIPE_COLUMNS = 120

@@ -4,7 +4,7 @@ from rich.text import Text
 
 from landline.cli.top.lines import bar, first_that_fits, line, plain, saving
 from landline.cli.top.numbers import count, percent, saved, seconds, size
-from landline.ledger.shown import SessionDetail, TurnRow
+from landline.monitor.state import SessionDetail, TurnRow
 
 OVERHEAD_LINES = 7
 """Lines above the turns."""

@@ -4,7 +4,7 @@ import unicodedata
 
 from rich.text import Text
 
-from landline.agent.printable import one_line, printable
+from landline.terminal import one_line, printable
 
 SHORT_ID = 14
 """Columns of a session's id that was shortened."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from landline.cli.top.keys import Key
-from landline.ledger.shown import PAGE_MAX, Shown, Snapshot, Sort, View
+from landline.monitor.state import PAGE_MAX, Shown, Snapshot, Sort, View
 
 SORTS: tuple[Sort, ...] = get_args(Sort)
 

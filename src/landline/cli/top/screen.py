@@ -8,7 +8,7 @@ from landline.cli.top.detail import OVERHEAD_LINES, detail_head, turn_lines
 from landline.cli.top.lines import SHORT_ID, bar, first_that_fits, line, plain, saving, shorten
 from landline.cli.top.numbers import NOTHING, count, percent, saved, size, span
 from landline.cli.top.place import Place
-from landline.ledger.shown import SessionRow, Snapshot, Sort, TargetRow, Totals
+from landline.monitor.state import SessionRow, Snapshot, Sort, TargetRow, Totals
 
 SORT_WORDS: dict[Sort, str] = {
     "opened": "newest first",

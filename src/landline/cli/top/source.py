@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 from msgspec.structs import replace
 
-from landline.ledger.shown import Change, SessionDetail, SessionPage, Snapshot, View
+from landline.monitor.state import Change, SessionDetail, SessionPage, Snapshot, View
 from landline.wire.sse import SseDecoder
 
 CONNECT_TIMEOUT_S = 5.0

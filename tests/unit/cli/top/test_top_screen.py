@@ -12,8 +12,8 @@ from landline.cli.top.keys import Key
 from landline.cli.top.place import SORTS, Place
 from landline.cli.top.screen import KEYS_OF_DETAIL, KEYS_OF_LIST, SORT_WORDS, draw
 from landline.ledger import ByteCounts
-from landline.ledger.feed import Feed
-from landline.ledger.shown import Snapshot
+from landline.monitor.feed import Feed
+from landline.monitor.state import Snapshot
 from synthetic_ledger import MadeUpAgents
 
 URL = "http://127.0.0.1:8080"

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 
 import msgspec
 
-from landline.ledger.families import Compression, Sources
 from landline.ledger.ledger import Ledger
-from landline.ledger.loop_lag import LAG_BUCKETS_S, watch_loop_lag
-from landline.ledger.metrics import Histogram, ModelLabels, TurnMetrics
-from landline.ledger.telemetry_settings import Provider, TelemetrySettings
+from landline.metrics.counts import Histogram, ModelLabels, TurnMetrics
+from landline.metrics.families import Compression, Sources
+from landline.metrics.loop_lag import LAG_BUCKETS_S, watch_loop_lag
 from landline.routing.router import RoutedTurns, TargetHealth
+from landline.telemetry.settings import Provider, TelemetrySettings
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -68,7 +68,7 @@ class Observation:
         if not self._settings.enabled:
             yield
             return
-        from landline.ledger.telemetry import open_telemetry  # noqa: PLC0415  # 0.1 s for those alone who use it
+        from landline.telemetry.exporter import open_telemetry  # noqa: PLC0415  # 0.1 s for those alone who use it
 
         telemetry = open_telemetry(
             self._settings, providers=self._observed.providers, labels=self._labels, turns=self._turns

@@ -1,7 +1,7 @@
 import msgspec
 
 from landline.ledger import ByteCounts, Ledger, Split
-from landline.ledger.rows import make_detail, total_up
+from landline.monitor.rows import make_detail, total_up
 from synthetic_ledger import MadeUpAgents
 
 

@@ -12,8 +12,8 @@ import msgspec
 
 from landline import __version__
 from landline.ledger.ledger import Ledger
-from landline.ledger.metrics import Distribution, Histogram, Row, TurnMetrics, key_label
 from landline.ledger.sums import Sums
+from landline.metrics.counts import Distribution, Histogram, Row, TurnMetrics, key_label
 from landline.routing.health import State
 from landline.routing.router import RoutedTurns, TargetHealth
 

@@ -8,9 +8,19 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from landline.ledger.ledger import Ledger, LiveSession
-from landline.ledger.order import Order
-from landline.ledger.rows import choice_rows, make_detail, make_row, model_rows, target_rows, total_up
-from landline.ledger.shown import PAGE_MAX, Change, SessionDetail, SessionPage, SessionRow, Snapshot, Sort, Totals, View
+from landline.monitor.order import Order
+from landline.monitor.rows import choice_rows, make_detail, make_row, model_rows, target_rows, total_up
+from landline.monitor.state import (
+    PAGE_MAX,
+    Change,
+    SessionDetail,
+    SessionPage,
+    SessionRow,
+    Snapshot,
+    Sort,
+    Totals,
+    View,
+)
 from landline.routing.router import RoutedTurns, TargetHealth
 
 _NUMBERS: dict[Sort, Callable[[LiveSession], float]] = {

@@ -5,7 +5,8 @@ from math import ceil
 
 from landline.ledger.entry import ByteCounts, Entry, Split
 from landline.ledger.ledger import Ledger, LiveSession
-from landline.ledger.shown import (
+from landline.ledger.sums import Sums
+from landline.monitor.state import (
     ChoiceRow,
     LaneRow,
     ModelRow,
@@ -16,7 +17,6 @@ from landline.ledger.shown import (
     Totals,
     TurnRow,
 )
-from landline.ledger.sums import Sums
 from landline.routing.router import RoutedTurns, TargetHealth
 
 

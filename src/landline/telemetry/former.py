@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from opentelemetry.metrics import Meter
 
 from landline.ledger.entry import Entry
-from landline.ledger.metrics import ModelLabels
-from landline.ledger.telemetry_attributes import Attributes, error_type
-from landline.ledger.telemetry_metrics import DURATION_BUCKETS_S, metric_attributes, seconds, tokens
-from landline.ledger.telemetry_settings import Provider
+from landline.metrics.counts import ModelLabels
+from landline.telemetry.conventions import Attributes, error_type
+from landline.telemetry.instruments import DURATION_BUCKETS_S, metric_attributes, seconds, tokens
+from landline.telemetry.settings import Provider
 
 
 class FormerMetricTeller:

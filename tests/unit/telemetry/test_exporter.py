@@ -9,9 +9,9 @@ import pytest
 
 from landline.ledger import Entry, Ledger
 from landline.ledger.entry import Asked
-from landline.ledger.metrics import ModelLabels, TurnMetrics
-from landline.ledger.telemetry import Telemetry, open_telemetry
-from landline.ledger.telemetry_settings import Provider, TelemetrySettings
+from landline.metrics.counts import ModelLabels, TurnMetrics
+from landline.telemetry.exporter import Telemetry, open_telemetry
+from landline.telemetry.settings import Provider, TelemetrySettings
 from ledger_entries import ENTRY, changed
 from otlp_receiver import OtlpReceiver, otlp_receiver, read_attributes
 

@@ -4,16 +4,16 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, Metric, NumberDataPoint
 
 from landline.ledger import Entry, Times, Tokens
-from landline.ledger.metrics import ModelLabels, TurnMetrics
-from landline.ledger.telemetry_former import FormerMetricTeller
-from landline.ledger.telemetry_metrics import (
+from landline.metrics.counts import ModelLabels, TurnMetrics
+from landline.telemetry.former import FormerMetricTeller
+from landline.telemetry.instruments import (
     DURATION_BUCKETS_S,
     FIRST_TOKEN_BUCKETS_S,
     OUTPUT_TOKEN_BUCKETS_S,
     TOKEN_BUCKETS,
     MetricTeller,
 )
-from landline.ledger.telemetry_settings import Provider
+from landline.telemetry.settings import Provider
 from ledger_entries import ENTRY, changed
 
 PROVIDERS = {"one": Provider("openai", "models.example", 8443)}

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
 from landline.ledger.entry import ByteCounts, Entry, Tokens
-from landline.ledger.metrics import ModelLabels, TurnMetrics
-from landline.ledger.telemetry_attributes import Attributes, error_type, provider_attributes, provider_of
-from landline.ledger.telemetry_settings import Provider
+from landline.metrics.counts import ModelLabels, TurnMetrics
+from landline.telemetry.conventions import Attributes, error_type, provider_attributes, provider_of
+from landline.telemetry.settings import Provider
 
 TOKEN_BUCKETS = tuple(4.0**power for power in range(14))
 DURATION_BUCKETS_S = tuple(0.01 * 2**power for power in range(14))

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.ledger import LiveSession
-from landline.ledger.order import Order
+from landline.monitor.order import Order
 
 NAMES = st.sampled_from([f"s{number}" for number in range(8)])
 STEPS = st.lists(st.tuples(NAMES, st.integers(0, 5), st.booleans()), max_size=60)

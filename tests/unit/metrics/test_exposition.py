@@ -8,9 +8,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from landline.ledger import Entry, Ledger
-from landline.ledger.exposition import collect, encode
-from landline.ledger.families import FAMILIES, Sources
-from landline.ledger.metrics import Histogram, ModelLabels, TurnMetrics
+from landline.metrics.counts import Histogram, ModelLabels, TurnMetrics
+from landline.metrics.exposition import collect, encode
+from landline.metrics.families import FAMILIES, Sources
 from landline.routing.router import RoutedTurns, TargetHealth
 from ledger_entries import ENTRY, changed
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from landline.ledger.shown import Change, Snapshot
+from landline.monitor.state import Change, Snapshot
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "monitor.md"
 

@@ -9,8 +9,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from landline.ledger.families import FAMILIES, Family, Sample, Sources
-from landline.ledger.metrics import Distribution
+from landline.metrics.counts import Distribution
+from landline.metrics.families import FAMILIES, Family, Sample, Sources
 
 Collected = list[tuple[Family, list[Sample]]]
 """Every family with its samples; nothing in it changes any more."""

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.ledger import Ledger, Split
-from landline.ledger.feed import Watch
 from landline.ledger.ledger import SESSIONS_KEPT, TURNS_KEPT
-from landline.ledger.shown import PAGE_MAX, Change, SessionRow, Snapshot, Sort, View
+from landline.monitor.feed import Watch
+from landline.monitor.state import PAGE_MAX, Change, SessionRow, Snapshot, Sort, View
 from synthetic_ledger import MadeUpAgents
 
 SORTS: list[Sort] = ["opened", "changed", "uploaded", "would_have_been", "saved", "turns", "failed"]

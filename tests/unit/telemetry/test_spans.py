@@ -8,9 +8,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from landline.ledger import Entry, Times
 from landline.ledger.entry import Asked
-from landline.ledger.metrics import MODELS_KEPT, ModelLabels
-from landline.ledger.telemetry_settings import Provider
-from landline.ledger.telemetry_spans import SpanTeller
+from landline.metrics.counts import MODELS_KEPT, ModelLabels
+from landline.telemetry.settings import Provider
+from landline.telemetry.spans import SpanTeller
 from ledger_entries import ENTRY, changed
 
 PROVIDERS = {"one": Provider("openai", "models.example", 8443)}

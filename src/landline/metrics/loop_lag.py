@@ -2,7 +2,7 @@
 
 import asyncio
 
-from landline.ledger.metrics import Histogram
+from landline.metrics.counts import Histogram
 
 NAP_S = 0.5
 LAG_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)

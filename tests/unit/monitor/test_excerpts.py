@@ -5,8 +5,8 @@ import pytest
 
 from edge_harness import FakeRunner, saying
 from landline.ledger import Ledger
-from landline.ledger.excerpts import EXCERPT_CHARS, Overheard, excerpt
 from landline.ledger.ledger import NEWEST_ITEMS_KEPT, Excerpt
+from landline.monitor.excerpts import EXCERPT_CHARS, Overheard, excerpt
 from landline.session.admission import admit
 from landline.session.turn import Turn, TurnUpdate
 from landline.wire.items import encode_item

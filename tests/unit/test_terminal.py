@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from landline.agent.printable import escaped, one_line, printable
+from landline.terminal import escaped, one_line, printable
 
 VISIBLE_OR_NEEDED = "\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 """Of the format characters: joiners, and signs of Arabic, Syriac and Kaithi that are seen."""

@@ -24,11 +24,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from landline import __version__
 from landline.ledger.entry import Entry
-from landline.ledger.metrics import ModelLabels, TurnMetrics
-from landline.ledger.telemetry_former import FormerMetricTeller
-from landline.ledger.telemetry_metrics import MetricTeller
-from landline.ledger.telemetry_settings import Provider, TelemetrySettings
-from landline.ledger.telemetry_spans import SpanTeller
+from landline.metrics.counts import ModelLabels, TurnMetrics
+from landline.telemetry.former import FormerMetricTeller
+from landline.telemetry.instruments import MetricTeller
+from landline.telemetry.settings import Provider, TelemetrySettings
+from landline.telemetry.spans import SpanTeller
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from landline.ledger.http_sessions import HttpSessions
 from landline.session.lineage import Link
 from landline.session.turn import Turn
-from landline.turns.http_sessions import HttpSessions
 from landline.wire.items import Item, decode_item
 from landline.wire.requests import CreateRequest
 

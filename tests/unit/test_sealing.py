@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.turns.sealing import Sealer, keep_key, split_keys
+from landline.sealing import Sealer, keep_key, split_keys
 
 KEY = "a secret of enough characters"
 OTHER = "another secret of enough characters"

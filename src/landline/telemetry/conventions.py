@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from landline.ledger.entry import Entry
-from landline.ledger.telemetry_settings import Provider
+from landline.telemetry.settings import Provider
 
 OPERATION = "chat"
 """`gen_ai.operation.name` of a turn: the conventions have no name of its own for the Responses API."""

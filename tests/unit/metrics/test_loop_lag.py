@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from landline.ledger.loop_lag import LAG_BUCKETS_S, watch_loop_lag
-from landline.ledger.metrics import Histogram
+from landline.metrics.counts import Histogram
+from landline.metrics.loop_lag import LAG_BUCKETS_S, watch_loop_lag
 
 
 class Noticed(Histogram):

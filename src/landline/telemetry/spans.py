@@ -7,10 +7,10 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from landline.ledger.entry import Entry
-from landline.ledger.metrics import ModelLabels, key_label
-from landline.ledger.telemetry_attributes import OPERATION, Attributes, error_type, provider_attributes, provider_of
-from landline.ledger.telemetry_former import former_attributes
-from landline.ledger.telemetry_settings import Provider
+from landline.metrics.counts import ModelLabels, key_label
+from landline.telemetry.conventions import OPERATION, Attributes, error_type, provider_attributes, provider_of
+from landline.telemetry.former import former_attributes
+from landline.telemetry.settings import Provider
 
 FIRST_EVENT = "landline.first_event"
 OPENAI = "openai"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.ledger import Entry
-from landline.ledger.metrics import (
+from landline.metrics.counts import (
     DURATION_BUCKETS_S,
     FIRST_EVENT_BUCKETS_S,
     MODELS_KEPT,

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.wire.compression_budget import STEPS, CompressionBudget, Grant, Offer, deflater_bytes, inflater_bytes
+from landline.compression_budget import STEPS, CompressionBudget, Grant, Offer, deflater_bytes, inflater_bytes
 
 MIB = 1024 * 1024
 OFFERS = st.builds(
