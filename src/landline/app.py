@@ -27,7 +27,7 @@ from landline.engine.catalog import resolve_model
 from landline.engine.settings import EngineSettings
 from landline.ledger import Entry, Ledger
 from landline.ledger.turn_line import log_turn
-from landline.monitor.excerpts import Overheard
+from landline.monitor.excerpts import ExcerptRecorder
 from landline.monitor.feed import Feed
 from landline.routing.choice import Route
 from landline.routing.router import Router
@@ -124,7 +124,7 @@ def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -
     log = EventLog(kept_s=config.background.events_kept_s)
     ledger = Ledger(config.ledger.hop)
     ledger.watch(say_turn)
-    conductor = Overheard(runner, ledger) if config.monitor.enabled and config.monitor.content else runner
+    conductor = ExcerptRecorder(runner, ledger) if config.monitor.enabled and config.monitor.content else runner
     background = BackgroundTurns(conductor, log, config.background)
     observation = _observe(config, ledger, router, prefixes, compression, store=store)
     drain = Drain()

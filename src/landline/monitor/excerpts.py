@@ -24,7 +24,7 @@ from landline.wire.items import (
 EXCERPT_CHARS = 160
 
 
-class Overheard:
+class ExcerptRecorder:
     """Runs turns with another runner and keeps excerpts of what they said in their sessions."""
 
     def __init__(self, runner: RunsTurns, ledger: Ledger) -> None:

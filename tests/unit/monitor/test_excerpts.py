@@ -6,7 +6,7 @@ import pytest
 from edge_harness import FakeRunner, saying
 from landline.ledger import Ledger
 from landline.ledger.ledger import NEWEST_ITEMS_KEPT, Excerpt
-from landline.monitor.excerpts import EXCERPT_CHARS, Overheard, excerpt
+from landline.monitor.excerpts import EXCERPT_CHARS, ExcerptRecorder, excerpt
 from landline.session.admission import admit
 from landline.session.turn import Turn, TurnUpdate
 from landline.wire.items import encode_item
@@ -52,14 +52,14 @@ def test_only_the_beginning_is_kept() -> None:
     assert kept.text == "x" * EXCERPT_CHARS + "…"
 
 
-async def updates_of(overheard: Overheard, turn: Turn) -> list[TurnUpdate]:
-    return [update async for update in overheard.run(turn)]
+async def updates_of(recorder: ExcerptRecorder, turn: Turn) -> list[TurnUpdate]:
+    return [update async for update in recorder.run(turn)]
 
 
 async def test_newest_items_of_a_session_are_kept_and_nothing_is_held_back() -> None:
     ledger = Ledger()
     runner = FakeRunner(saying("Good ", "day"))
-    updates = await updates_of(Overheard(runner, ledger), make_turn(b'{"model": "demo", "input": "Hello"}'))
+    updates = await updates_of(ExcerptRecorder(runner, ledger), make_turn(b'{"model": "demo", "input": "Hello"}'))
     plain = [
         update async for update in FakeRunner(saying("Good ", "day")).run(make_turn(b'{"model":"demo","input":"x"}'))
     ]
@@ -71,12 +71,12 @@ async def test_newest_items_of_a_session_are_kept_and_nothing_is_held_back() -> 
 
 async def test_a_history_that_comes_again_is_not_kept_again() -> None:
     ledger = Ledger()
-    overheard = Overheard(FakeRunner(saying("Good day")), ledger)
-    await updates_of(overheard, make_turn(b'{"model": "demo", "input": "Hello"}'))
+    recorder = ExcerptRecorder(FakeRunner(saying("Good day")), ledger)
+    await updates_of(recorder, make_turn(b'{"model": "demo", "input": "Hello"}'))
     history = b'{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}'
     turn = make_turn(b'{"model": "demo", "input": [%s, {"role": "user", "content": "Again"}]}' % history)
     turn.meter.known_items = 2
-    await updates_of(overheard, turn)
+    await updates_of(recorder, turn)
     session = ledger.session("conversation")
     assert session is not None
     assert [each.text for each in session.newest_items] == ["Hello", "Good day", "Again", "Good day"]
@@ -84,9 +84,9 @@ async def test_a_history_that_comes_again_is_not_kept_again() -> None:
 
 async def test_memory_for_excerpts_is_bounded() -> None:
     ledger = Ledger()
-    overheard = Overheard(FakeRunner(saying("yes")), ledger)
+    recorder = ExcerptRecorder(FakeRunner(saying("yes")), ledger)
     for _ in range(NEWEST_ITEMS_KEPT):
-        await updates_of(overheard, make_turn(b'{"model": "demo", "input": "Hello"}'))
+        await updates_of(recorder, make_turn(b'{"model": "demo", "input": "Hello"}'))
     session = ledger.session("conversation")
     assert session is not None
     assert len(session.newest_items) == NEWEST_ITEMS_KEPT
@@ -94,7 +94,7 @@ async def test_memory_for_excerpts_is_bounded() -> None:
 
 async def test_leaving_early_closes_the_turn() -> None:
     runner = FakeRunner(saying("one", "two"))
-    updates: AsyncGenerator[TurnUpdate, None] = Overheard(runner, Ledger()).run(
+    updates: AsyncGenerator[TurnUpdate, None] = ExcerptRecorder(runner, Ledger()).run(
         make_turn(b'{"model":"demo","input":"x"}')
     )
     await anext(updates)
@@ -104,5 +104,5 @@ async def test_leaving_early_closes_the_turn() -> None:
 
 async def test_what_is_no_turn_is_passed_on() -> None:
     runner = FakeRunner(saying("x"))
-    Overheard(runner, Ledger()).stop("resp_9")
+    ExcerptRecorder(runner, Ledger()).stop("resp_9")
     assert runner.stopped == ["resp_9"]
