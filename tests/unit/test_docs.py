@@ -75,3 +75,14 @@ def test_links_between_the_documents_lead_somewhere() -> None:
         if not target.startswith(("http:", "https:")) and not (document.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_decisions_are_listed_by_their_titles() -> None:
+    folder = ROOT / "docs" / "adr"
+    decisions = {
+        each.name: each.read_text(encoding="utf-8").partition("\n")[0].split(" · ")[1]
+        for each in sorted(folder.glob("0*.md"))
+    }
+    listed = re.findall(r"^- \[\d{4}\]\((.*)\) (.*)$", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert dict(listed) == decisions
+    assert [name for name, _ in listed] == list(decisions)
