@@ -8,9 +8,8 @@ import msgspec
 import structlog
 
 from landline.routing.choice import Choice, Wanted
-from landline.routing.health import Ticket
+from landline.routing.health import Ticket, most_useful, verdict, wait_of
 from landline.routing.router import Router
-from landline.routing.verdicts import most_useful, verdict, wait_of
 from landline.routing.warmth import conversation_key
 from landline.sealing import Sealer
 from landline.session.lineage import Link

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from breaker_diagram import breaker_diagram
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,12 @@ from landline.routing.health import (
     WATCHED_MIN,
     Health,
     Ticket,
+    Verdict,
+    most_useful,
+    verdict,
+    wait_of,
 )
+from landline.wire.errors import ERROR_RULES, ApiError, api_error
 
 
 def health(jitter: float = 0.0) -> Health:
@@ -214,3 +220,41 @@ def test_one_turn_probes_whatever_happens(steps: list[tuple[str, int]]) -> None:
 def test_documented_diagram_is_that_of_the_table() -> None:
     page = Path(__file__).parents[3] / "docs" / "routing.md"
     assert f"```mermaid\n{breaker_diagram()}\n```" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("upstream_unavailable", "fault"),
+        ("upstream_error", "fault"),
+        ("upstream_auth_error", "fault"),
+        ("server_is_overloaded", "fault"),
+        ("insufficient_quota", "fault"),
+        ("rate_limit_exceeded", "busy"),
+        ("model_not_found", "elsewhere"),
+        ("context_length_exceeded", "final"),
+        ("invalid_prompt", "final"),
+        ("model_error", "final"),
+    ],
+)
+def test_verdict_is_about_the_target_and_not_about_its_client(code: str, expected: Verdict) -> None:
+    assert verdict(api_error(code, "why")) == expected
+
+
+def test_no_mistake_of_a_client_is_a_targets_fault() -> None:
+    mistakes = [rule.code for rule in ERROR_RULES.values() if rule.status < 500 and rule.code != "insufficient_quota"]
+    assert [code for code in mistakes if verdict(api_error(code, "why")) == "fault"] == []
+
+
+def test_wait_without_a_number_is_a_short_one() -> None:
+    assert wait_of(ApiError("rate_limit_exceeded", "slow", status=429)) == 1.0
+    assert wait_of(api_error("rate_limit_exceeded", "slow", retry_after_s=7)) == 7
+
+
+def test_most_useful_error_is_the_shortest_wait_of_rate_limits() -> None:
+    down = api_error("upstream_unavailable", "down")
+    long, short = (api_error("rate_limit_exceeded", "slow", retry_after_s=wait) for wait in (20, 3))
+    unpaid = api_error("insufficient_quota", "no credit")
+    assert most_useful([down, long, short, unpaid]) == short
+    assert most_useful([unpaid, down]) == down
+    assert most_useful([unpaid]) == unpaid
