@@ -13,9 +13,8 @@ from typing import IO
 import msgspec
 import platformdirs
 
-from landline.engine.default_index import default_index
 from landline.engine.gguf import GgufHead, NotGgufError, read_gguf_head
-from landline.engine.index_settings import read_index_settings
+from landline.engine.index_settings import default_index, read_index_settings
 from landline.engine.package_index import IndexUnreadableError, PackageIndex, shown
 from landline.wire.responses import AS_THE_API_SAYS, Sampling
 

@@ -19,10 +19,10 @@ import msgspec
 import structlog
 
 from landline.engine.catalog import ModelFile
-from landline.engine.chat_template import choose_chat_template
 from landline.engine.child_main import ChildReady, ChildSpec
 from landline.engine.footprint import footprint_of, memory_bytes
 from landline.engine.settings import EngineSettings
+from landline.engine.tool_plan import choose_chat_template
 
 _LOG_LINES = 200
 _ERROR_LINES = 15

@@ -1,6 +1,6 @@
 """The embedded model as a target: llama.cpp's server in a child process, asked in the chat-completions dialect.
 
-What is ours: which slot a lineage runs in (`engine.slots`), tool calls that are enforced (`engine.forced_calls`), and a
+What is ours: which slot a lineage runs in (`engine.slots`), tool calls that are enforced (`engine.tool_plan`), and a
 child that may die without taking a line with it (`engine.child`).
 """
 
@@ -19,13 +19,11 @@ from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.dialects.tools import ToolSet
 from landline.engine.call_reader import CallReader
 from landline.engine.catalog import ModelFile
-from landline.engine.chat_template import chat_template_of, knows_tools
 from landline.engine.child import ChildFailedError, ModelChild
-from landline.engine.forced_calls import CallPlan
-from landline.engine.keeper import Seat, SlotKeeper
 from landline.engine.prefixes import OutputMemo
 from landline.engine.settings import EngineSettings
-from landline.engine.slots import WAIT_BYTES, SlotBook
+from landline.engine.slots import WAIT_BYTES, Seat, SlotBook, SlotKeeper
+from landline.engine.tool_plan import CallPlan, chat_template_of, knows_tools
 from landline.upstream.counted import on_live_connection
 from landline.upstream.counting import Counters, count_by_reading
 from landline.upstream.embedded_request import FLAGS, Asked, ModelLimits, build_request, lineage_of, read_turn

@@ -8,10 +8,9 @@ from landline.dialects.chat_completions.tools import choice_member
 from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.dialects.tool_choice import choose_tools
 from landline.dialects.tools import ToolSet
-from landline.engine.constraints import answer_members
-from landline.engine.forced_calls import CallPlan, plan_calls, plan_overrides
+from landline.engine.constraints import answer_members, schema_fault
 from landline.engine.prefixes import Lineage, seed_of
-from landline.engine.schema_limits import schema_fault
+from landline.engine.tool_plan import CallPlan, plan_calls, plan_overrides
 from landline.wire.errors import ApiError, api_error
 from landline.wire.requests import CreateRequest
 from landline.wire.responses import Sampling

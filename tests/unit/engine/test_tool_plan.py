@@ -1,10 +1,13 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from landline.dialects.tools import Tool
-from landline.engine.forced_calls import plan_calls, plan_overrides, tool_block
+from landline.engine.gguf import GgufHead
+from landline.engine.settings import EngineSettings
+from landline.engine.tool_plan import choose_chat_template, knows_tools, plan_calls, plan_overrides, tool_block
 
 LOOK = Tool("function", None, "look", "look", b'{"type":"object"}', b'{"type":"function","function":{"name":"look"}}')
 SAY = Tool("function", None, "say", "say", b'{"type":"object"}', b'{"type":"function","function":{"name":"say"}}')
@@ -75,3 +78,39 @@ def test_the_fallback_is_the_servers_own_converter() -> None:
 def test_without_tools_nothing_changes() -> None:
     overrides = plan_overrides(plan_calls([], None, knows_tools=False), [], knows_tools=False, string_chars=100)
     assert (overrides.members, overrides.omit, overrides.system_suffix) == ({}, frozenset(), "")
+
+
+PLAIN = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+TOOLS = "{% if tools %}{{ tools }}{% endif %}"
+
+
+def head(template: str | None) -> GgufHead:
+    return GgufHead("llama", None, None, template)
+
+
+def test_a_template_that_knows_tools_is_left_to_the_models_file() -> None:
+    assert choose_chat_template(head(TOOLS), EngineSettings()) == ""
+
+
+def test_a_template_that_knows_none_gets_a_prelude_and_stays_whole() -> None:
+    chosen = choose_chat_template(head(PLAIN), EngineSettings())
+    assert chosen.endswith(PLAIN)
+    assert "tool_calls" in chosen
+
+
+def test_a_model_without_a_template_gets_one() -> None:
+    assert "<|im_start|>" in choose_chat_template(head(None), EngineSettings())
+
+
+def test_a_template_of_the_user_replaces_the_models(tmp_path: Path) -> None:
+    path = tmp_path / "template.jinja"
+    path.write_text(TOOLS)
+    assert choose_chat_template(head(PLAIN), EngineSettings(chat_template=str(path))) == TOOLS
+    path.write_text(PLAIN)
+    assert choose_chat_template(head(TOOLS), EngineSettings(chat_template=str(path))).endswith(PLAIN)
+
+
+def test_a_template_knows_tools_if_it_says_the_word() -> None:
+    assert knows_tools(TOOLS)
+    assert not knows_tools("{{ toolset }}")
+    assert not knows_tools(None)

@@ -1,11 +1,17 @@
-"""How a turn's tools reach the model and come back as calls: by the server, as text, or enforced. Pure.
+"""How a turn's tools reach the model: by its chat template, as text in the system message, or enforced by a grammar. Pure.
 
 - *enforced*: `tool_choice` is `required` or names a tool. A grammar leaves the model nothing else to write.
 - *server*: the model's template knows tools; llama.cpp shows them and reads calls, and we read what it overlooks.
 - *text*: the template knows no tools; we show them in the system message and read the calls.
+
+A template that never mentions `tools` drops calls and tool results without an error. A prelude in front of it rewrites such
+messages into plain ones before the model's own template sees them: a call becomes the JSON that the model is asked to
+write (so that the tokens of a call that it wrote itself are found again in the KV cache), a result becomes a user message.
 """
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -13,6 +19,8 @@ import msgspec
 from landline.dialects.chat_completions import RequestOverrides
 from landline.dialects.tools import Tool
 from landline.engine.constraints import call_grammar, call_schema
+from landline.engine.gguf import GgufHead
+from landline.engine.settings import EngineSettings
 from landline.wire.requests import ToolChoice
 
 _TOOL_MEMBERS = frozenset(("tools", "tool_choice", "parallel_tool_calls"))
@@ -88,3 +96,56 @@ def _line(tool: Tool) -> str:
 def _named(choice: dict[str, object]) -> object:
     inner = choice.get(str(choice.get("type")))
     return msgspec.convert(inner, dict[str, object]).get("name") if inner is not None else None
+
+
+_TOOLS_WORD = re.compile(r"\btools\b")
+
+_PRELUDE = """\
+{%- set landline = namespace(messages=[]) -%}
+{%- for message in messages -%}
+{%- set text = message['content'] or '' -%}
+{%- if message['role'] == 'tool' -%}
+{%- set landline.messages = landline.messages + [{'role': 'user', 'content': 'The function returned:\\n' ~ text}] -%}
+{%- elif message['tool_calls'] -%}
+{%- set call = namespace(text=text) -%}
+{%- for each in message['tool_calls'] -%}
+{%- set arguments = each['function']['arguments'] -%}
+{%- set call.text = call.text ~ ('\\n' if call.text else '') ~ '{"name": ' ~ (each['function']['name'] | tojson)
+    ~ ', "arguments": ' ~ (arguments if arguments is string else arguments | tojson) ~ '}' -%}
+{%- endfor -%}
+{%- set landline.messages = landline.messages + [{'role': 'assistant', 'content': call.text}] -%}
+{%- else -%}
+{%- set landline.messages = landline.messages + [{'role': message['role'], 'content': text}] -%}
+{%- endif -%}
+{%- endfor -%}
+{%- set messages = landline.messages -%}
+"""
+
+
+_CHATML = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' ~ message['role'] ~ '\\n' ~ message['content'] ~ '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+"""What llama.cpp takes for a model that brings no template."""
+
+
+def choose_chat_template(head: GgufHead, settings: EngineSettings) -> str:
+    """The Jinja source that the child is given; empty leaves the choice to the model's file."""
+    template = chat_template_of(head, settings)
+    if knows_tools(template):
+        return template or "" if settings.chat_template is not None else ""
+    return _PRELUDE + (template or _CHATML)
+
+
+def chat_template_of(head: GgufHead, settings: EngineSettings) -> str | None:
+    """The template before anything is put in front of it; None when neither file nor settings have one."""
+    if settings.chat_template is not None:
+        return Path(settings.chat_template).expanduser().read_text()
+    return head.chat_template
+
+
+def knows_tools(template: str | None) -> bool:
+    """Whether the template shows tools itself."""
+    return template is not None and _TOOLS_WORD.search(template) is not None
