@@ -5,7 +5,7 @@ import socket
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-_PRELOADED = ["landline.app", "landline.config", "landline.stores.sql.migrate", "landline.stores.sql.sqlite", "pytest"]
+_PRELOADED = ["landline.app", "landline.config", "landline.stores.sql.tables", "landline.stores.sql.sqlite", "pytest"]
 """What a server imports before it is ready, with its database; and what starts the tests, which each child imports too."""
 
 

@@ -7,10 +7,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from landline.stores.sql.database import Database, parse_url
-from landline.stores.sql.migrate import MIGRATIONS, NEWEST, migrate
 from landline.stores.sql.postgresql import PostgresqlDatabase
 from landline.stores.sql.sqlite import SqliteDatabase
-from landline.stores.sql.tables import metadata
+from landline.stores.sql.tables import MIGRATIONS, NEWEST, metadata, migrate
 
 Schema = set[tuple[str, ...]]
 

@@ -12,8 +12,6 @@ import structlog
 
 from landline.session.held_links import HeldLinks, own_bytes
 from landline.session.lineage import Link, extend
-from landline.stores.paging import cut_page
-from landline.stores.readable_items import readable_items
 from landline.stores.store import (
     CONTINUABLE,
     DEFAULT_RETENTION_S,
@@ -28,6 +26,7 @@ from landline.stores.store import (
     StoredResponse,
     StoreError,
 )
+from landline.stores.stored_items import cut_page, readable_items
 from landline.wire.items import Item
 from landline.wire.responses import ResponseStatus
 

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select, update
 
-from landline.stores.sql.content import unpack
 from landline.stores.sql.lineages import (
     append_link,
     insert_link,
     lineage_query,
     load_ranges,
     new_trunk,
+    unpack,
 )
 from landline.stores.sql.removal import begin_removal, release_lineage, unindex
 from landline.stores.sql.tables import conversations, items, links

@@ -11,8 +11,7 @@ from sqlalchemy import URL, Connection, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from landline.stores.sql.database import completed
-from landline.stores.sql.faults import store_errors
+from landline.stores.sql.database import completed, store_errors
 from landline.stores.sql.responses import interrupt
 from landline.stores.sql.tables import conversations, owners, responses
 from landline.stores.store import DEFAULT_TIMEOUT_S, StoreError, StoreUnavailableError

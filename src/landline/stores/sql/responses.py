@@ -6,9 +6,7 @@ from typing import TypeVar, cast, get_args
 import msgspec
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
-from landline.stores.paging import cut_page
 from landline.stores.sql import conversations as conversation_rows
-from landline.stores.sql.content import unpack
 from landline.stores.sql.lineages import (
     append_link,
     fork_link,
@@ -17,6 +15,7 @@ from landline.stores.sql.lineages import (
     load_input,
     new_trunk,
     save_output,
+    unpack,
 )
 from landline.stores.sql.removal import begin_removal, release_response
 from landline.stores.sql.tables import items, links, responses
@@ -30,6 +29,7 @@ from landline.stores.store import (
     StoredResponse,
     StoreError,
 )
+from landline.stores.stored_items import cut_page
 from landline.wire.items import Item
 from landline.wire.readable import UNREADABLE
 from landline.wire.responses import ResponseStatus

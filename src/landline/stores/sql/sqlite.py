@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from landline.stores.private_files import make_private_file, tighten_file
-from landline.stores.sql.database import completed
-from landline.stores.sql.faults import store_errors
+from landline.stores.sql.database import completed, store_errors
 from landline.stores.sql.responses import interrupt
 from landline.stores.store import (
     DEFAULT_SYNCHRONOUS,

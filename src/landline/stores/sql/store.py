@@ -5,13 +5,11 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, select
 
-from landline.stores.paging import cut_page
 from landline.stores.sql import conversations, responses
-from landline.stores.sql.database import Database, Ownership, parse_url
-from landline.stores.sql.health import Health
+from landline.stores.sql.database import Database, Health, Ownership, parse_url
 from landline.stores.sql.lineages import load_history, load_items
-from landline.stores.sql.migrate import migrate
 from landline.stores.sql.sqlite import FileOwnership, SqliteDatabase
+from landline.stores.sql.tables import migrate
 from landline.stores.store import (
     DEFAULT_RETENTION_S,
     DEFAULT_SYNCHRONOUS,
@@ -26,6 +24,7 @@ from landline.stores.store import (
     StoreError,
     Synchronous,
 )
+from landline.stores.stored_items import cut_page
 from landline.wire.items import Item
 from landline.wire.responses import ResponseStatus
 

@@ -1,16 +1,18 @@
-"""The tables. How lineages live in them is said in docs/adr/0006.
+"""The tables, and how a database gets them: the migrations that it lacks are run when a store opens.
 
-A *link* holds one response's own items, or items added to a conversation. Links live on *trunks*: a link's key is
-`trunk number * TRUNK_SIZE + position`, so a trunk is one range of keys, and a lineage is the head of one trunk behind
-ranges of others, its *paths*.
+How lineages live in the tables is said in docs/adr/0006. A *link* holds one response's own items, or items added to a
+conversation. Links live on *trunks*: a link's key is `trunk number * TRUNK_SIZE + position`, so a trunk is one range of
+keys, and a lineage is the head of one trunk behind ranges of others, its *paths*.
 """
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Float,
     ForeignKey,
     Index,
@@ -21,6 +23,10 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     false,
+    func,
+    inspect,
+    select,
+    text,
 )
 
 TRUNK_SIZE = 2**20
@@ -137,3 +143,34 @@ Index(
 
 owners = Table("owners", metadata, Column("number", _ROW_NUMBER, primary_key=True, autoincrement=True))
 """Processes that share a PostgreSQL database; each holds an advisory lock on its number while it lives."""
+
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+NEWEST = "0002"
+"""The newest migration's revision."""
+_MIGRATION_LOCK = 1_279_869_451
+"""PostgreSQL advisory lock: of several processes that start at once, one migrates."""
+
+
+def migrate(connection: Connection) -> None:
+    """Runs what is missing, inside the caller's transaction. SQLite's is exclusive already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+    if not _is_newest(connection):
+        _upgrade(connection)
+
+
+def _is_newest(connection: Connection) -> bool:
+    if not inspect(connection).has_table("alembic_version"):
+        return False
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [NEWEST]
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - takes 0.2 s to import, and is seldom needed
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,9 +1,13 @@
-"""Stored items whose JSON cannot be read: they are left out of what a model sees, so that the others go on."""
+"""Lists of stored items: the page that a client asks for, and what of them cannot be read.
+
+An item whose JSON is damaged is left out of what a model sees, so that the other items still serve.
+"""
 
 from collections.abc import Iterable, Sequence
 
 import structlog
 
+from landline.stores.store import ItemPage, Page
 from landline.wire.items import Item
 from landline.wire.readable import is_readable_object
 
@@ -26,3 +30,17 @@ def note_unreadable(items: Iterable[Item]) -> list[Item]:
     for item in lost:
         _log.error("stored_item_unreadable", item_id=item.id, item_type=item.type)
     return lost
+
+
+def cut_page(items: Sequence[Item], page: Page) -> ItemPage:
+    """The page of a whole list that is given oldest first.
+
+    Behind the last bearer of `after`, should several items have one id: a page then never repeats.
+    """
+    ordered = list(items) if page.order == "asc" else list(reversed(items))
+    if page.after is not None:
+        places = [place for place, item in enumerate(ordered) if item.id == page.after]
+        ordered = ordered[places[-1] + 1 :] if places else []
+    shown = tuple(ordered[: page.limit])
+    note_unreadable(shown)
+    return ItemPage(shown, len(ordered) > page.limit)

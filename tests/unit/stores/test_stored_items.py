@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.stores.paging import cut_page
 from landline.stores.store import Page
+from landline.stores.stored_items import cut_page
 from landline.wire.items import Item
 
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.stores.sql.content import pack, unpack
+from landline.stores.sql.lineages import pack, unpack
 from landline.wire.items import Item
 
 TEXTS = st.none() | st.text(max_size=20)
