@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Raw
 
-from landline.dialects.progress import Progress
+from landline.dialects.dialect import Progress
 from landline.wire.readable import UNREADABLE
 from landline.wire.sse import SseDecoder
 

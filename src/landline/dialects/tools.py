@@ -1,17 +1,18 @@
 """The tools of a turn under flat names, and the way back from the names that the model uses."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from hashlib import blake2b
 from typing import Literal
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.dialect import Prompt
-from landline.dialects.names import ToolNames, hashed_name, upstream_name
-from landline.wire.errors import ApiError
+from landline.wire.errors import ApiError, api_error
 from landline.wire.items import AdditionalTools, Item, typed_item
-from landline.wire.requests import validation_error
+from landline.wire.requests import ToolChoice, ToolChoiceObject, validation_error
 
 NO_PARAMETERS = b'{"type":"object","properties":{}}'
 """Sent for a function without parameters; llama-server refuses a function that names none."""
@@ -22,6 +23,12 @@ ONE_STRING_PARAMETERS = (
 """Parameters of the function that stands in for a custom tool."""
 TOOL_SETS_KEPT = 64
 """Distinct tool lists remembered: clients send theirs with every turn (Codex CLI 17.8 kB), few lists are in use at once."""
+MAX_NAME_CHARS = 64
+"""Limit of function names in the chat-completions API; Anthropic takes 128 characters, Gemini 64 (November 2026)."""
+SEPARATOR = "__"
+ToolNames = dict[tuple[str | None, str], str]
+"""Upstream names of the tools whose usual one is taken: (namespace, name) → name. Nearly always empty."""
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -209,3 +216,76 @@ def _upstream_names(keys: Iterable[_Key]) -> dict[_Key, str]:
         taken.add(name)
         names[key] = name
     return names
+
+
+class ChosenTools(msgspec.Struct, frozen=True):
+    """What goes upstream."""
+
+    tools: Sequence[Tool]
+    mode: Literal["none", "auto", "required"] | None = None
+    """None if nothing was said, or there is no tool."""
+    tool: Tool | None = None
+    """The one that must be called."""
+
+
+def choose_tools(tool_set: ToolSet, choice: ToolChoice | None) -> ChosenTools | ApiError:
+    """The tools to send and the choice among them, or the error if the choice names a tool that is not there."""
+    if isinstance(choice, ToolChoiceObject):
+        if choice.type == "allowed_tools":
+            return _allowed(tool_set, choice)
+        return _named(tool_set, choice)
+    if choice == "required" and not tool_set.tools:
+        return _refused('`tool_choice` is "required", but there is no tool that this model can call.')
+    return ChosenTools(tool_set.tools, choice if tool_set.tools else None)
+
+
+def _named(tool_set: ToolSet, choice: ToolChoiceObject) -> ChosenTools | ApiError:
+    if choice.type not in ("function", "custom"):
+        message = f"`tool_choice` asks for {choice.type!r}, a hosted tool that this model's target lacks."
+        return api_error("unsupported_parameter", message, param="tool_choice")
+    tool = _find(tool_set, choice)
+    if tool is None:
+        return _refused(f"`tool_choice` names {choice.name!r}, which is not among the tools.")
+    return ChosenTools(tool_set.tools, tool=tool)
+
+
+def _allowed(tool_set: ToolSet, choice: ToolChoiceObject) -> ChosenTools | ApiError:
+    """The named subset and its mode. Hosted tools in it are passed over as they are in `tools`."""
+    allowed: set[str] = set()
+    for each in choice.tools or ():
+        if each.type == "namespace":
+            allowed.update(tool.upstream_name for tool in tool_set.tools if tool.namespace == each.name)
+        elif each.type in ("function", "custom"):
+            tool = _find(tool_set, each)
+            if tool is None:
+                return _refused(f"`tool_choice` allows {each.name!r}, which is not among the tools.")
+            allowed.add(tool.upstream_name)
+    left = [tool for tool in tool_set.tools if tool.upstream_name in allowed]
+    if choice.mode == "required" and not left:
+        return _refused("`tool_choice` requires one of its tools, but this model can call none of them.")
+    return ChosenTools(left, (choice.mode or "auto") if left else None)
+
+
+def _find(tool_set: ToolSet, choice: ToolChoiceObject) -> Tool | None:
+    name = choice.name or ""
+    return tool_set.find(choice.namespace, name) or tool_set.find_called(name)
+
+
+def _refused(message: str) -> ApiError:
+    return api_error("invalid_value", message, param="tool_choice")
+
+
+def upstream_name(namespace: str | None, name: str) -> str:
+    """`namespace__name`, or `name`; what is too long or has other characters gets a hash, the same one every time."""
+    joined = f"{namespace}{SEPARATOR}{name}" if namespace else name
+    clean = _FORBIDDEN.sub("_", joined)
+    if clean == joined and 0 < len(joined) <= MAX_NAME_CHARS:
+        return joined
+    return hashed_name(namespace, name)
+
+
+def hashed_name(namespace: str | None, name: str) -> str:
+    """A name that no other pair has: the readable start and eight hexadecimal digits."""
+    joined = f"{namespace}{SEPARATOR}{name}" if namespace else name
+    digest = blake2b(f"{namespace or ''}\0{name}".encode(), digest_size=4).hexdigest()
+    return f"{_FORBIDDEN.sub('_', joined)[: MAX_NAME_CHARS - 9]}_{digest}"

@@ -11,8 +11,8 @@ from typing import Literal, assert_never
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from landline.dialects.custom_input import InputDecoder
-from landline.dialects.json_scan import JsonScanner
+from landline.dialects.arguments import JsonScanner
+from landline.dialects.tool_calls import InputDecoder
 from landline.dialects.tools import Tool
 from landline.wire.model_events import (
     Accepted,

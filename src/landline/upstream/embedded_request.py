@@ -6,8 +6,7 @@ from msgspec import UnsetType
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags, RequestOverrides
 from landline.dialects.chat_completions.tools import choice_member
 from landline.dialects.dialect import Prompt, UpstreamRequest
-from landline.dialects.tool_choice import choose_tools
-from landline.dialects.tools import ToolSet
+from landline.dialects.tools import ToolSet, choose_tools
 from landline.engine.constraints import answer_members, schema_fault
 from landline.engine.prefixes import Lineage, seed_of
 from landline.engine.tool_plan import CallPlan, plan_calls, plan_overrides

@@ -26,7 +26,7 @@ from chat_history import Item, create, custom_call, function_call, message, outp
 from landline.dialects.anthropic import Anthropic, AnthropicFlags
 from landline.dialects.anthropic.transcript import USE_IDS, extend_transcript
 from landline.dialects.dialect import Prompt, UpstreamRequest
-from landline.dialects.use_ids import UseIds, UseIdWriter
+from landline.dialects.history_calls import UseIds, UseIdWriter
 from landline.wire.items import Item as WireItem
 from strict_messages import without_marks
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from chat_history import Item, build, create, error, function_call, lineage, messages, output
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt
-from landline.dialects.names import MAX_NAME_CHARS, upstream_name
-from landline.dialects.tools import ToolSet
+from landline.dialects.tools import MAX_NAME_CHARS, ToolSet, upstream_name
 from strict_chat import check_request
 
 READ: Item = {

@@ -15,8 +15,8 @@ from landline.dialects.anthropic.records import (
     ToolUse,
 )
 from landline.dialects.anthropic.transcript import VENDOR
-from landline.dialects.named_call import NamedCall
-from landline.dialects.said_text import SaidText
+from landline.dialects.streamed_text import SaidText
+from landline.dialects.tool_calls import NamedCall
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import ModelEvent, ReasoningSigned, ReasoningSummaryDelta, TextDelta, ToolCallEnded
 from landline.wire.readable import UNREADABLE

@@ -6,7 +6,7 @@ from binascii import Error as Base64Error
 
 import msgspec
 
-from landline.dialects.content import Attachment, Content, image_type
+from landline.dialects.history_items import Attachment, Content, image_type
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import InputFile, InputImage, OpaquePart
 

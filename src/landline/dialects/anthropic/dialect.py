@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from landline.dialects.affinity import affinity_headers
 from landline.dialects.anthropic.breakpoints import CacheMode, cache_mode, mark_member, place_breakpoints
 from landline.dialects.anthropic.content import text_block
 from landline.dialects.anthropic.flags import AnthropicFlags
@@ -15,11 +14,9 @@ from landline.dialects.anthropic.tools import NO_TOOL, Offer, choice_member, is_
 from landline.dialects.anthropic.transcript import Piece, Transcript, close_transcript, extend_transcript
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
 from landline.dialects.faults import read_fault
-from landline.dialects.named_call import call_id_prefix
-from landline.dialects.names import ToolNames
-from landline.dialects.token_counts import read_input_tokens
-from landline.dialects.tool_choice import ChosenTools, choose_tools
-from landline.dialects.tools import ToolReader
+from landline.dialects.request_parts import affinity_headers, read_input_tokens
+from landline.dialects.tool_calls import call_id_prefix
+from landline.dialects.tools import ChosenTools, ToolNames, ToolReader, choose_tools
 from landline.session.lineage import Link
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item

@@ -11,7 +11,7 @@ from landline.dialects.anthropic.blocks import BLOCK_DECODER, BlockReader
 from landline.dialects.anthropic.records import Ending, Kind, LooseRecord, Record, StartedMessage, Usage, WholeMessage
 from landline.dialects.anthropic.usage import UsageTotals
 from landline.dialects.faults import read_stream_fault
-from landline.dialects.loose_json import LooseReader, UnreadableError
+from landline.dialects.lenient_json import LooseReader, UnreadableError
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Failed, Finished, ModelEvent, RefusalDelta, UsageReported

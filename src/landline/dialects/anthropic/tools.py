@@ -8,8 +8,7 @@ from msgspec import Raw
 
 from landline.dialects.anthropic.enforced import OPTIONAL_MAX, UNIONS_MAX, Enforced, enforced
 from landline.dialects.anthropic.flags import AnthropicFlags
-from landline.dialects.tool_choice import ChosenTools
-from landline.dialects.tools import ONE_STRING_PARAMETERS, Tool, ToolDefinition, ToolMaker, object_schema
+from landline.dialects.tools import ONE_STRING_PARAMETERS, ChosenTools, Tool, ToolDefinition, ToolMaker, object_schema
 
 NO_TOOL = (
     b'{"name":"unavailable","description":"Stands for tools that can no longer be called.",'

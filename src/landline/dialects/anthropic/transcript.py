@@ -24,11 +24,9 @@ from msgspec import Raw
 
 from landline.dialects.anthropic.breakpoints import marked_parts
 from landline.dialects.anthropic.content import Block, blocks_of, read_attachment, text_block, tool_result
-from landline.dialects.content import Content
-from landline.dialects.names import ToolNames
-from landline.dialects.open_calls import NO_OUTPUT
-from landline.dialects.sayings import Answered, Called, Saying, Spoken, Thought, Told, Unsaid, read_item
-from landline.dialects.use_ids import IdForm, UseIds, UseIdWriter
+from landline.dialects.history_calls import NO_OUTPUT, IdForm, UseIds, UseIdWriter
+from landline.dialects.history_items import Answered, Called, Content, Saying, Spoken, Thought, Told, Unsaid, read_item
+from landline.dialects.tools import ToolNames
 from landline.wire.errors import ApiError
 from landline.wire.items import Item
 

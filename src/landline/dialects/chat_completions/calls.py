@@ -5,9 +5,9 @@ from collections.abc import Callable, Container, Sequence
 import msgspec
 from msgspec import Raw, UnsetType
 
+from landline.dialects.arguments import json_state
 from landline.dialects.chat_completions.chunks import CallDelta, CallFunction
-from landline.dialects.json_scan import json_state
-from landline.dialects.named_call import NamedCall
+from landline.dialects.tool_calls import NamedCall
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import ModelEvent
 from landline.wire.readable import UNREADABLE

@@ -4,7 +4,7 @@ import re
 
 from msgspec import Raw
 
-from landline.dialects.content import Attachment, Content, image_type
+from landline.dialects.history_items import Attachment, Content, image_type
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import InputFile, InputImage, OpaquePart
 

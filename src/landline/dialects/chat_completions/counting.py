@@ -4,7 +4,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.dialect import CountRequest
-from landline.dialects.token_counts import read_input_tokens
+from landline.dialects.request_parts import read_input_tokens
 
 
 def count_requests(body: bytes) -> list[CountRequest]:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from landline.dialects.affinity import affinity_headers
 from landline.dialects.chat_completions.counting import count_requests
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags, RequestOverrides
 from landline.dialects.chat_completions.settings import read_settings
@@ -14,10 +13,9 @@ from landline.dialects.chat_completions.tools import choice_member, tool_maker
 from landline.dialects.chat_completions.transcript import Transcript, close_transcript, extend_transcript
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
 from landline.dialects.faults import read_fault
-from landline.dialects.named_call import call_id_prefix
-from landline.dialects.names import ToolNames
-from landline.dialects.tool_choice import choose_tools
-from landline.dialects.tools import ToolReader, ToolSet
+from landline.dialects.request_parts import affinity_headers
+from landline.dialects.tool_calls import call_id_prefix
+from landline.dialects.tools import ToolNames, ToolReader, ToolSet, choose_tools
 from landline.session.lineage import Link
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item

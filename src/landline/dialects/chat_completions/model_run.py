@@ -7,9 +7,8 @@ import msgspec
 from landline.dialects.chat_completions.content import ChatPart, as_chat, text_part
 from landline.dialects.chat_completions.details import with_ids
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags
-from landline.dialects.open_calls import OpenCalls
-from landline.dialects.sayings import Called
-from landline.dialects.use_ids import IdForm
+from landline.dialects.history_calls import IdForm, OpenCalls
+from landline.dialects.history_items import Called
 
 NOTED = "(Noted.)"
 """The model's word between outputs and what the user says next."""

@@ -22,8 +22,8 @@ from landline.dialects.chat_completions.details import VENDOR, DetailCollector
 from landline.dialects.chat_completions.endings import read_reason
 from landline.dialects.chat_completions.usage import read_usage
 from landline.dialects.faults import read_stream_fault
-from landline.dialects.loose_json import LooseReader, UnreadableError
-from landline.dialects.said_text import SaidText
+from landline.dialects.lenient_json import LooseReader, UnreadableError
+from landline.dialects.streamed_text import SaidText
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import (

@@ -4,8 +4,7 @@ import msgspec
 from msgspec import Raw
 
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags
-from landline.dialects.tool_choice import ChosenTools
-from landline.dialects.tools import ONE_STRING_PARAMETERS, Tool, ToolDefinition, ToolMaker
+from landline.dialects.tools import ONE_STRING_PARAMETERS, ChosenTools, Tool, ToolDefinition, ToolMaker
 
 _encode = msgspec.json.Encoder().encode
 

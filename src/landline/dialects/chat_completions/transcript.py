@@ -23,10 +23,9 @@ from landline.dialects.chat_completions.content import ChatPart, as_chat, read_a
 from landline.dialects.chat_completions.details import VENDOR
 from landline.dialects.chat_completions.flags import ChatCompletionsFlags
 from landline.dialects.chat_completions.model_run import ID_FORMS, ModelRun, UsedCall, run_messages
-from landline.dialects.content import Content
-from landline.dialects.names import ToolNames
-from landline.dialects.sayings import Answered, Called, Saying, Spoken, Thought, Told, Unsaid, read_item
-from landline.dialects.use_ids import UseIds, UseIdWriter
+from landline.dialects.history_calls import UseIds, UseIdWriter
+from landline.dialects.history_items import Answered, Called, Content, Saying, Spoken, Thought, Told, Unsaid, read_item
+from landline.dialects.tools import ToolNames
 from landline.wire.errors import ApiError
 from landline.wire.items import Item
 

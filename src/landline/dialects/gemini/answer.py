@@ -6,7 +6,7 @@ from typing import Literal
 from landline.dialects.gemini.calls import CallReader
 from landline.dialects.gemini.chunks import Part
 from landline.dialects.gemini.signatures import VENDOR, Block, encode_block
-from landline.dialects.said_text import SaidText
+from landline.dialects.streamed_text import SaidText
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import LogprobEntry, ModelEvent, ReasoningSigned, ReasoningSummaryDelta, TextDelta
 

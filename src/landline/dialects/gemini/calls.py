@@ -7,7 +7,7 @@ from msgspec import UnsetType
 from landline.dialects.gemini.chunks import FunctionCall
 from landline.dialects.gemini.partial_args import ArgumentsBuilder
 from landline.dialects.gemini.signatures import VENDOR, Block, encode_block
-from landline.dialects.named_call import NamedCall
+from landline.dialects.tool_calls import NamedCall
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import ModelEvent, ReasoningSigned, ToolCallEnded
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from landline.dialects.content import Attachment, image_type
+from landline.dialects.history_items import Attachment, image_type
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import InputFile, InputImage
 

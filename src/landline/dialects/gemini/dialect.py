@@ -15,10 +15,8 @@ from landline.dialects.gemini.settings import generation_config, service_tier, t
 from landline.dialects.gemini.stream import GeminiStreamDecoder
 from landline.dialects.gemini.tools import declare, tool_members
 from landline.dialects.gemini.transcript import Manner, Transcript, close_transcript, extend_transcript
-from landline.dialects.named_call import call_id_prefix
-from landline.dialects.names import ToolNames
-from landline.dialects.tool_choice import choose_tools
-from landline.dialects.tools import ToolReader, ToolSet
+from landline.dialects.tool_calls import call_id_prefix
+from landline.dialects.tools import ToolNames, ToolReader, ToolSet, choose_tools
 from landline.session.lineage import Link
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from landline.dialects import faults
-from landline.dialects.waits import read_wait_s
+from landline.dialects.faults import read_wait_s
 from landline.wire.errors import ApiError, api_error
 from landline.wire.readable import UNREADABLE
 

@@ -9,8 +9,8 @@ from landline.dialects.gemini.content import Media, text_part
 from landline.dialects.gemini.families import Family
 from landline.dialects.gemini.signatures import SKIP_CHECK, Block
 from landline.dialects.gemini.tools import function_name
-from landline.dialects.open_calls import OpenCalls
-from landline.dialects.sayings import Called
+from landline.dialects.history_calls import OpenCalls
+from landline.dialects.history_items import Called
 
 _encode = msgspec.json.Encoder().encode
 

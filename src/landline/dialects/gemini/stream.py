@@ -18,7 +18,7 @@ from landline.dialects.gemini.chunks import (
 from landline.dialects.gemini.endings import read_block, read_ending
 from landline.dialects.gemini.faults import read_stream_fault
 from landline.dialects.gemini.usage import read_usage
-from landline.dialects.loose_json import LooseReader, UnreadableError
+from landline.dialects.lenient_json import LooseReader, UnreadableError
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Failed, LogprobEntry, ModelEvent, TokenLogprob

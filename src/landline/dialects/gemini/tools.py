@@ -3,9 +3,16 @@
 import msgspec
 from msgspec import Raw
 
-from landline.dialects.names import MAX_NAME_CHARS
-from landline.dialects.tool_choice import ChosenTools
-from landline.dialects.tools import NO_PARAMETERS, ONE_STRING_PARAMETERS, Tool, ToolDefinition, ToolSet, object_schema
+from landline.dialects.tools import (
+    MAX_NAME_CHARS,
+    NO_PARAMETERS,
+    ONE_STRING_PARAMETERS,
+    ChosenTools,
+    Tool,
+    ToolDefinition,
+    ToolSet,
+    object_schema,
+)
 
 _encode = msgspec.json.Encoder().encode
 _MODES = {"none": "NONE", "auto": "AUTO", "required": "ANY"}

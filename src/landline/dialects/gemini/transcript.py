@@ -17,13 +17,12 @@ from typing import assert_never
 
 import msgspec
 
-from landline.dialects.content import Content
 from landline.dialects.gemini.content import Media, read_attachment, text_part
 from landline.dialects.gemini.families import Family
 from landline.dialects.gemini.model_turn import ModelTurn, Text, answer_parts, model_parts
 from landline.dialects.gemini.signatures import read_blocks
-from landline.dialects.names import ToolNames
-from landline.dialects.sayings import Answered, Called, Saying, Spoken, Thought, Told, Unsaid, read_item
+from landline.dialects.history_items import Answered, Called, Content, Saying, Spoken, Thought, Told, Unsaid, read_item
+from landline.dialects.tools import ToolNames
 from landline.wire.errors import ApiError
 from landline.wire.items import Item, Reasoning, text_of, typed_item
 

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Raw
 
 from landline.dialects.dialect import CountRequest
+from landline.dialects.request_parts import read_input_tokens
 from landline.dialects.responses.members import Members
-from landline.dialects.token_counts import read_input_tokens
 
 # fmt: off
 _COUNTED = frozenset((

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import Raw
 
-from landline.dialects.affinity import affinity_headers
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
+from landline.dialects.request_parts import affinity_headers
 from landline.dialects.responses.counting import count_request
 from landline.dialects.responses.faults import read_refusal
 from landline.dialects.responses.flags import ResponsesFlags

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw
 
-from landline.dialects.faults import Fault, code_of, decode_fault, explain, status_of, told_message
-from landline.dialects.waits import read_wait_s
+from landline.dialects.faults import Fault, code_of, decode_fault, explain, read_wait_s, status_of, told_message
 from landline.wire.errors import ERROR_RULES, ApiError, api_error
 from landline.wire.readable import UNREADABLE
 

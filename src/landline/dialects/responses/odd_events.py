@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from landline.dialects.arguments import ArgumentsReader
-from landline.dialects.half_pairs import HalfPairs, mend_escapes
+from landline.dialects.lenient_json import HalfPairs, mend_escapes
 
 Members = dict[str, Raw]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.dialects import use_ids
-from landline.dialects.use_ids import IdForm, UseIds, UseIdWriter
+from landline.dialects import history_calls
+from landline.dialects.history_calls import IdForm, UseIds, UseIdWriter
 
 FORM = IdForm(re.compile(r"[a-z]{1,8}"), "call_", 24)
 NARROW = IdForm(re.compile(r"[a-f0-9]"), "", 1)
@@ -48,13 +48,13 @@ def test_ids_are_told_apart_where_few_are_left() -> None:
 
 def test_an_id_that_always_comes_again_costs_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
-    hash_of = use_ids._hashed  # pyright: ignore[reportPrivateUsage]
+    hash_of = history_calls._hashed  # pyright: ignore[reportPrivateUsage]
 
     def counting(text: str, form: IdForm) -> str:
         hashed.append(text)
         return hash_of(text, form)
 
-    monkeypatch.setattr(use_ids, "_hashed", counting)
+    monkeypatch.setattr(history_calls, "_hashed", counting)
     used(["a"] * 100)
     assert len(hashed) == 99
 

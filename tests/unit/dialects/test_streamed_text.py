@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.dialects.said_text import SaidText
+from landline.dialects.streamed_text import SaidText
 
 
 def read(pieces: Sequence[str], *, ends_with_last: bool = False) -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 
 def affinity_headers(names: Sequence[str], key: str | None) -> dict[str, str]:
     """The headers of these names with the key; none without one."""
@@ -13,3 +15,15 @@ def _header_value(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"%{byte:02X}" for byte in text.encode())
+
+
+class _Count(msgspec.Struct):
+    input_tokens: int
+
+
+def read_input_tokens(body: bytes) -> int | None:
+    """`input_tokens` (Anthropic, OpenAI, llama-server); None if the server meant something else."""
+    try:
+        return msgspec.json.decode(body, type=_Count).input_tokens
+    except msgspec.DecodeError:
+        return None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from landline.dialects.custom_input import InputDecoder
+from landline.dialects.tool_calls import InputDecoder
 
 TEXT = st.text(st.characters(codec="utf-8"))
 
