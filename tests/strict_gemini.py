@@ -12,7 +12,7 @@ from typing import Any
 from google.genai import types
 from pydantic import ValidationError
 
-from landline.dialects.gemini.signatures import SKIP_CHECK
+from landline.dialects.gemini.parts import SKIP_CHECK
 from strict_chat import BrokenRequestError
 
 _NAME = re.compile(r"^[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}$")

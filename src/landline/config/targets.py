@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from landline.dialects.anthropic.flags import AnthropicFlags
-from landline.dialects.chat_completions.flags import ChatCompletionsFlags
-from landline.dialects.gemini.flags import GeminiFlags
-from landline.dialects.responses.flags import ResponsesFlags
+from landline.dialects.anthropic.settings import AnthropicFlags
+from landline.dialects.chat_completions.settings import ChatCompletionsFlags
+from landline.dialects.gemini.settings import GeminiFlags
+from landline.dialects.responses.request import ResponsesFlags
 from landline.engine.settings import EngineSettings
 from landline.upstream.http import BEARER_HEADER, READ_IDLE_S
 from landline.upstream.socket_settings import SocketSettings

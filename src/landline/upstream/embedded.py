@@ -14,7 +14,7 @@ import structlog
 from msgspec.structs import astuple
 
 from landline.dialects.chat_completions import ChatCompletions
-from landline.dialects.chat_completions.counting import count_requests
+from landline.dialects.chat_completions.dialect import count_requests
 from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.dialects.tools import ToolSet
 from landline.engine.call_reader import CallReader

@@ -4,7 +4,7 @@ import msgspec
 from msgspec import UnsetType
 
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags, RequestOverrides
-from landline.dialects.chat_completions.tools import choice_member
+from landline.dialects.chat_completions.settings import choice_member
 from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.dialects.tools import ToolSet, choose_tools
 from landline.engine.constraints import answer_members, schema_fault

@@ -13,7 +13,7 @@ from gemini_history import MODEL, Item, block, build, build_request, contents, e
 from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.dialects.gemini import Gemini, GeminiFlags
 from landline.dialects.gemini import dialect as gemini_dialect
-from landline.dialects.gemini.signatures import SKIP_CHECK
+from landline.dialects.gemini.parts import SKIP_CHECK
 from landline.dialects.gemini.transcript import GO_ON, NO_BEGINNING
 from landline.session.lineage import Link
 from landline.wire.items import decode_item

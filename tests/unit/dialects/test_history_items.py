@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from landline.dialects.anthropic.content import read_attachment as read_for_anthropic
-from landline.dialects.chat_completions.content import read_attachment as read_for_chat
-from landline.dialects.gemini.content import read_attachment as read_for_gemini
+from landline.dialects.anthropic.transcript import read_attachment as read_for_anthropic
+from landline.dialects.chat_completions.transcript import read_attachment as read_for_chat
+from landline.dialects.gemini.parts import read_attachment as read_for_gemini
 from landline.dialects.history_items import image_type
 from landline.wire.errors import ApiError
 from landline.wire.items import InputImage

@@ -5,13 +5,17 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from landline.dialects.anthropic.breakpoints import CacheMode, cache_mode, mark_member, place_breakpoints
-from landline.dialects.anthropic.content import text_block
-from landline.dialects.anthropic.flags import AnthropicFlags
-from landline.dialects.anthropic.settings import AnswerForm, answer_form, read_settings
+from landline.dialects.anthropic.settings import (
+    AnswerForm,
+    AnthropicFlags,
+    Thinking,
+    answer_form,
+    ask_for_thinking,
+    read_settings,
+)
 from landline.dialects.anthropic.stream import MessageStreamDecoder
-from landline.dialects.anthropic.thinking import Thinking, ask_for_thinking
 from landline.dialects.anthropic.tools import NO_TOOL, Offer, choice_member, is_forced, offer, tool_maker
-from landline.dialects.anthropic.transcript import Piece, Transcript, close_transcript, extend_transcript
+from landline.dialects.anthropic.transcript import Piece, Transcript, close_transcript, extend_transcript, text_block
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
 from landline.dialects.faults import read_fault
 from landline.dialects.request_parts import affinity_headers, read_input_tokens

@@ -1,18 +1,74 @@
-"""The settings of a request under the names of the Messages API, and those that it lacks."""
+"""What differs between Claude models, API versions and gateways that all speak the Messages API."""
+
+from typing import Literal
 
 import msgspec
 from msgspec import UnsetType
 
-from landline.dialects.anthropic.enforced import Enforced, enforced
-from landline.dialects.anthropic.flags import AnthropicFlags
+from landline.dialects.anthropic.schemas import Enforced, enforced
 from landline.wire.errors import ApiError, api_error
-from landline.wire.requests import CreateRequest
+from landline.wire.requests import CreateRequest, ReasoningEffort
 
+Forwarded = Literal["safety_identifier", "service_tier"]
 JSON_OBJECT = "Answer with one JSON object and nothing else: no text before or after it and no code fence."
 """Follows the system prompt for `json_object`: the API enforces schemas only."""
 JSON_VALUE = "Answer with one JSON value and nothing else: no text before or after it and no code fence."
 """Likewise for a schema that the API cannot enforce; the schema follows."""
+BINDING_BETA = "thinking-binding-controls-2026-08-01"
+"""Beta that knows what `drop_stale_thinking` asks for."""
+MIN_BUDGET_TOKENS = 1024
+ANSWER_SHARE = 5
+"""A fifth of `max_tokens`, which includes thinking, is kept for the answer; the API would let thinking have all but one."""
 _SERVICE_TIERS = {"auto": "auto", "priority": "auto", "default": "standard_only"}
+_BUDGETS: dict[ReasoningEffort, int] = {
+    "minimal": 1024,
+    "low": 4096,
+    "medium": 10_240,
+    "high": 24_576,
+    "xhigh": 32_768,
+    "max": 65_536,
+}
+"""Tokens of thinking for models without efforts. The API has no such table; these are the steps that coding agents use."""
+_FORCED = "thinking: off, because tool_choice forces a call"
+
+
+class AnthropicFlags(msgspec.Struct, frozen=True, kw_only=True):
+    """The defaults suit the current models on Anthropic's own API (November 2026)."""
+
+    api_version: str = "2023-06-01"
+    """The `anthropic-version` header. Every gateway knows this one; `2026-10-21` takes no sampling parameters at all."""
+    betas: tuple[str, ...] = ()
+    """Values of the `anthropic-beta` header, as in `interleaved-thinking-2025-05-14`."""
+    max_tokens: int = 32_000
+    """`max_tokens` of requests that name no `max_output_tokens`; the API wants one. It includes thinking."""
+    thinking: Literal["adaptive", "budget", "off"] = "adaptive"
+    """How `reasoning` is asked for: `adaptive` thinking with an effort (4.6 and later), a `budget` of tokens (up to 4.5),
+    or not at all, for models and gateways without thinking."""
+    no_thinking: Literal["disabled", "between_tools", "low_effort"] = "disabled"
+    """What `reasoning.effort` `none` says: `disabled` (up to Opus 5), `between_tools` (Sonnet 5.5), or the lowest effort,
+    for models that always think (Opus 5.5, Fable and Mythos)."""
+    drop_stale_thinking: bool = False
+    """Has the API leave out earlier thinking whose system prompt, tools or history changed since, where it would refuse
+    the request (accounts made since 2026-08-31); for clients that change instructions or tools between turns."""
+    sampling: Literal["send", "refuse"] = "send"
+    """Whether `temperature` and `top_p` other than their defaults are sent, for the API to answer (models since Opus 4.7 and
+    API version 2026-10-21 have none and refuse them), or refused here, without a request."""
+    strict_tools: bool = True
+    """Whether a function's `strict` is passed on, as far as the API can hold calls to its schema."""
+    cache: Literal["auto", "explicit", "off"] = "auto"
+    """Where the prompt cache's breakpoints are: at the ends of tools, system prompt and the last turns, only where the
+    client puts its own (`prompt_cache_breakpoint`), or nowhere."""
+    cache_ttl: Literal["5m", "1h"] = "5m"
+    """How long the cache keeps what was read up to a breakpoint."""
+    warm_up: Literal["skip", "prefill"] = "skip"
+    """`prefill` sends a warm-up as a request for no token, which fills the cache (a write costs more than plain input);
+    `skip` answers it without a request."""
+    forward: tuple[Forwarded, ...] = ("safety_identifier",)
+    """Settings passed on when the client gave them: `safety_identifier` as `metadata.user_id`, and `service_tier`."""
+    extra_body: dict[str, object] = {}
+    """More members of every request body; they replace ours of the same name."""
+    affinity_headers: tuple[str, ...] = ()
+    """Headers that tell a router in front of the API which conversation this is."""
 
 
 def read_settings(request: CreateRequest, flags: AnthropicFlags, *, is_thinking: bool) -> dict[str, object] | ApiError:
@@ -33,36 +89,6 @@ def read_settings(request: CreateRequest, flags: AnthropicFlags, *, is_thinking:
     if "service_tier" in flags.forward and tier is not None:
         settings["service_tier"] = tier
     return settings
-
-
-class AnswerForm(msgspec.Struct, frozen=True):
-    """How the form of the answer is asked for."""
-
-    enforced: Enforced | None = None
-    """The schema that the API enforces, as `output_config.format`."""
-    told: str = ""
-    """What is asked in words, behind the system prompt."""
-    note: str | None = None
-    """What of it is not enforced, for the log."""
-
-    @property
-    def member(self) -> dict[str, object] | None:
-        """The value of `output_config.format`."""
-        return None if self.enforced is None else {"type": "json_schema", "schema": msgspec.Raw(self.enforced.schema)}
-
-
-def answer_form(request: CreateRequest) -> AnswerForm:
-    """The form of the answer that the request wants."""
-    wanted = request.text.format if request.text is not None else None
-    if wanted is None or wanted.type == "text" or request.is_warm_up:
-        return AnswerForm()
-    if wanted.type != "json_schema" or isinstance(wanted.schema, UnsetType):
-        return AnswerForm(told=JSON_OBJECT)
-    form = enforced(bytes(wanted.schema))
-    if form is None:
-        told = f"{JSON_VALUE} It matches this JSON schema:\n{bytes(wanted.schema).decode()}"
-        return AnswerForm(told=told, note="text.format: told in words, because the API cannot enforce its schema")
-    return AnswerForm(form, note="text.format: limits told in words" if form.is_told else None)
 
 
 def _refuse_lacking(request: CreateRequest) -> ApiError | None:
@@ -96,3 +122,107 @@ def _sampling(request: CreateRequest, flags: AnthropicFlags, *, is_thinking: boo
 
 def _refused(name: str) -> ApiError:
     return api_error("unsupported_parameter", f"This model does not take `{name}`.", param=name)
+
+
+class AnswerForm(msgspec.Struct, frozen=True):
+    """How the form of the answer is asked for."""
+
+    enforced: Enforced | None = None
+    """The schema that the API enforces, as `output_config.format`."""
+    told: str = ""
+    """What is asked in words, behind the system prompt."""
+    note: str | None = None
+    """What of it is not enforced, for the log."""
+
+    @property
+    def member(self) -> dict[str, object] | None:
+        """The value of `output_config.format`."""
+        return None if self.enforced is None else {"type": "json_schema", "schema": msgspec.Raw(self.enforced.schema)}
+
+
+def answer_form(request: CreateRequest) -> AnswerForm:
+    """The form of the answer that the request wants."""
+    wanted = request.text.format if request.text is not None else None
+    if wanted is None or wanted.type == "text" or request.is_warm_up:
+        return AnswerForm()
+    if wanted.type != "json_schema" or isinstance(wanted.schema, UnsetType):
+        return AnswerForm(told=JSON_OBJECT)
+    form = enforced(bytes(wanted.schema))
+    if form is None:
+        told = f"{JSON_VALUE} It matches this JSON schema:\n{bytes(wanted.schema).decode()}"
+        return AnswerForm(told=told, note="text.format: told in words, because the API cannot enforce its schema")
+    return AnswerForm(form, note="text.format: limits told in words" if form.is_told else None)
+
+
+class Thinking(msgspec.Struct, frozen=True):
+    """The members that ask for thinking, or ask for none."""
+
+    thinking: dict[str, object] | None = None
+    effort: str | None = None
+    is_on: bool = False
+    """Whether the request itself turns thinking on."""
+    beta: str | None = None
+    note: str | None = None
+    """Why there is no thinking although it was asked for."""
+
+
+def ask_for_thinking(
+    request: CreateRequest, flags: AnthropicFlags, max_tokens: int, *, is_forced: bool, starts_signed: bool
+) -> Thinking:
+    """How the model is to think. `is_forced`: it must call a tool; `starts_signed`: an open tool loop has its thinking."""
+    effort = request.reasoning.effort if request.reasoning is not None else None
+    match flags.thinking:
+        case "off":
+            return Thinking()
+        case "budget":
+            return _ask_by_budget(effort, max_tokens, is_forced=is_forced, starts_signed=starts_signed)
+        case "adaptive":
+            return _ask_adaptively(request, effort, flags, is_forced=is_forced)
+
+
+def _ask_adaptively(
+    request: CreateRequest, effort: ReasoningEffort | None, flags: AnthropicFlags, *, is_forced: bool
+) -> Thinking:
+    wanted = "low" if effort == "minimal" else effort
+    if is_forced and flags.no_thinking == "disabled":
+        # Models that think by themselves refuse a forced call unless they are told not to think.
+        note = _FORCED if effort not in (None, "none") else None
+        return Thinking({"type": "disabled"}, _effort_without_thinking(wanted), note=note)
+    if effort == "none":
+        if flags.no_thinking == "low_effort":
+            return Thinking(effort="low")
+        return Thinking({"type": flags.no_thinking})
+    summary = request.reasoning is not None and (request.reasoning.summary or request.reasoning.generate_summary)
+    if effort is None and not summary and not flags.drop_stale_thinking:
+        return Thinking()
+    thinking: dict[str, object] = {"type": "adaptive"}
+    if summary:
+        thinking["display"] = "summarized"
+    if not flags.drop_stale_thinking:
+        return Thinking(thinking, wanted, is_on=True)
+    thinking["block_binding"] = {"prefix_mismatch_behavior": "drop_block"}
+    return Thinking(thinking, wanted, is_on=True, beta=BINDING_BETA)
+
+
+def _effort_without_thinking(effort: str | None) -> str | None:
+    """Efforts above `high` are refused where thinking is switched off (Opus 5, 2026-10)."""
+    if effort == "none":
+        return None
+    return "high" if effort in ("xhigh", "max") else effort
+
+
+def _ask_by_budget(
+    effort: ReasoningEffort | None, max_tokens: int, *, is_forced: bool, starts_signed: bool
+) -> Thinking:
+    """With a budget, the API refuses what it lets pass when thinking is adaptive: a tool loop that began without it."""
+    if effort is None or effort == "none":
+        return Thinking()
+    if is_forced:
+        return Thinking(note=_FORCED)
+    if not starts_signed:
+        return Thinking(note="thinking: off, because the open tool calls were made without it")
+    room = max_tokens - max_tokens // ANSWER_SHARE
+    if room < MIN_BUDGET_TOKENS:
+        return Thinking(note=f"thinking: off, because max_output_tokens leaves no room ({max_tokens})")
+    budget = min(_BUDGETS[effort], room)
+    return Thinking({"type": "enabled", "budget_tokens": budget}, is_on=True)

@@ -8,8 +8,16 @@ from msgspec import Raw, UnsetType
 
 from landline.dialects.answer_body import AnswerBody
 from landline.dialects.anthropic.blocks import BLOCK_DECODER, BlockReader
-from landline.dialects.anthropic.records import Ending, Kind, LooseRecord, Record, StartedMessage, Usage, WholeMessage
-from landline.dialects.anthropic.usage import UsageTotals
+from landline.dialects.anthropic.records import (
+    Ending,
+    Kind,
+    LooseRecord,
+    Record,
+    StartedMessage,
+    Usage,
+    UsageTotals,
+    WholeMessage,
+)
 from landline.dialects.faults import read_stream_fault
 from landline.dialects.lenient_json import LooseReader, UnreadableError
 from landline.dialects.tools import ToolSet

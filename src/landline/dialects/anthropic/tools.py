@@ -6,8 +6,8 @@ from typing import Literal
 import msgspec
 from msgspec import Raw
 
-from landline.dialects.anthropic.enforced import OPTIONAL_MAX, UNIONS_MAX, Enforced, enforced
-from landline.dialects.anthropic.flags import AnthropicFlags
+from landline.dialects.anthropic.schemas import OPTIONAL_MAX, UNIONS_MAX, Enforced, enforced
+from landline.dialects.anthropic.settings import AnthropicFlags
 from landline.dialects.tools import ONE_STRING_PARAMETERS, ChosenTools, Tool, ToolDefinition, ToolMaker, object_schema
 
 NO_TOOL = (

@@ -7,9 +7,26 @@ Moonshot documentation (November 2026).
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from landline.wire.errors import api_error
+from landline.wire.model_events import Failed, Finished, UsageReported
 from landline.wire.readable import UNREADABLE
 
 Number = int | float | None
+_LIMITS = frozenset(("length", "model_length", "max_tokens", "model_context_window_exceeded"))
+"""Of Mistral the second, of Gemini the third, of Z.ai the last."""
+_FILTERS = frozenset(
+    ("content_filter", "sensitive", "safety", "recitation", "blocklist", "prohibited_content", "spii", "language")
+)
+"""Of Z.ai the second; of Gemini's chat-completions layer the others, and `content_filter: PROHIBITED_CONTENT`."""
+_FAILURES = {
+    "error": ("upstream_error", "The model's answer broke off with an error."),
+    "abort": ("upstream_error", "The target aborted the answer."),
+    "network_error": ("upstream_error", "The target's answer broke off with an error of its network."),
+    "insufficient_system_resource": ("server_is_overloaded", "The target ran out of capacity while it answered."),
+    "function_call_filter": ("model_error", "The model made a tool call that its server could not read."),
+    "malformed_function_call": ("model_error", "The model made a tool call that its server could not read."),
+}
+"""OpenRouter and vLLM; vLLM and SGLang; Z.ai; DeepSeek; Gemini (`function_call_filter: MALFORMED_FUNCTION_CALL`)."""
 
 
 class CallFunction(msgspec.Struct, frozen=True, gc=False):
@@ -147,3 +164,52 @@ def detail_text(raw: Raw) -> str:
     except UNREADABLE:
         return ""
     return detail.text or detail.summary or ""
+
+
+def read_usage(usage: Usage | None, timings: Timings | None) -> UsageReported | None:
+    """The server's own count, or None if it gave none; nothing is estimated.
+
+    Cached tokens: `prompt_tokens_details` (OpenAI, vLLM, SGLang, llama.cpp), `prompt_cache_hit_tokens` (DeepSeek),
+    `cached_tokens` (Moonshot), `timings.cache_n` (llama.cpp without `include_usage`).
+    """
+    if usage is None or usage.prompt_tokens is None:
+        return _read_timings(timings)
+    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+    cached = (
+        prompt.cached_tokens if prompt is not None else None,
+        usage.prompt_cache_hit_tokens,
+        usage.cached_tokens,
+        timings.cache_n if timings is not None else None,
+    )
+    reasoning = (completion.reasoning_tokens if completion is not None else None, usage.reasoning_tokens)
+    return UsageReported(
+        input_tokens=int(usage.prompt_tokens),
+        output_tokens=_first(usage.completion_tokens),
+        cached_tokens=_first(*cached),
+        reasoning_tokens=_first(*reasoning),
+        cache_write_tokens=_first(prompt.cache_write_tokens if prompt is not None else None),
+    )
+
+
+def _read_timings(timings: Timings | None) -> UsageReported | None:
+    if timings is None or timings.prompt_n is None:
+        return None
+    cached = _first(timings.cache_n)
+    return UsageReported(
+        input_tokens=cached + int(timings.prompt_n), output_tokens=_first(timings.predicted_n), cached_tokens=cached
+    )
+
+
+def _first(*counts: Number) -> int:
+    return next((int(count) for count in counts if count is not None), 0)
+
+
+def read_reason(reason: str | None) -> Finished | Failed:
+    """The ending; a reason that is not known is a good one, as is none."""
+    kind = (reason or "").partition(":")[0].strip().lower()
+    if kind in _LIMITS:
+        return Finished("max_output_tokens")
+    if kind in _FILTERS:
+        return Finished("content_filter")
+    failure = _FAILURES.get(kind)
+    return Failed(api_error(*failure)) if failure is not None else Finished()

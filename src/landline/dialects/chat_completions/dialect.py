@@ -4,16 +4,20 @@ import operator
 from collections.abc import Mapping, Sequence
 
 import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
-from landline.dialects.chat_completions.counting import count_requests
-from landline.dialects.chat_completions.flags import ChatCompletionsFlags, RequestOverrides
-from landline.dialects.chat_completions.settings import read_settings
+from landline.dialects.chat_completions.settings import (
+    ChatCompletionsFlags,
+    RequestOverrides,
+    choice_member,
+    read_settings,
+    tool_maker,
+)
 from landline.dialects.chat_completions.stream import ChatStreamDecoder
-from landline.dialects.chat_completions.tools import choice_member, tool_maker
 from landline.dialects.chat_completions.transcript import Transcript, close_transcript, extend_transcript
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
 from landline.dialects.faults import read_fault
-from landline.dialects.request_parts import affinity_headers
+from landline.dialects.request_parts import affinity_headers, read_input_tokens
 from landline.dialects.tool_calls import call_id_prefix
 from landline.dialects.tools import ToolNames, ToolReader, ToolSet, choose_tools
 from landline.session.lineage import Link
@@ -158,3 +162,34 @@ class ChatCompletions:
 def _notes(last: Transcript) -> tuple[str, ...]:
     counts = {"reasoning": last.left_out, "items of hosted tools": last.passed_over}
     return tuple(f"{kind}: {count}" for kind, count in counts.items() if count)
+
+
+def count_requests(body: bytes) -> list[CountRequest]:
+    """For a chat-completions body: llama-server's counter, which takes it as it stands, and vLLM's tokenizer."""
+    shape = msgspec.json.decode(body, type=_Shape)
+    return [
+        CountRequest("/chat/completions/input_tokens", body, read_input_tokens),
+        CountRequest("/tokenize", msgspec.json.encode(shape), _read_count, is_at_root=True),
+    ]
+
+
+class _Shape(msgspec.Struct):
+    """What vLLM's `TokenizeChatRequest` takes of a chat request (0.11: model, messages, tools, template arguments)."""
+
+    model: str
+    messages: Raw
+    tools: Raw | UnsetType = UNSET
+    chat_template: Raw | UnsetType = UNSET
+    chat_template_kwargs: Raw | UnsetType = UNSET
+
+
+class _VllmCount(msgspec.Struct):
+    count: int
+
+
+def _read_count(body: bytes) -> int | None:
+    """None also for llama-server's own `/tokenize`, which counts plain text and knows nothing of messages."""
+    try:
+        return msgspec.json.decode(body, type=_VllmCount).count
+    except msgspec.DecodeError:
+        return None

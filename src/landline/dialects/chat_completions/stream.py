@@ -17,10 +17,10 @@ from landline.dialects.chat_completions.chunks import (
     TokenInfo,
     Usage,
     detail_text,
+    read_reason,
+    read_usage,
 )
-from landline.dialects.chat_completions.details import VENDOR, DetailCollector
-from landline.dialects.chat_completions.endings import read_reason
-from landline.dialects.chat_completions.usage import read_usage
+from landline.dialects.chat_completions.reasoning_details import VENDOR, DetailCollector
 from landline.dialects.faults import read_stream_fault
 from landline.dialects.lenient_json import LooseReader, UnreadableError
 from landline.dialects.streamed_text import SaidText

@@ -14,25 +14,87 @@ The result does not depend on how the items are cut into links, so a history tha
 deltas look the same to the model.
 """
 
+import re
 from collections.abc import Sequence
 from typing import assert_never
 
 import msgspec
+from msgspec import Raw
 
-from landline.dialects.chat_completions.content import ChatPart, as_chat, read_attachment
-from landline.dialects.chat_completions.details import VENDOR
-from landline.dialects.chat_completions.flags import ChatCompletionsFlags
-from landline.dialects.chat_completions.model_run import ID_FORMS, ModelRun, UsedCall, run_messages
-from landline.dialects.history_calls import UseIds, UseIdWriter
-from landline.dialects.history_items import Answered, Called, Content, Saying, Spoken, Thought, Told, Unsaid, read_item
+from landline.dialects.chat_completions.reasoning_details import VENDOR, with_ids
+from landline.dialects.chat_completions.settings import ChatCompletionsFlags
+from landline.dialects.history_calls import IdForm, OpenCalls, UseIds, UseIdWriter
+from landline.dialects.history_items import (
+    Answered,
+    Attachment,
+    Called,
+    Content,
+    Saying,
+    Spoken,
+    Thought,
+    Told,
+    Unsaid,
+    image_type,
+    read_item,
+)
 from landline.dialects.tools import ToolNames
-from landline.wire.errors import ApiError
-from landline.wire.items import Item
+from landline.wire.errors import ApiError, api_error
+from landline.wire.items import InputFile, InputImage, Item, OpaquePart
 
 GO_ON = "(Go on.)"
 """The user's last message where a server does not answer its own model's words."""
-
+NOTED = "(Noted.)"
+"""The model's word between outputs and what the user says next."""
+ID_FORMS = {
+    "max_40": IdForm(re.compile(r".{1,40}", re.DOTALL), "call_", 24),
+    "alphanumeric_9": IdForm(re.compile(r"[a-zA-Z0-9]{9}"), "", 9),
+}
+"""OpenAI takes ids of 40 characters (vercel/ai#5171), and each once in a conversation (agno-agi/agno#5116). Mistral:
+anomalyco/opencode#1680."""
+ChatPart = dict[str, object] | Raw
+"""One chat part as an object, or as the bytes of a kind that both APIs spell alike."""
+_IMAGE_DATA_URL = re.compile(r"data:([^;,]*)[^,]*;base64,", re.IGNORECASE)
 _encode = msgspec.json.Encoder().encode
+
+
+class UsedCall(msgspec.Struct, frozen=True):
+    """A call under the id that it has in the request."""
+
+    call: Called
+    use_id: str
+
+
+def _no_calls() -> OpenCalls[ChatPart]:
+    return OpenCalls()
+
+
+class ModelRun(msgspec.Struct):
+    """The newest assistant message, still open."""
+
+    texts: list[str] = []
+    thoughts: list[str] = []
+    details: list[str] = []
+    """What its vendor signed, as JSON objects."""
+    calls: list[UsedCall] = []
+    open_calls: OpenCalls[ChatPart] = msgspec.field(default_factory=_no_calls)
+    """By their places in `calls`."""
+    held: list[bytes] = []
+    """Messages that came while calls were unanswered."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the user has spoken since: what the model says next is another message."""
+        return bool(self.open_calls.outputs or self.held)
+
+    def copy(self) -> "ModelRun":
+        """One that can be added to without changing this one."""
+        lists = list(self.texts), list(self.thoughts), list(self.details), list(self.calls)
+        return ModelRun(*lists, self.open_calls.copy(), list(self.held))
+
+    def call(self, used: UsedCall) -> None:
+        """Adds a call."""
+        self.open_calls.add(used.call.call_id, len(self.calls))
+        self.calls.append(used)
 
 
 class Transcript(msgspec.Struct, frozen=True):
@@ -165,3 +227,100 @@ class _Writer:
 
 def _late_output(answered: Answered[ChatPart]) -> str | list[ChatPart]:
     return as_chat(Content((f"Output of the tool call {answered.call_id}:", *answered.content.parts)))
+
+
+def run_messages(run: ModelRun, flags: ChatCompletionsFlags, *, then_told: bool = False) -> list[bytes]:
+    """The assistant message, the outputs of its calls, then what had to wait for them.
+
+    `then_told`: a message follows that is not the model's.
+    """
+    assistant = _assistant_message(run, flags)
+    messages = [_encode(assistant)] if assistant is not None else []
+    attachments: list[ChatPart] = []
+    for place, used in enumerate(run.calls):
+        content = run.open_calls.output(place)
+        said = as_chat(content) if flags.tool_images else content.text
+        messages.append(_encode({"role": "tool", "tool_call_id": used.use_id, "content": said}))
+        if not flags.tool_images and content.attachments:
+            attachments += [text_part(f"Attached to the output of {used.use_id}:"), *content.attachments]
+    if run.calls and flags.role_order == "strict" and (attachments or run.held or then_told):
+        messages.append(_encode({"role": "assistant", "content": NOTED}))
+    if attachments:
+        messages.append(_encode({"role": "user", "content": attachments}))
+    return [*messages, *run.held]
+
+
+def _assistant_message(run: ModelRun, flags: ChatCompletionsFlags) -> dict[str, object] | None:
+    """None if there is nothing to say: servers refuse an empty message."""
+    text = "\n\n".join(text for text in run.texts if text)
+    thought = "\n\n".join(run.thoughts) if flags.reasoning_field != "none" else ""
+    if not text and not thought and not run.details and not run.calls:
+        return None
+    message: dict[str, object] = {"role": "assistant", "content": text if text or not run.calls else None}
+    reasoning = thought or flags.reasoning_placeholder
+    if run.details:
+        use_ids = {used.call.call_id: used.use_id for used in run.calls}
+        message["reasoning_details"] = with_ids(run.details, use_ids)
+    elif reasoning and flags.reasoning_field != "none":
+        message[flags.reasoning_field] = reasoning
+    if run.calls:
+        message["tool_calls"] = [_call_member(used, flags) for used in run.calls]
+    return message
+
+
+def _call_member(used: UsedCall, flags: ChatCompletionsFlags) -> dict[str, object]:
+    call = used.call
+    if call.input is not None and flags.custom_tools == "custom":
+        return {"id": used.use_id, "type": "custom", "custom": {"name": call.name, "input": call.input}}
+    return {"id": used.use_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def as_chat(content: Content[ChatPart]) -> str | list[ChatPart]:
+    """A string if there is only text, which every server takes; else a list of parts."""
+    if not content.attachments:
+        return content.text
+    return [text_part(part) if isinstance(part, str) else part for part in content.parts]
+
+
+def text_part(text: str) -> ChatPart:
+    return {"type": "text", "text": text}
+
+
+def read_attachment(part: Attachment) -> ChatPart | ApiError:
+    """A part that is no text."""
+    match part:
+        case InputImage():
+            return _image_part(part)
+        case InputFile():
+            return _file_part(part)
+        case OpaquePart(type="input_audio", raw=data):
+            return Raw(data)
+        case OpaquePart(type=kind):
+            return api_error("unsupported_content", f"Content of type {kind!r} cannot be sent to this model.")
+
+
+def _image_part(image: InputImage) -> ChatPart | ApiError:
+    if image.image_url is None:
+        return api_error("unsupported_content", "This model takes images by `image_url`, not by `file_id`.")
+    url: dict[str, object] = {"url": _with_true_type(image.image_url)}
+    if image.detail is not None:
+        url["detail"] = "high" if image.detail == "original" else image.detail
+    return {"type": "image_url", "image_url": url}
+
+
+def _with_true_type(url: str) -> str:
+    """The image's URL; a `data:` URL in base64 under the type that its bytes have."""
+    found = _IMAGE_DATA_URL.match(url)
+    if found is None:
+        return url
+    media_type = image_type(found[1], url[found.end() :])
+    return url if media_type == found[1] else f"data:{media_type}{url[found.end(1) :]}"
+
+
+def _file_part(file: InputFile) -> ChatPart | ApiError:
+    if file.file_data is None and file.file_id is None:
+        return api_error(
+            "unsupported_content", "This model takes files by `file_data` or `file_id`, not by `file_url`."
+        )
+    known = {"filename": file.filename, "file_data": file.file_data, "file_id": file.file_id}
+    return {"type": "file", "file": {key: value for key, value in known.items() if value is not None}}

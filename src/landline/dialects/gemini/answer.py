@@ -1,14 +1,30 @@
 """The parts of an answer as model events, with what was signed of them."""
 
+import re
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal, cast
 
-from landline.dialects.gemini.calls import CallReader
-from landline.dialects.gemini.chunks import Part
-from landline.dialects.gemini.signatures import VENDOR, Block, encode_block
+import msgspec
+from msgspec import UnsetType
+
+from landline.dialects.gemini.chunks import FunctionCall, Part, PartialArg
+from landline.dialects.gemini.parts import VENDOR, Block, encode_block
 from landline.dialects.streamed_text import SaidText
+from landline.dialects.tool_calls import NamedCall
 from landline.dialects.tools import ToolSet
-from landline.wire.model_events import LogprobEntry, ModelEvent, ReasoningSigned, ReasoningSummaryDelta, TextDelta
+from landline.wire.model_events import (
+    LogprobEntry,
+    ModelEvent,
+    ReasoningSigned,
+    ReasoningSummaryDelta,
+    TextDelta,
+    ToolCallEnded,
+)
+
+_OWN_PREFIXES = ("default_api:", "default_api.")
+"""What models at times put in front of a tool's name, because their prompt shows them the tools that way."""
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
+"""One step of a JSONPath (RFC 9535) to a single value: a member in either spelling, or an index."""
 
 
 class PartReader:
@@ -78,3 +94,118 @@ class PartReader:
             return []
         block = Block(kind, part.thought_signature, self._model, start=start, end=self._chars)
         return [ReasoningSigned(VENDOR, encode_block(block))]
+
+
+class _OpenCall:
+    """A call whose arguments come in pieces."""
+
+    def __init__(self, call: FunctionCall, signature: str | None) -> None:
+        self.head = call
+        self.signature = signature
+        self.arguments = ArgumentsBuilder()
+
+
+class CallReader:
+    """Gemini sends each call whole, in a part of its own."""
+
+    def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
+        self._find_tools = find_tools
+        self._call_id_prefix = call_id_prefix
+        self._model = model
+        self._call_ids: dict[str, tuple[str, str]] = {}
+        """With the name and arguments of their calls."""
+        self._open: _OpenCall | None = None
+
+    def read(self, call: FunctionCall, signature: str | None) -> list[ModelEvent]:
+        """The events of one part: what was signed with the call, then the call."""
+        if self._open is None:
+            if not call.will_continue and not call.partial_args:
+                return self._make(call, signature, _arguments_text(call), is_whole=True)
+            self._open = _OpenCall(call, signature)
+        opened = self._open
+        opened.signature = opened.signature or signature
+        for piece in call.partial_args or ():
+            opened.arguments.add(piece)
+        return [] if call.will_continue else self._end_open(is_whole=True)
+
+    def end(self) -> list[ModelEvent]:
+        """The call whose last piece never came, as far as it is known."""
+        return self._end_open(is_whole=False)
+
+    def _end_open(self, *, is_whole: bool) -> list[ModelEvent]:
+        opened, self._open = self._open, None
+        if opened is None:
+            return []
+        return self._make(opened.head, opened.signature, opened.arguments.encode(), is_whole=is_whole)
+
+    def _make(self, call: FunctionCall, signature: str | None, arguments: str, *, is_whole: bool) -> list[ModelEvent]:
+        index = len(self._call_ids)
+        call_id = call.id or ""
+        said = call.name or "", arguments
+        if self._call_ids.get(call_id) == said:
+            return []  # a gateway says its calls again in the last record
+        if not call_id or call_id in self._call_ids:
+            call_id = f"{self._call_id_prefix}_{index}"
+        self._call_ids[call_id] = said
+        events: list[ModelEvent] = []
+        if signature:
+            block = Block("call", signature, self._model, call_id=call_id)
+            events.append(ReasoningSigned(VENDOR, encode_block(block)))
+        tools = self._find_tools()
+        named = NamedCall(index, call_id, _tool_name(call.name or "", tools), tools)
+        events += [named.started, *named.add(arguments), *named.end(is_cut=not is_whole)]
+        return [*events, ToolCallEnded(index)] if is_whole else events
+
+
+def _tool_name(name: str, tools: ToolSet) -> str:
+    bare = next((name.removeprefix(prefix) for prefix in _OWN_PREFIXES if name.startswith(prefix)), name)
+    return bare if tools.find_called(name) is None and tools.find_called(bare) is not None else name
+
+
+def _arguments_text(call: FunctionCall) -> str:
+    """The object as it came; what is none is for the reader of arguments."""
+    return "" if isinstance(call.args, UnsetType) else bytes(call.args).decode("utf-8", "replace")
+
+
+class ArgumentsBuilder:
+    """One call's arguments in the making."""
+
+    def __init__(self) -> None:
+        self._arguments: dict[str | int, Any] = {}
+
+    def add(self, piece: PartialArg) -> None:
+        """More of one value: pieces of a string are joined, any other value is whole."""
+        path = [_step(found) for found in _STEP.finditer(piece.json_path)]
+        if not path:
+            return
+        holder = self._arguments
+        for step in path[:-1]:
+            holder = holder.setdefault(step, {})
+        before = holder.get(path[-1])
+        value = _value_of(piece)
+        holder[path[-1]] = before + value if isinstance(before, str) and isinstance(value, str) else value
+
+    def encode(self) -> str:
+        """The object as JSON text."""
+        return msgspec.json.encode(_plain(self._arguments) or {}).decode()
+
+
+def _step(found: re.Match[str]) -> str | int:
+    member, index, quoted, double_quoted = found.groups()
+    return int(index) if index is not None else member or quoted or double_quoted or ""
+
+
+def _value_of(piece: PartialArg) -> str | float | bool | None:
+    if piece.string_value is not None:
+        return piece.string_value
+    return piece.bool_value if piece.bool_value is not None else piece.number_value
+
+
+def _plain(value: Any) -> Any:
+    """Objects and arrays out of the holders, which are objects whose keys are numbers where an array is meant."""
+    if not isinstance(value, dict):
+        return value
+    holder = cast("dict[str | int, Any]", value)
+    if holder and all(isinstance(key, int) for key in holder):
+        return [_plain(holder[key]) for key in sorted(holder, key=int)]
+    return {str(key): _plain(each) for key, each in holder.items()}

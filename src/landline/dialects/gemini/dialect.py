@@ -6,14 +6,18 @@ from typing import cast
 import msgspec
 
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
-from landline.dialects.gemini.content import text_part
-from landline.dialects.gemini.counting import count_request
-from landline.dialects.gemini.families import family_of
 from landline.dialects.gemini.faults import read_fault
-from landline.dialects.gemini.flags import GeminiFlags
-from landline.dialects.gemini.settings import generation_config, service_tier, told_format
+from landline.dialects.gemini.parts import text_part
+from landline.dialects.gemini.settings import (
+    GeminiFlags,
+    declare,
+    family_of,
+    generation_config,
+    service_tier,
+    told_format,
+    tool_members,
+)
 from landline.dialects.gemini.stream import GeminiStreamDecoder
-from landline.dialects.gemini.tools import declare, tool_members
 from landline.dialects.gemini.transcript import Manner, Transcript, close_transcript, extend_transcript
 from landline.dialects.tool_calls import call_id_prefix
 from landline.dialects.tools import ToolNames, ToolReader, ToolSet, choose_tools
@@ -141,3 +145,21 @@ def _model_path(model: str) -> str:
     """`/models/NAME`; a name that holds a slash says itself what it is (`tunedModels/NAME`)."""
     path = "".join(chr(byte) if byte in _PATH_BYTES else f"%{byte:02X}" for byte in model.encode())
     return f"/{path}" if "/" in model else f"/models/{path}"
+
+
+def count_request(model_path: str, body: bytes) -> CountRequest:
+    """For a generateContent body: `countTokens`, which reads it whole, its tools and instructions too."""
+    model = msgspec.json.encode({"model": model_path.removeprefix("/")})
+    request = b'{"generateContentRequest":' + model[:-1] + b"," + body[1:] + b"}"
+    return CountRequest(f"{model_path}:countTokens", request, _read_total)
+
+
+class _Count(msgspec.Struct, rename="camel"):
+    total_tokens: int
+
+
+def _read_total(body: bytes) -> int | None:
+    try:
+        return msgspec.json.decode(body, type=_Count).total_tokens
+    except msgspec.DecodeError:
+        return None

@@ -14,10 +14,11 @@ from landline.dialects.gemini.chunks import (
     Part,
     TokenInfo,
     UsageMetadata,
+    read_block,
+    read_ending,
+    read_usage,
 )
-from landline.dialects.gemini.endings import read_block, read_ending
 from landline.dialects.gemini.faults import read_stream_fault
-from landline.dialects.gemini.usage import read_usage
 from landline.dialects.lenient_json import LooseReader, UnreadableError
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error

@@ -2,6 +2,6 @@
 
 from landline.dialects.responses.dialect import Responses
 from landline.dialects.responses.events import EventReader
-from landline.dialects.responses.flags import ResponsesFlags
+from landline.dialects.responses.request import ResponsesFlags
 
 __all__ = ["EventReader", "Responses", "ResponsesFlags"]

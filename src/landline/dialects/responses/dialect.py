@@ -8,12 +8,19 @@ from msgspec import Raw
 
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
 from landline.dialects.request_parts import affinity_headers
-from landline.dialects.responses.counting import count_request
+from landline.dialects.responses.events import ResponsesStreamDecoder
 from landline.dialects.responses.faults import read_refusal
-from landline.dialects.responses.flags import ResponsesFlags
-from landline.dialects.responses.history import Reading, Rendered, render_items
-from landline.dialects.responses.members import Members, create_members, is_stored, stream_options
-from landline.dialects.responses.stream import ResponsesStreamDecoder
+from landline.dialects.responses.request import (
+    Members,
+    Reading,
+    Rendered,
+    ResponsesFlags,
+    count_request,
+    create_members,
+    is_stored,
+    render_items,
+    stream_options,
+)
 from landline.session.lineage import Link
 from landline.wire.errors import ApiError
 from landline.wire.items import Item

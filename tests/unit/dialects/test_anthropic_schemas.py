@@ -9,7 +9,7 @@ from anthropic import transform_schema
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from landline.dialects.anthropic.enforced import OPTIONAL_MAX, UNIONS_MAX, enforced
+from landline.dialects.anthropic.schemas import OPTIONAL_MAX, UNIONS_MAX, enforced
 from schema_values import Schemas
 from strict_messages import check_schema
 
