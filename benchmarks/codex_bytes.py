@@ -17,16 +17,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from setting import REPOSITORY, describe_setting, write_result
-
-sys.path.insert(0, str(REPOSITORY / "tests"))
-from byte_relay import ByteRelay, client_messages, client_requests
-from chat_script import Answer, call, custom_call
-from codex_cli import CODE_MODE_SLUG, PLAIN_TOOLS_SLUG, run_codex
-from fake_chat_server import FakeChatServer
-from node_clients import CLIENTS_FOLDER
-from running_server import RunningServer
-from sidecar_chain import lookup_steps, run_agent
+from setting import describe_setting, write_result
+from support.clients.codex import CODE_MODE_SLUG, PLAIN_TOOLS_SLUG, run_codex
+from support.clients.node import CLIENTS_FOLDER
+from support.fakes.chat import FakeChatServer
+from support.scripts.chat import Answer, call, custom_call
+from support.servers.byte_relay import ByteRelay, client_messages, client_requests
+from support.servers.running import RunningServer
+from support.servers.sidecar_chain import lookup_steps, run_agent
 
 CALLS = 20
 DIGITS = 3600

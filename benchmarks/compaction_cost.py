@@ -9,7 +9,6 @@ continued twice behind the compaction. Each row is one response; the time is unt
 import argparse
 import asyncio
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,10 +17,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from setting import REPOSITORY, describe_setting, write_result
-
-sys.path.insert(0, str(REPOSITORY / "tests"))
-from running_server import RunningServer
+from setting import describe_setting, write_result
+from support.servers.running import RunningServer
 
 TRIGGER = [{"type": "compaction_trigger"}]
 ANSWER_TOKENS = 16

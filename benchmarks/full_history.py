@@ -18,7 +18,6 @@ import itertools
 import json
 import logging
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator
@@ -42,11 +41,9 @@ from landline.upstream.target import Target
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Finished, ModelEvent, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
-from setting import REPOSITORY, describe_setting, write_result
+from setting import describe_setting, write_result
+from support.servers.running import RunningServer
 from turn_overhead import upstream
-
-sys.path.insert(0, str(REPOSITORY / "tests"))
-from running_server import RunningServer
 
 SIZES = {"100 kB": 100_000, "1 MB": 1_000_000}
 OUTPUT_BYTES = 3600

@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import json
 import statistics
-import sys
 import tempfile
 import time
 import zlib
@@ -30,11 +29,9 @@ from landline.server.coders import CODINGS
 from landline.wire.sse import encode_sse
 from outbound_compression import codex_turns
 from setting import REPOSITORY, describe_setting, write_result
+from support.servers.byte_relay import ByteRelay
+from support.servers.running import RunningServer
 from turn_overhead import CHAT, upstream
-
-sys.path.insert(0, str(REPOSITORY / "tests"))
-from byte_relay import ByteRelay
-from running_server import RunningServer
 
 SCHEMA = REPOSITORY / "tests" / "openresponses" / "openapi.json"
 TOOLS_BYTES = 18_000

@@ -28,10 +28,8 @@ from landline.metrics.families import Sources
 from landline.routing.router import RoutedTurns, TargetHealth
 from landline.telemetry.exporter import open_telemetry
 from landline.telemetry.settings import Provider, TelemetrySettings
-from setting import REPOSITORY, describe_setting, write_result
-
-sys.path.insert(0, str(REPOSITORY / "tests"))
-from ledger_entries import ENTRY
+from setting import describe_setting, write_result
+from support.ledger.entries import ENTRY
 
 ROUNDS = 9
 NOBODY = "http://127.0.0.1:9"

@@ -21,7 +21,6 @@ import json
 import os
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -34,14 +33,12 @@ import uvloop
 from playwright.sync_api import Page, sync_playwright
 
 from landline.monitor.state import View
-from setting import REPOSITORY, describe_setting, write_result
+from setting import describe_setting, write_result
+from support.clients.browser import open_chromium
+from support.ledger.synthetic import MadeUpAgents
+from support.servers.monitored_edge import MonitoredEdge
+from support.servers.running import RunningServer
 from turn_overhead import upstream
-
-sys.path.insert(0, str(REPOSITORY / "tests"))
-from browser import open_chromium
-from monitored_edge import MonitoredEdge
-from running_server import RunningServer
-from synthetic_ledger import MadeUpAgents
 
 SESSIONS = 2000
 CHANGING = 200

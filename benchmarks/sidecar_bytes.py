@@ -10,16 +10,13 @@ conversation both ways.
 """
 
 import asyncio
-import sys
 import tempfile
 from pathlib import Path
 
-from setting import REPOSITORY, describe_setting, write_result
-
-sys.path.insert(0, str(REPOSITORY / "tests"))
-from byte_relay import ByteRelay, client_messages, client_requests
-from fake_chat_server import FakeChatServer
-from sidecar_chain import CALLS, conversation, lookup_steps, run_agent, sidecar_chain
+from setting import describe_setting, write_result
+from support.fakes.chat import FakeChatServer
+from support.servers.byte_relay import ByteRelay, client_messages, client_requests
+from support.servers.sidecar_chain import CALLS, conversation, lookup_steps, run_agent, sidecar_chain
 
 
 def main() -> None:

@@ -10,17 +10,14 @@ answer (16 tokens at most). The model's file is there already; the first run of 
 import argparse
 import asyncio
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import aiohttp
 
-from setting import REPOSITORY, describe_setting, write_result
-
-sys.path.insert(0, str(REPOSITORY / "tests"))
-from running_server import RunningServer
+from setting import describe_setting, write_result
+from support.servers.running import RunningServer
 
 REACH_S = 5.0
 """The goal for the whole way to the first answer."""

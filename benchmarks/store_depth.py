@@ -16,19 +16,16 @@ import argparse
 import asyncio
 import random
 import statistics
-import sys
 import tempfile
 import time
 
 import uvloop
 
-from setting import REPOSITORY, describe_setting, write_result
-
-sys.path.insert(0, str(REPOSITORY / "tests"))
 from landline.stores import make_store
 from landline.stores.store import Store
-from postgres_server import PostgresServer
-from stored_items import TENANT, body, message, new_response
+from setting import describe_setting, write_result
+from support.stores.items import TENANT, body, message, new_response
+from support.stores.postgres import PostgresServer
 
 DEPTHS = (2, 200)
 TEXT_BYTES = 430

@@ -32,10 +32,8 @@ from typing import Any
 import aiohttp
 import uvloop
 
-from setting import REPOSITORY, describe_setting, write_result
-
-sys.path.insert(0, str(REPOSITORY / "tests"))
-from running_server import RunningServer
+from setting import describe_setting, write_result
+from support.servers.running import RunningServer
 
 SIZES = {"10 kB": 10_000, "100 kB": 100_000, "1 MB": 1_000_000}
 MESSAGE_BYTES = 1000

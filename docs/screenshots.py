@@ -4,7 +4,6 @@ Run it by `make screenshots`; it needs Debian's chromium (`apt-get install chrom
 """
 
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -14,13 +13,12 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from browser import open_chromium
-from chat_scenario import Received, Scenario
-from chat_script import Answer, Call
-from fake_chat_server import FakeChatServer
-from live_agent import LiveAgent, source_text
-from running_server import RunningServer
+from support.clients.browser import open_chromium
+from support.clients.live_agent import LiveAgent, source_text
+from support.fakes.chat import FakeChatServer
+from support.fakes.scenario import Received, Scenario
+from support.scripts.chat import Answer, Call
+from support.servers.running import RunningServer
 
 IMAGES = Path(__file__).resolve().parent / "images"
 AGENT_TURNS = (26, 19, 14, 9, 5, 3)

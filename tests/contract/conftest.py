@@ -7,7 +7,7 @@ import pytest
 
 from landline.stores import make_store
 from landline.stores.store import Store
-from postgres_server import PostgresServer, postgres
+from support.stores.postgres import PostgresServer, postgres
 
 __all__ = ["postgres"]
 

@@ -19,9 +19,9 @@ from landline.stores.sql.postgresql import PostgresqlDatabase
 from landline.stores.sql.sqlite import SqliteDatabase
 from landline.stores.sql.tables import links
 from landline.stores.store import Conversation, ResponseEndedError, Store, StoreError, StoreUnavailableError
-from postgres_server import PostgresServer
-from store_writer import WRITERS, write_until_killed
-from stored_items import TENANT, body, ids, message, new_response, save
+from support.stores.items import TENANT, body, ids, message, new_response, save
+from support.stores.postgres import PostgresServer
+from support.stores.writer import WRITERS, write_until_killed
 
 KILLS = 30
 CONVERSATION = Conversation(conversation_id="conv", created_at=5.0, metadata={})

@@ -6,7 +6,7 @@ import pytest
 
 from landline.stores.store import Conversation, Page, ParentGoneError, Store, StoreError
 from landline.wire.items import Item, decode_item
-from stored_items import TENANT, body, ids, message, new_response, save
+from support.stores.items import TENANT, body, ids, message, new_response, save
 
 CONVERSATION = Conversation(conversation_id="conv", created_at=5.0, metadata={"topic": "tests"})
 

@@ -17,8 +17,8 @@ from landline.stores.sql.tables import items as item_rows
 from landline.stores.sql.tables import links, trunks
 from landline.stores.sql.tables import paths as path_rows
 from landline.stores.store import Conversation, Page, Store
-from stored_items import body, ids, message, new_response
-from stored_reference import Reference, ReferenceConversation, item_ids
+from support.stores.items import body, ids, message, new_response
+from support.stores.reference import Reference, ReferenceConversation, item_ids
 
 RETENTION_S = 10.0
 

@@ -10,7 +10,7 @@ from landline.stores.sql import SqlStore
 from landline.stores.store import Conversation, Page, Store
 from landline.wire.items import Item
 from landline.wire.listings import list_items
-from stored_items import ids, message
+from support.stores.items import ids, message
 
 BROKEN = [b'{"x":1e400}', b'{"x":"\xff"}', b"{", b"7", b"", b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}"]
 

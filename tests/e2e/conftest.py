@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from fake_chat_server import FakeChatServer, Script
-from postgres_server import postgres
-from relaying_landline import relay, upstream
-from running_server import RunningServer
+from support.fakes.chat import FakeChatServer, Script
+from support.servers.relaying import relay, upstream
+from support.servers.running import RunningServer
+from support.stores.postgres import postgres
 
 __all__ = ["postgres", "relay", "upstream"]
 

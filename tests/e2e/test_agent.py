@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from byte_relay import ByteRelay, client_messages
-from chat_script import Answer, call
-from fake_chat_server import Script
 from landline.agent import AgentSettings, Endpoint, RunResult, run_agent
 from landline.agent.folder_tools import folder_tools
-from running_server import RunningServer
+from support.fakes.chat import Script
+from support.scripts.chat import Answer, call
+from support.servers.byte_relay import ByteRelay, client_messages
+from support.servers.running import RunningServer
 
 CLOSE_FRAME_BYTES = 16
 STEPS = (call("ls", path="."), call("read_file", path="note.txt"), call("grep", text="blue"), Answer("A blue note."))

@@ -12,15 +12,15 @@ import pytest
 from openai.types.responses import ParsedResponse
 from pydantic import BaseModel
 
-from anthropic_history import build
-from anthropic_sdk import read_stream
-from chat_history import message
-from chat_scenario import Scenario
-from chat_script import Answer, Call, Refused, call, custom_call
-from codex_cli import CODE_MODE_SLUG, CodexRun, run_codex
-from fake_anthropic_server import API_KEY, FakeAnthropicServer, assert_reads_cache
-from running_server import RunningServer
-from strict_messages import without_marks
+from support.clients.codex import CODE_MODE_SLUG, CodexRun, run_codex
+from support.conversations.anthropic import build
+from support.conversations.chat import message
+from support.fakes.anthropic import API_KEY, FakeAnthropicServer, assert_reads_cache
+from support.fakes.scenario import Scenario
+from support.oracles.anthropic_sdk import read_stream
+from support.scripts.chat import Answer, Call, Refused, call, custom_call
+from support.servers.running import RunningServer
+from support.strict.anthropic import without_marks
 
 CALLS = 20
 WARM = "claude-warm"

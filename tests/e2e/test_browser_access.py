@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Response, sync_playwright
 
-from browser import open_chromium
-from monitor_page import LIVE, address, state_of
-from running_server import RunningServer
+from support.clients.browser import open_chromium
+from support.clients.monitor_page import LIVE, address, state_of
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

@@ -3,10 +3,10 @@
 import pytest
 from playwright.sync_api import Browser
 
-from browser import chromium
-from chat_script import Answer
-from fake_chat_server import Script
-from running_server import RunningServer
+from support.clients.browser import chromium
+from support.fakes.chat import Script
+from support.scripts.chat import Answer
+from support.servers.running import RunningServer
 
 __all__ = ["chromium"]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from byte_relay import ByteRelay, client_messages, client_requests
-from chat_scenario import Scenario, assert_continues
-from chat_script import Answer, Call, Refused, call, custom_call
-from codex_cli import CODE_MODE_SLUG, PLAIN_TOOLS_SLUG, CodexRun, run_codex
-from fake_chat_server import Script
-from running_server import RunningServer
+from support.clients.codex import CODE_MODE_SLUG, PLAIN_TOOLS_SLUG, CodexRun, run_codex
+from support.fakes.chat import Script
+from support.fakes.scenario import Scenario, assert_continues
+from support.scripts.chat import Answer, Call, Refused, call, custom_call
+from support.servers.byte_relay import ByteRelay, client_messages, client_requests
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

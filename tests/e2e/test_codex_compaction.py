@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from byte_relay import ByteRelay, client_messages
-from chat_scenario import Received, Scenario
-from chat_script import Answer, call
-from codex_cli import CodexRun, resume_codex, run_codex
-from fake_chat_server import Script
-from running_server import RunningServer
+from support.clients.codex import CodexRun, resume_codex, run_codex
+from support.fakes.chat import Script
+from support.fakes.scenario import Received, Scenario
+from support.scripts.chat import Answer, call
+from support.servers.byte_relay import ByteRelay, client_messages
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

@@ -8,11 +8,11 @@ import openai
 import pytest
 from openai import OpenAI
 
-from chat_scenario import Received
-from chat_script import Answer, Call, Refused
-from fake_chat_server import Script
-from openresponses_schema import validate_compacted_window, validate_response
-from running_server import RunningServer
+from support.fakes.chat import Script
+from support.fakes.scenario import Received
+from support.oracles.openresponses_schema import validate_compacted_window, validate_response
+from support.scripts.chat import Answer, Call, Refused
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

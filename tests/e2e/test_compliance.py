@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from chat_scenario import Scenario
-from chat_script import Answer, Refused, Step, call
-from fake_chat_server import Script
-from openresponses_schema import validate_error_frame, validate_response, validate_stream
-from responses_client import ResponsesSocket, post, stream
-from running_server import RunningServer
+from support.clients.responses import ResponsesSocket, post, stream
+from support.fakes.chat import Script
+from support.fakes.scenario import Scenario
+from support.oracles.openresponses_schema import validate_error_frame, validate_response, validate_stream
+from support.scripts.chat import Answer, Refused, Step, call
+from support.servers.running import RunningServer
 
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 WEATHER_TOOL = {

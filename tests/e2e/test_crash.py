@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from forked_server import ServerFork
+from support.servers.forked import ServerFork
 
 ROUNDS = int(os.environ.get("LANDLINE_CRASH_ROUNDS", "50"))
 SOCKETS = 3

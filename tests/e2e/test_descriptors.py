@@ -6,7 +6,7 @@ import socket
 import urllib.request
 from pathlib import Path
 
-from running_server import RunningServer
+from support.servers.running import RunningServer
 
 CONFIG = """
 [store]

@@ -8,7 +8,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from running_server import RunningServer
+from support.servers.running import RunningServer
 
 pytestmark = [pytest.mark.model, pytest.mark.client]
 

@@ -9,8 +9,8 @@ import openai
 import pytest
 import pytest_asyncio
 
-from responses_client import ResponsesSocket
-from running_server import RunningServer
+from support.clients.responses import ResponsesSocket
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.model
 

@@ -15,7 +15,12 @@ import pytest
 import pytest_asyncio
 from aiohttp.connector import Connection
 
-from embedded_model import (
+from landline.upstream.counted import CountedResponse, StaleConnectionError
+from landline.upstream.embedded import EmbeddedTarget
+from landline.wire.errors import ApiError
+from landline.wire.items import encode_item
+from landline.wire.model_events import Accepted, Failed, Finished, ReasoningDelta, TextDelta
+from support.engine.embedded_model import (
     Heard,
     ask,
     call_output,
@@ -25,11 +30,6 @@ from embedded_model import (
     start,
     user,
 )
-from landline.upstream.counted import CountedResponse, StaleConnectionError
-from landline.upstream.embedded import EmbeddedTarget
-from landline.wire.errors import ApiError
-from landline.wire.items import encode_item
-from landline.wire.model_events import Accepted, Failed, Finished, ReasoningDelta, TextDelta
 
 pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module")]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from running_server import RunningServer
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

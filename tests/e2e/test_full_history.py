@@ -7,7 +7,7 @@ import openai
 import pytest
 import pytest_asyncio
 
-from running_server import RunningServer
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.model
 

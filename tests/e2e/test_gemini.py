@@ -12,11 +12,11 @@ import pytest_asyncio
 from google import genai
 from google.genai import errors, types
 
-from chat_scenario import Received
-from chat_script import Answer, Call, Refused, call, custom_call
-from codex_cli import CODE_MODE_SLUG, CodexRun, run_codex
-from fake_gemini_server import API_KEY, FakeGeminiServer
-from running_server import RunningServer
+from support.clients.codex import CODE_MODE_SLUG, CodexRun, run_codex
+from support.fakes.gemini import API_KEY, FakeGeminiServer
+from support.fakes.scenario import Received
+from support.scripts.chat import Answer, Call, Refused, call, custom_call
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

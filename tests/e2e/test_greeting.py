@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from chat_script import Answer
-from fake_chat_server import FakeChatServer
-from node_clients import CLIENTS_FOLDER, NODE, require_node_clients
-from running_server import RunningServer
+from support.clients.node import CLIENTS_FOLDER, NODE, require_node_clients
+from support.fakes.chat import FakeChatServer
+from support.scripts.chat import Answer
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

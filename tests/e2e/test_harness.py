@@ -6,12 +6,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from byte_relay import ByteRelay, client_messages
-from chat_script import Answer, call, custom_call
-from fake_chat_server import FakeChatServer, Script
-from responses_client import ResponsesSocket
-from running_server import RunningServer
-from strict_chat import BrokenRequestError, check_history, check_request
+from support.clients.responses import ResponsesSocket
+from support.fakes.chat import FakeChatServer, Script
+from support.scripts.chat import Answer, call, custom_call
+from support.servers.byte_relay import ByteRelay, client_messages
+from support.servers.running import RunningServer
+from support.strict.chat import BrokenRequestError, check_history, check_request
 
 USER = {"role": "user", "content": "Go."}
 TOOL = {"type": "function", "function": {"name": "ls", "parameters": {"type": "object", "properties": {}}}}

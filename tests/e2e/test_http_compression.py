@@ -9,11 +9,11 @@ import aiohttp
 import pytest
 from openai import AsyncOpenAI
 
-from edge_harness import composed, create, running_edge
 from landline.compression_budget import CompressionBudget
 from landline.session.turn import TurnProgressed
 from landline.wire.model_events import Finished, TextDelta, UsageReported
-from node_clients import NODE
+from support.clients.node import NODE
+from support.servers.edge import composed, create, running_edge
 
 pytestmark = pytest.mark.client
 

@@ -4,11 +4,11 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from chat_scenario import Received
-from chat_script import Answer
-from fake_chat_server import Script
-from responses_client import ResponsesSocket
-from running_server import RunningServer
+from support.clients.responses import ResponsesSocket
+from support.fakes.chat import Script
+from support.fakes.scenario import Received
+from support.scripts.chat import Answer
+from support.servers.running import RunningServer
 
 LANES = 20
 TURNS_PER_LANE = 6

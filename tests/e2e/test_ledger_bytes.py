@@ -18,15 +18,15 @@ from openai import AsyncOpenAI
 from pydantic_ai.models.openai import OpenAIResponsesModel, OpenAIResponsesModelSettings
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from byte_relay import ByteRelay, client_messages, client_requests
-from chat_scenario import Scenario
-from chat_script import Answer, call
-from codex_cli import run_codex
-from fake_chat_server import FakeChatServer, Script
-from fake_responses_server import OPENAI, FakeResponses
-from ledger_lines import LoggedTurns, logged_turns
-from responses_client import ResponsesSocket
-from running_server import RunningServer
+from support.clients.codex import run_codex
+from support.clients.responses import ResponsesSocket
+from support.fakes.chat import FakeChatServer, Script
+from support.fakes.responses import OPENAI, FakeResponses
+from support.fakes.scenario import Scenario
+from support.ledger.lines import LoggedTurns, logged_turns
+from support.scripts.chat import Answer, call
+from support.servers.byte_relay import ByteRelay, client_messages, client_requests
+from support.servers.running import RunningServer
 
 CALLS = 20
 STATELESS_TOLERANCE = 0.005

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded_model import model_file
+from support.engine.embedded_model import model_file
 
 pytestmark = pytest.mark.model
 

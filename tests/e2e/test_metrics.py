@@ -13,11 +13,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client import parser
 from prometheus_client.samples import Sample
 
-from byte_relay import ByteRelay
-from chat_script import Answer
-from fake_chat_server import FakeChatServer
-from otlp_receiver import OtlpReceiver, otlp_receiver, read_attributes
-from running_server import RunningServer
+from support.fakes.chat import FakeChatServer
+from support.fakes.otlp_receiver import OtlpReceiver, otlp_receiver, read_attributes
+from support.scripts.chat import Answer
+from support.servers.byte_relay import ByteRelay
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

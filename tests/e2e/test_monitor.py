@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from browser import chromium
-from chat_script import Refused
-from fake_chat_server import FakeChatServer
-from live_agent import LiveAgent, call_tools, source_text
-from monitor_page import LIVE, address, context, get, metric, number, open_page, page, state_of, three
-from monitored_edge import MonitoredEdge
-from running_server import RunningServer
+from support.clients.browser import chromium
+from support.clients.live_agent import LiveAgent, call_tools, source_text
+from support.clients.monitor_page import LIVE, address, context, get, metric, number, open_page, page, state_of, three
+from support.fakes.chat import FakeChatServer
+from support.scripts.chat import Refused
+from support.servers.monitored_edge import MonitoredEdge
+from support.servers.running import RunningServer
 
 __all__ = ["chromium", "context", "page", "three"]
 

@@ -5,9 +5,9 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from browser import chromium
-from monitor_page import LIVE, context, number, open_page, page, three
-from monitored_edge import MonitoredEdge
+from support.clients.browser import chromium
+from support.clients.monitor_page import LIVE, context, number, open_page, page, three
+from support.servers.monitored_edge import MonitoredEdge
 
 __all__ = ["chromium", "context", "page", "three"]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from browser import chromium
 from landline.ledger import ByteCounts
-from monitor_page import NARROW, context, open_page, overflow, page, state_of, three
-from monitored_edge import MonitoredEdge
+from support.clients.browser import chromium
+from support.clients.monitor_page import NARROW, context, open_page, overflow, page, state_of, three
+from support.servers.monitored_edge import MonitoredEdge
 
 __all__ = ["chromium", "context", "page", "three"]
 

@@ -9,10 +9,10 @@ import agents
 import pytest
 import pytest_asyncio
 
-from byte_relay import ByteRelay, client_messages
-from chat_script import Answer, call
-from fake_chat_server import Script
-from running_server import RunningServer
+from support.fakes.chat import Script
+from support.scripts.chat import Answer, call
+from support.servers.byte_relay import ByteRelay, client_messages
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from chat_script import Answer, call
-from fake_chat_server import Script
-from node_clients import run_node
-from running_server import RunningServer
+from support.clients.node import run_node
+from support.fakes.chat import Script
+from support.scripts.chat import Answer, call
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

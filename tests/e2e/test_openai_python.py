@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 from openai.lib.responses_websocket import AsyncResponsesWebSocketSession, ResponsesWebSocketLimits
 
-from chat_scenario import Received
-from chat_script import Answer, Call, Refused, call
-from fake_chat_server import Script
-from running_server import RunningServer
+from support.fakes.chat import Script
+from support.fakes.scenario import Received
+from support.scripts.chat import Answer, Call, Refused, call
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

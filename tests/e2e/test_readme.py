@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from chat_script import Answer
-from fake_chat_server import FakeChatServer
-from node_clients import CLIENTS_FOLDER, NODE, require_node_clients
-from readme import scripts
-from running_server import RunningServer
+from support.clients.node import CLIENTS_FOLDER, NODE, require_node_clients
+from support.fakes.chat import FakeChatServer
+from support.readme import scripts
+from support.scripts.chat import Answer
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

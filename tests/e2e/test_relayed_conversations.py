@@ -7,13 +7,13 @@ from typing import Any
 import openai
 import pytest
 
-from chat_script import Answer, Call, call
-from codex_cli import CODE_MODE_SLUG, CodexRun, run_codex
-from fake_chat_server import Script
-from fake_responses_server import FakeResponses, Reply
-from relaying_landline import ENCRYPTED, TOOL, USER
-from responses_client import ResponsesSocket, post
-from running_server import RunningServer
+from support.clients.codex import CODE_MODE_SLUG, CodexRun, run_codex
+from support.clients.responses import ResponsesSocket, post
+from support.fakes.chat import Script
+from support.fakes.responses import FakeResponses, Reply
+from support.scripts.chat import Answer, Call, call
+from support.servers.relaying import ENCRYPTED, TOOL, USER
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

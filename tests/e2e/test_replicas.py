@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent_sessions import AT_ONCE, KINDS, Session, Sessions
-from replica import Replica, Report
-from running_server import RunningServer
+from support.clients.agent_sessions import AT_ONCE, KINDS, Session, Sessions
+from support.servers.replica import Replica, Report
+from support.servers.running import RunningServer
 
 SESSIONS = 100
 TURNS = 20

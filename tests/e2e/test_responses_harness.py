@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from chat_script import Answer, Call
-from fake_responses_server import OPENAI, VERCEL, XAI, FakeResponses, Manners, Reply
-from responses_client import ResponsesSocket, post, stream
-from strict_responses import (
+from support.clients.responses import ResponsesSocket, post, stream
+from support.fakes.responses import OPENAI, VERCEL, XAI, FakeResponses, Manners, Reply
+from support.scripts.chat import Answer, Call
+from support.strict.responses import (
     Issued,
     RefusedError,
     check_answered,

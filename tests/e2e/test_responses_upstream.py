@@ -9,12 +9,12 @@ import aiohttp
 import openai
 import pytest
 
-from chat_script import Call
-from fake_responses_server import Fail, FakeResponses, Reply
-from relaying_landline import ENCRYPTED, KEY, TOOL, USER
-from responses_client import post, stream
-from responses_script import STRANGE, Object
-from running_server import RunningServer
+from support.clients.responses import post, stream
+from support.fakes.responses import Fail, FakeResponses, Reply
+from support.scripts.chat import Call
+from support.scripts.responses import STRANGE, Object
+from support.servers.relaying import ENCRYPTED, KEY, TOOL, USER
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

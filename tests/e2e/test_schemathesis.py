@@ -13,7 +13,7 @@ from schemathesis import Case, GenerationMode, Response
 from schemathesis.specs.openapi.checks import ensure_resource_availability, positive_data_acceptance
 
 from landline.server.openapi import OPERATIONS, make_document
-from running_server import RunningServer
+from support.servers.running import RunningServer
 
 SEED = 20261122
 EXAMPLES = 12

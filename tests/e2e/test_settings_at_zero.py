@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from chat_script import Answer
-from fake_chat_server import FakeChatServer, Script
-from running_server import RunningServer
+from support.fakes.chat import FakeChatServer, Script
+from support.scripts.chat import Answer
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

@@ -10,13 +10,13 @@ import pytest
 from prometheus_client import parser
 from prometheus_client.samples import Sample
 
-from byte_relay import ByteRelay, client_messages
-from chat_script import Answer, call
-from codex_cli import run_codex
-from fake_chat_server import FakeChatServer
-from fake_responses_server import AZURE, FakeResponses
 from landline.compression_budget import deflater_bytes, inflater_bytes
-from running_server import RunningServer
+from support.clients.codex import run_codex
+from support.fakes.chat import FakeChatServer
+from support.fakes.responses import AZURE, FakeResponses
+from support.scripts.chat import Answer, call
+from support.servers.byte_relay import ByteRelay, client_messages
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

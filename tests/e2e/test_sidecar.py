@@ -9,12 +9,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from byte_relay import ByteRelay, client_messages
-from chat_script import Answer, call
-from codex_cli import run_codex
-from fake_chat_server import FakeChatServer, Script
-from running_server import RunningServer
-from sidecar_chain import CALLS, SidecarChain, conversation, lookup_steps, run_agent, sidecar_chain
+from support.clients.codex import run_codex
+from support.fakes.chat import FakeChatServer, Script
+from support.scripts.chat import Answer, call
+from support.servers.byte_relay import ByteRelay, client_messages
+from support.servers.running import RunningServer
+from support.servers.sidecar_chain import CALLS, SidecarChain, conversation, lookup_steps, run_agent, sidecar_chain
 
 pytestmark = pytest.mark.client
 

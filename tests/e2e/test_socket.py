@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from chat_script import Answer
-from fake_chat_server import FakeChatServer, Script
-from openresponses_schema import validate_error_frame, validate_stream
-from responses_client import ResponsesSocket
-from running_server import RunningServer
+from support.clients.responses import ResponsesSocket
+from support.fakes.chat import FakeChatServer, Script
+from support.oracles.openresponses_schema import validate_error_frame, validate_stream
+from support.scripts.chat import Answer
+from support.servers.running import RunningServer
 
 KEEPALIVES_OF_A_LIFE = 12
 """More silences of 0.1 s than the impatient Landline's age limit holds."""

@@ -9,13 +9,13 @@ from typing import Any
 import openai
 import pytest
 
-from byte_relay import ByteRelay, client_messages, client_requests
-from chat_script import Answer, call, custom_call
-from codex_cli import CODE_MODE_SLUG, CodexRun, run_codex
-from fake_chat_server import Script
-from fake_responses_server import AZURE, OPENAI, VERCEL, XAI, FakeResponses, Manners, Received, Step
-from responses_client import ResponsesSocket
-from running_server import RunningServer
+from support.clients.codex import CODE_MODE_SLUG, CodexRun, run_codex
+from support.clients.responses import ResponsesSocket
+from support.fakes.chat import Script
+from support.fakes.responses import AZURE, OPENAI, VERCEL, XAI, FakeResponses, Manners, Received, Step
+from support.scripts.chat import Answer, call, custom_call
+from support.servers.byte_relay import ByteRelay, client_messages, client_requests
+from support.servers.running import RunningServer
 
 CALLS = 20
 VENDORS: dict[str, tuple[Manners, str]] = {

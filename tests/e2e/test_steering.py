@@ -9,9 +9,9 @@ import openai
 import pytest
 from openai.lib.responses_websocket import AsyncResponsesWebSocketSession, ResponsesWebSocketLimits
 
-from chat_script import Answer, Call, Refused, call
-from fake_chat_server import Script
-from running_server import RunningServer
+from support.fakes.chat import Script
+from support.scripts.chat import Answer, Call, Refused, call
+from support.servers.running import RunningServer
 
 LANE_LIMITS = ResponsesWebSocketLimits(
     max_lanes=8, max_events_per_lane=1000, max_events=4000, max_bytes_per_lane=1 << 22, max_bytes=1 << 24

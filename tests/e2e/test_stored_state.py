@@ -12,11 +12,11 @@ import pytest_asyncio
 from openai.resources.responses.responses import AsyncResponsesConnection
 from openai.types.responses import Response
 
-from byte_relay import ByteRelay
-from chat_script import Answer
-from fake_chat_server import FakeChatServer, Script
-from openresponses_schema import validate_response
-from running_server import RunningServer
+from support.fakes.chat import FakeChatServer, Script
+from support.oracles.openresponses_schema import validate_response
+from support.scripts.chat import Answer
+from support.servers.byte_relay import ByteRelay
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

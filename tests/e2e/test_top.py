@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from openai import AsyncOpenAI
 
-from chat_script import Answer
-from fake_chat_server import FakeChatServer, Script
 from landline.monitor.state import Snapshot
-from monitored_edge import MonitoredEdge
-from running_server import RunningServer
-from terminal import Terminal
+from support.clients.terminal import Terminal
+from support.fakes.chat import FakeChatServer, Script
+from support.scripts.chat import Answer
+from support.servers.monitored_edge import MonitoredEdge
+from support.servers.running import RunningServer
 
 LANDLINE = str(Path(sys.executable).parent / "landline")
 ALTERNATE_SCREEN = ("\x1b[?1049h", "\x1b[?1049l")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from chat_script import Answer
-from debian_packages import find_or_install
-from fake_chat_server import Script
-from running_server import RunningServer
+from support.debian_packages import find_or_install
+from support.fakes.chat import Script
+from support.scripts.chat import Answer
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

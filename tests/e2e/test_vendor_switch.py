@@ -8,16 +8,16 @@ from typing import Any
 import openai
 import pytest
 
-from chat_scenario import Scenario
-from chat_script import Answer, Call
-from fake_anthropic_server import API_KEY as ANTHROPIC_KEY
-from fake_anthropic_server import FakeAnthropicServer
-from fake_chat_server import FakeChatServer
-from fake_gemini_server import API_KEY as GEMINI_KEY
-from fake_gemini_server import FakeGeminiServer
-from fake_responses_server import FakeResponses, Reply
-from running_server import RunningServer
-from told_conversations import Said, told_to_anthropic, told_to_chat, told_to_gemini, told_to_responses
+from support.conversations.told import Said, told_to_anthropic, told_to_chat, told_to_gemini, told_to_responses
+from support.fakes.anthropic import API_KEY as ANTHROPIC_KEY
+from support.fakes.anthropic import FakeAnthropicServer
+from support.fakes.chat import FakeChatServer
+from support.fakes.gemini import API_KEY as GEMINI_KEY
+from support.fakes.gemini import FakeGeminiServer
+from support.fakes.responses import FakeResponses, Reply
+from support.fakes.scenario import Scenario
+from support.scripts.chat import Answer, Call
+from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.client
 

@@ -8,11 +8,11 @@ from typing import Any
 import openai
 import pytest
 
-from chat_scenario import Received
-from chat_script import Answer
-from fake_chat_server import FakeChatServer
-from postgres_server import PostgresServer
-from running_server import RunningServer
+from support.fakes.chat import FakeChatServer
+from support.fakes.scenario import Received
+from support.scripts.chat import Answer
+from support.servers.running import RunningServer
+from support.stores.postgres import PostgresServer
 
 pytestmark = [pytest.mark.client, pytest.mark.model]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fake_chat_server import FakeChatServer
+from support.fakes.chat import FakeChatServer
 
 
 @pytest.fixture(scope="session")

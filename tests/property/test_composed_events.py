@@ -35,7 +35,7 @@ from landline.wire.model_events import (
     UsageReported,
 )
 from landline.wire.requests import CreateRequest, decode_create
-from openresponses_schema import validate_event, validate_response, validate_stream
+from support.oracles.openresponses_schema import validate_event, validate_response, validate_stream
 
 BEYOND_OPEN_RESPONSES = ("response.custom_tool_call_input.delta", "response.custom_tool_call_input.done", "keepalive")
 """Events that the schema has no name for; a custom tool's call cannot be told without the first two."""

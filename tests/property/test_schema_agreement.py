@@ -16,7 +16,7 @@ from landline.wire.items import decode_item
 from landline.wire.requests import CreateRequest, decode_create
 from landline.wire.responses import new_response
 from landline.wire.tools import check_tool
-from schema_values import Schemas, mutated
+from support.oracles.schema_values import Schemas, mutated
 
 DOCUMENT = make_document()
 SCHEMAS = Schemas(DOCUMENT["components"]["schemas"])

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chat_scenario import Received, Scenario
-from chat_script import Answer
-from fake_chat_server import FakeChatServer
-from walking_server import WalkingServer
+from support.fakes.chat import FakeChatServer
+from support.fakes.scenario import Received, Scenario
+from support.scripts.chat import Answer
+from support.servers.walking import WalkingServer
 
 Conversation = list[tuple[str, str]]
 """Role and text of each message."""

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fake_responses_server import FakeResponses, Reply
 from landline.cli import app
 from landline.config import Config
-from readme import ROOT, benchmarks, blocks, commands, scripts
+from support import REPOSITORY
+from support.fakes.responses import FakeResponses, Reply
+from support.readme import benchmarks, blocks, commands, scripts
 
 SERVE = import_module("landline.cli.serve")
 LIVE_CHECK = import_module("landline.cli.live_check")
@@ -28,7 +29,7 @@ SCRIPTED = ("curl", "codex")
 def make(*words: str) -> str:
     """What make would run, without running it."""
     done = subprocess.run(
-        ["make", "--no-print-directory", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=False
+        ["make", "--no-print-directory", "-n", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -53,7 +54,7 @@ def test_options_that_make_passes_on_are_options(tmp_path: Path, monkeypatch: py
     given = [
         word.removeprefix("ARGS=") for command in of("make") for word in shlex.split(command)[1:] if "ARGS" in word
     ]
-    inline = re.findall(r'`make serve ARGS="([^"]*)"`', (ROOT / "README.md").read_text())
+    inline = re.findall(r'`make serve ARGS="([^"]*)"`', (REPOSITORY / "README.md").read_text())
     assert given
     assert inline
     monkeypatch.setattr(SERVE, "run_serve", lambda options: 7)
@@ -64,7 +65,7 @@ def test_options_that_make_passes_on_are_options(tmp_path: Path, monkeypatch: py
 def test_commands_are_where_the_path_says() -> None:
     [export] = of("export")
     assert export == 'export PATH="$PWD/.venv/bin:$PATH"'
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (REPOSITORY / "Makefile").read_text()
     assert "VENV := .venv\n" in makefile
     assert "BIN := $(VENV)/bin\n" in makefile
     assert commands().index(export) < min(commands().index(each) for each in of("landline"))
@@ -103,11 +104,11 @@ def test_benchmarks_of_the_table_have_all_that_they_need(command: str) -> None:
     name = words[1].removeprefix("bench-")
     told = make(words[1])
     assert f"benchmarks/{name}.py" in told
-    folder = str(ROOT / "benchmarks")
+    folder = str(REPOSITORY / "benchmarks")
     program = (
         f"import runpy, sys; sys.path.insert(0, {folder!r}); runpy.run_path({folder!r} + '/{name}.py', run_name='x')"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -115,7 +116,7 @@ def test_benchmarks_of_the_table_have_all_that_they_need(command: str) -> None:
 def test_what_make_installs_for_a_benchmark_comes_before_it(command: str, tmp_path: Path) -> None:
     """In a checkout where nothing was made yet, make would install the tests' requirements first."""
     for name in ("Makefile", "pyproject.toml", "requirements", "benchmarks", "tests"):
-        (tmp_path / name).symlink_to(ROOT / name)
+        (tmp_path / name).symlink_to(REPOSITORY / name)
     done = subprocess.run(
         ["make", "-n", command.removeprefix("make ")],
         cwd=tmp_path,

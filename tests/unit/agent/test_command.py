@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from fake_responses_server import Fail, FakeResponses, Reply
 from landline.agent.command import agent_command
+from support.fakes.responses import Fail, FakeResponses, Reply
 
 APP = typer.Typer()
 APP.command()(agent_command)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from byte_relay import ByteRelay
-from fake_responses_server import CutLine, Fail, FakeResponses, Reply, Silence
 from landline.agent import AgentSettings, Endpoint, RunResult, SilentReporter, Tool, run_agent
+from support.fakes.responses import CutLine, Fail, FakeResponses, Reply, Silence
+from support.servers.byte_relay import ByteRelay
 
 ECHO = Tool("echo", "Says it again.", {"type": "object"}, lambda arguments: f"heard {arguments} " + "x" * 500)
 TOOLS = {"echo": ECHO}

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from fake_responses_server import Fail, FakeResponses, Reply
 from landline.agent import AgentSettings, CallReport, Endpoint, RunResult, Tool, ToolError, TurnReport, run_agent
 from landline.engine.catalog import DEFAULT_MODEL
+from support.fakes.responses import Fail, FakeResponses, Reply
 
 
 def look(arguments: str) -> str:

@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 import landline
-from gguf_files import Value, write_gguf
 from landline.cli import app
 from landline.cli.fetch import fetch_model
 from landline.cli.serve import ServeOptions, choose_config
 from landline.config import Config, EmbeddedTarget
 from landline.engine.catalog import CACHE_DIR_VARIABLE, CATALOGUE, DEFAULT_MODEL, ModelUnavailableError, cached_path
+from support.engine.gguf_files import Value, write_gguf
 
 GOOD = """
 [targets.fake]

@@ -8,15 +8,6 @@ import pytest
 from aiohttp.test_utils import unused_port
 from typer.testing import CliRunner
 
-from chat_scenario import Received as ReceivedChat
-from chat_scenario import Scenario
-from chat_script import Answer, Call, Refused, Step, call
-from fake_anthropic_server import API_KEY as ANTHROPIC_KEY
-from fake_anthropic_server import FakeAnthropicServer
-from fake_chat_server import FakeChatServer
-from fake_gemini_server import API_KEY as GEMINI_KEY
-from fake_gemini_server import FakeGeminiServer
-from fake_responses_server import FakeResponses, Received, Silence
 from landline.cli import app
 from landline.cli.live_check import Attempt, list_attempts, reasons, results_table, try_all
 from landline.cli.live_probes import CHECKS, Check, Verdict
@@ -30,6 +21,15 @@ from landline.config import (
     ScriptedTarget,
     TargetSettings,
 )
+from support.fakes.anthropic import API_KEY as ANTHROPIC_KEY
+from support.fakes.anthropic import FakeAnthropicServer
+from support.fakes.chat import FakeChatServer
+from support.fakes.gemini import API_KEY as GEMINI_KEY
+from support.fakes.gemini import FakeGeminiServer
+from support.fakes.responses import FakeResponses, Received, Silence
+from support.fakes.scenario import Received as ReceivedChat
+from support.fakes.scenario import Scenario
+from support.scripts.chat import Answer, Call, Refused, Step, call
 
 KEY = "sk-secret-0123456789"
 

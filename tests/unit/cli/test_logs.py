@@ -8,7 +8,7 @@ import structlog
 
 from landline.cli import logs
 from landline.cli.logs import configure_logging, turn_writer
-from ledger_entries import changed
+from support.ledger.entries import changed
 
 
 def test_a_line_begins_with_time_level_response_and_event(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropic_history import build
-from chat_history import Item, function_call, message, output
 from landline.dialects.anthropic import AnthropicFlags
 from landline.dialects.anthropic.breakpoints import MAX_BREAKPOINTS, place_breakpoints
 from landline.dialects.anthropic.transcript import Piece
-from strict_messages import all_blocks, without_marks
+from support.conversations.anthropic import build
+from support.conversations.chat import Item, function_call, message, output
+from support.strict.anthropic import all_blocks, without_marks
 
 HI = message("user", "hi")
 TOOL: Item = {"type": "function", "name": "f"}

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from anthropic_history import REDACTED, SIGNED, ask, build, error, thinking
-from anthropic_sdk import assert_sdk_sends
-from chat_history import Item, create, function_call, lineage, message, output
 from landline.dialects.anthropic import Anthropic, AnthropicFlags
 from landline.dialects.dialect import CountRequest, Prompt, UpstreamRequest
-from strict_messages import BINDING_BETA, check_request
+from support.conversations.anthropic import REDACTED, SIGNED, ask, build, error, thinking
+from support.conversations.chat import Item, create, function_call, lineage, message, output
+from support.oracles.anthropic_sdk import assert_sdk_sends
+from support.strict.anthropic import BINDING_BETA, check_request
 
 HI = message("user", "hi")
 SCHEMA: Item = {

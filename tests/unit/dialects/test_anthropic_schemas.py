@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from landline.dialects.anthropic.schemas import OPTIONAL_MAX, UNIONS_MAX, enforced
-from schema_values import Schemas
-from strict_messages import check_schema
+from support.oracles.schema_values import Schemas
+from support.strict.anthropic import check_schema
 
 TEXT = {"type": "string"}
 

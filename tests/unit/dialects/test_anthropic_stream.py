@@ -8,7 +8,7 @@ from landline.dialects.anthropic import Anthropic
 from landline.dialects.dialect import Prompt
 from landline.wire.model_events import Accepted, Failed, Finished, ToolCallStarted, UsageReported
 from landline.wire.requests import CreateRequest
-from transcript_cases import assert_events, case_names, play, read_case, splits
+from support.conversations.transcripts import assert_events, case_names, play, read_case, splits
 
 DIALECT = "anthropic"
 CASES = case_names(DIALECT)

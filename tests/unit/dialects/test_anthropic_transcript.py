@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropic_history import (
+from landline.dialects.anthropic import Anthropic, AnthropicFlags
+from landline.dialects.anthropic.transcript import USE_IDS, extend_transcript
+from landline.dialects.dialect import Prompt, UpstreamRequest
+from landline.dialects.history_calls import UseIds, UseIdWriter
+from landline.wire.items import Item as WireItem
+from support.conversations.anthropic import (
     REDACTED,
     SIGNED,
     ask,
@@ -22,13 +27,8 @@ from anthropic_history import (
     use,
     user,
 )
-from chat_history import Item, create, custom_call, function_call, message, output, reasoning
-from landline.dialects.anthropic import Anthropic, AnthropicFlags
-from landline.dialects.anthropic.transcript import USE_IDS, extend_transcript
-from landline.dialects.dialect import Prompt, UpstreamRequest
-from landline.dialects.history_calls import UseIds, UseIdWriter
-from landline.wire.items import Item as WireItem
-from strict_messages import without_marks
+from support.conversations.chat import Item, create, custom_call, function_call, message, output, reasoning
+from support.strict.anthropic import without_marks
 
 IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "high"}
 IMAGE_BLOCK = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}

@@ -5,7 +5,8 @@ import itertools
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chat_history import (
+from landline.dialects.chat_completions import ChatCompletionsFlags
+from support.conversations.chat import (
     Item,
     custom_call,
     function_call,
@@ -14,8 +15,7 @@ from chat_history import (
     output,
     reasoning,
 )
-from landline.dialects.chat_completions import ChatCompletionsFlags
-from strict_chat import check_history, check_role_order
+from support.strict.chat import check_history, check_role_order
 
 IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "original"}
 STRICT = ChatCompletionsFlags(role_order="strict", system_position="start")

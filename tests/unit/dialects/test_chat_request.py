@@ -5,10 +5,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from chat_history import Item, build, create, lineage, message
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags, RequestOverrides
 from landline.dialects.dialect import Prompt, UpstreamRequest
-from strict_chat import check_request
+from support.conversations.chat import Item, build, create, lineage, message
+from support.strict.chat import check_request
 
 USER = message("user", "hi")
 SCHEMA: Item = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}

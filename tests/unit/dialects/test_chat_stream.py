@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_history import function_call, lineage, message, output
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt
 from landline.wire.model_events import Accepted, Failed, Finished, ToolCallDelta, ToolCallStarted, UsageReported
 from landline.wire.requests import CreateRequest
-from transcript_cases import Case, assert_events, case_names, play, read_case, splits
+from support.conversations.chat import function_call, lineage, message, output
+from support.conversations.transcripts import Case, assert_events, case_names, play, read_case, splits
 
 DIALECT = "chat_completions"
 CASES = case_names(DIALECT)

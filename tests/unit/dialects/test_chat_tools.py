@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_history import Item, build, create, error, function_call, lineage, messages, output
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt
 from landline.dialects.tools import MAX_NAME_CHARS, ToolSet, upstream_name
-from strict_chat import check_request
+from support.conversations.chat import Item, build, create, error, function_call, lineage, messages, output
+from support.strict.chat import check_request
 
 READ: Item = {
     "type": "function",

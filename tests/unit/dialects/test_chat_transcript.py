@@ -6,8 +6,13 @@ from typing import Any
 
 import pytest
 
-from anthropic_history import signed_lineage
-from chat_history import (
+from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
+from landline.dialects.dialect import Prompt, UpstreamRequest
+from landline.dialects.profiles import PROFILES
+from landline.session.lineage import Link
+from landline.wire.items import decode_item
+from support.conversations.anthropic import signed_lineage
+from support.conversations.chat import (
     Item,
     build,
     create,
@@ -20,11 +25,6 @@ from chat_history import (
     output,
     reasoning,
 )
-from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
-from landline.dialects.dialect import Prompt, UpstreamRequest
-from landline.dialects.profiles import PROFILES
-from landline.session.lineage import Link
-from landline.wire.items import decode_item
 
 IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "original"}
 

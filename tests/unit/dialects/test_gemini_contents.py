@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_history import custom_call, function_call, message, output, reasoning
-from gemini_history import MODEL, Item, block, build, build_request, contents, error, signed_lineage, signed_reasoning
 from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.dialects.gemini import Gemini, GeminiFlags
 from landline.dialects.gemini import dialect as gemini_dialect
@@ -18,7 +16,19 @@ from landline.dialects.gemini.transcript import GO_ON, NO_BEGINNING
 from landline.session.lineage import Link
 from landline.wire.items import decode_item
 from landline.wire.requests import CreateRequest
-from strict_gemini import Signatures, check_contents
+from support.conversations.chat import custom_call, function_call, message, output, reasoning
+from support.conversations.gemini import (
+    MODEL,
+    Item,
+    block,
+    build,
+    build_request,
+    contents,
+    error,
+    signed_lineage,
+    signed_reasoning,
+)
+from support.strict.gemini import Signatures, check_contents
 
 PNG = "iVBORw0KGgo="
 IMAGE = {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}", "detail": "original"}

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from chat_history import create, message
-from gemini_history import MODEL, build, build_request, error
 from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.dialects.gemini import Gemini, GeminiFlags
 from landline.session.lineage import Link
 from landline.wire.errors import ApiError
 from landline.wire.items import decode_item
+from support.conversations.chat import create, message
+from support.conversations.gemini import MODEL, build, build_request, error
 
 HI = [message("user", "hi")]
 SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}, "additionalProperties": False}

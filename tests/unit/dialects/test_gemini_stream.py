@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemini_sdk import read_by_sdk
 from landline.dialects.dialect import Prompt
 from landline.dialects.gemini import Gemini
 from landline.wire.model_events import (
@@ -26,7 +25,8 @@ from landline.wire.model_events import (
     UsageReported,
 )
 from landline.wire.requests import CreateRequest
-from transcript_cases import assert_events, case_names, play, read_case, splits
+from support.conversations.transcripts import assert_events, case_names, play, read_case, splits
+from support.oracles.gemini_sdk import read_by_sdk
 
 DIALECT = "gemini"
 CASES = case_names(DIALECT)

@@ -8,7 +8,7 @@ from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.dialect import Prompt, StreamDecoder
 from landline.wire.model_events import Failed, TextDelta
 from landline.wire.requests import CreateRequest
-from transcript_cases import read_case
+from support.conversations.transcripts import read_case
 
 
 def decoder() -> StreamDecoder:

@@ -14,7 +14,7 @@ from landline.dialects.responses.events import HELD_EVENTS
 from landline.wire.errors import ApiError
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed
 from landline.wire.requests import CreateRequest
-from transcript_cases import assert_events, case_names, play, read_case, splits
+from support.conversations.transcripts import assert_events, case_names, play, read_case, splits
 
 DIALECT = "responses"
 CASES = case_names(DIALECT)

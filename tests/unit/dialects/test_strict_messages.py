@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropic_history import REDACTED, SIGNED, assistant, build, messages, result, thinking, use, user
-from anthropic_script import Signer
-from chat_history import Item, function_call, message, output
-from prompt_cache import PromptCache
-from strict_chat import BrokenRequestError
-from strict_messages import check_request
+from support.conversations.anthropic import REDACTED, SIGNED, assistant, build, messages, result, thinking, use, user
+from support.conversations.chat import Item, function_call, message, output
+from support.fakes.prompt_cache import PromptCache
+from support.scripts.anthropic import Signer
+from support.strict.anthropic import check_request
+from support.strict.chat import BrokenRequestError
 
 TOOL: Item = {"type": "function", "name": "f"}
 WHOLE = build(

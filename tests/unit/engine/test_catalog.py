@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gguf_files import write_gguf
 from landline.engine import catalog
 from landline.engine.catalog import (
     CATALOGUE,
@@ -20,6 +19,7 @@ from landline.engine.catalog import (
     pull,
     resolve_model,
 )
+from support.engine.gguf_files import write_gguf
 
 MEMBER = "tiny_model/tiny.gguf"
 

@@ -13,12 +13,12 @@ import aiohttp
 import msgspec
 import pytest
 
-from embedded_model import model_file
-from gguf_files import write_gguf
 from landline.engine.catalog import ModelFile, resolve_model
 from landline.engine.child import ChildFailedError, ModelChild, backoff_s
 from landline.engine.gguf import GgufHead
 from landline.engine.settings import EngineSettings
+from support.engine.embedded_model import model_file
+from support.engine.gguf_files import write_gguf
 
 pytestmark = pytest.mark.model
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from gguf_files import Value, write_gguf
 from landline.engine import footprint
 from landline.engine.catalog import resolve_model
 from landline.engine.footprint import describe_footprint, footprint_of
 from landline.engine.settings import EngineSettings
+from support.engine.gguf_files import Value, write_gguf
 
 SHAPE: dict[str, Value] = {
     "general.architecture": "a",

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gguf_files import Value, write_gguf
 from landline.engine.gguf import GgufHead, NotGgufError, read_gguf_head
 from landline.wire.responses import Sampling
+from support.engine.gguf_files import Value, write_gguf
 
 METADATA = {
     "general.architecture": "llama",

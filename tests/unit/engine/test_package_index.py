@@ -7,7 +7,7 @@ import pytest
 
 from landline.engine.index_settings import IndexSettings
 from landline.engine.package_index import IndexUnreadableError, PackageIndex, Wheel
-from package_server import Form, PackageServer
+from support.fakes.package_index import Form, PackageServer
 
 DATA = os.urandom(700_000)
 NAME = "Tiny_Model-1.0-py3-none-any.whl"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from landline.ledger import Entry, Ledger, Sums
 from landline.ledger import ledger as ledger_module
-from ledger_entries import ENTRY, changed, entries
+from support.ledger.entries import ENTRY, changed, entries
 
 IDS = st.sampled_from(["a", "b", "c"])
 

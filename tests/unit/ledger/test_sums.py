@@ -7,7 +7,7 @@ from msgspec.structs import astuple
 
 from landline.ledger import ByteCounts, Entry, Split, Sums, Tokens
 from landline.ledger.sums import tally_of
-from ledger_entries import ENTRY, changed, entries
+from support.ledger.entries import ENTRY, changed, entries
 
 
 @given(turns=st.lists(entries(st.just("demo"), st.just("one"))))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from landline.ledger import Times
 from landline.ledger.turn_line import TEXT_MAX_CHARS, turn_line
-from ledger_entries import ENTRY, changed
+from support.ledger.entries import ENTRY, changed
 
 _PAIR = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^\s"]*)(?: |$)')
 

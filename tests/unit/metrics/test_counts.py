@@ -16,7 +16,7 @@ from landline.metrics.counts import (
     TurnMetrics,
     key_label,
 )
-from ledger_entries import SECONDS, changed, entries
+from support.ledger.entries import SECONDS, changed, entries
 
 ALL_BUCKETS = (QUEUE_BUCKETS_S, FIRST_EVENT_BUCKETS_S, OUTPUT_TOKEN_BUCKETS_S, DURATION_BUCKETS_S)
 

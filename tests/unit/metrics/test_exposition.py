@@ -12,7 +12,7 @@ from landline.metrics.counts import Histogram, ModelLabels, TurnMetrics
 from landline.metrics.exposition import collect, encode
 from landline.metrics.families import FAMILIES, Sources
 from landline.routing.router import RoutedTurns, TargetHealth
-from ledger_entries import ENTRY, changed
+from support.ledger.entries import ENTRY, changed
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.7,text/plain;version=0.0.4;q=0.3,*/*;q=0.1"
 """As Prometheus asks."""

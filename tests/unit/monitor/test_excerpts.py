@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from edge_harness import FakeRunner, saying
 from landline.ledger import Ledger
 from landline.ledger.ledger import NEWEST_ITEMS_KEPT, Excerpt
 from landline.monitor.excerpts import EXCERPT_CHARS, ExcerptRecorder, excerpt
@@ -11,6 +10,7 @@ from landline.session.admission import admit
 from landline.session.turn import Turn, TurnUpdate
 from landline.wire.items import encode_item
 from landline.wire.requests import CreateRequest, decode_create
+from support.servers.edge import FakeRunner, saying
 
 
 def make_turn(body: bytes) -> Turn:

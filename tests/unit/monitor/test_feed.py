@@ -7,7 +7,7 @@ from landline.ledger import Ledger, Split
 from landline.ledger.ledger import SESSIONS_KEPT, TURNS_KEPT
 from landline.monitor.feed import Watch
 from landline.monitor.state import PAGE_MAX, Change, SessionRow, Snapshot, Sort, View
-from synthetic_ledger import MadeUpAgents
+from support.ledger.synthetic import MadeUpAgents
 
 SORTS: list[Sort] = ["opened", "changed", "uploaded", "would_have_been", "saved", "turns", "failed"]
 

@@ -2,7 +2,7 @@ import msgspec
 
 from landline.ledger import ByteCounts, Ledger, Split
 from landline.monitor.rows import make_detail, total_up
-from synthetic_ledger import MadeUpAgents
+from support.ledger.synthetic import MadeUpAgents
 
 
 def total_of(split: Split) -> int:

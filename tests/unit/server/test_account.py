@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from byte_relay import ByteRelay
 from landline.ledger import Entry, Ledger
-from state_server import DEADLINE_S, StateServer, state_server
+from support.servers.byte_relay import ByteRelay
+from support.servers.state import DEADLINE_S, StateServer, state_server
 
 
 class Book:

@@ -5,10 +5,10 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
-from edge_harness import create, create_frame, running_edge, saying
 from landline.ledger import Ledger
 from landline.monitor.feed import Feed
 from landline.server.asgi import RESPONSES_PATHS
+from support.servers.edge import create, create_frame, running_edge, saying
 
 NAMES = ("demo", "org/big-model", "ünï")
 

@@ -8,7 +8,7 @@ import pytest
 from landline.stores.events import EventLog
 from landline.stores.memory import MemoryStore
 from landline.turns.background import BackgroundSettings
-from state_server import DEADLINE_S, StateServer, state_server
+from support.servers.state import DEADLINE_S, StateServer, state_server
 
 SLOW = {"model": "m", "input": "hi", "background": True, "user": "slow"}
 ONE_AT_A_TIME = BackgroundSettings(max_running=1, max_queued=1)

@@ -5,9 +5,9 @@ from websockets.exceptions import NegotiationError
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from compression_budgets import short_of_memory
 from landline.compression_budget import CompressionBudget, Offer
 from landline.server.compression import LineDeflate, LineDeflateFactory
+from support.compression_budgets import short_of_memory
 
 BARE: list[tuple[str, str | None]] = []
 FULL = CompressionBudget().grant(Offer())

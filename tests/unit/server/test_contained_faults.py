@@ -20,7 +20,7 @@ from landline.stores.memory import MemoryStore
 from landline.turns.attempts import Attempts
 from landline.turns.prefixes import PrefixIndex
 from landline.turns.prepare import Preparer
-from state_server import DEADLINE_S, StateServer, state_server
+from support.servers.state import DEADLINE_S, StateServer, state_server
 
 POISON = "poison"
 """The turn in whose text it stands is the one that breaks."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from state_server import DEADLINE_S, StateServer, WatchedStore, state_server
+from support.servers.state import DEADLINE_S, StateServer, WatchedStore, state_server
 
 
 def message(text: str, role: str = "user") -> dict[str, Any]:

@@ -6,9 +6,9 @@ import json
 import pytest
 from websockets.asyncio.client import connect
 
-from edge_harness import read_until_closed
 from landline.stores.memory import MemoryStore
-from state_server import DEADLINE_S, StateServer, state_server
+from support.servers.edge import read_until_closed
+from support.servers.state import DEADLINE_S, StateServer, state_server
 
 SLOW = {"model": "m", "input": "hi", "user": "slow"}
 MUTE = {"model": "m", "input": "hi", "user": "mute"}

@@ -3,8 +3,8 @@ import anthropic
 import openai
 import pytest
 
-from edge_harness import running_edge, saying
 from landline.server.foreign_paths import advise
+from support.servers.edge import running_edge, saying
 
 LIBRARIES = (
     'set_default_openai_api("responses")',

@@ -14,7 +14,6 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
-from edge_harness import RunningEdge, create, create_frame, running_edge, saying
 from landline.app import build_app
 from landline.compression_budget import CompressionBudget
 from landline.config import Config
@@ -22,6 +21,7 @@ from landline.config.settings import ServerSettings
 from landline.server.access import Access
 from landline.server.asgi import Methods
 from landline.session.turn import Turn, TurnUpdate
+from support.servers.edge import RunningEdge, create, create_frame, running_edge, saying
 
 APP = "http://localhost:5173"
 FOREIGN = "https://evil.example"

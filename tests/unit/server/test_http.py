@@ -9,11 +9,11 @@ import pytest
 import zstandard
 from structlog.testing import capture_logs
 
-from edge_harness import answering, composed, create, running_edge, saying
 from landline.session.limits import Limits
 from landline.session.turn import TurnProgressed, TurnRefused
 from landline.wire.errors import api_error
 from landline.wire.model_events import Failed, Finished, TextDelta
+from support.servers.edge import answering, composed, create, running_edge, saying
 
 DEADLINE_S = 10
 BROKEN = answering([TextDelta("a"), Failed(api_error("upstream_error", "It broke."))])

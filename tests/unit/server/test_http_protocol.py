@@ -4,9 +4,9 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from edge_harness import composed, create, running_edge, saying
 from landline.session.turn import TurnProgressed
 from landline.wire.model_events import Finished, TextDelta
+from support.servers.edge import composed, create, running_edge, saying
 
 DEADLINE_S = 10
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAA\r\n"

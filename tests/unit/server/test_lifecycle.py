@@ -8,11 +8,11 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
-from edge_harness import composed, create, create_frame, read_until_closed, running_edge, saying
 from landline.server.drain import Drain
 from landline.server.lifecycle import EXIT_FORCED, EXIT_STARTUP_FAILED, LineServer, ServeSettings
 from landline.session.turn import TurnProgressed
 from landline.wire.model_events import Finished, TextDelta
+from support.servers.edge import composed, create, create_frame, read_until_closed, running_edge, saying
 
 DEADLINE_S = 10
 

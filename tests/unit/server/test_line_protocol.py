@@ -11,13 +11,13 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
-from byte_relay import ByteRelay
-from compression_budgets import short_of_memory
 from landline.compression_budget import CompressionBudget
 from landline.server.drain import Drain
 from landline.server.lifecycle import LineServer, ServeSettings
 from landline.server.outbox import TEXT_FRAMES
 from landline.server.wire_count import wire_of
+from support.compression_budgets import short_of_memory
+from support.servers.byte_relay import ByteRelay
 
 LIMIT_BYTES = 50_000
 

@@ -10,10 +10,10 @@ import aiohttp
 import msgspec
 import pytest
 
-from edge_harness import RunningEdge, running_edge, saying
 from landline.monitor.state import Change, SessionDetail, Snapshot
 from landline.server.monitor import EVENT_EVERY_S, EVENTS_PER_S, Audience
-from synthetic_ledger import MadeUpAgents
+from support.ledger.synthetic import MadeUpAgents
+from support.servers.edge import RunningEdge, running_edge, saying
 
 PAGE = files("landline.monitor").joinpath("page")
 

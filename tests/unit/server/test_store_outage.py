@@ -11,9 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from landline.stores import make_store
-from postgres_server import PostgresServer
-from state_server import DEADLINE_S, StateServer, state_server
-from store_outage import KINDS, Kind, Outage, Place
+from support.servers.state import DEADLINE_S, StateServer, state_server
+from support.stores.outage import KINDS, Kind, Outage, Place
+from support.stores.postgres import PostgresServer
 
 TIMEOUT_S = 0.4
 LONG_S = 30.0

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from state_server import DEADLINE_S, StateServer, WatchedStore, state_server
+from support.servers.state import DEADLINE_S, StateServer, WatchedStore, state_server
 
 
 async def test_response_is_read_back_as_it_was_answered() -> None:

@@ -1,8 +1,8 @@
 import pytest
 from websockets.asyncio.client import connect
 
-from edge_harness import running_edge, saying
 from landline.server.subprotocols import choose_subprotocol
+from support.servers.edge import running_edge, saying
 
 KEY = "openai-insecure-api-key.sk-aaaabbbbcccc"
 

@@ -10,7 +10,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from landline.stores.memory import MemoryStore
 from landline.stores.store import Conversation
 from landline.wire.items import Item
-from state_server import DEADLINE_S, StateServer, state_server
+from support.servers.state import DEADLINE_S, StateServer, state_server
 
 BROKEN = {
     "float": (b"1e400", "invalid_value"),

@@ -9,11 +9,11 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from edge_harness import answering, composed, create_frame, read_until_closed, running_edge, saying
 from landline.session.limits import Limits
 from landline.session.turn import TurnProgressed, TurnRefused
 from landline.wire.errors import api_error
 from landline.wire.model_events import Failed, Finished, TextDelta
+from support.servers.edge import answering, composed, create_frame, read_until_closed, running_edge, saying
 
 DEADLINE_S = 10
 TERMINAL = ("response.completed", "response.incomplete", "response.failed", "error")

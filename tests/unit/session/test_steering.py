@@ -17,7 +17,7 @@ from landline.wire.model_events import (
     ToolCallEnded,
     ToolCallStarted,
 )
-from steered_line import SteeredLine, texts
+from support.turns.steered_line import SteeredLine, texts
 
 OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "done"}
 

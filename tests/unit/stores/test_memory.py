@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from landline.stores.memory import RESPONSE_BYTES, MemoryStore
 from landline.stores.store import Conversation, Page, ParentGoneError, ResponseEndedError
-from stored_items import TENANT, body, ids, message, new_response, save
+from support.stores.items import TENANT, body, ids, message, new_response, save
 
 TEXT = "a" * 1000
 PER_RESPONSE = 7 * 1024

@@ -12,8 +12,8 @@ from landline.ledger.entry import Asked
 from landline.metrics.counts import ModelLabels, TurnMetrics
 from landline.telemetry.exporter import Telemetry, open_telemetry
 from landline.telemetry.settings import Provider, TelemetrySettings
-from ledger_entries import ENTRY, changed
-from otlp_receiver import OtlpReceiver, otlp_receiver, read_attributes
+from support.fakes.otlp_receiver import OtlpReceiver, otlp_receiver, read_attributes
+from support.ledger.entries import ENTRY, changed
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "telemetry.md"
 EVERYTHING = changed(

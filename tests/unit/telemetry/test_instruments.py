@@ -14,7 +14,7 @@ from landline.telemetry.instruments import (
     MetricTeller,
 )
 from landline.telemetry.settings import Provider
-from ledger_entries import ENTRY, changed
+from support.ledger.entries import ENTRY, changed
 
 PROVIDERS = {"one": Provider("openai", "models.example", 8443)}
 DURATIONS = {"gen_ai.server.request.duration", "gen_ai.client.inference.duration"}

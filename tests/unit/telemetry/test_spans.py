@@ -11,7 +11,7 @@ from landline.ledger.entry import Asked
 from landline.metrics.counts import MODELS_KEPT, ModelLabels
 from landline.telemetry.settings import Provider
 from landline.telemetry.spans import SpanTeller
-from ledger_entries import ENTRY, changed
+from support.ledger.entries import ENTRY, changed
 
 PROVIDERS = {"one": Provider("openai", "models.example", 8443)}
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -29,7 +29,7 @@ from landline.wire.items import encode_item
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
 from landline.wire.responses import Sampling
-from stored_items import message
+from support.stores.items import message
 
 SEALER = Sealer(["a secret of enough characters"])
 DOWN = api_error("upstream_unavailable", "down")

@@ -10,19 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client_spellings import (
-    ANSWER,
-    BARE_CALL,
-    BARE_OUTPUT,
-    CALL,
-    CONVERSATION,
-    OUTPUT,
-    QUESTION,
-    REASONING,
-    SPELLINGS,
-    JsonItem,
-    played_back,
-)
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.routing.choice import Route
@@ -41,6 +28,19 @@ from landline.wire.errors import ApiError
 from landline.wire.items import Item, Signed, decode_item
 from landline.wire.model_events import Accepted, Finished, ModelEvent, ReasoningDelta, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
+from support.conversations.client_spellings import (
+    ANSWER,
+    BARE_CALL,
+    BARE_OUTPUT,
+    CALL,
+    CONVERSATION,
+    OUTPUT,
+    QUESTION,
+    REASONING,
+    SPELLINGS,
+    JsonItem,
+    played_back,
+)
 
 NEXT: JsonItem = {"role": "user", "content": "And in Lima?"}
 SEALER = Sealer([b"a secret of some length"])

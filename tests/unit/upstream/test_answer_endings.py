@@ -11,7 +11,6 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from chat_history import create, lineage, message
 from landline.dialects.anthropic import Anthropic
 from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.dialect import Dialect, Prompt
@@ -20,6 +19,7 @@ from landline.dialects.responses import Responses
 from landline.upstream import HttpDeadlines, HttpTarget, line_socket
 from landline.upstream.websocket import ResponsesSocketTarget
 from landline.wire.model_events import Failed, Finished, ModelEvent, TextDelta, UsageReported
+from support.conversations.chat import create, lineage, message
 
 WAIT_S = 10
 QUICK = HttpDeadlines(ending_s=0.05, counted_s=0.01)

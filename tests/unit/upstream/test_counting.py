@@ -12,13 +12,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from chat_history import lineage, message
 from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.dialect import CountRequest, Prompt
 from landline.upstream import HttpTarget, ScriptedTarget
 from landline.upstream.counting import Counters
 from landline.wire.errors import ApiError
 from landline.wire.requests import CreateRequest, decode_create
+from support.conversations.chat import lineage, message
 
 LLAMA, VLLM, CHAT = "/v1/chat/completions/input_tokens", "/tokenize", "/v1/chat/completions"
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}

@@ -13,7 +13,6 @@ import uvloop
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
-from chat_history import create, lineage, message
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt
 from landline.upstream import HttpDeadlines, HttpTarget
@@ -21,6 +20,7 @@ from landline.upstream.http import ERROR_BODY_BYTES, LARGE_BODY_BYTES, with_key
 from landline.upstream.upload import PIECE_BYTES
 from landline.wire.errors import ApiError
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, TextDelta, UsageReported
+from support.conversations.chat import create, lineage, message
 
 KEY = "sk-secret-0123456789"
 TEXT = b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n'

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from chat_history import function_call, message
 from landline.session.composer import Composer
 from landline.session.lineage import Link
 from landline.session.turn import Turn
@@ -17,6 +16,7 @@ from landline.upstream.kept_response import KeptResponse
 from landline.wire.items import decode_item
 from landline.wire.model_events import Finished, Relayed
 from landline.wire.requests import CreateRequest
+from support.conversations.chat import function_call, message
 
 Object = dict[str, Any]
 HISTORY = Link(None, [decode_item(json.dumps(message("user", "hi")).encode())])

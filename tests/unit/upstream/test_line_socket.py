@@ -14,10 +14,10 @@ from aiohttp.test_utils import TestServer
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from compression_budgets import short_of_memory
 from landline.compression_budget import CompressionBudget, deflater_bytes, inflater_bytes
 from landline.upstream import line_socket
 from landline.upstream.line_socket import UPSTREAM_OFFER, LineSocket, open_line_socket, open_socket_session
+from support.compression_budgets import short_of_memory
 
 WAIT_S = 10
 Handler = Callable[[web.WebSocketResponse], Awaitable[None]]

@@ -6,13 +6,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from chat_history import create, lineage, message
 from landline.app import make_target
 from landline.config import Config
 from landline.config.reading import read_config
 from landline.dialects.dialect import Prompt
 from landline.wire.errors import ApiError
 from landline.wire.model_events import Failed
+from support.conversations.chat import create, lineage, message
 
 GOOGLE_WITHOUT = {
     "error": {

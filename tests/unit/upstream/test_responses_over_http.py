@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from fake_responses_server import CutLine, Fail, FakeResponses, Reply, Step
 from landline.dialects.dialect import Prompt
 from landline.dialects.responses import Responses
 from landline.session.lineage import Link
@@ -18,6 +17,7 @@ from landline.wire.errors import api_error
 from landline.wire.items import decode_item
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed, TextDelta, UsageReported
 from landline.wire.requests import CreateRequest, decode_create
+from support.fakes.responses import CutLine, Fail, FakeResponses, Reply, Step
 
 KEY = "sk-secret-0123456789"
 USER = b'{"type":"message","role":"user","content":[{"type":"input_text","text":"hi"}]}'

@@ -9,7 +9,6 @@ from typing import get_args
 import msgspec
 import pytest
 
-from chat_history import Item, create, function_call, lineage, message, output, reasoning
 from landline.dialects.dialect import Prompt
 from landline.upstream import ScriptedTarget, ScriptError
 from landline.upstream.script import Script, Step, decode_script
@@ -27,6 +26,7 @@ from landline.wire.model_events import (
     ToolCallStarted,
     UsageReported,
 )
+from support.conversations.chat import Item, create, function_call, lineage, message, output, reasoning
 
 HI = message("user", "hi")
 HO = message("assistant", "ho")

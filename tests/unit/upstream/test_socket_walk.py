@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from fake_responses_server import (
+from landline.dialects.responses import Responses, ResponsesFlags
+from landline.upstream.socket_settings import SocketSettings
+from landline.upstream.websocket import ResponsesSocketTarget
+from support.fakes.responses import (
     AZURE,
     OPENAI,
     VERCEL,
@@ -21,10 +24,7 @@ from fake_responses_server import (
     Reply,
     Step,
 )
-from landline.dialects.responses import Responses, ResponsesFlags
-from landline.upstream.socket_settings import SocketSettings
-from landline.upstream.websocket import ResponsesSocketTarget
-from target_turns import Conversation
+from support.turns.target import Conversation
 
 ROUNDS = 40
 WAYS: dict[str, tuple[Manners, SocketSettings, ResponsesFlags]] = {

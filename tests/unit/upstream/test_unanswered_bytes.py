@@ -6,12 +6,12 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from chat_history import create, lineage, message
 from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.dialect import Prompt
 from landline.upstream import HttpDeadlines, HttpTarget
 from landline.upstream.http import LARGE_BODY_BYTES
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent
+from support.conversations.chat import create, lineage, message
 
 ANSWER = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 WAIT_S = 10

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from byte_relay import ByteRelay
-from chat_history import output
-from fake_responses_server import (
+from landline.dialects.responses import ResponsesFlags
+from landline.upstream.socket_settings import SocketSettings
+from landline.wire.model_events import Accepted, Finished, Relayed, UsageReported
+from support.conversations.chat import output
+from support.fakes.responses import (
     AZURE,
     OPENAI,
     FakeResponses,
@@ -17,10 +19,8 @@ from fake_responses_server import (
     Reply,
     Step,
 )
-from landline.dialects.responses import ResponsesFlags
-from landline.upstream.socket_settings import SocketSettings
-from landline.wire.model_events import Accepted, Finished, Relayed, UsageReported
-from socket_target import (
+from support.servers.byte_relay import ByteRelay
+from support.turns.socket_target import (
     LANES,
     answers,
     paused,
@@ -28,7 +28,7 @@ from socket_target import (
     target_at,
     upstream,
 )
-from target_turns import Conversation, prompt_of
+from support.turns.target import Conversation, prompt_of
 
 
 async def test_each_turn_sends_only_what_is_new_on_one_socket() -> None:

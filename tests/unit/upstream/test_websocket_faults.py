@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import unused_port
 
-from chat_history import message
-from fake_responses_server import (
+from landline.upstream.http import HttpDeadlines
+from landline.upstream.socket_settings import SocketSettings
+from landline.wire.model_events import Failed, Relayed
+from support.conversations.chat import message
+from support.fakes.responses import (
     OPENAI,
     CutLine,
     Fail,
@@ -16,10 +19,7 @@ from fake_responses_server import (
     Reply,
     Silence,
 )
-from landline.upstream.http import HttpDeadlines
-from landline.upstream.socket_settings import SocketSettings
-from landline.wire.model_events import Failed, Relayed
-from socket_target import (
+from support.turns.socket_target import (
     KEY,
     LANES,
     WAIT_S,
@@ -30,7 +30,7 @@ from socket_target import (
     target_at,
     upstream,
 )
-from target_turns import Conversation
+from support.turns.target import Conversation
 
 
 async def test_a_forgotten_response_is_followed_by_one_quiet_full_resend() -> None:

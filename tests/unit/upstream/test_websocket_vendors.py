@@ -2,20 +2,20 @@
 
 import pytest
 
-from fake_responses_server import (
+from landline.dialects.responses import ResponsesFlags
+from landline.upstream.socket_settings import SocketSettings
+from support.fakes.responses import (
     VERCEL,
     XAI,
     Manners,
 )
-from landline.dialects.responses import ResponsesFlags
-from landline.upstream.socket_settings import SocketSettings
-from socket_target import (
+from support.turns.socket_target import (
     Clock,
     answers,
     sent,
     upstream,
 )
-from target_turns import Conversation
+from support.turns.target import Conversation
 
 
 async def test_xai_keeps_the_instructions_of_a_chain() -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client_spellings import CONVERSATION, SPELLINGS, JsonItem, played_back
 from landline.wire.canonical import canonical, canonical_digest, item_digest
 from landline.wire.items import Item, Reasoning, Signed, decode_item, encode_item
+from support.conversations.client_spellings import CONVERSATION, SPELLINGS, JsonItem, played_back
 
 PLAIN_REASONING = encode_item(
     {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Look at the clock."}]}

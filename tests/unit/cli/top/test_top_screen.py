@@ -14,7 +14,7 @@ from landline.cli.top.screen import KEYS_OF_DETAIL, KEYS_OF_LIST, SORT_WORDS, dr
 from landline.ledger import ByteCounts
 from landline.monitor.feed import Feed
 from landline.monitor.state import Snapshot
-from synthetic_ledger import MadeUpAgents
+from support.ledger.synthetic import MadeUpAgents
 
 URL = "http://127.0.0.1:8080"
 

@@ -1,0 +1,1 @@
+"""The embedded model and model files for tests."""

@@ -1,0 +1,1 @@
+"""Ledger entries, made up and read from the log."""

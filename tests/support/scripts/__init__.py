@@ -1,0 +1,1 @@
+"""What fake model servers answer, turn by turn, and how an answer looks on each vendor's wire."""

@@ -1,0 +1,1 @@
+"""Turns without a client: asked of a target, or driven by hand in a session."""
