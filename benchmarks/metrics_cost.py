@@ -22,12 +22,13 @@ from prometheus_client import Histogram as TheirHistogram
 
 from landline.compression_budget import CompressionBudget
 from landline.ledger import Ledger
-from landline.metrics.counts import MODELS_KEPT, QUEUE_BUCKETS_S, Histogram, ModelLabels, Row, TurnMetrics
+from landline.metrics.counts import MODELS_KEPT, QUEUE_BUCKETS_S, Histogram, ModelLabels, TurnCounts, TurnMetrics
 from landline.metrics.exposition import collect, encode
-from landline.metrics.families import Sources
+from landline.metrics.families import MemoryUse, MetricSources
 from landline.routing.router import RoutedTurns, TargetHealth
+from landline.telemetry.conventions import Provider, TelemetrySources
 from landline.telemetry.exporter import open_telemetry
-from landline.telemetry.settings import Provider, TelemetrySettings
+from landline.telemetry.settings import TelemetrySettings
 from setting import describe_setting, write_result
 from support.ledger.entries import ENTRY
 
@@ -79,7 +80,7 @@ def _counting() -> Callable[[], object]:
 
 
 def _summing() -> Callable[[], object]:
-    sums = Row().sums
+    sums = TurnCounts().sums
     return lambda: sums.add(ENTRY)
 
 
@@ -101,7 +102,7 @@ def _theirs() -> Callable[[], object]:
 def _telling(*, traces: bool = True, metrics: bool = True) -> Callable[[], object]:
     labels = ModelLabels(["demo"])
     settings = TelemetrySettings(enabled=True, endpoint=NOBODY, traces=traces, metrics=metrics)
-    telemetry = open_telemetry(settings, providers=PROVIDERS, labels=labels, turns=TurnMetrics(labels))
+    telemetry = open_telemetry(settings, TelemetrySources(PROVIDERS, labels, TurnMetrics(labels)))
     return lambda: telemetry.add(ENTRY)
 
 
@@ -111,14 +112,13 @@ def _scraping(models: int) -> list[str]:
         entry = msgspec.structs.replace(ENTRY, model=f"model-{number}")
         ledger.add(entry, 0.0)
         metrics.add(entry)
-    sources = Sources(
+    sources = MetricSources(
         ledger=ledger,
         turns=metrics,
         loop_lag=Histogram(QUEUE_BUCKETS_S),
         routed_turns=lambda: [RoutedTurns("one", "warm", "soft", 1)],
         target_health=lambda: [TargetHealth("one", "closed", 0, 0.0)],
-        memory_bytes={"prefixes": lambda: 0},
-        memory_limit_bytes={},
+        memory=lambda: [MemoryUse("prefixes", 0, 1)],
         store_evictions=lambda: 0,
         compression=CompressionBudget(),
         compressed_lines=list,

@@ -9,7 +9,7 @@ from landline.metrics.counts import (
     OUTPUT_TOKEN_BUCKETS_S,
     QUEUE_BUCKETS_S,
 )
-from landline.metrics.families import FAMILIES, Family
+from landline.metrics.families import FAMILIES, MetricFamily
 
 
 def metrics_page() -> str:
@@ -18,7 +18,7 @@ def metrics_page() -> str:
     return "\n".join([INTRODUCTION, *head, *map(_row, FAMILIES), REST])
 
 
-def _row(family: Family) -> str:
+def _row(family: MetricFamily) -> str:
     labels = ", ".join(f"`{label}`" for label in family.labels) or "-"
     return f"| `{family.name}` | {family.kind} | {family.unit or '-'} | {labels} | {cell(family.meaning)} |"
 

@@ -1,37 +1,28 @@
-"""Puts the rooms together; the only file that knows every room."""
+"""Puts the packages together: the composition root. `build_app` makes the parts, `App.opened` opens them."""
 
 import asyncio
 import contextlib
-import os
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
-import platformdirs
 import structlog
 from starlette.applications import Starlette
 
 from landline import __version__
-from landline import config as settings
 from landline.compression_budget import CompressionBudget
-from landline.config import Config, SealingSettings, StoreSettings, provider_of, split_upstream, usual_keys
-from landline.dialects.anthropic import Anthropic, AnthropicFlags
-from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
-from landline.dialects.dialect import Dialect
-from landline.dialects.gemini import Gemini, GeminiFlags
-from landline.dialects.responses import Responses, ResponsesFlags
-from landline.engine.catalog import resolve_model
-from landline.engine.settings import EngineSettings
+from landline.config import Config, SealingSettings, StoreSettings, provider_of, split_upstream
 from landline.ledger import Entry, Ledger
 from landline.ledger.turn_line import log_turn
+from landline.metrics.counts import LAG_BUCKETS_S, Histogram, ModelLabels, TurnMetrics, loop_lag_watched
+from landline.metrics.families import MemoryUse, MetricSources
 from landline.monitor.excerpts import ExcerptRecorder
 from landline.monitor.feed import Feed
 from landline.routing.choice import Route
 from landline.routing.router import Router
-from landline.sealing import Sealer, keep_key, split_keys
+from landline.sealing import Sealer, load_keys
 from landline.server.access import Access
 from landline.server.asgi import create_asgi
 from landline.server.compression import warn_of_reduction
@@ -39,32 +30,43 @@ from landline.server.drain import Drain, drain_background
 from landline.server.edge import Edge, ModelInfo
 from landline.server.ids import new_id
 from landline.server.lifecycle import OnStarted, ServeSettings, serve
-from landline.stores import is_claimed, make_store
+from landline.stores import make_store
+from landline.stores.default import chosen_store, default_store
 from landline.stores.events import EventLog
 from landline.stores.memory import MemoryStore
-from landline.stores.private_files import make_data_folder
+from landline.stores.private_files import default_data_dir
 from landline.stores.store import Store, StoreError
-from landline.telemetry.observation import Observation, Observed
+from landline.targets import make_target
+from landline.telemetry import send_telemetry
+from landline.telemetry.conventions import TelemetrySources
+from landline.telemetry.settings import TelemetrySettings
 from landline.turns.background import BackgroundTurns
 from landline.turns.prefixes import PrefixIndex
 from landline.turns.runner import RunnerSettings, TurnRunner
 from landline.turns.saves import Saves
 from landline.upstream.embedded import EmbeddedTarget
-from landline.upstream.http import HttpDeadlines, HttpTarget
-from landline.upstream.scripted import ScriptedTarget
 from landline.upstream.target import Target
-from landline.upstream.websocket import ResponsesSocketTarget
 from landline.wire.responses import AS_THE_API_SAYS, Sampling
 
-DATA_DIR_VARIABLE = "LANDLINE_DATA_DIR"
-_DATA_FILES = ("landline.db", "sealing.key")
-"""What the data folder holds."""
 _SWEEP_S = 3600.0
-"""How often what is over its time is deleted."""
+"""How often expired responses are deleted."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_SettingsT = TypeVar("_SettingsT", bound=msgspec.Struct)
+
+class Observers(msgspec.Struct, frozen=True, eq=False):
+    """What watches the ledger for the outside."""
+
+    metrics: MetricSources
+    telemetry: TelemetrySources
+    telemetry_settings: TelemetrySettings
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncGenerator[None]:
+        """Watches the event loop's lag, and sends telemetry where the settings turn that on."""
+        telemetry = send_telemetry(self.telemetry_settings, self.metrics.ledger, self.telemetry)
+        async with loop_lag_watched(self.metrics.loop_lag), telemetry:
+            yield
 
 
 class App(msgspec.Struct, frozen=True, eq=False):
@@ -77,24 +79,28 @@ class App(msgspec.Struct, frozen=True, eq=False):
     store: Store
     runner: TurnRunner
     background: BackgroundTurns
-    ledger: Ledger
-    observation: Observation
+    sealer: Sealer
+    sealing: SealingSettings
+    observers: Observers
     compression: CompressionBudget
     """Of all sockets, clients' and upstreams'."""
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncGenerator[None]:
-        """Opens the store and every target, and closes them afterwards.
+        """Opens everything that is not memory: the sealing keys, the store, every target. Closes them afterwards.
 
         Raises `StoreError` and what opening a target raises.
         """
         async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(self.observation.opened())
+            # First, so that it is closed last: telemetry also gets the turns that end while the others close.
+            await stack.enter_async_context(self.observers.opened())
+            self.sealer.use_keys(load_keys(self.sealing.keys_env, default_data_dir()))
             await self.store.open()
             stack.push_async_callback(self.store.close)
             for target in self.targets.values():
                 stack.push_async_callback(target.close)
             await asyncio.gather(*(target.open() for target in self.targets.values()))
+            # Turns end before the targets that answer them and the store that saves them are closed.
             stack.push_async_callback(self.runner.close)
             stack.push_async_callback(self.background.close)
             stack.callback(self.runner.hurry)
@@ -104,40 +110,38 @@ class App(msgspec.Struct, frozen=True, eq=False):
 
 
 def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -> App:
-    """Makes every part that the configuration names; nothing is started yet. `say_turn` is told of every turn that ended."""
+    """Makes every part that the configuration names. `say_turn` is called with every turn that ended.
+
+    Nothing is started, written, locked or connected: `App.opened` does that. The files that targets are made of (models,
+    transcripts) are read.
+    """
     compression = CompressionBudget(config.server.compression_bytes, warn_of_reduction)
     targets = {name: make_target(name, each, compression) for name, each in config.targets.items()}
     router = _make_router(config, targets)
-    runner_settings = RunnerSettings(event_names=config.server.event_names, keepalive_s=config.limits.keepalive_s)
-    store = _make_store(config.store)
-    sealer = _make_sealer(config.sealing)
-    prefixes = PrefixIndex(config.prefixes)
+    store, sealer, prefixes = _make_store(config.store), Sealer(), PrefixIndex(config.prefixes)
     runner = TurnRunner(
         router,
         store,
         new_id=new_id,
-        settings=runner_settings,
+        settings=RunnerSettings(event_names=config.server.event_names, keepalive_s=config.limits.keepalive_s),
         sealer=sealer,
         prefixes=prefixes,
         saves=Saves(config.store.save_wait_s),
     )
-    log = EventLog(kept_s=config.background.events_kept_s)
     ledger = Ledger(config.ledger.hop)
     ledger.watch(say_turn)
     conductor = ExcerptRecorder(runner, ledger) if config.monitor.enabled and config.monitor.content else runner
-    background = BackgroundTurns(conductor, log, config.background)
-    observation = _observe(config, ledger, router, prefixes, compression, store=store)
+    background = BackgroundTurns(conductor, EventLog(kept_s=config.background.events_kept_s), config.background)
     drain = Drain()
     drain.expired.subscribe(runner.hurry)
     drain_background(drain, background)
+    observers = _make_observers(config, ledger, router, compression, prefixes=prefixes, store=store)
     edge = Edge(
         runner=conductor,
         background=background,
         store=store,
         list_models=_model_lister(router),
-        list_troubles=lambda: [
-            f"target {name!r} is not ready" for name, each in targets.items() if not each.is_ready()
-        ],
+        list_troubles=partial(_list_troubles, targets),
         limits=config.limits,
         drain=drain,
         new_id=new_id,
@@ -148,9 +152,10 @@ def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -
         http_compression=compression if config.server.http_compression else None,
         monitor=_make_feed(ledger, router) if config.monitor.enabled else None,
         continues_traces=config.telemetry.enabled and config.telemetry.traces,
-        metrics=observation.sources if config.metrics.enabled else None,
+        metrics=observers.metrics if config.metrics.enabled else None,
     )
-    return App(create_asgi(edge), drain, targets, store, runner, background, ledger, observation, compression)
+    asgi = create_asgi(edge)
+    return App(asgi, drain, targets, store, runner, background, sealer, config.sealing, observers, compression)
 
 
 def run_server(
@@ -182,44 +187,15 @@ def run_server(
     )
 
 
-def default_data_dir() -> Path:
-    """`LANDLINE_DATA_DIR`, else the user's data folder of this platform."""
-    chosen = os.environ.get(DATA_DIR_VARIABLE)
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("landline"))
-
-
 def _make_store(settings: StoreSettings) -> Store:
-    """The store that the settings name; the default one falls back to memory, so that a second server just works."""
-    if settings.url is not None:
-        return _store_at(settings.url, settings)
-    path = default_data_dir() / "landline.db"
-    try:
-        make_data_folder(path.parent, _DATA_FILES)
-        is_free = not is_claimed(str(path))
-    except OSError:
-        is_free = False
-    if is_free:
-        return _store_at(f"sqlite:///{path}", settings)
-    _log.warning("store_in_memory", path=str(path), reason="another server uses the file, or it cannot be written")
-    return _store_at("memory", settings)
-
-
-def _store_at(url: str, settings: StoreSettings) -> Store:
-    return make_store(
-        url,
+    make = partial(
+        make_store,
         retention_s=settings.retention_days * 24 * 3600,
         timeout_s=settings.timeout_s,
         synchronous=settings.synchronous,
         memory_bytes=settings.memory_bytes,
     )
-
-
-def _make_sealer(settings: SealingSettings) -> Sealer:
-    if settings.keys_env is not None:
-        return Sealer(split_keys(os.environ[settings.keys_env]))
-    with contextlib.suppress(OSError):  # `keep_key` says so
-        make_data_folder(default_data_dir(), _DATA_FILES)
-    return Sealer([keep_key(default_data_dir() / "sealing.key")])
+    return default_store(default_data_dir(), make) if settings.url is None else make(settings.url)
 
 
 async def _sweep_hourly(store: Store) -> None:
@@ -231,64 +207,6 @@ async def _sweep_hourly(store: Store) -> None:
         except StoreError:
             _log.exception("sweep_failed")
         await asyncio.sleep(_SWEEP_S)
-
-
-def make_target(name: str, target: settings.TargetSettings, compression: CompressionBudget | None = None) -> Target:
-    """The target that the settings describe, not yet open; its key is taken from the environment. `compression` is shared
-    by all sockets of the process; without it, the target has a budget of its own.
-
-    Raises `ModelUnavailableError` when an embedded model's file is not there.
-    """
-    match target:
-        case settings.EmbeddedTarget():
-            return EmbeddedTarget(name, resolve_model(target.gguf or target.model), _narrow(target, EngineSettings))
-        case settings.ChatCompletionsTarget():
-            return _over_http(name, target, ChatCompletions(_narrow(target, ChatCompletionsFlags)))
-        case settings.ResponsesTarget():
-            responses = Responses(_narrow(target, ResponsesFlags))
-            if target.transport == "websocket":
-                return _over_socket(name, target, responses, compression)
-            return _over_http(name, target, responses)
-        case settings.GeminiTarget():
-            return _over_http(name, target, Gemini(_narrow(target, GeminiFlags)))
-        case settings.AnthropicTarget():
-            return _over_http(name, target, Anthropic(_narrow(target, AnthropicFlags)))
-        case settings.ScriptedTarget():
-            return ScriptedTarget(name, Path(target.transcript))
-
-
-def _over_http(name: str, target: settings.RemoteTarget, dialect: Dialect) -> HttpTarget:
-    return HttpTarget(
-        name,
-        settings.api_url(target),
-        dialect,
-        api_key=_api_key(target),
-        key_header=target.key_header,
-        headers=target.headers,
-        key_envs=usual_keys(target),
-        deadlines=HttpDeadlines(read_idle_s=target.silence_s),
-    )
-
-
-def _over_socket(
-    name: str, target: settings.ResponsesTarget, dialect: Responses, compression: CompressionBudget | None
-) -> ResponsesSocketTarget:
-    return ResponsesSocketTarget(
-        name,
-        settings.api_url(target),
-        dialect,
-        api_key=_api_key(target),
-        key_header=target.key_header,
-        headers=target.headers,
-        key_envs=usual_keys(target),
-        settings=target.socket,
-        deadlines=HttpDeadlines(read_idle_s=target.silence_s),
-        compression=compression,
-    )
-
-
-def _api_key(target: settings.RemoteTarget) -> str | None:
-    return os.environ[target.api_key_env] if target.api_key_env is not None else None
 
 
 def _make_router(config: Config, targets: Mapping[str, Target]) -> Router[Target]:
@@ -307,30 +225,46 @@ def _sampling_of(target: Target) -> Sampling:
     return target.sampling if isinstance(target, EmbeddedTarget) else AS_THE_API_SAYS
 
 
-def _observe(
+def _make_observers(
     config: Config,
     ledger: Ledger,
     router: Router[Target],
-    prefixes: PrefixIndex,
     compression: CompressionBudget,
     *,
+    prefixes: PrefixIndex,
     store: Store,
-) -> Observation:
-    kept = store if isinstance(store, MemoryStore) else None
-    observed = Observed(
-        models=router.model_names,
-        providers={name: provider_of(each) for name, each in config.targets.items()},
+) -> Observers:
+    """Both kinds of metrics read the same sums, which count from now on."""
+    labels = ModelLabels(router.model_names)
+    turns = TurnMetrics(labels)
+    ledger.watch(turns.add)
+    sources = MetricSources(
+        ledger=ledger,
+        turns=turns,
+        loop_lag=Histogram(LAG_BUCKETS_S),
         routed_turns=router.served_turns,
         target_health=lambda: router.target_health(time.monotonic()),
-        memory_bytes={"prefixes": lambda: prefixes.size_bytes}
-        | ({"store": lambda: kept.size_bytes} if kept is not None else {}),
-        memory_limit_bytes={"prefixes": config.prefixes.budget_bytes}
-        | ({"store": config.store.memory_bytes} if kept is not None else {}),
-        store_evictions=lambda: kept.evicted_total if kept is not None else 0,
+        memory=partial(_memory_uses, config, prefixes, store),
+        store_evictions=lambda: kept.evicted_total if (kept := _memory_store(store)) is not None else 0,
         compression=compression,
         compressed_lines=lambda: compression.sockets.items(),  # noqa: PLW0108  # counted anew each time
     )
-    return Observation(ledger, observed, config.telemetry)
+    providers = {name: provider_of(each) for name, each in config.targets.items()}
+    return Observers(sources, TelemetrySources(providers, labels, turns), config.telemetry)
+
+
+def _memory_uses(config: Config, prefixes: PrefixIndex, store: Store) -> Sequence[MemoryUse]:
+    uses = [MemoryUse("prefixes", prefixes.size_bytes, config.prefixes.budget_bytes)]
+    kept = _memory_store(store)
+    if kept is not None:
+        uses.append(MemoryUse("store", kept.size_bytes, config.store.memory_bytes))
+    return uses
+
+
+def _memory_store(store: Store) -> MemoryStore | None:
+    """The store if it is one in memory; a default one is known only once it is open."""
+    chosen = chosen_store(store)
+    return chosen if isinstance(chosen, MemoryStore) else None
 
 
 def _make_feed(ledger: Ledger, router: Router[Target]) -> Feed:
@@ -348,6 +282,5 @@ def _model_lister(router: Router[Target]) -> Callable[[], list[ModelInfo]]:
     return lambda: rows
 
 
-def _narrow(target: msgspec.Struct, kind: type[_SettingsT]) -> _SettingsT:
-    """The part of a target's settings that the lower room knows."""
-    return kind(**{field: getattr(target, field) for field in kind.__struct_fields__})
+def _list_troubles(targets: Mapping[str, Target]) -> list[str]:
+    return [f"target {name!r} is not ready" for name, each in targets.items() if not each.is_ready()]

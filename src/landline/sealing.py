@@ -1,4 +1,6 @@
-"""Sealed text: what clients keep for us without reading or changing it (compactions, encrypted reasoning).
+"""Sealed text: what clients keep for us without reading or changing it (compactions, encrypted reasoning); and its keys.
+
+Turns seal and open; `App.opened` loads the keys. `config` checks that keys of the environment are long enough.
 
 A token is URL-safe base64 of `version (1) | key id (4) | salt (16) | ciphertext`. Each has a key of its own, derived from
 the configured secret and its random salt (HKDF-SHA256), so one secret seals any number of them. AES-256-GCM binds the
@@ -21,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from landline.stores.private_files import tighten_file
+from landline.stores.private_files import make_data_folder, tighten_file
 
 Kind = Literal["compaction", "reasoning"]
 
@@ -39,10 +41,17 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class Sealer:
-    """Seals with the first of its secrets and opens what any of them sealed, which is how secrets are replaced."""
+    """Seals with the first of its keys and opens what any of them sealed, which is how keys are rotated."""
 
-    def __init__(self, keys: Sequence[bytes | str]) -> None:
-        """Raises ValueError without a key."""
+    def __init__(self, keys: Sequence[bytes | str] | None = None) -> None:
+        """Without keys, `use_keys` must come before the first text. Raises ValueError for an empty list."""
+        self._secrets: dict[bytes, bytes] = {}
+        self._first = b""
+        if keys is not None:
+            self.use_keys(keys)
+
+    def use_keys(self, keys: Sequence[bytes | str]) -> None:
+        """Replaces the keys; the first one seals. Raises ValueError for an empty list."""
         secrets_ = [key.encode() if isinstance(key, str) else key for key in keys]
         if not secrets_:
             raise ValueError("expected at least one key")
@@ -88,6 +97,15 @@ def split_keys(text: str) -> list[str]:
     if any(len(key) < MIN_SECRET_CHARS for key in keys):
         raise ValueError(f"expected keys of at least {MIN_SECRET_CHARS} characters")
     return keys
+
+
+def load_keys(keys_env: str | None, folder: Path) -> Sequence[bytes | str]:
+    """The keys in the environment variable of that name; without a name, the one that is kept in the data folder."""
+    if keys_env is not None:
+        return split_keys(os.environ[keys_env])
+    with contextlib.suppress(OSError):  # `keep_key` logs it
+        make_data_folder(folder)
+    return [keep_key(folder / "sealing.key")]
 
 
 def keep_key(path: Path) -> bytes:

@@ -11,12 +11,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from landline.app import make_target
 from landline.cli.fetch import fetch_model
 from landline.cli.live_probes import CHECKS, Check, Mark, Prober, Verdict
 from landline.config import Config, EmbeddedTarget, ScriptedTarget, split_upstream
 from landline.engine.catalog import DEFAULT_MODEL, ModelUnavailableError
 from landline.engine.child import ChildFailedError
+from landline.targets import make_target
 from landline.terminal import one_line
 from landline.upstream.target import Target
 

@@ -14,7 +14,7 @@ from landline.config.targets import (
     ScriptedTarget,
     TargetSettings,
 )
-from landline.telemetry.settings import Provider
+from landline.telemetry.conventions import Provider
 
 _OWN = Provider("landline")
 _BY_PROFILE = {

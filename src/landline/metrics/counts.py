@@ -1,10 +1,13 @@
-"""Turns counted for time series: by model and target, with histograms of their times; a watcher of the ledger.
+"""Turns counted for time series: by model and target, with histograms of their times; and the event loop's lag.
 
-Only counts. `exposition` shows them to Prometheus.
+`TurnMetrics.add` watches the ledger. `metrics.families` reads the counts for Prometheus, `telemetry.instruments` for
+OpenTelemetry.
 """
 
+import asyncio
+import contextlib
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from hashlib import blake2s
 from itertools import accumulate
 
@@ -23,6 +26,8 @@ QUEUE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 FIRST_EVENT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 OUTPUT_TOKEN_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
 DURATION_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+LAG_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_LAG_SLEEP_S = 0.5
 
 
 class Distribution(msgspec.Struct, frozen=True):
@@ -55,7 +60,7 @@ class Histogram:
         return Distribution(list(zip(ends, accumulate(self._counts), strict=True)), self._sum)
 
 
-class Row:
+class TurnCounts:
     """The turns of one model at one target."""
 
     __slots__ = ("duration", "first_event", "outcomes", "output_token", "queue", "sums", "tries", "upstream_requests")
@@ -115,10 +120,10 @@ class TurnMetrics:
 
     def __init__(self, labels: ModelLabels) -> None:
         self._labels = labels
-        self._rows: dict[tuple[str, str], Row] = {}
+        self._rows: dict[tuple[str, str], TurnCounts] = {}
 
     @property
-    def rows(self) -> Mapping[tuple[str, str], Row]:
+    def rows(self) -> Mapping[tuple[str, str], TurnCounts]:
         """By model, `other` for those that are not told apart, and target, "" for turns that none took."""
         return self._rows
 
@@ -126,10 +131,28 @@ class TurnMetrics:
         """A turn is over: for `Ledger.watch`."""
         row = self._rows.get((entry.model, entry.target))
         if row is None:
-            row = self._rows.setdefault((self._labels.label(entry), entry.target), Row())
+            row = self._rows.setdefault((self._labels.label(entry), entry.target), TurnCounts())
         row.add(entry)
 
 
 def key_label(key: str) -> str:
     """A key as a label: the first digits of its hash, because what is scraped is kept and shown elsewhere."""
     return blake2s(key.encode(), digest_size=4).hexdigest() if key else "none"
+
+
+@contextlib.asynccontextmanager
+async def loop_lag_watched(lags: Histogram, *, sleep_s: float = _LAG_SLEEP_S) -> AsyncGenerator[None]:
+    """Observes how late the event loop wakes from short sleeps: what holds the loop up holds up every turn."""
+    watching = asyncio.create_task(_watch_loop_lag(lags, sleep_s))
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
+async def _watch_loop_lag(lags: Histogram, sleep_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        slept_at = loop.time()
+        await asyncio.sleep(sleep_s)
+        lags.observe(max(loop.time() - slept_at - sleep_s, 0.0))

@@ -5,7 +5,7 @@ family every turn is counted once, so sums over any labels mean something.
 """
 
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Protocol, get_args
 
 import msgspec
@@ -13,7 +13,7 @@ import msgspec
 from landline import __version__
 from landline.ledger.ledger import Ledger
 from landline.ledger.sums import Sums
-from landline.metrics.counts import Distribution, Histogram, Row, TurnMetrics, key_label
+from landline.metrics.counts import Distribution, Histogram, TurnCounts, TurnMetrics, key_label
 from landline.routing.health import State
 from landline.routing.router import RoutedTurns, TargetHealth
 
@@ -31,7 +31,15 @@ class Compression(Protocol):
     """Sockets since the start that got less than they offered."""
 
 
-class Sources(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class MemoryUse(msgspec.Struct, frozen=True):
+    """Memory of one purpose, and its limit in the whole process."""
+
+    use: str
+    size_bytes: int
+    limit_bytes: int
+
+
+class MetricSources(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Where the numbers are."""
 
     ledger: Ledger
@@ -39,9 +47,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     loop_lag: Histogram
     routed_turns: Callable[[], Sequence[RoutedTurns]]
     target_health: Callable[[], Sequence[TargetHealth]]
-    memory_bytes: Mapping[str, Callable[[], int]]
-    """By what it is used for; cheap to read."""
-    memory_limit_bytes: Mapping[str, int]
+    memory: Callable[[], Sequence[MemoryUse]]
+    """Cheap to read."""
     store_evictions: Callable[[], int]
     """Responses and conversations that a store in memory gave up since the start."""
     compression: Compression
@@ -49,7 +56,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Open sockets on which compression was offered, by who is at the other end and what they got."""
 
 
-class Family(msgspec.Struct, frozen=True):
+class MetricFamily(msgspec.Struct, frozen=True):
     """Time series of one name."""
 
     name: str
@@ -57,7 +64,7 @@ class Family(msgspec.Struct, frozen=True):
     kind: Kind
     labels: tuple[str, ...]
     meaning: str
-    read: Callable[[Sources], Iterable[Sample]]
+    read: Callable[[MetricSources], Iterable[Sample]]
 
     @property
     def unit(self) -> str:
@@ -66,10 +73,10 @@ class Family(msgspec.Struct, frozen=True):
         return next((unit for unit in ("bytes", "seconds", "tokens") if stem.endswith(f"_{unit}")), "")
 
 
-def _by_row(read: Callable[[Row], Iterable[Sample]]) -> Callable[[Sources], Iterable[Sample]]:
+def _by_row(read: Callable[[TurnCounts], Iterable[Sample]]) -> Callable[[MetricSources], Iterable[Sample]]:
     """Samples of each model at each target, whose names go before the sample's own labels."""
 
-    def read_all(sources: Sources) -> Iterable[Sample]:
+    def read_all(sources: MetricSources) -> Iterable[Sample]:
         for place, row in sources.turns.rows.items():
             for labels, value in read(row):
                 yield (*place, *labels), value
@@ -77,25 +84,25 @@ def _by_row(read: Callable[[Row], Iterable[Sample]]) -> Callable[[Sources], Iter
     return read_all
 
 
-def _one(read: Callable[[Row], float | Distribution]) -> Callable[[Sources], Iterable[Sample]]:
+def _one(read: Callable[[TurnCounts], float | Distribution]) -> Callable[[MetricSources], Iterable[Sample]]:
     return _by_row(lambda row: [((), read(row))])
 
 
-def _both(read: Callable[[Row], tuple[int, int]]) -> Callable[[Sources], Iterable[Sample]]:
+def _both(read: Callable[[TurnCounts], tuple[int, int]]) -> Callable[[MetricSources], Iterable[Sample]]:
     """In and out."""
     return _by_row(lambda row: zip((("in",), ("out",)), read(row), strict=True))
 
 
-def _parts(row: Row) -> Iterable[Sample]:
+def _parts(row: TurnCounts) -> Iterable[Sample]:
     split = row.sums.split
     return [((field,), getattr(split, field)) for field in split.__struct_fields__]
 
 
-def _key_sums(read: Callable[[Sums], int]) -> Callable[[Sources], Iterable[Sample]]:
+def _key_sums(read: Callable[[Sums], int]) -> Callable[[MetricSources], Iterable[Sample]]:
     return lambda sources: [((key_label(key),), read(sums)) for key, sums in sources.ledger.by("key").items()]
 
 
-def _states(sources: Sources) -> Iterable[Sample]:
+def _states(sources: MetricSources) -> Iterable[Sample]:
     for each in sources.target_health():
         for state in get_args(State):
             yield (each.target, state), float(each.state == state)
@@ -103,8 +110,8 @@ def _states(sources: Sources) -> Iterable[Sample]:
 
 _PLACE = ("model", "target")
 
-FAMILIES: tuple[Family, ...] = (
-    Family(
+FAMILIES: tuple[MetricFamily, ...] = (
+    MetricFamily(
         "landline_turns_total",
         "counter",
         (*_PLACE, "outcome", "transport"),
@@ -112,21 +119,21 @@ FAMILIES: tuple[Family, ...] = (
         "went away first.",
         _by_row(lambda row: row.outcomes.items()),
     ),
-    Family(
+    MetricFamily(
         "landline_wire_bytes_total",
         "counter",
         (*_PLACE, "direction"),
         "Bytes of turns on the clients' connections: after compression, with frame headers or HTTP heads, before TLS.",
         _both(lambda row: (row.sums.bytes.wire_in, row.sums.bytes.wire_out)),
     ),
-    Family(
+    MetricFamily(
         "landline_payload_bytes_total",
         "counter",
         (*_PLACE, "direction"),
         "Bytes of turns as JSON, before compression and framing: creates in, events or response objects out.",
         _both(lambda row: (row.sums.bytes.payload_in, row.sums.bytes.payload_out)),
     ),
-    Family(
+    MetricFamily(
         "landline_create_bytes_total",
         "counter",
         (*_PLACE, "part"),
@@ -134,7 +141,7 @@ FAMILIES: tuple[Family, ...] = (
         "and `other`. The parts add up to the payload in.",
         _by_row(_parts),
     ),
-    Family(
+    MetricFamily(
         "landline_stateless_bytes_total",
         "counter",
         _PLACE,
@@ -142,7 +149,7 @@ FAMILIES: tuple[Family, ...] = (
         "same turns, each with the whole conversation.",
         _one(lambda row: row.sums.bytes.stateless),
     ),
-    Family(
+    MetricFamily(
         "landline_saved_bytes",
         "gauge",
         _PLACE,
@@ -150,7 +157,7 @@ FAMILIES: tuple[Family, ...] = (
         "HTTP saves nothing and still has a head: it falls by that.",
         _one(lambda row: row.sums.bytes.saved),
     ),
-    Family(
+    MetricFamily(
         "landline_upstream_bytes_total",
         "counter",
         (*_PLACE, "direction"),
@@ -158,98 +165,98 @@ FAMILIES: tuple[Family, ...] = (
         "the target that took it.",
         _both(lambda row: (row.sums.bytes.upstream_in, row.sums.bytes.upstream_out)),
     ),
-    Family(
+    MetricFamily(
         "landline_input_tokens_total",
         "counter",
         _PLACE,
         "Tokens of prompts, as the model's server counts them, reused ones included.",
         _one(lambda row: row.sums.tokens.input),
     ),
-    Family(
+    MetricFamily(
         "landline_cached_input_tokens_total",
         "counter",
         _PLACE,
         "Of the input tokens: reused from before, not read again.",
         _one(lambda row: row.sums.tokens.cached),
     ),
-    Family(
+    MetricFamily(
         "landline_cache_write_input_tokens_total",
         "counter",
         _PLACE,
         "Of the input tokens: written to the model server's cache, where it tells.",
         _one(lambda row: row.sums.tokens.cache_write),
     ),
-    Family(
+    MetricFamily(
         "landline_output_tokens_total",
         "counter",
         _PLACE,
         "Tokens that models wrote, reasoning included.",
         _one(lambda row: row.sums.tokens.output),
     ),
-    Family(
+    MetricFamily(
         "landline_reasoning_output_tokens_total",
         "counter",
         _PLACE,
         "Of the output tokens: reasoning.",
         _one(lambda row: row.sums.tokens.reasoning),
     ),
-    Family(
+    MetricFamily(
         "landline_warm_turns_total",
         "counter",
         _PLACE,
         "Turns of which the model's server reused something.",
         _one(lambda row: row.sums.warm_turns),
     ),
-    Family(
+    MetricFamily(
         "landline_turn_queue_seconds",
         "histogram",
         _PLACE,
         "From the create to the first question to a target.",
         _one(lambda row: row.queue.read()),
     ),
-    Family(
+    MetricFamily(
         "landline_turn_first_event_seconds",
         "histogram",
         _PLACE,
         "From the create to the model's first text, thought or call.",
         _one(lambda row: row.first_event.read()),
     ),
-    Family(
+    MetricFamily(
         "landline_turn_output_token_seconds",
         "histogram",
         _PLACE,
         "For each output token after the first, from the first event to the end: one value a turn.",
         _one(lambda row: row.output_token.read()),
     ),
-    Family(
+    MetricFamily(
         "landline_turn_duration_seconds",
         "histogram",
         _PLACE,
         "From the create to the end.",
         _one(lambda row: row.duration.read()),
     ),
-    Family(
+    MetricFamily(
         "landline_tries_total",
         "counter",
         _PLACE,
         "Targets that were tried, those that failed before another took the turn included.",
         _one(lambda row: row.tries),
     ),
-    Family(
+    MetricFamily(
         "landline_upstream_requests_total",
         "counter",
         _PLACE,
         "How often targets were asked: tries, passes of a compaction, quiet resends.",
         _one(lambda row: row.upstream_requests),
     ),
-    Family(
+    MetricFamily(
         "landline_upstream_resends_total",
         "counter",
         _PLACE,
         "Quiet full resends over an upstream socket that had lost the conversation.",
         _one(lambda row: row.sums.resends),
     ),
-    Family(
+    MetricFamily(
         "landline_routed_turns_total",
         "counter",
         ("target", "reason", "affinity"),
@@ -257,28 +264,28 @@ FAMILIES: tuple[Family, ...] = (
         "choice, `soft` where it was preferred. The reason `fail_over` counts the fail-overs.",
         lambda sources: [((each.target, each.reason, each.affinity), each.turns) for each in sources.routed_turns()],
     ),
-    Family(
+    MetricFamily(
         "landline_target_state",
         "gauge",
         ("target", "state"),
         "1 for the state that the target's circuit breaker is in, 0 for the others.",
         _states,
     ),
-    Family(
+    MetricFamily(
         "landline_target_wait_seconds",
         "gauge",
         ("target",),
         "How long the target is still left alone, after failures or because it asked for it; 0 when it may be asked.",
         lambda sources: [((each.target,), each.wait_s) for each in sources.target_health()],
     ),
-    Family(
+    MetricFamily(
         "landline_target_turns_in_flight",
         "gauge",
         ("target",),
         "Turns that the target works on.",
         lambda sources: [((each.target,), each.in_flight) for each in sources.target_health()],
     ),
-    Family(
+    MetricFamily(
         "landline_target_failures_total",
         "counter",
         ("target", "code"),
@@ -288,21 +295,21 @@ FAMILIES: tuple[Family, ...] = (
             ((each.target, code), tries) for each in sources.target_health() for code, tries in each.failures.items()
         ],
     ),
-    Family(
+    MetricFamily(
         "landline_open_lines",
         "gauge",
         (),
         "Sockets that are open.",
         lambda sources: [((), sources.ledger.open_lines)],
     ),
-    Family(
+    MetricFamily(
         "landline_running_turns",
         "gauge",
         (),
         "Turns in flight.",
         lambda sources: [((), sources.ledger.running_turns)],
     ),
-    Family(
+    MetricFamily(
         "landline_overhead_bytes_total",
         "counter",
         ("direction",),
@@ -313,14 +320,14 @@ FAMILIES: tuple[Family, ...] = (
             (("out",), sources.ledger.overhead_out_bytes),
         ],
     ),
-    Family(
+    MetricFamily(
         "landline_key_turns_total",
         "counter",
         ("key",),
         "Turns by key: the first digits of its hash, `none` without one.",
         _key_sums(lambda sums: sums.turns),
     ),
-    Family(
+    MetricFamily(
         "landline_key_wire_bytes_total",
         "counter",
         ("key", "direction"),
@@ -331,21 +338,21 @@ FAMILIES: tuple[Family, ...] = (
             for direction, value in (("in", sums.bytes.wire_in), ("out", sums.bytes.wire_out))
         ],
     ),
-    Family(
+    MetricFamily(
         "landline_key_input_tokens_total",
         "counter",
         ("key",),
         "Input tokens by key.",
         _key_sums(lambda sums: sums.tokens.input),
     ),
-    Family(
+    MetricFamily(
         "landline_key_output_tokens_total",
         "counter",
         ("key",),
         "Output tokens by key.",
         _key_sums(lambda sums: sums.tokens.output),
     ),
-    Family(
+    MetricFamily(
         "landline_memory_bytes",
         "gauge",
         ("use",),
@@ -353,28 +360,28 @@ FAMILIES: tuple[Family, ...] = (
         "sockets.",
         lambda sources: [
             (("sessions",), sum(session.history_bytes() for session in sources.ledger.sessions())),
-            *(((use,), read()) for use, read in sources.memory_bytes.items()),
+            *(((each.use,), each.size_bytes) for each in sources.memory()),
             (("compression",), sources.compression.used_bytes),
         ],
     ),
-    Family(
+    MetricFamily(
         "landline_memory_limit_bytes",
         "gauge",
         ("use",),
         "What may be used for it in the whole process; `sessions` have a limit each.",
         lambda sources: [
-            *(((use,), limit) for use, limit in sources.memory_limit_bytes.items()),
+            *(((each.use,), each.limit_bytes) for each in sources.memory()),
             (("compression",), sources.compression.budget_bytes),
         ],
     ),
-    Family(
+    MetricFamily(
         "landline_store_evictions_total",
         "counter",
         (),
         "Responses and conversations that a store in memory forgot before their time, because its memory was used up.",
         lambda sources: [((), sources.store_evictions())],
     ),
-    Family(
+    MetricFamily(
         "landline_compressed_lines",
         "gauge",
         ("peer", "granted"),
@@ -382,21 +389,21 @@ FAMILIES: tuple[Family, ...] = (
         "the windows' bits, `per_message` without context, or `none`.",
         lambda sources: list(sources.compressed_lines()),
     ),
-    Family(
+    MetricFamily(
         "landline_reduced_compression_total",
         "counter",
         (),
         "Sockets that got less compression than they offered, because its memory was used up.",
         lambda sources: [((), sources.compression.reduced_total)],
     ),
-    Family(
+    MetricFamily(
         "landline_event_loop_lag_seconds",
         "histogram",
         (),
         "How late the server's event loop woke from naps of half a second: what every turn on it waits besides.",
         lambda sources: [((), sources.loop_lag.read())],
     ),
-    Family(
+    MetricFamily(
         "landline_build_info",
         "gauge",
         ("version", "python"),

@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from landline.compression_budget import CompressionBudget
 from landline.ledger import Ledger
-from landline.metrics.families import Sources
+from landline.metrics.families import MetricSources
 from landline.monitor.feed import Feed
 from landline.server.access import Access
 from landline.server.drain import Drain
@@ -57,7 +57,7 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What the monitor page shows; None: there is no such page."""
     continues_traces: bool = False
     """Whether the trace of a client's request is read, for the turn's span to be part of it."""
-    metrics: Sources | None = None
+    metrics: MetricSources | None = None
     """What `/metrics` shows; None: there is no such path."""
     access: Access = msgspec.field(default_factory=Access)
     """Which hosts a request may name, and which pages of a browser may make one: those of loopback, and this server's own."""

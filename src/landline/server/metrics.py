@@ -5,11 +5,11 @@ import asyncio
 from starlette.types import Receive, Scope, Send
 
 from landline.metrics.exposition import collect, encode
-from landline.metrics.families import Sources
+from landline.metrics.families import MetricSources
 from landline.server.listings import Answer
 
 
-def show_metrics(sources: Sources) -> Answer:
+def show_metrics(sources: MetricSources) -> Answer:
     """Answers a scrape. The text is made in another thread, because a large one takes longer than turns should wait."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:

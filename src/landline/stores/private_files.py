@@ -8,8 +8,12 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+import platformdirs
 import structlog
 
+DATA_DIR_VARIABLE = "LANDLINE_DATA_DIR"
+DATA_FILES = ("landline.db", "sealing.key")
+"""What the data folder holds; files beside them begin with their names."""
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
 _OTHERS = 0o077
@@ -36,7 +40,13 @@ def tighten_file(path: Path) -> None:
     _tighten(path, _FILE_MODE)
 
 
-def make_data_folder(path: Path, own_names: Iterable[str]) -> None:
+def default_data_dir() -> Path:
+    """`LANDLINE_DATA_DIR`, else the user's data folder of this platform; it need not exist."""
+    chosen = os.environ.get(DATA_DIR_VARIABLE)
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("landline"))
+
+
+def make_data_folder(path: Path, own_names: Iterable[str] = DATA_FILES) -> None:
     """Makes the folder with mode 0700 if it is missing; if it is there and only ours, it gets that mode.
 
     It is ours when it holds nothing but what begins with one of the names, others cannot write in it, and it is not the

@@ -1,17 +1,16 @@
-"""Turns told to an OpenTelemetry collector: spans and metrics by the GenAI semantic conventions.
+"""The OpenTelemetry SDK, set up for one process: where spans and metrics of turns go, and how they are flushed.
 
-Names as of open-telemetry/semantic-conventions-genai, November 2026, all of status "development". Landline is between a
-client and a model: the turn is a server's span, the question to its target a client's span below it; `gen_ai.server.*` is
-what the turn took, `gen_ai.client.*` what the target did. What a message says is nowhere in them.
+Landline stands between a client and a model: the turn is a server span (`gen_ai.server.*`), the request to its target a
+client span below it (`gen_ai.client.*`). Neither holds content.
 
-A turn is told when it is over, and only put in a queue: sending is the work of the SDK's threads, which drop what a
-collector does not take.
+A turn is recorded when it is over, which only fills queues: the SDK's threads send them, and drop what a collector does
+not take.
 """
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import structlog
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -24,55 +23,48 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from landline import __version__
 from landline.ledger.entry import Entry
-from landline.metrics.counts import ModelLabels, TurnMetrics
-from landline.telemetry.former import FormerMetricTeller
-from landline.telemetry.instruments import MetricTeller
-from landline.telemetry.settings import Provider, TelemetrySettings
-from landline.telemetry.spans import SpanTeller
+from landline.telemetry.conventions import TelemetrySources
+from landline.telemetry.instruments import TurnHistograms
+from landline.telemetry.settings import TelemetrySettings
+from landline.telemetry.spans import TurnSpans
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class Telemetry:
-    """Tells of turns, until it is closed."""
+    """Spans and metrics of turns, until it is closed."""
 
     def __init__(
         self,
+        sources: TelemetrySources,
         *,
         span_processor: SpanProcessor | None,
         metric_reader: MetricReader | None,
         resource: Resource,
-        providers: Mapping[str, Provider],
-        labels: ModelLabels,
-        turns: TurnMetrics,
-        former_names: bool,
         flush_s: float,
     ) -> None:
-        """`providers` are the targets' by their names. What ends the process sends the rest: not an exit handler."""
         self._flush_s = flush_s
         self._closers: list[Callable[[], None]] = []
-        self._tellers: list[Callable[[Entry], None]] = []
+        self._recorders: list[Callable[[Entry], None]] = []
+        # Without the SDK's exit handlers: `close` flushes, with a deadline of its own.
         if span_processor is not None:
             tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
             tracers.add_span_processor(span_processor)
             self._closers.append(tracers.shutdown)
-            tracer = tracers.get_tracer("landline", __version__)
-            self._tellers.append(SpanTeller(tracer, providers, labels, former_names=former_names).tell)
+            self._recorders.append(TurnSpans(tracers.get_tracer("landline", __version__), sources).record)
         if metric_reader is not None:
             meters = MeterProvider([metric_reader], resource=resource, shutdown_on_exit=False)
             self._closers.append(meters.shutdown)
-            meter = meters.get_meter("landline", __version__)
-            self._tellers.append(MetricTeller(meter, providers, labels, turns).tell)
-            if former_names:
-                self._tellers.append(FormerMetricTeller(meter, providers, labels).tell)
+            self._recorders.append(TurnHistograms(meters.get_meter("landline", __version__), sources).record)
 
     def add(self, entry: Entry) -> None:
         """A turn is over: for `Ledger.watch`."""
-        for tell in self._tellers:
-            tell(entry)
+        for record in self._recorders:
+            record(entry)
 
     async def close(self) -> None:
-        """Sends what is left, and gives up after `flush_s`: the threads that try are left behind."""
+        """Flushes, for `flush_s` at most. The SDK's shutdown blocks and cannot be cancelled, so it runs in daemon threads,
+        which are left behind when the time is over."""
         loop = asyncio.get_running_loop()
         closed = [loop.create_future() for _ in self._closers]
         for close, future in zip(self._closers, closed, strict=True):
@@ -83,9 +75,7 @@ class Telemetry:
                 _log.warning("telemetry_not_flushed", waited_s=self._flush_s)
 
 
-def open_telemetry(
-    settings: TelemetrySettings, *, providers: Mapping[str, Provider], labels: ModelLabels, turns: TurnMetrics
-) -> Telemetry:
+def open_telemetry(settings: TelemetrySettings, sources: TelemetrySources) -> Telemetry:
     """Telemetry that is sent by OTLP over HTTP, as the settings and the standard `OTEL_*` variables say."""
     base = settings.endpoint.rstrip("/") if settings.endpoint is not None else None
     processor = reader = None
@@ -94,13 +84,10 @@ def open_telemetry(
     if settings.metrics:
         reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=base and f"{base}/v1/metrics"))
     return Telemetry(
+        sources,
         span_processor=processor,
         metric_reader=reader,
         resource=_resource(settings),
-        providers=providers,
-        labels=labels,
-        turns=turns,
-        former_names=settings.former_names,
         flush_s=settings.flush_s,
     )
 

@@ -1,24 +1,27 @@
-"""One span a turn, and one below it for the question to its target; both made when the turn is over."""
-
-from collections.abc import Mapping
+"""One server span a turn, and a client span below it for the request to its target; both are made when the turn is over."""
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from landline.ledger.entry import Entry
-from landline.metrics.counts import ModelLabels, key_label
-from landline.telemetry.conventions import OPERATION, Attributes, error_type, provider_attributes, provider_of
-from landline.telemetry.former import former_attributes
-from landline.telemetry.settings import Provider
+from landline.metrics.counts import key_label
+from landline.telemetry.conventions import (
+    OPERATION,
+    Attributes,
+    Provider,
+    TelemetrySources,
+    error_type,
+    provider_attributes,
+)
 
 FIRST_EVENT = "landline.first_event"
 OPENAI = "openai"
 _NS = 1_000_000_000
 _SETTINGS = {
-    "gen_ai.request.previous_response.id": "previous_response_id",
+    "landline.request.previous_response_id": "previous_response_id",
+    "landline.request.reasoning_effort": "reasoning_effort",
     "gen_ai.output.type": "output_type",
-    "gen_ai.request.reasoning.level": "reasoning_effort",
     "gen_ai.request.max_tokens": "max_output_tokens",
     "gen_ai.request.temperature": "temperature",
     "gen_ai.request.top_p": "top_p",
@@ -27,42 +30,36 @@ _SETTINGS = {
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
-class SpanTeller:
+class TurnSpans:
     """Makes the spans of turns."""
 
-    def __init__(
-        self, tracer: Tracer, providers: Mapping[str, Provider], labels: ModelLabels, *, former_names: bool
-    ) -> None:
+    def __init__(self, tracer: Tracer, sources: TelemetrySources) -> None:
         self._tracer = tracer
-        self._providers = providers
-        self._labels = labels
-        self._former_names = former_names
+        self._sources = sources
 
-    def tell(self, entry: Entry) -> None:
-        """The turn is over. Its spans continue the client's trace if it named one."""
-        provider = provider_of(entry.target, self._providers)
+    def record(self, entry: Entry) -> None:
+        """The turn is over. Its spans continue the client's trace if the client sent one."""
+        provider = self._sources.provider_of(entry.target)
         began_ns = int(entry.started_at * _NS)
         ended_ns = began_ns + int(entry.times.total * _NS)
         span = self._tracer.start_span(
-            _name(self._labels.label(entry) if entry.model else ""),
+            _name(self._sources.labels.label(entry) if entry.model else ""),
             context=_client_context(entry),
             kind=SpanKind.SERVER,
             attributes=turn_attributes(entry, provider),
             start_time=began_ns,
         )
         if span.is_recording():
-            if self._former_names:
-                span.set_attributes(former_attributes(entry))
             _note_error(span, entry)
             if entry.times.first_event is not None:
                 span.add_event(FIRST_EVENT, timestamp=began_ns + int(entry.times.first_event * _NS))
             if entry.times.queued is not None and entry.target:
-                self._tell_question(entry, provider, span, began_ns + int(entry.times.queued * _NS), ended_ns)
+                self._record_request(entry, provider, span, began_ns + int(entry.times.queued * _NS), ended_ns)
         span.end(ended_ns)
 
-    def _tell_question(self, entry: Entry, provider: Provider, turn: Span, asked_ns: int, ended_ns: int) -> None:
-        """The part of the turn that its target took; before it the turn was queued. The tokens are told of the turn only, so
-        that who adds up all spans has them once."""
+    def _record_request(self, entry: Entry, provider: Provider, turn: Span, requested_ns: int, ended_ns: int) -> None:
+        """The span of the request to the target; before it the turn was queued. Tokens are on the turn's span only, so that
+        a sum over all spans counts them once."""
         attributes = provider_attributes(provider) | {
             "gen_ai.request.stream": True,
             "landline.target": entry.target,
@@ -75,11 +72,11 @@ class SpanTeller:
         if entry.upstream_model:
             attributes["gen_ai.request.model"] = entry.upstream_model
         span = self._tracer.start_span(
-            _name(self._labels.upstream_label(entry)),
+            _name(self._sources.labels.upstream_label(entry)),
             context=set_span_in_context(turn),
             kind=SpanKind.CLIENT,
             attributes=attributes,
-            start_time=asked_ns,
+            start_time=requested_ns,
         )
         _note_error(span, entry)
         span.end(ended_ns)
@@ -90,14 +87,14 @@ def _name(model: str) -> str:
 
 
 def turn_attributes(entry: Entry, provider: Provider) -> Attributes:
-    """All that is told of a turn: names, counts and sizes, never what was said."""
+    """Attributes of a turn's span: names, counts and sizes, never content."""
     attributes = provider_attributes(provider)
     attributes |= {
         "gen_ai.request.model": entry.model,
         "gen_ai.usage.input_tokens": entry.tokens.input,
         "gen_ai.usage.output_tokens": entry.tokens.output,
         "gen_ai.usage.cache_read.input_tokens": entry.tokens.cached,
-        "gen_ai.usage.cache_write.input_tokens": entry.tokens.cache_write,
+        "gen_ai.usage.cache_creation.input_tokens": entry.tokens.cache_write,
         "gen_ai.usage.reasoning.output_tokens": entry.tokens.reasoning,
     }
     if entry.is_streamed:
@@ -126,7 +123,7 @@ def _finish(entry: Entry) -> Attributes:
 
 
 def _own_attributes(entry: Entry) -> Attributes:
-    """What the conventions have no name for."""
+    """Those that the conventions have no name for."""
     attributes: Attributes = {
         "landline.transport": entry.transport,
         "landline.session.id": entry.session_id,
@@ -141,7 +138,6 @@ def _own_attributes(entry: Entry) -> Attributes:
         "landline.upstream.resends": entry.resends,
         "landline.compactions": entry.compactions,
         "landline.is_warm_up": entry.is_warm_up,
-        "landline.is_attached": entry.is_attached,
         "landline.stateless_bytes": entry.bytes.stateless,
     }
     for field in ("wire", "payload", "upstream"):

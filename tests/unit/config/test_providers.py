@@ -12,7 +12,7 @@ from landline.config import (
     TargetSettings,
     provider_of,
 )
-from landline.telemetry.settings import Provider
+from landline.telemetry.conventions import Provider
 
 LOCAL = "http://127.0.0.1:8000/v1"
 

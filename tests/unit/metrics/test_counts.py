@@ -1,4 +1,7 @@
-"""Counting turns: histograms that count like Prometheus' own, and labels that nobody can make up."""
+"""Counting turns: histograms that count like Prometheus' own, labels that nobody can make up; and the loop's lag."""
+
+import asyncio
+import time
 
 import prometheus_client
 from hypothesis import given
@@ -8,6 +11,7 @@ from landline.ledger import Entry
 from landline.metrics.counts import (
     DURATION_BUCKETS_S,
     FIRST_EVENT_BUCKETS_S,
+    LAG_BUCKETS_S,
     MODELS_KEPT,
     OUTPUT_TOKEN_BUCKETS_S,
     QUEUE_BUCKETS_S,
@@ -15,6 +19,7 @@ from landline.metrics.counts import (
     ModelLabels,
     TurnMetrics,
     key_label,
+    loop_lag_watched,
 )
 from support.ledger.entries import SECONDS, changed, entries
 
@@ -95,3 +100,29 @@ def test_label_of_a_key_does_not_hold_the_key() -> None:
     assert key_label("") == "none"
     assert "secret" not in key_label("secret-key")
     assert key_label("secret-key") == key_label("secret-key") != key_label("another")
+
+
+class Noticed(Histogram):
+    """Says when something was observed."""
+
+    def __init__(self) -> None:
+        super().__init__(LAG_BUCKETS_S)
+        self.values: list[float] = []
+        self.seen = asyncio.Event()
+
+    def observe(self, value: float) -> None:
+        super().observe(value)
+        self.values.append(value)
+        self.seen.set()
+
+
+async def test_lag_is_how_long_something_held_the_loop_up() -> None:
+    lags = Noticed()
+    async with loop_lag_watched(lags, sleep_s=0.001):
+        await lags.seen.wait()
+        lags.seen.clear()
+        lags.values.clear()
+        time.sleep(0.05)  # noqa: ASYNC251  # the fault itself
+        await lags.seen.wait()
+    assert lags.values[0] >= 0.045
+    assert lags.read().buckets[-1] == ("+Inf", 2)

@@ -10,7 +10,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from landline.ledger import Entry, Ledger
 from landline.metrics.counts import Histogram, ModelLabels, TurnMetrics
 from landline.metrics.exposition import collect, encode
-from landline.metrics.families import FAMILIES, Sources
+from landline.metrics.families import FAMILIES, MemoryUse, MetricSources
 from landline.routing.router import RoutedTurns, TargetHealth
 from support.ledger.entries import ENTRY, changed
 
@@ -31,7 +31,7 @@ class FullBudget:
     reduced_total = 5
 
 
-def sources(*turns: Entry) -> Sources:
+def sources(*turns: Entry) -> MetricSources:
     ledger = Ledger()
     metrics = TurnMetrics(ModelLabels(["demo"]))
     ledger.watch(metrics.add)
@@ -39,7 +39,7 @@ def sources(*turns: Entry) -> Sources:
         ledger.add(turn, turn.created_at)
     lag = Histogram((0.1, 1.0))
     lag.observe(0.05)
-    return Sources(
+    return MetricSources(
         ledger=ledger,
         turns=metrics,
         loop_lag=lag,
@@ -48,8 +48,7 @@ def sources(*turns: Entry) -> Sources:
             TargetHealth("one", "closed", 3, 0.0, {"upstream_error": 4}),
             TargetHealth("two", "open", 0, 7.5),
         ],
-        memory_bytes={"prefixes": lambda: 4_096},
-        memory_limit_bytes={"prefixes": 8_192},
+        memory=lambda: [MemoryUse("prefixes", 4_096, 8_192)],
         store_evictions=lambda: 7,
         compression=FullBudget(),
         compressed_lines=lambda: [(("client", "15_bits"), 4), (("upstream", "none"), 1)],

@@ -1,17 +1,24 @@
 """Telemetry as a collector gets it, by OTLP over HTTP, and what becomes of turns when the collector does not take it."""
 
+import importlib
+import pkgutil
 import re
 import socket
 import time
 from pathlib import Path
 
+import opentelemetry.semconv._incubating.attributes as incubating_attributes
+import opentelemetry.semconv._incubating.metrics as incubating_metrics
+import opentelemetry.semconv.attributes as stable_attributes
+import opentelemetry.semconv.metrics as stable_metrics
 import pytest
 
 from landline.ledger import Entry, Ledger
 from landline.ledger.entry import Asked
 from landline.metrics.counts import ModelLabels, TurnMetrics
+from landline.telemetry.conventions import Provider, TelemetrySources
 from landline.telemetry.exporter import Telemetry, open_telemetry
-from landline.telemetry.settings import Provider, TelemetrySettings
+from landline.telemetry.settings import TelemetrySettings
 from support.fakes.otlp_receiver import OtlpReceiver, otlp_receiver, read_attributes
 from support.ledger.entries import ENTRY, changed
 
@@ -22,13 +29,7 @@ EVERYTHING = changed(
     conversation_id="conv_1",
     asked=Asked("resp_0", "json", "low", 4_000, 0.5, 0.9),
 )
-FORMER_NAMES = {
-    "gen_ai.usage.cache_creation.input_tokens",
-    "gen_ai.client.operation.duration",
-    "gen_ai.client.operation.time_to_first_chunk",
-    "gen_ai.client.token.usage",
-    "gen_ai.token.type",
-}
+CONVENTIONS = ("gen_ai.", "openai.", "server.", "error.", "service.")
 _NAME = re.compile(r"`((?:gen_ai|landline|server|error|openai)\.[a-z0-9_.]+[a-z])`")
 
 
@@ -44,7 +45,7 @@ def telling(settings: TelemetrySettings) -> tuple[Telemetry, Ledger]:
     ledger = Ledger()
     ledger.watch(turns.add)
     providers = {"one": Provider("openai", "models.example", 8443)}
-    telemetry = open_telemetry(settings, providers=providers, labels=labels, turns=turns)
+    telemetry = open_telemetry(settings, TelemetrySources(providers, labels, turns))
     ledger.watch(telemetry.add)
     return telemetry, ledger
 
@@ -142,15 +143,22 @@ async def test_no_collector_at_all_is_given_up() -> None:
     assert ledger.process.turns == 1_200
 
 
-async def test_former_names_can_be_left_out() -> None:
+async def test_names_of_the_conventions_are_in_their_released_package() -> None:
     with otlp_receiver() as receiver:
-        await tell(receiver, ENTRY)
-        assert told_names(receiver) >= FORMER_NAMES
-        receiver.spans.clear()
-        receiver.metrics.clear()
-        await tell(receiver, ENTRY, former_names=False)
-        assert told_names(receiver)
-        assert not FORMER_NAMES & told_names(receiver)
+        await tell(receiver, ENTRY, EVERYTHING)
+    told = {name for name in told_names(receiver) if name.startswith(CONVENTIONS)}
+    assert len(told) > 25
+    assert told <= released_names()
+
+
+def released_names() -> set[str]:
+    """Every name of an attribute or a metric in the installed `opentelemetry-semantic-conventions`."""
+    modules = [
+        importlib.import_module(f"{package.__name__}.{module.name}")
+        for package in (stable_attributes, stable_metrics, incubating_attributes, incubating_metrics)
+        for module in pkgutil.iter_modules(package.__path__)
+    ]
+    return {value for module in modules for value in vars(module).values() if isinstance(value, str)}
 
 
 async def test_everything_that_is_told_is_documented_and_nothing_else() -> None:

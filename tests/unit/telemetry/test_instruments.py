@@ -5,35 +5,26 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 
 from landline.ledger import Entry, Times, Tokens
 from landline.metrics.counts import ModelLabels, TurnMetrics
-from landline.telemetry.former import FormerMetricTeller
+from landline.telemetry.conventions import Provider, TelemetrySources
 from landline.telemetry.instruments import (
     DURATION_BUCKETS_S,
     FIRST_TOKEN_BUCKETS_S,
     OUTPUT_TOKEN_BUCKETS_S,
     TOKEN_BUCKETS,
-    MetricTeller,
+    TurnHistograms,
 )
-from landline.telemetry.settings import Provider
 from support.ledger.entries import ENTRY, changed
 
 PROVIDERS = {"one": Provider("openai", "models.example", 8443)}
-DURATIONS = {"gen_ai.server.request.duration", "gen_ai.client.inference.duration"}
-TOKENS = {"gen_ai.client.inference.operation.input_tokens", "gen_ai.client.inference.operation.output_tokens"}
-HISTOGRAMS = (
-    DURATIONS
-    | TOKENS
-    | {
-        "gen_ai.server.time_to_first_token",
-        "gen_ai.server.time_per_output_token",
-        "gen_ai.client.inference.time_to_first_chunk",
-    }
-)
-FORMER = (
-    "gen_ai.client.operation.duration",
+DURATIONS = {"gen_ai.server.request.duration", "gen_ai.client.operation.duration"}
+TOKENS = "gen_ai.client.token.usage"
+HISTOGRAMS = DURATIONS | {
+    TOKENS,
+    "gen_ai.server.time_to_first_token",
+    "gen_ai.server.time_per_output_token",
     "gen_ai.client.operation.time_to_first_chunk",
-    "gen_ai.client.token.usage",
-)
-USAGE = "gen_ai.client.inference.usage."
+}
+USAGE = "landline.usage."
 
 
 def metrics_of(*entries: Entry) -> dict[str, Metric]:
@@ -41,12 +32,10 @@ def metrics_of(*entries: Entry) -> dict[str, Metric]:
     meters = MeterProvider([reader], shutdown_on_exit=False)
     labels = ModelLabels(["demo"])
     turns = TurnMetrics(labels)
-    teller = MetricTeller(meters.get_meter("test"), PROVIDERS, labels, turns)
-    former = FormerMetricTeller(meters.get_meter("test"), PROVIDERS, labels)
+    histograms = TurnHistograms(meters.get_meter("test"), TelemetrySources(PROVIDERS, labels, turns))
     for entry in entries:
         turns.add(entry)
-        teller.tell(entry)
-        former.tell(entry)
+        histograms.record(entry)
     data = reader.get_metrics_data()
     assert data is not None
     return {
@@ -55,27 +44,6 @@ def metrics_of(*entries: Entry) -> dict[str, Metric]:
         for scope in resource.scope_metrics
         for metric in scope.metrics
     }
-
-
-def test_turn_is_told_by_the_conventions_former_names_too() -> None:
-    metrics = metrics_of(ENTRY, changed(outcome="failed", error_code="model_error"), changed(target="", times=Times()))
-    told = {
-        (name, (point.attributes or {}).get("gen_ai.token.type")): (point.count, round(point.sum, 9))
-        for name in FORMER
-        for point in points(metrics[name])
-        if "error.type" not in (point.attributes or {})
-    }
-    assert told == {
-        ("gen_ai.client.operation.duration", None): (1, 1.198),
-        ("gen_ai.client.operation.time_to_first_chunk", None): (1, 0.398),
-        ("gen_ai.client.token.usage", "input"): (1, 12_000),
-        ("gen_ai.client.token.usage", "output"): (1, 41),
-    }
-    failed = [
-        (name, point) for name in FORMER for point in points(metrics[name]) if "error.type" in (point.attributes or {})
-    ]
-    assert [name for name, _ in failed] == ["gen_ai.client.operation.duration"]
-    assert {metrics[name].unit for name in FORMER} == {"s", "{token}"}
 
 
 def points(metric: Metric) -> list[HistogramDataPoint]:
@@ -91,27 +59,26 @@ def test_turn_is_told_in_all_histograms_with_their_units() -> None:
     metrics = metrics_of(ENTRY)
     assert set(metrics) >= HISTOGRAMS
     for name in HISTOGRAMS:
-        assert metrics[name].unit == ("{token}" if name in TOKENS else "s")
+        assert metrics[name].unit == ("{token}" if name == TOKENS else "s")
     sums = {name: [point.sum for point in points(metrics[name])] for name in HISTOGRAMS}
     assert sums == {
         "gen_ai.server.request.duration": [1.2],
-        "gen_ai.client.inference.duration": [1.198],
+        "gen_ai.client.operation.duration": [1.198],
         "gen_ai.server.time_to_first_token": [0.4],
-        "gen_ai.client.inference.time_to_first_chunk": [0.398],
+        "gen_ai.client.operation.time_to_first_chunk": [0.398],
         "gen_ai.server.time_per_output_token": [0.02],
-        "gen_ai.client.inference.operation.input_tokens": [12_000],
-        "gen_ai.client.inference.operation.output_tokens": [41],
+        TOKENS: [12_000, 41],
     }
 
 
 def test_buckets_are_the_ones_that_the_conventions_advise() -> None:
     metrics = metrics_of(ENTRY)
     bounds = {name: tuple(points(metrics[name])[0].explicit_bounds) for name in HISTOGRAMS}
-    assert {bounds[name] for name in TOKENS} == {TOKEN_BUCKETS}
+    assert bounds[TOKENS] == TOKEN_BUCKETS
     assert TOKEN_BUCKETS[:4] == (1, 4, 16, 64)
     assert TOKEN_BUCKETS[-1] == 67_108_864
     assert bounds["gen_ai.server.request.duration"] == DURATION_BUCKETS_S
-    assert bounds["gen_ai.client.inference.time_to_first_chunk"] == DURATION_BUCKETS_S
+    assert bounds["gen_ai.client.operation.time_to_first_chunk"] == DURATION_BUCKETS_S
     assert (DURATION_BUCKETS_S[0], DURATION_BUCKETS_S[-1]) == (0.01, 81.92)
     assert bounds["gen_ai.server.time_to_first_token"] == FIRST_TOKEN_BUCKETS_S
     assert bounds["gen_ai.server.time_per_output_token"] == OUTPUT_TOKEN_BUCKETS_S
@@ -127,8 +94,10 @@ def test_histograms_carry_the_conventions_attributes() -> None:
         "server.address": "models.example",
         "server.port": 8443,
     }
-    for name in HISTOGRAMS:
+    for name in HISTOGRAMS - {TOKENS}:
         assert dict(points(metrics[name])[0].attributes or {}) == wanted, name
+    told = [dict(point.attributes or {}) for point in points(metrics[TOKENS])]
+    assert told == [{**wanted, "gen_ai.token.type": kind} for kind in ("input", "output")]
 
 
 def test_tokens_are_counted_by_what_they_are() -> None:
@@ -148,7 +117,6 @@ def test_tokens_are_counted_by_what_they_are() -> None:
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "demo",
-        "gen_ai.token.modality": "unknown",
         "landline.target": "one",
         "server.address": "models.example",
         "server.port": 8443,
@@ -168,8 +136,7 @@ def test_tokens_are_counted_by_what_they_are() -> None:
 
 def test_answer_without_tokens_is_one_of_none_and_a_warm_up_is_no_answer() -> None:
     metrics = metrics_of(changed(tokens=Tokens()), changed(tokens=Tokens(), finish_reason=None))
-    for name in TOKENS:
-        assert [(point.count, point.sum) for point in points(metrics[name])] == [(1, 0)]
+    assert [(point.count, point.sum) for point in points(metrics[TOKENS])] == [(1, 0), (1, 0)]
 
 
 def test_turn_that_failed_tells_its_durations_only() -> None:
@@ -190,7 +157,7 @@ def test_bytes_are_the_sums_of_all_turns() -> None:
     assert counts(metrics["landline.payload.io"]) == {"in": 2_000, "out": 8_000}
     assert counts(metrics["landline.stateless.io"]) == {"in": 100_000}
     assert counts(metrics["landline.upstream.io"]) == {"in": 1_600, "out": 1_400}
-    assert {metrics[name].unit for name in metrics if name.startswith("landline.")} == {"By"}
+    assert {metrics[name].unit for name in metrics if name.endswith(".io")} == {"By"}
 
 
 def test_models_that_clients_make_up_are_one_series() -> None:

@@ -8,9 +8,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from landline.ledger import Entry, Times
 from landline.ledger.entry import Asked
-from landline.metrics.counts import MODELS_KEPT, ModelLabels
-from landline.telemetry.settings import Provider
-from landline.telemetry.spans import SpanTeller
+from landline.metrics.counts import MODELS_KEPT, ModelLabels, TurnMetrics
+from landline.telemetry.conventions import Provider, TelemetrySources
+from landline.telemetry.spans import TurnSpans
 from support.ledger.entries import ENTRY, changed
 
 PROVIDERS = {"one": Provider("openai", "models.example", 8443)}
@@ -22,9 +22,10 @@ def spans_of(*entries: Entry, sampler: Sampler | None = None) -> list[ReadableSp
     exporter = InMemorySpanExporter()
     tracers = TracerProvider(sampler=sampler, shutdown_on_exit=False)
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
-    teller = SpanTeller(tracers.get_tracer("test"), PROVIDERS, ModelLabels(["demo"]), former_names=False)
+    labels = ModelLabels(["demo"])
+    spans = TurnSpans(tracers.get_tracer("test"), TelemetrySources(PROVIDERS, labels, TurnMetrics(labels)))
     for entry in entries:
-        teller.tell(entry)
+        spans.record(entry)
     return sorted(exporter.get_finished_spans(), key=lambda span: span.kind.value)
 
 
@@ -49,7 +50,7 @@ def test_turn_is_a_servers_span_with_the_conventions_attributes() -> None:
         "gen_ai.usage.input_tokens": 12_000,
         "gen_ai.usage.output_tokens": 41,
         "gen_ai.usage.cache_read.input_tokens": 11_500,
-        "gen_ai.usage.cache_write.input_tokens": 100,
+        "gen_ai.usage.cache_creation.input_tokens": 100,
         "gen_ai.usage.reasoning.output_tokens": 11,
         "openai.api.type": "responses",
         "server.address": "models.example",
@@ -187,9 +188,9 @@ def test_made_up_model_is_no_name_of_a_question_either() -> None:
 def test_what_the_client_set_is_told_and_what_it_left_open_is_not() -> None:
     asked = Asked("resp_0", "json", "low", 4_000, 0.0, 0.9)
     assert {
-        "gen_ai.request.previous_response.id": "resp_0",
+        "landline.request.previous_response_id": "resp_0",
         "gen_ai.output.type": "json",
-        "gen_ai.request.reasoning.level": "low",
+        "landline.request.reasoning_effort": "low",
         "gen_ai.request.max_tokens": 4_000,
         "gen_ai.request.temperature": 0.0,
         "gen_ai.request.top_p": 0.9,
