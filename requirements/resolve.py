@@ -1,4 +1,5 @@
-"""Writes `run.txt`, `dev.txt` and `build.txt`: every package that pyproject.toml needs, directly or not, at one exact version.
+"""Writes `run.txt`, `dev.txt`, `build.txt` and `release.txt`: every package that pyproject.toml needs, directly or not, at one
+exact version.
 
 Run it by `make requirements`, in an environment with a current pip. Nothing is installed: pip only resolves and reports.
 The files name no index, so they install from whatever registry pip is set up with.
@@ -16,16 +17,19 @@ HERE = ROOT / "requirements"
 
 
 def main() -> None:
-    """Resolves everything together, then writes the parts: `dev` adds to `run`, `build` stands alone."""
+    """Resolves everything together, then writes the parts: `dev` and `release` add to `run`, `build` stands alone."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     run_needs: list[str] = project["project"]["dependencies"]
     dev_needs: list[str] = project["dependency-groups"]["dev"]
+    release_needs: list[str] = project["dependency-groups"]["release"]
     build_needs: list[str] = project["build-system"]["requires"]
-    everything = resolve([*run_needs, *dev_needs, *build_needs], {})
+    everything = resolve([*run_needs, *dev_needs, *build_needs, *release_needs], {})
     run = resolve(run_needs, everything)
     dev = without(resolve([*run_needs, *dev_needs], everything), run)
     write("run.txt", "What Landline needs to run", run, markers(run_needs))
     write("dev.txt", "What its tests and checks need besides", dev, markers(dev_needs), first="-r run.txt")
+    release = without(resolve([*run_needs, *release_needs], everything), run)
+    write("release.txt", "What checks and announces a release besides", release, {}, first="-r run.txt")
     write("build.txt", "What builds the package", resolve(build_needs, everything), {})
 
 
