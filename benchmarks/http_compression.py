@@ -25,7 +25,7 @@ import aiohttp
 import brotli
 import zstandard
 
-from landline.server.coders import CODINGS
+from landline.server.content_coding import CODINGS
 from landline.wire.sse import encode_sse
 from outbound_compression import codex_turns
 from setting import REPOSITORY, describe_setting, write_result

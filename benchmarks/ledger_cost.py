@@ -25,7 +25,7 @@ from landline.ledger import Entry, Ledger
 from landline.ledger.entry import make_entry
 from landline.ledger.turn_line import turn_line
 from landline.server.account import Account
-from landline.server.wire_count import WireCount
+from landline.server.connection import WireCount
 from landline.session.create_bytes import measure_turn
 from landline.session.lineage import Link
 from landline.session.meter import Meter

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from landline.server.conversations import MAX_ITEMS
+from landline.server.endpoint import MAX_PAGE
 from landline.server.openapi import OPERATIONS, Operation, make_document
-from landline.server.queries import MAX_PAGE
 from landline.session.admission import MAX_METADATA_PAIRS
 from landline.session.steering import MAX_PENDING_STEERS
 from landline.stores.store import Page

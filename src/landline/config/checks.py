@@ -30,7 +30,7 @@ from landline.config.targets import (
 from landline.engine.catalog import CATALOGUE
 from landline.engine.gguf import NotGgufError, read_gguf_head
 from landline.sealing import split_keys
-from landline.server.authority import parse_origin, parse_pattern
+from landline.server.access import parse_origin, parse_pattern
 from landline.telemetry.settings import OTLP_PROTOCOL, TelemetrySettings
 from landline.upstream.script import ScriptError, load_script
 

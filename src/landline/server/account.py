@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from landline.ledger import Ledger, LiveSession
 from landline.ledger.entry import make_entry
-from landline.server.wire_count import WireCount
+from landline.server.connection import WireCount
 from landline.session.create_bytes import measure_turn
 from landline.session.turn import Turn
 from landline.wire.events import ErrorFrame, ServerEvent, event_sequence

@@ -12,23 +12,21 @@ from landline.server.content_coding import ContentCoding
 from landline.server.context import compact_window, count_input_tokens
 from landline.server.conversations import Conversations
 from landline.server.edge import Edge
+from landline.server.endpoint import reply_error
 from landline.server.foreign_paths import GEMINI_VERBS, reply_not_found
-from landline.server.gate import Gate
 from landline.server.http import CreateEndpoint
-from landline.server.listings import (
+from landline.server.middleware import Gate, RequestRoot, SamePath
+from landline.server.monitor import monitor_answers
+from landline.server.server_info import (
     Answer,
     describe_api,
     list_models,
     read_model,
     report_health,
     report_readiness,
+    show_metrics,
     welcome,
 )
-from landline.server.metrics import show_metrics
-from landline.server.monitor import monitor_answers
-from landline.server.paths import SamePath
-from landline.server.replies import reply_error
-from landline.server.request_root import RequestRoot
 from landline.server.stored_responses import cancel_response, delete_response, list_input_items, retrieve_response
 from landline.server.websocket import SocketEndpoint
 from landline.wire.errors import api_error

@@ -10,14 +10,13 @@ from msgspec import Raw
 from starlette.types import Receive, Scope, Send
 
 from landline.server.account import Account, client_of
-from landline.server.bodies import ClientGoneError, read_body
+from landline.server.connection import wire_of
 from landline.server.edge import Edge
+from landline.server.endpoint import ClientGoneError, read_body, reply_error, reply_json
 from landline.server.exchange import answer_while_wanted
-from landline.server.listings import Answer
-from landline.server.replies import reply_error, reply_json
-from landline.server.request_root import REQUEST_ID
-from landline.server.trace_context import note_trace, trace_of
-from landline.server.wire_count import wire_of
+from landline.server.headers import note_trace, trace_of
+from landline.server.middleware import REQUEST_ID
+from landline.server.server_info import Answer
 from landline.session.admission import admit
 from landline.session.compaction import retained_messages
 from landline.session.meter import Meter

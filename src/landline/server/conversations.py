@@ -7,10 +7,8 @@ import msgspec
 from msgspec import Raw
 from starlette.types import Receive, Scope, Send
 
-from landline.server.bodies import ClientGoneError, read_body
 from landline.server.edge import Edge
-from landline.server.queries import read_page
-from landline.server.replies import reply_error, reply_json
+from landline.server.endpoint import ClientGoneError, read_body, read_page, reply_error, reply_json
 from landline.session.admission import check_call_outputs, check_metadata
 from landline.session.lineage import Link
 from landline.stores.store import Conversation

@@ -7,7 +7,7 @@ from starlette.types import Message, Receive, Send
 
 from landline.server.account import Account
 from landline.server.drain import Drain, shutdown_error
-from landline.server.replies import reply_error
+from landline.server.endpoint import reply_error
 from landline.wire.errors import ApiError
 
 

@@ -5,7 +5,7 @@ import re
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from landline.server.replies import reply_json
+from landline.server.endpoint import reply_json
 from landline.wire.errors import api_error, error_body
 
 _LIBRARIES = (

@@ -10,14 +10,13 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from landline.server.account import Account, client_of
-from landline.server.bodies import ClientGoneError, read_body
+from landline.server.connection import wire_of
 from landline.server.edge import Edge
+from landline.server.endpoint import ClientGoneError, read_body, reply_error, reply_json
 from landline.server.exchange import answer_while_wanted, ends_by_itself
-from landline.server.replies import reply_error, reply_json
-from landline.server.request_root import REQUEST_ID
+from landline.server.headers import note_trace, trace_of
+from landline.server.middleware import REQUEST_ID
 from landline.server.sse_stream import stream_records, stream_turn
-from landline.server.trace_context import note_trace, trace_of
-from landline.server.wire_count import wire_of
 from landline.session.admission import admit
 from landline.session.meter import Meter
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate

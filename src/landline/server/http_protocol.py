@@ -1,9 +1,12 @@
-"""uvicorn's HTTP protocol with what clients of all ages need: unusable offers of another protocol are ignored, HTTP/1.0 is
-answered without chunks, and a client that has only ended its own side still gets its answer.
+"""uvicorn's HTTP protocol with what clients of all ages need.
+
+Unusable offers of another protocol are ignored, HTTP/1.0 is answered without chunks, a client that has only ended its own
+side still gets its answer, and the target of a request may be a whole URL, as of a client that takes us for a proxy.
 """
 
 import asyncio
 import functools
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, cast
 
@@ -12,9 +15,8 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from landline.server.batched_transport import BatchedTransport
-from landline.server.request_target import split_target
-from landline.server.wire_count import WIRE
+from landline.server.connection import WIRE, BatchedTransport
+from landline.server.endpoint import Header
 from landline.wire.errors import api_error, error_body
 
 PROBE_DELAYS_S = (0.05, 0.2, 1.0, 5.0, 15.0, 30.0, 60.0)
@@ -208,3 +210,20 @@ def _tokens(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     """The members of a header that is a list, in lower case, however many lines it has."""
     values = b",".join(value for each, value in headers if each == name)
     return [token.strip().lower() for token in values.split(b",")]
+
+
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)([^#]*)", re.DOTALL)
+
+
+def split_target(target: bytes, headers: list[Header]) -> tuple[bytes, list[Header]]:
+    """The path and query of the target, and the headers with the URL's host among them.
+
+    That host counts, whatever `Host` says. It must say the same, so another one is kept beside it, to be refused as two.
+    """
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        return target, headers
+    host, path = absolute.groups()
+    if not any(name == b"host" and value.lower() == host.lower() for name, value in headers):
+        headers = [*headers, (b"host", host)]
+    return path if path.startswith(b"/") else b"/" + path, headers

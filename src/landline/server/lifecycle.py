@@ -1,11 +1,14 @@
-"""The server process: listens, serves, and drains on SIGTERM or SIGINT."""
+"""The server process: listens, serves, and drains on SIGTERM or SIGINT; its log says when no file descriptor is left."""
 
 import asyncio
 import contextlib
+import errno
 import math
 import os
+import resource
 import signal
 import socket
+import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -18,10 +21,10 @@ import uvloop
 from starlette.types import ASGIApp
 
 from landline.compression_budget import CompressionBudget
-from landline.server.descriptors import DescriptorWatch
 from landline.server.drain import Drain
 from landline.server.http_protocol import HttpProtocol
 from landline.server.line_protocol import LineProtocol
+from landline.server.log_throttle import Seldom
 
 EXIT_STARTUP_FAILED = 3
 EXIT_FORCED = 130
@@ -210,3 +213,47 @@ async def _serve_until_signalled(server: LineServer, parts: AbstractAsyncContext
         loop.add_signal_handler(number, receive_signal)
     await asyncio.wait({serving})
     return EXIT_FORCED if serving.cancelled() else serving.result()
+
+
+LOG_EVERY_S = 30.0
+"""While it lasts, the log repeats it this often."""
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE)
+_ADVICE = (
+    "New connections are closed unanswered, and upstreams and files cannot be opened, until descriptors are free again. "
+    "Raise the limit (`ulimit -n`, `LimitNOFILE=` of a systemd unit, `--ulimit nofile=` of a container)."
+)
+_SYSTEM_ADVICE = (
+    "The whole machine has none left: raise `fs.file-max`, or find the process that takes them. Until then new connections "
+    "are closed unanswered."
+)
+
+
+class DescriptorWatch:
+    """Call `look` a few times a second: it costs some microseconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds that never go back."""
+        self._seldom = Seldom(LOG_EVERY_S, clock)
+        self._is_said = False
+
+    def look(self, connections: int) -> None:
+        """Logs if none is left, and once when there are some again; `connections` is how many of them clients have."""
+        error = _try_one()
+        if error is None:
+            if self._is_said:
+                self._is_said = False
+                _log.info("descriptors_available", connections=connections)
+        elif self._seldom.ask() is not None:
+            self._is_said = True
+            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            advice = _ADVICE if error == errno.EMFILE else _SYSTEM_ADVICE
+            _log.error("descriptors_exhausted", limit=limit, connections=connections, advice=advice)
+
+
+def _try_one() -> int | None:
+    """Opens a file and closes it; the error's number if that fails for want of descriptors."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno if error.errno in _EXHAUSTED else None
+    return None

@@ -20,10 +20,9 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from landline.compression_budget import CompressionBudget
-from landline.server.batched_transport import BatchedTransport
 from landline.server.compression import LineDeflateFactory
+from landline.server.connection import WIRE, BatchedTransport, WireCount
 from landline.server.outbox import TEXT_FRAMES
-from landline.server.wire_count import WIRE, WireCount
 from landline.wire.errors import api_error
 from landline.wire.events import encode_event, error_frame
 

@@ -15,10 +15,9 @@ from starlette.types import Receive, Scope, Send
 from landline.monitor.feed import Feed, Watch
 from landline.monitor.state import PAGE_MAX, Change, Shown, Snapshot, Sort, View
 from landline.server.edge import Edge
+from landline.server.endpoint import Query, reply_error, reply_json
 from landline.server.exchange import answer_while_wanted
-from landline.server.listings import Answer
-from landline.server.queries import Query
-from landline.server.replies import reply_error, reply_json
+from landline.server.server_info import Answer
 from landline.server.sse_stream import HEADERS
 from landline.wire.errors import ApiError, api_error
 

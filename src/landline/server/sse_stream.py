@@ -6,7 +6,7 @@ from typing import assert_never
 
 from starlette.types import Scope, Send
 
-from landline.server.replies import reply_error
+from landline.server.endpoint import reply_error
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.turns.faults import broken_end, note_fault
 from landline.wire.records import sse_records

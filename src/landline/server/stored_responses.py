@@ -7,10 +7,9 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from landline.server.edge import Edge
+from landline.server.endpoint import read_page, read_retrieve_query, reply_error, reply_json
 from landline.server.exchange import answer_while_wanted, ends_by_itself
-from landline.server.listings import Answer
-from landline.server.queries import read_page, read_retrieve_query
-from landline.server.replies import reply_error, reply_json
+from landline.server.server_info import Answer
 from landline.server.sse_stream import stream_records
 from landline.stores.store import StoredResponse
 from landline.wire.errors import ApiError, api_error

@@ -11,14 +11,13 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from landline.server.account import Account, client_of
+from landline.server.connection import WireCount, wire_of
 from landline.server.drain import shutdown_error
 from landline.server.edge import Edge
+from landline.server.endpoint import reply_error
+from landline.server.headers import TraceContext, choose_subprotocol, note_trace, trace_of
+from landline.server.middleware import REQUEST_ID
 from landline.server.outbox import TEXT_FRAMES, Outbox
-from landline.server.replies import reply_error
-from landline.server.request_root import REQUEST_ID
-from landline.server.subprotocols import choose_subprotocol
-from landline.server.trace_context import TraceContext, note_trace, trace_of
-from landline.server.wire_count import WireCount, wire_of
 from landline.session.meter import Meter
 from landline.session.session import Session
 from landline.session.turn import (

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.compression_budget import CompressionBudget
-from landline.server.coders import CODINGS
-from landline.server.content_coding import MIN_BODY_BYTES, THREAD_BYTES, ContentCoding, choose_coding
+from landline.server.content_coding import CODINGS, MIN_BODY_BYTES, THREAD_BYTES, ContentCoding, choose_coding
 
 JSON = (b"content-type", b"application/json")
 EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")

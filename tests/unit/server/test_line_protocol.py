@@ -12,10 +12,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from landline.compression_budget import CompressionBudget
+from landline.server.connection import wire_of
 from landline.server.drain import Drain
 from landline.server.lifecycle import LineServer, ServeSettings
 from landline.server.outbox import TEXT_FRAMES
-from landline.server.wire_count import wire_of
 from support.compression_budgets import short_of_memory
 from support.servers.byte_relay import ByteRelay
 

@@ -14,11 +14,11 @@ from landline.config import Config
 from landline.server.asgi import Methods
 from landline.server.foreign_paths import GEMINI_VERBS
 from landline.server.openapi import OPERATIONS, encoded_document, make_document
-from landline.server.openapi.foreign_json import FOREIGN_FIELDS
 from landline.server.openapi.operation import RESERVED_ERRORS, ROUTING_ERRORS, SOCKET_ERRORS
 from landline.server.openapi.schemas import (
     ANSWERS,
     EVENTS,
+    FOREIGN_FIELDS,
     INPUT_ITEMS,
     INPUT_PARTS,
     OUTPUT_ITEMS,

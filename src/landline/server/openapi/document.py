@@ -7,10 +7,9 @@ from typing import Any
 import msgspec
 
 from landline import __version__
-from landline.server.openapi.foreign_json import Schema, reference
 from landline.server.openapi.operation import Answer, Link, Operation, Parameter
 from landline.server.openapi.operations import OPERATIONS
-from landline.server.openapi.schemas import make_components
+from landline.server.openapi.schemas import Schema, make_components, reference
 from landline.wire.errors import ERROR_RULES, ErrorRule
 
 _REQUEST_ID: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from landline.server.openapi.foreign_json import Schema
+from landline.server.openapi.schemas import Schema
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from landline.config import Config
 from landline.config.settings import ServerSettings
 from landline.server.access import Access
 from landline.server.asgi import Methods
+from landline.server.middleware import SamePath
 from landline.session.turn import Turn, TurnUpdate
 from support.servers.edge import RunningEdge, create, create_frame, running_edge, saying
 
@@ -355,3 +356,33 @@ async def test_refusals_are_logged_seldom() -> None:
     [entry] = [each for each in logs if each["event"] == "request_refused"]
     assert (entry["code"], entry["left_out"]) == ("origin_not_allowed", 0)
     assert FOREIGN in entry["reason"]
+
+
+async def path_behind(path: str, root: str = "", kind: str = "http") -> str:
+    """The path that the router sees."""
+    seen: list[str] = []
+
+    async def app(scope, receive, send):
+        seen.append(scope["path"])
+
+    await SamePath(app)({"type": kind, "path": path, "root_path": root}, None, None)
+    return seen[0]
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(
+    ("path", "root", "seen"),
+    [
+        ("/v1/responses", "", "/v1/responses"),
+        ("/v1/responses/", "", "/v1/responses"),
+        ("/v1/responses//", "", "/v1/responses"),
+        ("/", "", "/"),
+        ("/llm/", "/llm", "/llm/"),
+        ("/llm/health/", "/llm", "/llm/health"),
+        ("/monitor/", "", "/monitor/"),
+        ("/llm/monitor/", "/llm", "/llm/monitor/"),
+        ("/monitor/state/", "", "/monitor/state"),
+    ],
+)
+async def test_the_router_sees_a_path_without_its_last_slash(kind, path, root, seen):
+    assert await path_behind(path, root, kind) == seen

@@ -1,5 +1,6 @@
 import asyncio
 import gzip
+import json
 import zlib
 
 import brotli
@@ -8,9 +9,40 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.server import bodies
-from landline.server.bodies import ClientGoneError, read_body
-from landline.wire.errors import ApiError
+from landline.server import endpoint
+from landline.server.endpoint import ClientGoneError, read_body, reply_error
+from landline.wire.errors import ApiError, api_error
+
+
+async def said(scope) -> list[dict]:
+    """What an error sends."""
+    messages: list[dict] = []
+
+    async def send(message):
+        messages.append(message)
+
+    await reply_error(scope, send, api_error("server_shutting_down", "Elsewhere."))
+    return messages
+
+
+@pytest.mark.parametrize(
+    ("scope", "prefix"),
+    [
+        ({"type": "http"}, "http.response"),
+        ({"type": "websocket", "extensions": {"websocket.http.response": {}}}, "websocket.http.response"),
+    ],
+)
+async def test_an_error_is_json_with_its_status_and_headers(scope, prefix):
+    start, body = await said(scope)
+    assert (start["type"], start["status"], body["type"]) == (f"{prefix}.start", 503, f"{prefix}.body")
+    assert (b"retry-after", b"1") in start["headers"]
+    assert json.loads(body["body"])["error"]["code"] == "server_shutting_down"
+
+
+@pytest.mark.parametrize("scope", [{"type": "websocket"}, {"type": "websocket", "extensions": {}}])
+async def test_a_server_that_cannot_answer_a_handshake_refuses_it(scope):
+    assert await said(scope) == [{"type": "websocket.close"}]
+
 
 BODY = b'{"input":"' + b"hello " * 40_000 + b'"}'
 
@@ -70,7 +102,7 @@ async def test_zstd_of_several_frames_is_read():
 
 
 async def test_a_large_body_is_inflated_all_the_same(monkeypatch):
-    monkeypatch.setattr(bodies, "THREAD_BYTES", 10)
+    monkeypatch.setattr(endpoint, "THREAD_BYTES", 10)
     assert await read(gzip.compress(BODY), "gzip") == BODY
 
 
@@ -126,7 +158,7 @@ async def test_a_body_that_ends_early_is_refused(coding):
 
 
 async def test_a_body_that_stops_coming_is_given_up(monkeypatch):
-    monkeypatch.setattr(bodies, "READ_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(endpoint, "READ_TIMEOUT_S", 0.01)
     error = await read_body({"type": "http", "headers": []}, asyncio.Event().wait, max_bytes=1000)
     assert isinstance(error, ApiError)
     assert error.status == 408

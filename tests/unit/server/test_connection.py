@@ -11,10 +11,9 @@ from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
 from landline.compression_budget import CompressionBudget
-from landline.server.batched_transport import BatchedTransport
 from landline.server.compression import LineDeflateFactory
+from landline.server.connection import WIRE, BatchedTransport, WireCount, wire_of
 from landline.server.line_protocol import CountingProtocol
-from landline.server.wire_count import WIRE, WireCount, wire_of
 
 PAYLOADS = st.binary(max_size=300) | st.integers(0, 70_000).map(bytes)
 TEXTS = st.text(max_size=300).map(str.encode) | st.sampled_from([125, 126, 0xFFFF, 0x10000]).map(bytes)

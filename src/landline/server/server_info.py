@@ -1,14 +1,17 @@
-"""The small read-only endpoints: models, health, readiness, the API's description."""
+"""The small endpoints about the server itself: models, health, readiness, metrics, and the API's description."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from landline import __version__
+from landline.metrics.exposition import collect, encode
+from landline.metrics.families import MetricSources
 from landline.server.edge import Edge
+from landline.server.endpoint import reply_error, reply_json
 from landline.server.openapi import encoded_document
-from landline.server.replies import reply_error, reply_json
 from landline.wire.errors import api_error, error_body
 
 Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -84,5 +87,21 @@ def report_readiness(edge: Edge) -> Answer:
         error = api_error(code, f"Not ready: {'; '.join(reasons)}.")
         body = msgspec.json.encode({"status": "not_ready", "reasons": reasons, **error_body(error)})
         return await reply_json(scope, send, error.status, body)
+
+    return answer
+
+
+def show_metrics(sources: MetricSources) -> Answer:
+    """Answers a scrape. The text is made in another thread, because a large one takes longer than turns should wait."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
+        exposition = await asyncio.to_thread(encode, collect(sources), accept)
+        headers = [
+            (b"content-type", exposition.content_type.encode()),
+            (b"content-length", str(len(exposition.body)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": exposition.body if scope["method"] == "GET" else b""})
 
     return answer

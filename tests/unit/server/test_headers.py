@@ -6,9 +6,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.asyncio.client import connect
 
-from landline.server.trace_context import TraceContext, note_trace, trace_of
+from landline.server.headers import TraceContext, choose_subprotocol, note_trace, trace_of
 from landline.session.meter import Meter
+from support.servers.edge import running_edge, saying
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 OTHER = "00-11111111111111111111111111111111-2222222222222222-01"
@@ -59,3 +61,38 @@ def test_no_frame_breaks_it(frame: bytes) -> None:
 def test_any_notes_are_read(notes: dict[str, str]) -> None:
     frame = msgspec.json.encode({"client_metadata": {**notes, "ws_request_header_traceparent": OTHER}})
     assert noted(frame).parent == OTHER
+
+
+KEY = "openai-insecure-api-key.sk-aaaabbbbcccc"
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ([], None),
+        (["chat"], "chat"),
+        (["chat", "superchat"], "chat"),
+        (["v1.agent", "responses"], "responses"),
+        (["realtime", KEY, "openai-beta.realtime-v1"], "realtime"),
+        ([KEY, "realtime"], "realtime"),
+        ([KEY, "agent"], "agent"),
+        ([KEY, "openai-organization.org-1", "openai-project.proj_1", "agent"], "agent"),
+        (["bearer", "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"], "bearer"),
+        (["base64url.bearer.authorization.example.dG9rZW4", "agent"], "agent"),
+        (["sk-1234", "agent"], "agent"),
+        (["a" * 64, "agent"], "agent"),
+        ([KEY], KEY),
+        (["", "two words", "agent"], "agent"),
+        (["two words"], None),
+    ],
+)
+def test_the_choice_is_a_name_and_a_key_only_where_there_is_nothing_else(offered, chosen):
+    assert choose_subprotocol(offered) == chosen
+
+
+async def test_a_socket_is_opened_with_the_chosen_one():
+    async with running_edge(saying("hi")) as edge:
+        async with connect(edge.socket_url, subprotocols=[KEY, "responses"]) as line:
+            assert line.subprotocol == "responses"
+        async with connect(edge.socket_url) as line:
+            assert line.subprotocol is None
