@@ -89,7 +89,7 @@ class Fault(msgspec.Struct, frozen=True):
     param: str | None = None
 
 
-class _Body(msgspec.Struct, frozen=True):
+class _ErrorBody(msgspec.Struct, frozen=True):
     """`{"error": …}` (OpenAI, vLLM, llama-server), `{"object": "error", …}` (SGLang, older vLLM), `{"detail": …}` (FastAPI)."""
 
     error: Raw | UnsetType = UNSET
@@ -124,14 +124,14 @@ def status_of(fault: Fault) -> int:
     return status or _STATUS_OF_TYPE.get(fault.code.lower(), 500)
 
 
-def told_message(fault: Fault) -> str:
+def public_message(fault: Fault) -> str:
     """The upstream's text as it may be passed on: no keys, and not without end."""
     return _SECRET.sub("[key]", fault.message)[:MESSAGE_CHARS]
 
 
 def explain(status: int, headers: Mapping[str, str], fault: Fault) -> ApiError:
     """The fault as one of our errors."""
-    message = told_message(fault)
+    message = public_message(fault)
     told = message or f"The target answered with status {status}."
     code = code_of(status, fault)
     if code == "upstream_auth_error" and status == 401:
@@ -184,7 +184,7 @@ def decode_fault(body: bytes) -> Fault:
     if text[:1] == b"[":
         text = _first_of(text)
     try:
-        outer = msgspec.json.decode(text, type=_Body)
+        outer = msgspec.json.decode(text, type=_ErrorBody)
     except UNREADABLE:
         return Fault(message=_plain_text(body))
     if isinstance(outer.error, UnsetType):
@@ -193,12 +193,12 @@ def decode_fault(body: bytes) -> Fault:
     if error[:1] != b"{":
         return Fault(message=_string_of(outer.error), code=_code_text(outer.code))
     try:
-        return _fault_in(msgspec.json.decode(error, type=_Body))
+        return _fault_in(msgspec.json.decode(error, type=_ErrorBody))
     except UNREADABLE:
         return Fault(message=_plain_text(error))
 
 
-def _fault_in(body: _Body) -> Fault:
+def _fault_in(body: _ErrorBody) -> Fault:
     message = _string_of(body.message) or _string_of(body.detail)
     fault = Fault(message, _code_text(body.code), body.type or "", body.param)
     told = _told_by_provider(body)
@@ -208,7 +208,7 @@ def _fault_in(body: _Body) -> Fault:
     return Fault(inner.message or message, fault.code, inner.code or inner.type or fault.type, inner.param)
 
 
-def _told_by_provider(body: _Body) -> str:
+def _told_by_provider(body: _ErrorBody) -> str:
     """A provider's own error behind a gateway's, as text; "" if there is none."""
     if isinstance(body.metadata, UnsetType):
         return ""

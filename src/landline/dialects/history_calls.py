@@ -43,7 +43,7 @@ class OpenCalls(msgspec.Struct, Generic[PartT]):
         return self.outputs.get(place) or Content((NO_OUTPUT,))
 
 
-class IdForm(msgspec.Struct, frozen=True):
+class CallIdFormat(msgspec.Struct, frozen=True):
     """What the ids of one vendor look like."""
 
     taken_as_it_is: re.Pattern[str]
@@ -53,36 +53,36 @@ class IdForm(msgspec.Struct, frozen=True):
     """so many hexadecimal digits follow."""
 
 
-class UseIds(msgspec.Struct, frozen=True):
+class CallIds(msgspec.Struct, frozen=True):
     """The ids of a conversation, in sets that grow from the newest to the oldest and that longer conversations share:
     looking one up costs O(log n), and so does adding one."""
 
     newest: frozenset[str] = frozenset()
-    older: "UseIds | None" = None
+    older: "CallIds | None" = None
     count: int = 0
 
-    def __contains__(self, use_id: str) -> bool:
-        ids: UseIds | None = self
+    def __contains__(self, upstream_id: str) -> bool:
+        ids: CallIds | None = self
         while ids is not None:
-            if use_id in ids.newest:
+            if upstream_id in ids.newest:
                 return True
             ids = ids.older
         return False
 
-    def with_ids(self, added: Collection[str]) -> "UseIds":
+    def with_ids(self, added: Collection[str]) -> "CallIds":
         """The same with more, none of which it has."""
         if not added:
             return self
         newest, older = frozenset(added), self if self.newest else None
         while older is not None and len(older.newest) <= len(newest):
             newest, older = newest | older.newest, older.older
-        return UseIds(newest, older, self.count + len(added))
+        return CallIds(newest, older, self.count + len(added))
 
 
-class UseIdWriter:
+class CallIdWriter:
     """Gives ids to the calls that a conversation goes on with."""
 
-    def __init__(self, before: UseIds, form: IdForm) -> None:
+    def __init__(self, before: CallIds, form: CallIdFormat) -> None:
         self._before = before
         self._form = form
         self._added: set[str] = set()
@@ -90,18 +90,18 @@ class UseIdWriter:
     def add(self, call_id: str) -> str:
         """The call id if the vendor takes it; else, and where it is taken, one made of it, the same one every time."""
         form, before, added = self._form, self._before, self._added
-        use_id = call_id if form.taken_as_it_is.fullmatch(call_id) else _hashed(call_id, form)
+        upstream_id = call_id if form.taken_as_it_is.fullmatch(call_id) else _hashed(call_id, form)
         times = before.count + len(added)
-        while use_id in added or use_id in before:
-            use_id = _hashed(f"{call_id}\0{times}", form)
+        while upstream_id in added or upstream_id in before:
+            upstream_id = _hashed(f"{call_id}\0{times}", form)
             times += 1
-        added.add(use_id)
-        return use_id
+        added.add(upstream_id)
+        return upstream_id
 
-    def use_ids(self) -> UseIds:
+    def call_ids(self) -> CallIds:
         """All ids of the conversation."""
         return self._before.with_ids(self._added)
 
 
-def _hashed(text: str, form: IdForm) -> str:
+def _hashed(text: str, form: CallIdFormat) -> str:
     return form.prefix + blake2b(text.encode(), digest_size=12).hexdigest()[: form.digits]

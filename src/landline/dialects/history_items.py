@@ -97,27 +97,27 @@ class Content(msgspec.Struct, Generic[PartT], frozen=True):
         return [part for part in self.parts if not isinstance(part, str)]
 
 
-class Told(msgspec.Struct, Generic[PartT], frozen=True):
+class InputMessage(msgspec.Struct, Generic[PartT], frozen=True):
     """A message of the user's or the developer's side; one of the developer's is text alone."""
 
     role: Literal["user", "developer"]
     content: Content[PartT]
 
 
-class Spoken(msgspec.Struct, frozen=True):
+class AssistantText(msgspec.Struct, frozen=True):
     """Text that the model said."""
 
     text: str
 
 
-class Thought(msgspec.Struct, frozen=True):
+class AssistantReasoning(msgspec.Struct, frozen=True):
     """What the model thought: its text, "" if it is not told, and what its vendor signed of it."""
 
     text: str
     signed: Signed | None = None
 
 
-class Called(msgspec.Struct, frozen=True):
+class ToolCall(msgspec.Struct, frozen=True):
     """A tool call of the model, under the tool's upstream name."""
 
     call_id: str
@@ -128,24 +128,24 @@ class Called(msgspec.Struct, frozen=True):
     """Of a custom tool's call: the text."""
 
 
-class Answered(msgspec.Struct, Generic[PartT], frozen=True):
+class CallOutput(msgspec.Struct, Generic[PartT], frozen=True):
     """The output of a tool call."""
 
     call_id: str
     content: Content[PartT]
 
 
-class Unsaid(msgspec.Struct, frozen=True):
+class OmittedItem(msgspec.Struct, frozen=True):
     """An item without a counterpart."""
 
     is_lost: bool
     """Whether the model is not told of it: of what hosted tools of other targets did, but not of tool lists."""
 
 
-Saying = Told[PartT] | Spoken | Thought | Called | Answered[PartT] | Unsaid
+HistoryItem = InputMessage[PartT] | AssistantText | AssistantReasoning | ToolCall | CallOutput[PartT] | OmittedItem
 
 
-def read_item(item: Item, names: ToolNames, read_attachment: AttachmentReader[PartT]) -> Saying[PartT] | ApiError:
+def read_item(item: Item, names: ToolNames, read_attachment: AttachmentReader[PartT]) -> HistoryItem[PartT] | ApiError:
     """What the item says, or why no dialect can say it.
 
     Passed over: `additional_tools` (they are in `tools`) and what hosted tools of other targets did. Nothing else is:
@@ -155,16 +155,16 @@ def read_item(item: Item, names: ToolNames, read_attachment: AttachmentReader[Pa
         case Message(role, content):
             return _read_message(role, content, read_attachment)
         case Reasoning(content=content):
-            return Thought(text_of(content or []), item.signed)
+            return AssistantReasoning(text_of(content or []), item.signed)
         case FunctionCall(call_id, name, arguments, namespace):
-            return Called(call_id, _known_name(namespace, name, names), _checked_arguments(arguments))
+            return ToolCall(call_id, _known_name(namespace, name, names), _checked_arguments(arguments))
         case CustomToolCall(call_id, name, text, namespace):
-            return Called(call_id, _known_name(namespace, name, names), one_string_arguments(text), text)
+            return ToolCall(call_id, _known_name(namespace, name, names), one_string_arguments(text), text)
         case FunctionCallOutput(call_id, output) | CustomToolCallOutput(call_id, output):
             content = read_content(output, read_attachment)
-            return content if isinstance(content, ApiError) else Answered(call_id, content)
+            return content if isinstance(content, ApiError) else CallOutput(call_id, content)
         case AdditionalTools():
-            return Unsaid(is_lost=False)
+            return OmittedItem(is_lost=False)
         case OpaqueItem() as opaque:
             return _read_foreign(opaque, read_attachment)
         case Compaction() | CompactionTrigger() as compaction:
@@ -184,32 +184,32 @@ def one_string_arguments(text: str) -> str:
 
 def _read_message(
     role: str, content: str | list[Raw], read_attachment: AttachmentReader[PartT]
-) -> Saying[PartT] | ApiError:
+) -> HistoryItem[PartT] | ApiError:
     read = read_content(content, read_attachment)
     if isinstance(read, ApiError):
         return read
     match role:
         case "assistant":
-            return Spoken(read.text)
+            return AssistantText(read.text)
         case "system" | "developer" if not read.attachments:
-            return Told("developer", read)
+            return InputMessage("developer", read)
         case _:
-            return Told("user", read)
+            return InputMessage("user", read)
 
 
-def _read_foreign(item: OpaqueItem, read_attachment: AttachmentReader[PartT]) -> Saying[PartT] | ApiError:
+def _read_foreign(item: OpaqueItem, read_attachment: AttachmentReader[PartT]) -> HistoryItem[PartT] | ApiError:
     if item.type in HOSTED_ITEMS:
-        return Unsaid(is_lost=True)
+        return OmittedItem(is_lost=True)
     call = call_of(item)
     if call is not None:
         call_id, name, arguments = call
-        return Called(call_id, upstream_name(None, name), arguments)
+        return ToolCall(call_id, upstream_name(None, name), arguments)
     output = output_of(item)
     if output is not None:
         call_id, said = output
         part = said if isinstance(said, str) else read_attachment(said)
-        return part if isinstance(part, ApiError) else Answered(call_id, Content((part,)))
-    return Told("user", Content((telling_of(item),)))
+        return part if isinstance(part, ApiError) else CallOutput(call_id, Content((part,)))
+    return InputMessage("user", Content((describe_item(item),)))
 
 
 def _known_name(namespace: str | None, name: str, names: ToolNames) -> str:
@@ -255,7 +255,7 @@ def output_of(item: OpaqueItem) -> tuple[str, str | InputImage] | None:
             return call_id, msgspec.json.encode(output).decode()
 
 
-def telling_of(item: OpaqueItem) -> str:
+def describe_item(item: OpaqueItem) -> str:
     """An unknown item in words."""
     return f"Item of type {item.type!r}: {msgspec.json.encode(foreign_members(item.raw)).decode()}"
 

@@ -66,7 +66,7 @@ class UnreadableError(Exception):
     """A record without which the answer makes no sense; the text says what was expected and what came."""
 
 
-class LooseReader:
+class LenientReader:
     """Puts records in order that the strict decoder did not take, for one answer.
 
     Only such records come here, so that the others cost nothing. Numbers in strings, identifiers that are numbers and single
@@ -80,7 +80,7 @@ class LooseReader:
         self._needed = needed
         self.is_waiting = False
         """Whether the next record must come here: half a character is still to come."""
-        self._halves = HalfPairs()
+        self._halves = SurrogateJoiner()
         self._found: dict[str, None] = {}
 
     @property
@@ -180,7 +180,7 @@ class LooseReader:
         self._found[f"{what} is {_value_name(value)} in place of {expected}"] = None
 
 
-class HalfPairs:
+class SurrogateJoiner:
     """Joins halves across the records of one answer; a half that stays alone becomes U+FFFD."""
 
     def __init__(self) -> None:
@@ -357,6 +357,6 @@ def _only(value: Any, path: Path) -> Any:
     return {**kinds, step: _only(members[step], tuple(rest))}
 
 
-def mend_escapes(payload: bytes) -> bytes:
+def replace_lone_surrogates(payload: bytes) -> bytes:
     """JSON with U+FFFD in place of halves that stand alone; all other bytes stay."""
     return _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] is not None else found[0], payload)

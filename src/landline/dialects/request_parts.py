@@ -17,13 +17,13 @@ def _header_value(text: str) -> str:
     return "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"%{byte:02X}" for byte in text.encode())
 
 
-class _Count(msgspec.Struct):
+class _InputTokenCount(msgspec.Struct):
     input_tokens: int
 
 
 def read_input_tokens(body: bytes) -> int | None:
     """`input_tokens` (Anthropic, OpenAI, llama-server); None if the server meant something else."""
     try:
-        return msgspec.json.decode(body, type=_Count).input_tokens
+        return msgspec.json.decode(body, type=_InputTokenCount).input_tokens
     except msgspec.DecodeError:
         return None

@@ -10,7 +10,7 @@ SURE_WORD_CHARS = 5
 """Of an answer of two pieces, the second of which goes on from the first without a gap."""
 
 
-class SaidText:
+class StreamedText:
     """The text, the thoughts or the refusal of one answer.
 
     What was given cannot be withdrawn. So the first pieces that say everything before them are held until it is clear what

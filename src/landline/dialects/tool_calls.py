@@ -7,7 +7,7 @@ import msgspec
 
 from landline.dialects.arguments import NO_ARGUMENTS, ArgumentsReader
 from landline.dialects.dialect import Prompt
-from landline.dialects.streamed_text import SaidText
+from landline.dialects.streamed_text import StreamedText
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import ModelEvent, ToolCallDelta, ToolCallStarted
 from landline.wire.readable import UNREADABLE
@@ -26,7 +26,7 @@ _LOW_INCOMPLETE = re.compile(r"(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?\Z
 """What may still become the second half of a surrogate pair."""
 
 
-class NamedCall:
+class StreamedCall:
     """A call whose name is known: its events under the client's name of the tool.
 
     The arguments of a function that stands in for a custom tool become that tool's input.
@@ -34,15 +34,15 @@ class NamedCall:
 
     def __init__(self, index: int, call_id: str, name: str, tool_set: ToolSet) -> None:
         self._index = index
-        self._input_decoder: InputDecoder | None = None
+        self._input_decoder: CustomInputDecoder | None = None
         tool = tool_set.find_called(name)
         self.started = ToolCallStarted(index, call_id, name)
         if tool is not None:
             self.started = ToolCallStarted(index, call_id, tool.name, tool.kind, tool.namespace)
         if tool is not None and tool.kind == "custom" and tool.parameters:
-            self._input_decoder = InputDecoder()
+            self._input_decoder = CustomInputDecoder()
         is_text = self.started.kind == "custom" and self._input_decoder is None
-        self._input = SaidText() if is_text else None
+        self._input = StreamedText() if is_text else None
         """Of a custom tool that the upstream knows itself."""
         self.arguments = ArgumentsReader(only_objects=self._input_decoder is not None)
 
@@ -100,7 +100,7 @@ def call_id_prefix(prompt: Prompt) -> str:
     return f"call_{id_seed[:48]}"
 
 
-class InputDecoder:
+class CustomInputDecoder:
     """Fed the arguments in any split, gives the value of `input` as soon as its characters are certain.
 
     Arguments of another shape are held until the end: an object of one string gives that string, everything else is

@@ -31,7 +31,7 @@ ToolNames = dict[tuple[str | None, str], str]
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
 
 
-class Tool(msgspec.Struct, frozen=True):
+class UpstreamTool(msgspec.Struct, frozen=True):
     """One tool that the model may call."""
 
     kind: Literal["function", "custom"]
@@ -49,7 +49,7 @@ class Tool(msgspec.Struct, frozen=True):
 class ToolSet:
     """The tools of one turn in the order given; a later definition replaces an earlier one of the same name."""
 
-    def __init__(self, tools: Sequence[Tool], passed_over: Iterable[str] = ()) -> None:
+    def __init__(self, tools: Sequence[UpstreamTool], passed_over: Iterable[str] = ()) -> None:
         self.tools = tuple(tools)
         self.passed_over = frozenset(passed_over)
         """Types of hosted and built-in tools that were offered and that this target lacks."""
@@ -63,17 +63,17 @@ class ToolSet:
         return {(tool.namespace, tool.name): tool.upstream_name for tool, name in usual if tool.upstream_name != name}
 
     @cached_property
-    def _by_bare_name(self) -> dict[str, Tool | None]:
-        bare: dict[str, Tool | None] = {}
+    def _by_bare_name(self) -> dict[str, UpstreamTool | None]:
+        bare: dict[str, UpstreamTool | None] = {}
         for tool in self.tools:
             bare[tool.name] = None if tool.name in bare else tool
         return bare
 
-    def find(self, namespace: str | None, name: str) -> Tool | None:
+    def find(self, namespace: str | None, name: str) -> UpstreamTool | None:
         """The tool as the client names it."""
         return self._by_name.get((namespace, name))
 
-    def find_called(self, called: str) -> Tool | None:
+    def find_called(self, called: str) -> UpstreamTool | None:
         """The tool that the model means; a name without its namespace counts if only one tool has it."""
         return self._by_upstream_name.get(called) or self._by_bare_name.get(called)
 
@@ -128,7 +128,7 @@ def object_schema(parameters: bytes) -> bytes:
     return msgspec.json.encode({**members, "type": "object"})
 
 
-ToolMaker = Callable[[str | None, ToolDefinition, str], Tool]
+ToolMaker = Callable[[str | None, ToolDefinition, str], UpstreamTool]
 """Makes the dialect's tool out of namespace, definition and upstream name."""
 _DECODER: msgspec.json.Decoder[ToolDefinition] = msgspec.json.Decoder(ToolDefinition)
 _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
@@ -221,10 +221,10 @@ def _upstream_names(keys: Iterable[_Key]) -> dict[_Key, str]:
 class ChosenTools(msgspec.Struct, frozen=True):
     """What goes upstream."""
 
-    tools: Sequence[Tool]
+    tools: Sequence[UpstreamTool]
     mode: Literal["none", "auto", "required"] | None = None
     """None if nothing was said, or there is no tool."""
-    tool: Tool | None = None
+    tool: UpstreamTool | None = None
     """The one that must be called."""
 
 
@@ -266,7 +266,7 @@ def _allowed(tool_set: ToolSet, choice: ToolChoiceObject) -> ChosenTools | ApiEr
     return ChosenTools(left, (choice.mode or "auto") if left else None)
 
 
-def _find(tool_set: ToolSet, choice: ToolChoiceObject) -> Tool | None:
+def _find(tool_set: ToolSet, choice: ToolChoiceObject) -> UpstreamTool | None:
     name = choice.name or ""
     return tool_set.find(choice.namespace, name) or tool_set.find_called(name)
 

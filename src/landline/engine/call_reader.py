@@ -12,8 +12,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.arguments import JsonScanner
-from landline.dialects.tool_calls import InputDecoder
-from landline.dialects.tools import Tool
+from landline.dialects.tool_calls import CustomInputDecoder
+from landline.dialects.tools import UpstreamTool
 from landline.wire.model_events import (
     Accepted,
     Compacted,
@@ -57,7 +57,7 @@ _WHOLE: msgspec.json.Decoder[_WholeCall] = msgspec.json.Decoder(_WholeCall)
 class CallReader:
     """Model events in, model events out; one per turn. `find` gives the tool of a name that the model used."""
 
-    def __init__(self, find: Callable[[str], Tool | None], call_id_prefix: str) -> None:
+    def __init__(self, find: Callable[[str], UpstreamTool | None], call_id_prefix: str) -> None:
         self.calls_read = 0
         self._find = find
         self._call_id_prefix = call_id_prefix
@@ -225,7 +225,7 @@ class CallReader:
         self._out += made.end()
         return True
 
-    def _start(self, tool: Tool) -> "_OpenCall":
+    def _start(self, tool: UpstreamTool) -> "_OpenCall":
         index = self.calls_read
         self.calls_read += 1
         call_id = f"{self._call_id_prefix}_{index}"
@@ -256,9 +256,9 @@ class CallReader:
 class _OpenCall:
     """A call whose arguments are streaming."""
 
-    def __init__(self, index: int, tool: Tool) -> None:
+    def __init__(self, index: int, tool: UpstreamTool) -> None:
         self._index = index
-        self._input = InputDecoder() if tool.kind == "custom" else None
+        self._input = CustomInputDecoder() if tool.kind == "custom" else None
 
     def feed(self, text: str) -> list[ModelEvent]:
         return self._delta(text if self._input is None else self._input.feed(text))

@@ -17,7 +17,7 @@ from typing import Any, TypeGuard, cast
 import msgspec
 from msgspec import UnsetType
 
-from landline.dialects.tools import Tool
+from landline.dialects.tools import UpstreamTool
 from landline.wire.requests import TextSettings
 
 _CHARS_PER_ARRAY_ITEM = 64
@@ -35,7 +35,7 @@ _encode = msgspec.json.Encoder().encode
 _Schema = dict[str, Any]
 
 
-def call_grammar(tools: Sequence[Tool], string_chars: int) -> str:
+def call_grammar(tools: Sequence[UpstreamTool], string_chars: int) -> str:
     """A grammar of exactly one call of one of the tools; strings without a limit get `string_chars`."""
     calls = " | ".join(f"call_{index}" for index in range(len(tools)))
     rules = ["%llguidance {}", f"start: {calls}"]
@@ -48,7 +48,7 @@ def call_grammar(tools: Sequence[Tool], string_chars: int) -> str:
     return "\n".join(rules) + "\n"
 
 
-def call_schema(tools: Sequence[Tool], string_chars: int) -> _Schema:
+def call_schema(tools: Sequence[UpstreamTool], string_chars: int) -> _Schema:
     """The same as a JSON Schema, for the server's own converter: the fallback for a schema that llguidance refuses."""
     branches = [
         {

@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from landline.dialects.chat_completions import RequestOverrides
-from landline.dialects.tools import Tool
+from landline.dialects.tools import UpstreamTool
 from landline.engine.constraints import call_grammar, call_schema
 from landline.engine.gguf import GgufHead
 from landline.engine.settings import EngineSettings
@@ -30,12 +30,12 @@ class CallPlan(msgspec.Struct, frozen=True):
     """What a turn does about tools."""
 
     way: Literal["none", "server", "text", "enforced"]
-    tools: Sequence[Tool] = ()
+    tools: Sequence[UpstreamTool] = ()
     """Those that may be called."""
 
 
 def plan_calls(
-    tools: Sequence[Tool], choice: ToolChoice | str | dict[str, object] | None, *, knows_tools: bool
+    tools: Sequence[UpstreamTool], choice: ToolChoice | str | dict[str, object] | None, *, knows_tools: bool
 ) -> CallPlan:
     """The plan for the tools that `choose_tools` left and the choice that it made of them."""
     if not tools or choice == "none":
@@ -49,7 +49,7 @@ def plan_calls(
 
 
 def plan_overrides(
-    plan: CallPlan, shown: Sequence[Tool], *, knows_tools: bool, string_chars: int, is_fallback: bool = False
+    plan: CallPlan, shown: Sequence[UpstreamTool], *, knows_tools: bool, string_chars: int, is_fallback: bool = False
 ) -> RequestOverrides:
     """What the request says for the plan. `shown` are all tools of the turn: the prompt's front stays the same whichever
     of them may be called, so that the KV cache stays good."""
@@ -72,7 +72,7 @@ def plan_overrides(
     return RequestOverrides(members=members, omit=omit, system_suffix=suffix)
 
 
-def tool_block(tools: Sequence[Tool]) -> str:
+def tool_block(tools: Sequence[UpstreamTool]) -> str:
     """The tools as text, for models whose template cannot show them."""
     lines = [_line(tool) for tool in tools]
     return "\n".join(
@@ -89,7 +89,7 @@ class _Function(msgspec.Struct, frozen=True):
     function: msgspec.Raw
 
 
-def _line(tool: Tool) -> str:
+def _line(tool: UpstreamTool) -> str:
     return bytes(msgspec.json.decode(tool.json, type=_Function).function).decode()
 
 

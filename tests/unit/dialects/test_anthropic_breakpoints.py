@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from landline.dialects.anthropic import AnthropicFlags
 from landline.dialects.anthropic.breakpoints import MAX_BREAKPOINTS, place_breakpoints
-from landline.dialects.anthropic.transcript import Piece
+from landline.dialects.anthropic.transcript import MessageSpan
 from support.conversations.anthropic import build
 from support.conversations.chat import Item, function_call, message, output
 from support.strict.anthropic import all_blocks, without_marks
@@ -127,15 +127,15 @@ def test_a_mark_on_an_item_of_an_unknown_kind_is_none() -> None:
     assert marked_texts(build([strange, message("user", "z")])) == ["z"]
 
 
-_PIECES = st.lists(st.builds(Piece, st.just(b""), st.booleans(), st.booleans()), max_size=12)
+_PIECES = st.lists(st.builds(MessageSpan, st.just(b""), st.booleans(), st.booleans()), max_size=12)
 
 
 @given(pieces=_PIECES, mode=st.sampled_from(["auto", "explicit", "off"]), tools=st.booleans(), system=st.booleans())
-def test_there_are_never_more_than_four(pieces: list[Piece], mode: Any, tools: bool, system: bool) -> None:
+def test_there_are_never_more_than_four(pieces: list[MessageSpan], mode: Any, tools: bool, system: bool) -> None:
     places = place_breakpoints(pieces, mode, has_tools=tools, has_system=system)
-    assert len(places.stretches) + places.has_tools + places.has_system <= MAX_BREAKPOINTS
-    assert all(0 <= index < len(pieces) for index in places.stretches)
+    assert len(places.spans) + places.has_tools + places.has_system <= MAX_BREAKPOINTS
+    assert all(0 <= index < len(pieces) for index in places.spans)
     assert not places.has_tools or tools
     assert not places.has_system or system
     if mode == "auto" and pieces:
-        assert len(pieces) - 1 in places.stretches
+        assert len(pieces) - 1 in places.spans

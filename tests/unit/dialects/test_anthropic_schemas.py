@@ -9,7 +9,7 @@ from anthropic import transform_schema
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from landline.dialects.anthropic.schemas import OPTIONAL_MAX, UNIONS_MAX, enforced
+from landline.dialects.anthropic.schemas import OPTIONAL_MAX, UNIONS_MAX, enforceable_schema
 from support.oracles.schema_values import Schemas
 from support.strict.anthropic import check_schema
 
@@ -17,7 +17,7 @@ TEXT = {"type": "string"}
 
 
 def made(schema: Any) -> Any:
-    form = enforced(json.dumps(schema).encode())
+    form = enforceable_schema(json.dumps(schema).encode())
     return None if form is None else json.loads(form.schema)
 
 
@@ -39,7 +39,7 @@ def closed(*required: str, **properties: Any) -> dict[str, Any]:
 )
 def test_a_schema_within_the_subset_stays_as_it_is(schema: dict[str, Any]) -> None:
     assert made(schema) == schema
-    form = enforced(json.dumps(schema).encode())
+    form = enforceable_schema(json.dumps(schema).encode())
     assert form is not None
     assert not form.is_told
 
@@ -94,9 +94,9 @@ def test_what_cannot_be_enforced_is_not(schema: Any) -> None:
 
 
 def test_a_schema_without_end_is_not_enforced() -> None:
-    assert enforced(b'{"type":"array","items":' * 5_000 + b'{"type":"null"}' + b"}" * 5_000) is None
-    assert enforced(b'{"type":"array","items":' * 80 + b'{"type":"null"}' + b"}" * 80) is None
-    assert enforced(b"not JSON") is None
+    assert enforceable_schema(b'{"type":"array","items":' * 5_000 + b'{"type":"null"}' + b"}" * 5_000) is None
+    assert enforceable_schema(b'{"type":"array","items":' * 80 + b'{"type":"null"}' + b"}" * 80) is None
+    assert enforceable_schema(b"not JSON") is None
 
 
 _LEAVES = st.one_of(

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.dialects.anthropic import Anthropic, AnthropicFlags
-from landline.dialects.anthropic.transcript import USE_IDS, extend_transcript
+from landline.dialects.anthropic.transcript import CALL_ID_FORMAT, extend_transcript
 from landline.dialects.dialect import Prompt, UpstreamRequest
-from landline.dialects.history_calls import UseIds, UseIdWriter
+from landline.dialects.history_calls import CallIds, CallIdWriter
 from landline.wire.items import Item as WireItem
 from support.conversations.anthropic import (
     REDACTED,
@@ -140,15 +140,15 @@ def test_a_screenshot_is_an_image() -> None:
 @pytest.mark.parametrize("call_id", ["functions.exec:0", "a b", "é", "x" * 65])
 def test_a_call_id_that_the_api_refuses_gets_another_one(call_id: str) -> None:
     made = messages([HI], [function_call(call_id)], [output(call_id)])
-    use_id = UseIdWriter(UseIds(), USE_IDS).add(call_id)
+    use_id = CallIdWriter(CallIds(), CALL_ID_FORMAT).add(call_id)
     assert made[1:] == [assistant(use(use_id)), user(result(use_id))]
-    assert use_id != UseIdWriter(UseIds(), USE_IDS).add(call_id + "x")
+    assert use_id != CallIdWriter(CallIds(), CALL_ID_FORMAT).add(call_id + "x")
 
 
 def test_a_call_id_that_comes_again_in_one_answer_gets_another_one_and_outputs_keep_their_calls() -> None:
     calls = [function_call("a", arguments='{"n": 1}'), function_call("a", arguments='{"n": 2}')]
     made = messages([HI, *calls, output("a", "one")], [output("a", "two"), output("a", "three")])
-    other = UseIdWriter(UseIds().with_ids(["a"]), USE_IDS).add("a")
+    other = CallIdWriter(CallIds().with_ids(["a"]), CALL_ID_FORMAT).add("a")
     assert made[1] == assistant(use("a", n=1), use(other, n=2))
     told = ["Output of the tool call a:", "three"]
     assert made[2] == user(result("a", "one"), result(other, "two"), *told)

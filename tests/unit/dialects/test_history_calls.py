@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.dialects import history_calls
-from landline.dialects.history_calls import IdForm, UseIds, UseIdWriter
+from landline.dialects.history_calls import CallIdFormat, CallIds, CallIdWriter
 
-FORM = IdForm(re.compile(r"[a-z]{1,8}"), "call_", 24)
-NARROW = IdForm(re.compile(r"[a-f0-9]"), "", 1)
+FORM = CallIdFormat(re.compile(r"[a-z]{1,8}"), "call_", 24)
+NARROW = CallIdFormat(re.compile(r"[a-f0-9]"), "", 1)
 
 
-def used(call_ids: list[str], form: IdForm = FORM, *, cuts: Collection[int] = ()) -> list[str]:
+def used(call_ids: list[str], form: CallIdFormat = FORM, *, cuts: Collection[int] = ()) -> list[str]:
     """The ids that a conversation with these calls has, which goes on anew at these places."""
-    writer, made = UseIdWriter(UseIds(), form), list[str]()
+    writer, made = CallIdWriter(CallIds(), form), list[str]()
     for place, call_id in enumerate(call_ids):
         if place in cuts:
-            writer = UseIdWriter(writer.use_ids(), form)
+            writer = CallIdWriter(writer.call_ids(), form)
         made.append(writer.add(call_id))
     return made
 
@@ -50,7 +50,7 @@ def test_an_id_that_always_comes_again_costs_the_same_every_time(monkeypatch: py
     hashed: list[str] = []
     hash_of = history_calls._hashed  # pyright: ignore[reportPrivateUsage]
 
-    def counting(text: str, form: IdForm) -> str:
+    def counting(text: str, form: CallIdFormat) -> str:
         hashed.append(text)
         return hash_of(text, form)
 
@@ -61,7 +61,7 @@ def test_an_id_that_always_comes_again_costs_the_same_every_time(monkeypatch: py
 
 @given(st.lists(st.sets(st.integers(0, 30), max_size=4)))
 def test_ids_that_were_used_are_known(batches: list[set[int]]) -> None:
-    ids, known = UseIds(), set[str]()
+    ids, known = CallIds(), set[str]()
     for batch in batches:
         added = {str(each) for each in batch} - known
         assert not any(each in ids for each in added)
@@ -71,11 +71,11 @@ def test_ids_that_were_used_are_known(batches: list[set[int]]) -> None:
 
 
 def test_ids_of_a_long_conversation_are_in_few_sets() -> None:
-    ids = UseIds()
+    ids = CallIds()
     for number in range(1000):
         ids = ids.with_ids([str(number)])
     sets = 0
-    older: UseIds | None = ids
+    older: CallIds | None = ids
     while older is not None:
         sets, older = sets + 1, older.older
     assert sets <= 10

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.dialects.streamed_text import SaidText
+from landline.dialects.streamed_text import StreamedText
 
 
 def read(pieces: Sequence[str], *, ends_with_last: bool = False) -> str:
-    said = SaidText()
+    said = StreamedText()
     last = len(pieces) - 1
     fed = [said.feed(piece, is_last=ends_with_last and at == last) for at, piece in enumerate(pieces)]
     return "".join([*fed, said.end()])
@@ -65,19 +65,19 @@ def test_a_last_piece_that_says_everything_says_only_what_is_new(pieces: list[st
 @given(st.lists(st.text("abc ", min_size=1, max_size=3), max_size=12), st.text(max_size=4))
 def test_a_whole_message_adds_what_was_not_said(pieces: list[str], rest: str) -> None:
     pieces = ["- ", *pieces]
-    said = SaidText()
+    said = StreamedText()
     fed = "".join(said.feed(piece) for piece in pieces)
     whole = "".join(pieces) + rest
     assert fed + said.settle(whole) + said.end() == whole
 
 
 def test_a_whole_message_behind_text_so_far_adds_what_was_not_said() -> None:
-    said = SaidText()
+    said = StreamedText()
     assert said.feed("It") + said.feed("It is") + said.settle("It is here") + said.end() == "It is here"
 
 
 def test_a_whole_message_that_is_another_adds_nothing() -> None:
-    said = SaidText()
+    said = StreamedText()
     assert [said.feed("One"), said.feed(" two"), said.settle("Three"), said.end()] == ["One", " two", "", ""]
 
 
@@ -87,7 +87,7 @@ def test_nothing_is_said_that_no_piece_says(pieces: list[str]) -> None:
 
 
 def test_other_text_is_said_at_once() -> None:
-    said = SaidText()
+    said = StreamedText()
     pieces = ["The", " sun", " shines", " there", "."]
     assert [said.feed(piece) for piece in pieces] == pieces
     assert list(itertools.repeat("", 1)) == [said.end()]
@@ -95,6 +95,6 @@ def test_other_text_is_said_at_once() -> None:
 
 @pytest.mark.parametrize("piece", ["word ", "ha", "=", "\n", "a longer piece of text "])
 def test_a_piece_that_comes_again_and_again_is_said_as_it_comes(piece: str) -> None:
-    said = SaidText()
+    said = StreamedText()
     assert [said.feed(piece) for _ in range(64)] == [piece] * 64
     assert said.end() == ""

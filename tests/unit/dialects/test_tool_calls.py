@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from landline.dialects.tool_calls import InputDecoder
+from landline.dialects.tool_calls import CustomInputDecoder
 
 TEXT = st.text(st.characters(codec="utf-8"))
 
@@ -15,7 +15,7 @@ ENDLESS = '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"
 
 
 def decode(arguments: str, cuts: list[int] | None = None) -> str:
-    decoder = InputDecoder()
+    decoder = CustomInputDecoder()
     edges = [0, *sorted(cut for cut in cuts or [] if cut < len(arguments)), len(arguments)]
     pieces = [decoder.feed(arguments[start:end]) for start, end in itertools.pairwise(edges)]
     return "".join(pieces) + decoder.end()
@@ -44,7 +44,7 @@ def test_text_in_place_of_arguments_is_given_as_it_came(text: str, cuts: list[in
 
 
 def test_characters_come_out_as_soon_as_they_are_certain() -> None:
-    decoder = InputDecoder()
+    decoder = CustomInputDecoder()
     pieces = [decoder.feed(piece) for piece in ('{"input"', ': "ab', "\\", "nc", '"}')]
     assert pieces == ["", "ab", "", "\nc", ""]
     assert decoder.end() == ""

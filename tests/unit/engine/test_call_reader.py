@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.dialects.tools import Tool, ToolSet
+from landline.dialects.tools import ToolSet, UpstreamTool
 from landline.engine.call_reader import CallReader
 from landline.wire.model_events import (
     Accepted,
@@ -23,9 +23,9 @@ from landline.wire.model_events import (
 
 TOOLS = ToolSet(
     [
-        Tool("function", None, "look", "look", b"{}", b"{}"),
-        Tool("function", "files", "read", "files__read", b"{}", b"{}"),
-        Tool("custom", None, "shell", "shell", b"{}", b"{}"),
+        UpstreamTool("function", None, "look", "look", b"{}", b"{}"),
+        UpstreamTool("function", "files", "read", "files__read", b"{}", b"{}"),
+        UpstreamTool("custom", None, "shell", "shell", b"{}", b"{}"),
     ]
 )
 LOOK = '{"name": "look", "arguments": {"at": "the {sky} \\"now\\"", "deep": {"a": [1, 2]}}}'

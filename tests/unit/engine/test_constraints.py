@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.dialects.tools import Tool
+from landline.dialects.tools import UpstreamTool
 from landline.engine.constraints import answer_members, call_grammar, call_schema, capped, object_grammar, schema_fault
 from landline.wire.requests import CreateRequest, TextSettings, decode_create
 
 
-def tool(name: str, parameters: dict[str, Any]) -> Tool:
-    return Tool("function", None, name, name, json.dumps(parameters).encode(), b"{}")
+def tool(name: str, parameters: dict[str, Any]) -> UpstreamTool:
+    return UpstreamTool("function", None, name, name, json.dumps(parameters).encode(), b"{}")
 
 
 def text_settings(**answer_format: Any) -> TextSettings | None:

@@ -4,13 +4,17 @@ from typing import Any
 
 import pytest
 
-from landline.dialects.tools import Tool
+from landline.dialects.tools import UpstreamTool
 from landline.engine.gguf import GgufHead
 from landline.engine.settings import EngineSettings
 from landline.engine.tool_plan import choose_chat_template, knows_tools, plan_calls, plan_overrides, tool_block
 
-LOOK = Tool("function", None, "look", "look", b'{"type":"object"}', b'{"type":"function","function":{"name":"look"}}')
-SAY = Tool("function", None, "say", "say", b'{"type":"object"}', b'{"type":"function","function":{"name":"say"}}')
+LOOK = UpstreamTool(
+    "function", None, "look", "look", b'{"type":"object"}', b'{"type":"function","function":{"name":"look"}}'
+)
+SAY = UpstreamTool(
+    "function", None, "say", "say", b'{"type":"object"}', b'{"type":"function","function":{"name":"say"}}'
+)
 NAMED = {"type": "function", "function": {"name": "say"}}
 
 
@@ -30,7 +34,7 @@ NAMED = {"type": "function", "function": {"name": "say"}}
     ],
 )
 def test_the_choice_decides_the_way(
-    tools: list[Tool], choice: Any, knows_tools: bool, way: str, left: list[Tool]
+    tools: list[UpstreamTool], choice: Any, knows_tools: bool, way: str, left: list[UpstreamTool]
 ) -> None:
     plan = plan_calls(tools, choice, knows_tools=knows_tools)
     assert (plan.way, list(plan.tools)) == (way, left)

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Raw, UnsetType
 
 from landline.dialects.anthropic.records import (
-    Block,
+    ContentBlock,
     InputPiece,
     Kind,
     SignaturePiece,
@@ -15,13 +15,13 @@ from landline.dialects.anthropic.records import (
     ToolUse,
 )
 from landline.dialects.anthropic.transcript import VENDOR
-from landline.dialects.streamed_text import SaidText
-from landline.dialects.tool_calls import NamedCall
+from landline.dialects.streamed_text import StreamedText
+from landline.dialects.tool_calls import StreamedCall
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import ModelEvent, ReasoningSigned, ReasoningSummaryDelta, TextDelta, ToolCallEnded
 from landline.wire.readable import UNREADABLE
 
-BLOCK_DECODER = msgspec.json.Decoder(Block)
+BLOCK_DECODER = msgspec.json.Decoder(ContentBlock)
 _KIND = msgspec.json.Decoder(Kind)
 _TEXT = msgspec.json.Decoder(TextPiece)
 _THINKING = msgspec.json.Decoder(ThinkingPiece)
@@ -32,19 +32,19 @@ _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, 
 _encode = msgspec.json.Encoder().encode
 
 
-class _Text:
+class _TextBlock:
     """A text block."""
 
     def __init__(self) -> None:
-        self.said = SaidText()
+        self.said = StreamedText()
 
 
-class _Thought:
+class _ThinkingBlock:
     """A thinking block; it goes back with every member that came."""
 
     def __init__(self, block: Raw) -> None:
         self.members = _MEMBERS.decode(block)
-        self.said = SaidText()
+        self.said = StreamedText()
         self.text = ""
         self.signature = _SIGNATURE.decode(block).signature
 
@@ -64,10 +64,10 @@ class _Thought:
         return _encode({**self.members, "thinking": self.text, "signature": self.signature}).decode()
 
 
-class _Call:
+class _ToolUseBlock:
     """A tool call, its input so far, and the input that its start gave."""
 
-    def __init__(self, use_id: str, named: NamedCall, whole_input: str) -> None:
+    def __init__(self, use_id: str, named: StreamedCall, whole_input: str) -> None:
         self.use_id = use_id
         """As the server says it."""
         self.named = named
@@ -100,8 +100,8 @@ class BlockReader:
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str) -> None:
         self._find_tools = find_tools
         self._call_id_prefix = call_id_prefix
-        self._open: dict[int, _Text | _Thought | _Call] = {}
-        self._stopped: _Call | None = None
+        self._open: dict[int, _TextBlock | _ThinkingBlock | _ToolUseBlock] = {}
+        self._stopped: _ToolUseBlock | None = None
         """A call that ended but may have been cut: a token limit closes its block too, and is told after it."""
         self._call_ids: set[str] = set()
         self.has_begun = False
@@ -116,7 +116,7 @@ class BlockReader:
         whole = BLOCK_DECODER.decode(block)
         kind = whole.type
         opened = self._open.get(index)
-        if kind == "tool_use" and isinstance(opened, _Call) and opened.use_id == whole.id != "":
+        if kind == "tool_use" and isinstance(opened, _ToolUseBlock) and opened.use_id == whole.id != "":
             return []
         stopped = self.stop(index) if opened is not None else []
         return [*stopped, *self._end_stopped(), *self._start(index, kind, block)]
@@ -126,10 +126,10 @@ class BlockReader:
         self._has_thought = self._has_thought and kind in ("thinking", "redacted_thinking")
         match kind:
             case "text":
-                opened = self._open[index] = _Text()
+                opened = self._open[index] = _TextBlock()
                 return _say(opened.said, _TEXT.decode(block).text)
             case "thinking":
-                thought = self._open[index] = _Thought(block)
+                thought = self._open[index] = _ThinkingBlock(block)
                 self._gap = "\n\n" if self._has_thought else ""
                 return self._think(thought.add(_THINKING.decode(block).thinking))
             case "redacted_thinking":
@@ -144,16 +144,16 @@ class BlockReader:
         opened = self._open.get(index)
         match _KIND.decode(delta).type:
             case "text_delta":
-                if not isinstance(opened, _Text):
-                    opened = self._open[index] = _Text()
+                if not isinstance(opened, _TextBlock):
+                    opened = self._open[index] = _TextBlock()
                     self.has_begun = True
                 return _say(opened.said, _TEXT.decode(delta).text)
-            case "thinking_delta" if isinstance(opened, _Thought):
+            case "thinking_delta" if isinstance(opened, _ThinkingBlock):
                 return self._think(opened.add(_THINKING.decode(delta).thinking))
-            case "signature_delta" if isinstance(opened, _Thought):
+            case "signature_delta" if isinstance(opened, _ThinkingBlock):
                 opened.signature += _SIGNATURE.decode(delta).signature
                 return []
-            case "input_json_delta" if isinstance(opened, _Call):
+            case "input_json_delta" if isinstance(opened, _ToolUseBlock):
                 return opened.add(_INPUT.decode(delta).partial_json)
             case _:
                 return []
@@ -162,14 +162,14 @@ class BlockReader:
         """The events of `content_block_stop`."""
         opened = self._open.pop(index, None)
         match opened:
-            case _Text():
+            case _TextBlock():
                 return _rest(opened.said)
-            case _Thought():
+            case _ThinkingBlock():
                 rest = self._think(opened.end())
                 return [*rest, ReasoningSigned(VENDOR, opened.signed())] if opened.signature else rest
-            case _Call() if opened.is_whole():
+            case _ToolUseBlock() if opened.is_whole():
                 return opened.end()
-            case _Call():
+            case _ToolUseBlock():
                 self._has_truncated = self._has_truncated or opened.named.is_truncated
                 ended = self._end_stopped()
                 self._stopped = opened
@@ -181,10 +181,10 @@ class BlockReader:
         """What was still held back when the answer ended; a call that was cut stays as it is."""
         events: list[ModelEvent] = []
         for block in self._open.values():
-            if isinstance(block, _Call):
+            if isinstance(block, _ToolUseBlock):
                 events += block.named.end(is_cut=True) if is_cut else block.end()
             else:
-                events += self._think(block.end()) if isinstance(block, _Thought) else _rest(block.said)
+                events += self._think(block.end()) if isinstance(block, _ThinkingBlock) else _rest(block.said)
         self._open.clear()
         if is_cut and self._stopped is not None:
             events += self._stopped.named.end(is_cut=True)
@@ -193,7 +193,7 @@ class BlockReader:
 
     def has_truncated(self) -> bool:
         """Whether a call ends in the middle of its input, whatever reason the server gives for the end."""
-        calls = [block for block in self._open.values() if isinstance(block, _Call)]
+        calls = [block for block in self._open.values() if isinstance(block, _ToolUseBlock)]
         return self._has_truncated or any(call.named.is_truncated for call in calls)
 
     def _end_stopped(self) -> list[ModelEvent]:
@@ -204,9 +204,9 @@ class BlockReader:
         position = len(self._call_ids)
         call_id = use.id if use.id and use.id not in self._call_ids else f"{self._call_id_prefix}_{position}"
         self._call_ids.add(call_id)
-        named = NamedCall(position, call_id, use.name, self._find_tools())
+        named = StreamedCall(position, call_id, use.name, self._find_tools())
         whole = "{}" if isinstance(use.input, UnsetType) else bytes(use.input).decode()
-        self._open[index] = _Call(use.id, named, whole)
+        self._open[index] = _ToolUseBlock(use.id, named, whole)
         return [named.started]
 
     def _think(self, text: str) -> list[ModelEvent]:
@@ -216,11 +216,11 @@ class BlockReader:
         return [ReasoningSummaryDelta(gap + text)]
 
 
-def _say(said: SaidText, text: str) -> list[ModelEvent]:
+def _say(said: StreamedText, text: str) -> list[ModelEvent]:
     new = said.feed(text) if text else ""
     return [TextDelta(new)] if new else []
 
 
-def _rest(said: SaidText) -> list[ModelEvent]:
+def _rest(said: StreamedText) -> list[ModelEvent]:
     rest = said.end()
     return [TextDelta(rest)] if rest else []

@@ -19,14 +19,14 @@ MAX_BREAKPOINTS = 4
 _MARK = b'"prompt_cache_breakpoint"'
 
 
-class _Part(msgspec.Struct):
+class _MarkedPart(msgspec.Struct):
     prompt_cache_breakpoint: Raw | UnsetType = UNSET
 
 
-_PART: msgspec.json.Decoder[_Part] = msgspec.json.Decoder(_Part)
+_PART: msgspec.json.Decoder[_MarkedPart] = msgspec.json.Decoder(_MarkedPart)
 
 
-class Stretch(Protocol):
+class Span(Protocol):
     """Some of the messages; a breakpoint can be put at its end."""
 
     @property
@@ -43,12 +43,12 @@ class Breakpoints(msgspec.Struct, frozen=True):
     """One at the end of the tools."""
     has_system: bool = False
     """One at the end of the system prompt."""
-    stretches: frozenset[int] = frozenset()
+    spans: frozenset[int] = frozenset()
     """Those at the ends of stretches of the messages, by index."""
 
 
 def place_breakpoints(
-    stretches: Sequence[Stretch], mode: CacheMode, *, has_tools: bool, has_system: bool, is_system_marked: bool = False
+    spans: Sequence[Span], mode: CacheMode, *, has_tools: bool, has_system: bool, is_system_marked: bool = False
 ) -> Breakpoints:
     """The most useful four: the end, where the request before ended, the client's own, system prompt, tools.
 
@@ -58,8 +58,8 @@ def place_breakpoints(
         return Breakpoints()
     ends: list[int] = []
     if mode == "auto":
-        ends = _request_ends(stretches)
-    marked = [index for index, each in enumerate(stretches) if each.is_marked]
+        ends = _request_ends(spans)
+    marked = [index for index, each in enumerate(spans) if each.is_marked]
     chosen = list(dict.fromkeys((*ends, *reversed(marked))))[:MAX_BREAKPOINTS]
     left = MAX_BREAKPOINTS - len(chosen)
     takes_system = has_system and left > 0 and (mode == "auto" or is_system_marked)
@@ -99,9 +99,9 @@ def _is_marked(part: Raw) -> bool:
     return not isinstance(mark, UnsetType) and bytes(mark) != b"null"
 
 
-def _request_ends(stretches: Sequence[Stretch]) -> list[int]:
+def _request_ends(spans: Sequence[Span]) -> list[int]:
     """Where this request ends, and where the one ended whose answer is the newest."""
-    if not stretches:
+    if not spans:
         return []
-    answer = next((index for index in range(len(stretches) - 1, 0, -1) if stretches[index].begins_answer), None)
-    return [len(stretches) - 1] if answer is None else [len(stretches) - 1, answer - 1]
+    answer = next((index for index in range(len(spans) - 1, 0, -1) if spans[index].begins_answer), None)
+    return [len(spans) - 1] if answer is None else [len(spans) - 1, answer - 1]

@@ -6,16 +6,22 @@ import msgspec
 
 from landline.dialects.anthropic.breakpoints import CacheMode, cache_mode, mark_member, place_breakpoints
 from landline.dialects.anthropic.settings import (
-    AnswerForm,
+    AnswerFormat,
     AnthropicFlags,
-    Thinking,
-    answer_form,
+    ThinkingMembers,
+    answer_format,
     ask_for_thinking,
     read_settings,
 )
 from landline.dialects.anthropic.stream import MessageStreamDecoder
-from landline.dialects.anthropic.tools import NO_TOOL, Offer, choice_member, is_forced, offer, tool_maker
-from landline.dialects.anthropic.transcript import Piece, Transcript, close_transcript, extend_transcript, text_block
+from landline.dialects.anthropic.tools import NO_TOOL, OfferedTools, choice_member, is_forced, offer_tools, tool_maker
+from landline.dialects.anthropic.transcript import (
+    MessageSpan,
+    Transcript,
+    close_transcript,
+    extend_transcript,
+    text_block,
+)
 from landline.dialects.dialect import CountRequest, Prompt, StreamDecoder, UpstreamRequest
 from landline.dialects.faults import read_fault
 from landline.dialects.request_parts import affinity_headers, read_input_tokens
@@ -33,7 +39,7 @@ _COUNTED = ("model", "tools", "tool_choice", "thinking", "output_config")
 """Members that count_tokens takes, beside `system` and `messages`."""
 
 
-class Asked(msgspec.Struct, frozen=True):
+class RequestParts(msgspec.Struct, frozen=True):
     """A request before its bytes are joined."""
 
     members: dict[str, object]
@@ -41,7 +47,7 @@ class Asked(msgspec.Struct, frozen=True):
     tools: Sequence[bytes]
     system: Sequence[bytes]
     is_system_marked: bool
-    pieces: Sequence[Piece]
+    pieces: Sequence[MessageSpan]
     betas: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -63,22 +69,22 @@ class Anthropic:
 
     def build_request(self, prompt: Prompt) -> UpstreamRequest | ApiError:
         """The request for a turn, or why this model cannot be asked."""
-        asked = self._ask(prompt)
-        if isinstance(asked, ApiError):
-            return asked
-        members = asked.members if prompt.request.is_warm_up else {**asked.members, "stream": True}
+        parts = self._build_parts(prompt)
+        if isinstance(parts, ApiError):
+            return parts
+        members = parts.members if prompt.request.is_warm_up else {**parts.members, "stream": True}
         mode = cache_mode(prompt.request, self.flags.cache)
-        body = _join(asked, members | self.flags.extra_body, mode, mark_member(prompt.request, self.flags.cache_ttl))
-        return UpstreamRequest(path=PATH, body=body, headers=self._headers(prompt, asked.betas), notes=asked.notes)
+        body = _join(parts, members | self.flags.extra_body, mode, mark_member(prompt.request, self.flags.cache_ttl))
+        return UpstreamRequest(path=PATH, body=body, headers=self._headers(prompt, parts.betas), notes=parts.notes)
 
     def count_requests(self, prompt: Prompt) -> Sequence[CountRequest] | ApiError:
         """The API's own counter."""
-        asked = self._ask(prompt)
-        if isinstance(asked, ApiError):
-            return asked
-        members = {name: value for name, value in asked.members.items() if name in _COUNTED}
-        headers = {**self._headers(prompt, asked.betas), "Accept": "application/json"}
-        return [CountRequest(COUNT_PATH, _join(asked, members, "off"), read_input_tokens, headers=headers)]
+        parts = self._build_parts(prompt)
+        if isinstance(parts, ApiError):
+            return parts
+        members = {name: value for name, value in parts.members.items() if name in _COUNTED}
+        headers = {**self._headers(prompt, parts.betas), "Accept": "application/json"}
+        return [CountRequest(COUNT_PATH, _join(parts, members, "off"), read_input_tokens, headers=headers)]
 
     def open_decoder(self, prompt: Prompt) -> StreamDecoder:
         """A decoder of the answer."""
@@ -92,7 +98,7 @@ class Anthropic:
         """What a non-2xx answer means."""
         return read_fault(status, headers, body)
 
-    def _ask(self, prompt: Prompt) -> Asked | ApiError:
+    def _build_parts(self, prompt: Prompt) -> RequestParts | ApiError:
         tool_set = self._tools.read(prompt)
         if isinstance(tool_set, ApiError):
             return tool_set
@@ -111,11 +117,11 @@ class Anthropic:
         return self._assemble(prompt, chosen, closed, [*pieces, *closed.pieces])
 
     def _assemble(
-        self, prompt: Prompt, chosen: ChosenTools, last: Transcript, pieces: Sequence[Piece]
-    ) -> Asked | ApiError:
+        self, prompt: Prompt, chosen: ChosenTools, last: Transcript, pieces: Sequence[MessageSpan]
+    ) -> RequestParts | ApiError:
         request = prompt.request
         max_tokens = request.max_output_tokens or self.flags.max_tokens
-        thinking = Thinking()
+        thinking = ThinkingMembers()
         if not request.is_warm_up:
             starts_signed = last.starts_signed or not last.is_loop
             thinking = ask_for_thinking(
@@ -128,22 +134,22 @@ class Anthropic:
         members |= settings
         if thinking.thinking is not None:
             members["thinking"] = thinking.thinking
-        form = answer_form(request)
+        form = answer_format(request)
         output = {"effort": thinking.effort, "format": form.member}
         if any(output.values()):
             members["output_config"] = {name: value for name, value in output.items() if value}
-        offered = offer(chosen.tools, form.enforced)
+        offered = offer_tools(chosen.tools, form.enforced)
         tools = offered.members
         if tools and not request.is_warm_up:
             choice = choice_member(chosen, request.parallel_tool_calls)
             if choice is not None:
                 members["tool_choice"] = choice
-        elif not tools and last.use_ids.newest:
+        elif not tools and last.call_ids.newest:
             tools, members["tool_choice"] = [NO_TOOL], {"type": "none"}
         texts = (request.instructions or "", *last.system, form.told)
         system = [block for block in map(text_block, texts) if block is not None]
         betas = self.flags.betas if thinking.beta is None else (*self.flags.betas, thinking.beta)
-        return Asked(
+        return RequestParts(
             members, tools, system, last.is_system_marked, pieces, betas, _notes(last, thinking, form, offered)
         )
 
@@ -169,24 +175,24 @@ def _transcripts(history: Link | None, names: ToolNames) -> list[Transcript]:
     return history.folds(key, extend)
 
 
-def _join(asked: Asked, members: Mapping[str, object], mode: CacheMode, mark: bytes = b"") -> bytes:
+def _join(parts: RequestParts, members: Mapping[str, object], mode: CacheMode, mark: bytes = b"") -> bytes:
     """The body. `pieces` are joined as they are, with the mark of a breakpoint between them."""
     places = place_breakpoints(
-        asked.pieces,
+        parts.pieces,
         mode,
-        has_tools=bool(asked.tools),
-        has_system=bool(asked.system),
-        is_system_marked=asked.is_system_marked,
+        has_tools=bool(parts.tools),
+        has_system=bool(parts.system),
+        is_system_marked=parts.is_system_marked,
     )
-    parts: list[bytes] = [_encode(members)[:-1]]
-    if asked.tools:
-        parts += (b',"tools":[', *_blocks(asked.tools, mark if places.has_tools else b""), b"]")
-    if asked.system:
-        parts += (b',"system":[', *_blocks(asked.system, mark if places.has_system else b""), b"]")
-    messages = [piece.body for piece in asked.pieces]
-    for index in sorted(places.stretches, reverse=True):
+    body: list[bytes] = [_encode(members)[:-1]]
+    if parts.tools:
+        body += (b',"tools":[', *_blocks(parts.tools, mark if places.has_tools else b""), b"]")
+    if parts.system:
+        body += (b',"system":[', *_blocks(parts.system, mark if places.has_system else b""), b"]")
+    messages = [piece.body for piece in parts.pieces]
+    for index in sorted(places.spans, reverse=True):
         messages.insert(index + 1, mark)
-    return b"".join((*parts, b',"messages":[', *messages, b"}]}]}"))
+    return b"".join((*body, b',"messages":[', *messages, b"}]}]}"))
 
 
 def _blocks(blocks: Sequence[bytes], mark: bytes) -> tuple[bytes, bytes, bytes]:
@@ -194,7 +200,7 @@ def _blocks(blocks: Sequence[bytes], mark: bytes) -> tuple[bytes, bytes, bytes]:
     return b",".join(blocks)[:-1], mark, b"}"
 
 
-def _notes(last: Transcript, thinking: Thinking, form: AnswerForm, offered: Offer) -> tuple[str, ...]:
+def _notes(last: Transcript, thinking: ThinkingMembers, form: AnswerFormat, offered: OfferedTools) -> tuple[str, ...]:
     counts = {
         "reasoning": last.left_out,
         "items of hosted tools": last.passed_over,

@@ -11,7 +11,7 @@ from landline.wire.model_events import UsageReported
 Number = int | float | None
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class StreamEvent(msgspec.Struct, frozen=True, gc=False):
     """One event of the stream, or a whole answer that was not streamed (`type` is `message`)."""
 
     type: str = ""
@@ -67,7 +67,7 @@ class OutputDetails(msgspec.Struct, frozen=True, gc=False):
     thinking_tokens: Number = None
 
 
-class Usage(msgspec.Struct, frozen=True, gc=False):
+class MessagesUsage(msgspec.Struct, frozen=True, gc=False):
     """Running totals; a later record may leave out what has not changed."""
 
     input_tokens: Number = None
@@ -77,7 +77,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     output_tokens_details: OutputDetails | None = None
 
 
-class Block(msgspec.Struct, frozen=True, gc=False):
+class ContentBlock(msgspec.Struct, frozen=True, gc=False):
     """A content block or a piece of one, of whatever kind."""
 
     type: str = ""
@@ -93,7 +93,7 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 class StartedMessage(msgspec.Struct, frozen=True, gc=False):
     """The message of `message_start`, empty but for its usage."""
 
-    usage: Usage | None = None
+    usage: MessagesUsage | None = None
 
 
 class WholeMessage(Ending, frozen=True, gc=False):
@@ -103,23 +103,23 @@ class WholeMessage(Ending, frozen=True, gc=False):
     usage: Raw | UnsetType = UNSET
 
 
-class LooseDelta(Block, frozen=True, gc=False):
+class LenientDelta(ContentBlock, frozen=True, gc=False):
     """What any `delta` may hold."""
 
     stop_reason: str | None = None
     stop_details: StopDetails | None = None
 
 
-class LooseRecord(msgspec.Struct, frozen=True, gc=False):
+class LenientEvent(msgspec.Struct, frozen=True, gc=False):
     """Every member that is read of any event, for those whose members are odd."""
 
     type: str = ""
     index: int = 0
     message: StartedMessage | None = None
-    content_block: Block | None = None
-    delta: LooseDelta | None = None
-    usage: Usage | None = None
-    content: list[Block] = []
+    content_block: ContentBlock | None = None
+    delta: LenientDelta | None = None
+    usage: MessagesUsage | None = None
+    content: list[ContentBlock] = []
     stop_reason: str | None = None
     stop_details: StopDetails | None = None
 
@@ -131,7 +131,7 @@ class UsageTotals:
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
 
-    def update(self, usage: Usage) -> bool:
+    def update(self, usage: MessagesUsage) -> bool:
         """Whether the record says anything new."""
         known = self._counts.copy()
         self._set("input", usage.input_tokens)

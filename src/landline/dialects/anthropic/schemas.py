@@ -40,7 +40,7 @@ _encode = msgspec.json.Encoder().encode
 _Schema = dict[str, Any]
 
 
-class Enforced(msgspec.Struct, frozen=True):
+class EnforceableSchema(msgspec.Struct, frozen=True):
     """A schema that the API takes, and what it uses up of a request's limits."""
 
     schema: bytes
@@ -51,27 +51,27 @@ class Enforced(msgspec.Struct, frozen=True):
 
 
 @lru_cache(maxsize=_SCHEMAS_KEPT)
-def enforced(schema: bytes) -> Enforced | None:
+def enforceable_schema(schema: bytes) -> EnforceableSchema | None:
     """The schema as the API enforces it; None where it cannot: open objects and maps, any value, recursion, tuples.
 
     An object that names its properties and does not say that there may be others is closed: what the model then writes
     matches the client's schema too.
     """
-    reader = _Reader()
+    reader = _SchemaRewriter()
     try:
         made = reader.read(msgspec.json.decode(schema), 0)
     except (_CannotEnforceError, msgspec.DecodeError, RecursionError):
         return None
     if reader.is_recursive() or reader.optional > OPTIONAL_MAX or reader.unions > UNIONS_MAX:
         return None
-    return Enforced(_encode(made), reader.is_told, reader.optional, reader.unions)
+    return EnforceableSchema(_encode(made), reader.is_told, reader.optional, reader.unions)
 
 
 class _CannotEnforceError(Exception):
     """The schema asks for what the API does not enforce, and leaving it out would let other values through unsaid."""
 
 
-class _Reader:
+class _SchemaRewriter:
     """One schema that is being rewritten."""
 
     def __init__(self) -> None:

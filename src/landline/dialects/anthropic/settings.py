@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 from msgspec import UnsetType
 
-from landline.dialects.anthropic.schemas import Enforced, enforced
+from landline.dialects.anthropic.schemas import EnforceableSchema, enforceable_schema
 from landline.wire.errors import ApiError, api_error
 from landline.wire.requests import CreateRequest, ReasoningEffort
 
@@ -124,10 +124,10 @@ def _refused(name: str) -> ApiError:
     return api_error("unsupported_parameter", f"This model does not take `{name}`.", param=name)
 
 
-class AnswerForm(msgspec.Struct, frozen=True):
+class AnswerFormat(msgspec.Struct, frozen=True):
     """How the form of the answer is asked for."""
 
-    enforced: Enforced | None = None
+    enforced: EnforceableSchema | None = None
     """The schema that the API enforces, as `output_config.format`."""
     told: str = ""
     """What is asked in words, behind the system prompt."""
@@ -140,21 +140,21 @@ class AnswerForm(msgspec.Struct, frozen=True):
         return None if self.enforced is None else {"type": "json_schema", "schema": msgspec.Raw(self.enforced.schema)}
 
 
-def answer_form(request: CreateRequest) -> AnswerForm:
+def answer_format(request: CreateRequest) -> AnswerFormat:
     """The form of the answer that the request wants."""
     wanted = request.text.format if request.text is not None else None
     if wanted is None or wanted.type == "text" or request.is_warm_up:
-        return AnswerForm()
+        return AnswerFormat()
     if wanted.type != "json_schema" or isinstance(wanted.schema, UnsetType):
-        return AnswerForm(told=JSON_OBJECT)
-    form = enforced(bytes(wanted.schema))
+        return AnswerFormat(told=JSON_OBJECT)
+    form = enforceable_schema(bytes(wanted.schema))
     if form is None:
         told = f"{JSON_VALUE} It matches this JSON schema:\n{bytes(wanted.schema).decode()}"
-        return AnswerForm(told=told, note="text.format: told in words, because the API cannot enforce its schema")
-    return AnswerForm(form, note="text.format: limits told in words" if form.is_told else None)
+        return AnswerFormat(told=told, note="text.format: told in words, because the API cannot enforce its schema")
+    return AnswerFormat(form, note="text.format: limits told in words" if form.is_told else None)
 
 
-class Thinking(msgspec.Struct, frozen=True):
+class ThinkingMembers(msgspec.Struct, frozen=True):
     """The members that ask for thinking, or ask for none."""
 
     thinking: dict[str, object] | None = None
@@ -168,12 +168,12 @@ class Thinking(msgspec.Struct, frozen=True):
 
 def ask_for_thinking(
     request: CreateRequest, flags: AnthropicFlags, max_tokens: int, *, is_forced: bool, starts_signed: bool
-) -> Thinking:
+) -> ThinkingMembers:
     """How the model is to think. `is_forced`: it must call a tool; `starts_signed`: an open tool loop has its thinking."""
     effort = request.reasoning.effort if request.reasoning is not None else None
     match flags.thinking:
         case "off":
-            return Thinking()
+            return ThinkingMembers()
         case "budget":
             return _ask_by_budget(effort, max_tokens, is_forced=is_forced, starts_signed=starts_signed)
         case "adaptive":
@@ -182,26 +182,26 @@ def ask_for_thinking(
 
 def _ask_adaptively(
     request: CreateRequest, effort: ReasoningEffort | None, flags: AnthropicFlags, *, is_forced: bool
-) -> Thinking:
+) -> ThinkingMembers:
     wanted = "low" if effort == "minimal" else effort
     if is_forced and flags.no_thinking == "disabled":
         # Models that think by themselves refuse a forced call unless they are told not to think.
         note = _FORCED if effort not in (None, "none") else None
-        return Thinking({"type": "disabled"}, _effort_without_thinking(wanted), note=note)
+        return ThinkingMembers({"type": "disabled"}, _effort_without_thinking(wanted), note=note)
     if effort == "none":
         if flags.no_thinking == "low_effort":
-            return Thinking(effort="low")
-        return Thinking({"type": flags.no_thinking})
+            return ThinkingMembers(effort="low")
+        return ThinkingMembers({"type": flags.no_thinking})
     summary = request.reasoning is not None and (request.reasoning.summary or request.reasoning.generate_summary)
     if effort is None and not summary and not flags.drop_stale_thinking:
-        return Thinking()
+        return ThinkingMembers()
     thinking: dict[str, object] = {"type": "adaptive"}
     if summary:
         thinking["display"] = "summarized"
     if not flags.drop_stale_thinking:
-        return Thinking(thinking, wanted, is_on=True)
+        return ThinkingMembers(thinking, wanted, is_on=True)
     thinking["block_binding"] = {"prefix_mismatch_behavior": "drop_block"}
-    return Thinking(thinking, wanted, is_on=True, beta=BINDING_BETA)
+    return ThinkingMembers(thinking, wanted, is_on=True, beta=BINDING_BETA)
 
 
 def _effort_without_thinking(effort: str | None) -> str | None:
@@ -213,16 +213,16 @@ def _effort_without_thinking(effort: str | None) -> str | None:
 
 def _ask_by_budget(
     effort: ReasoningEffort | None, max_tokens: int, *, is_forced: bool, starts_signed: bool
-) -> Thinking:
+) -> ThinkingMembers:
     """With a budget, the API refuses what it lets pass when thinking is adaptive: a tool loop that began without it."""
     if effort is None or effort == "none":
-        return Thinking()
+        return ThinkingMembers()
     if is_forced:
-        return Thinking(note=_FORCED)
+        return ThinkingMembers(note=_FORCED)
     if not starts_signed:
-        return Thinking(note="thinking: off, because the open tool calls were made without it")
+        return ThinkingMembers(note="thinking: off, because the open tool calls were made without it")
     room = max_tokens - max_tokens // ANSWER_SHARE
     if room < MIN_BUDGET_TOKENS:
-        return Thinking(note=f"thinking: off, because max_output_tokens leaves no room ({max_tokens})")
+        return ThinkingMembers(note=f"thinking: off, because max_output_tokens leaves no room ({max_tokens})")
     budget = min(_BUDGETS[effort], room)
-    return Thinking({"type": "enabled", "budget_tokens": budget}, is_on=True)
+    return ThinkingMembers({"type": "enabled", "budget_tokens": budget}, is_on=True)

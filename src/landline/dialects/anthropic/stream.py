@@ -11,15 +11,15 @@ from landline.dialects.anthropic.blocks import BLOCK_DECODER, BlockReader
 from landline.dialects.anthropic.records import (
     Ending,
     Kind,
-    LooseRecord,
-    Record,
+    LenientEvent,
+    MessagesUsage,
     StartedMessage,
-    Usage,
+    StreamEvent,
     UsageTotals,
     WholeMessage,
 )
 from landline.dialects.faults import read_stream_fault
-from landline.dialects.lenient_json import LooseReader, UnreadableError
+from landline.dialects.lenient_json import LenientReader, UnreadableError
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Failed, Finished, ModelEvent, RefusalDelta, UsageReported
@@ -48,10 +48,10 @@ _EMPTY_PIECE = re.compile(rb':\s*""\s*\}$')
 _EMPTY_PIECE_BYTES = 80
 """More than any piece has that says nothing."""
 _KIND = msgspec.json.Decoder(Kind)
-_RECORD = msgspec.json.Decoder(Record)
+_RECORD = msgspec.json.Decoder(StreamEvent)
 _STARTED = msgspec.json.Decoder(StartedMessage)
 _ENDING = msgspec.json.Decoder(Ending)
-_USAGE = msgspec.json.Decoder(Usage)
+_USAGE = msgspec.json.Decoder(MessagesUsage)
 _WHOLE = msgspec.json.Decoder(WholeMessage)
 
 
@@ -64,7 +64,7 @@ class MessageStreamDecoder:
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, *, is_warm_up: bool = False) -> None:
         self._body = AnswerBody()
-        self._loose = LooseReader(LooseRecord, _NEEDED)
+        self._loose = LenientReader(LenientEvent, _NEEDED)
         self.progress = self._body.progress
         self._blocks = BlockReader(find_tools, call_id_prefix)
         self._is_warm_up = is_warm_up
@@ -121,7 +121,7 @@ class MessageStreamDecoder:
         except (UnreadableError, *UNREADABLE) as error:
             self._close(events, api_error("upstream_error", f"The target sent an event that cannot be read: {error}."))
 
-    def _read(self, record: Record, payload: bytes, events: list[ModelEvent]) -> None:
+    def _read(self, record: StreamEvent, payload: bytes, events: list[ModelEvent]) -> None:
         match record.type:
             case "content_block_delta" if not isinstance(record.delta, UnsetType):
                 if not _is_empty(record.delta):
@@ -151,7 +151,7 @@ class MessageStreamDecoder:
             case _:
                 pass
 
-    def _read_ending(self, record: Record) -> None:
+    def _read_ending(self, record: StreamEvent) -> None:
         if not isinstance(record.delta, UnsetType):
             ending = _ENDING.decode(record.delta)
             if ending.stop_reason is not None:

@@ -6,9 +6,16 @@ from typing import Literal
 import msgspec
 from msgspec import Raw
 
-from landline.dialects.anthropic.schemas import OPTIONAL_MAX, UNIONS_MAX, Enforced, enforced
+from landline.dialects.anthropic.schemas import OPTIONAL_MAX, UNIONS_MAX, EnforceableSchema, enforceable_schema
 from landline.dialects.anthropic.settings import AnthropicFlags
-from landline.dialects.tools import ONE_STRING_PARAMETERS, ChosenTools, Tool, ToolDefinition, ToolMaker, object_schema
+from landline.dialects.tools import (
+    ONE_STRING_PARAMETERS,
+    ChosenTools,
+    ToolDefinition,
+    ToolMaker,
+    UpstreamTool,
+    object_schema,
+)
 
 NO_TOOL = (
     b'{"name":"unavailable","description":"Stands for tools that can no longer be called.",'
@@ -40,7 +47,7 @@ _ROOT: msgspec.json.Decoder[_Root] = msgspec.json.Decoder(_Root)
 _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 
 
-class MessagesTool(Tool, frozen=True):
+class MessagesTool(UpstreamTool, frozen=True):
     """A tool with what its schema uses up of the request's limits, if the API is to hold calls to it."""
 
     strict_json: bytes = b""
@@ -52,7 +59,7 @@ class MessagesTool(Tool, frozen=True):
     unions: int = 0
 
 
-class Offer(msgspec.Struct, frozen=True):
+class OfferedTools(msgspec.Struct, frozen=True):
     """The tools of a request."""
 
     members: list[bytes]
@@ -62,7 +69,7 @@ class Offer(msgspec.Struct, frozen=True):
     """Tools of which limits are told in words."""
 
 
-def offer(tools: Sequence[Tool], form: Enforced | None) -> Offer:
+def offer_tools(tools: Sequence[UpstreamTool], form: EnforceableSchema | None) -> OfferedTools:
     """As many of the tools strict as the API takes beside the form of the answer, the first ones first.
 
     Which ones depends on the list alone, so the prompt's beginning stays the same from turn to turn.
@@ -82,13 +89,13 @@ def offer(tools: Sequence[Tool], form: Enforced | None) -> Offer:
         members.append(tool.strict_json)
         strict, optional, unions = strict + 1, optional + tool.optional, unions + tool.unions
         told += tool.is_told
-    return Offer(members, loose, told)
+    return OfferedTools(members, loose, told)
 
 
 def tool_maker(flags: AnthropicFlags) -> ToolMaker:
     """How tools are offered with these flags; a custom tool is a function of one string."""
 
-    def make(namespace: str | None, tool: ToolDefinition, name: str) -> Tool:
+    def make(namespace: str | None, tool: ToolDefinition, name: str) -> UpstreamTool:
         kind: Literal["function", "custom"] = "custom" if tool.type == "custom" else "function"
         if kind == "custom":
             parameters, about = ONE_STRING_PARAMETERS, tool.one_string_description
@@ -107,7 +114,7 @@ def tool_maker(flags: AnthropicFlags) -> ToolMaker:
 
 def _with_strict(tool: MessagesTool, member: Mapping[str, object]) -> MessagesTool:
     """The tool with the member that has the API hold calls to its schema, if that is possible."""
-    form = enforced(tool.parameters)
+    form = enforceable_schema(tool.parameters)
     if form is None or _ROOT_TYPE.decode(form.schema).type != "object":
         return msgspec.structs.replace(tool, wants_strict=True)
     return msgspec.structs.replace(

@@ -25,17 +25,17 @@ import msgspec
 from msgspec import Raw
 
 from landline.dialects.anthropic.breakpoints import marked_parts
-from landline.dialects.history_calls import NO_OUTPUT, IdForm, UseIds, UseIdWriter
+from landline.dialects.history_calls import NO_OUTPUT, CallIdFormat, CallIds, CallIdWriter
 from landline.dialects.history_items import (
-    Answered,
+    AssistantReasoning,
+    AssistantText,
     Attachment,
-    Called,
+    CallOutput,
     Content,
-    Saying,
-    Spoken,
-    Thought,
-    Told,
-    Unsaid,
+    HistoryItem,
+    InputMessage,
+    OmittedItem,
+    ToolCall,
     image_type,
     read_item,
 )
@@ -45,13 +45,13 @@ from landline.wire.items import InputFile, InputImage, Item, OpaquePart
 
 VENDOR = "anthropic"
 """`Signed.by` of thinking that goes back."""
-USE_IDS = IdForm(re.compile(r"[a-zA-Z0-9_-]{1,64}"), "call_", 24)
+CALL_ID_FORMAT = CallIdFormat(re.compile(r"[a-zA-Z0-9_-]{1,64}"), "call_", 24)
 BEGIN = b'{"type":"text","text":"(Begin.)"}'
 """The user's first block where the conversation has none: it holds nothing yet, or begins with the model's own words."""
 GO_ON = b'{"type":"text","text":"(Go on.)"}'
 """The user's last block where the conversation ends with the model's words."""
 Role = Literal["user", "assistant"]
-Block = bytes
+BlockJson = bytes
 """One content block as a JSON object."""
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
 _IMAGE_TYPES = frozenset(("image/jpeg", "image/png", "image/gif", "image/webp"))
@@ -62,7 +62,7 @@ _TEXT_TYPES = re.compile(r"text/.*|application/(?:json|xml|yaml|javascript|x-.*|
 _encode = msgspec.json.Encoder().encode
 
 
-class Piece(msgspec.Struct, frozen=True):
+class MessageSpan(msgspec.Struct, frozen=True):
     """Some of the messages' JSON. It ends inside its last block, before the brace that closes it, so that a cache
     breakpoint can be put there; what follows closes the block."""
 
@@ -73,7 +73,7 @@ class Piece(msgspec.Struct, frozen=True):
     """Whether the client wants a breakpoint at its end."""
 
 
-class OpenCall(msgspec.Struct, frozen=True):
+class OpenToolUse(msgspec.Struct, frozen=True):
     """A call without a result."""
 
     call_id: str
@@ -83,14 +83,14 @@ class OpenCall(msgspec.Struct, frozen=True):
 class UserBlock(msgspec.Struct, frozen=True):
     """Something that the user said while calls were unanswered."""
 
-    block: Block
+    block: BlockJson
     is_marked: bool = False
 
 
 class Transcript(msgspec.Struct, frozen=True):
     """The conversation up to and with one link."""
 
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[MessageSpan, ...] = ()
     """What this link added."""
     role: Role | None = None
     """Whose message is open; None before the first one."""
@@ -98,13 +98,13 @@ class Transcript(msgspec.Struct, frozen=True):
     """Leading developer messages."""
     is_system_marked: bool = False
     """Whether the client wants a breakpoint at one of them."""
-    open_calls: tuple[OpenCall, ...] = ()
+    open_calls: tuple[OpenToolUse, ...] = ()
     """Those of the newest assistant message."""
-    use_ids: UseIds = UseIds()
+    call_ids: CallIds = CallIds()
     """Of all calls."""
     held: tuple[UserBlock, ...] = ()
     """What waits for those results."""
-    thoughts: tuple[Block, ...] = ()
+    thoughts: tuple[BlockJson, ...] = ()
     """Signed thinking that waits for what it led to."""
     is_loop: bool = False
     """Whether the newest assistant message has calls."""
@@ -149,7 +149,7 @@ class _Writer:
     """A transcript that is being extended."""
 
     def __init__(self, before: Transcript) -> None:
-        self._pieces: list[Piece] = []
+        self._pieces: list[MessageSpan] = []
         self._body: list[bytes] = []
         self._begins_answer = False
         self.role: Role | None = before.role
@@ -161,7 +161,7 @@ class _Writer:
             self._open_calls.setdefault(call.call_id, []).append(call.use_id)
         self._held = list(before.held)
         self._thoughts = before.thoughts
-        self._use_ids = UseIdWriter(before.use_ids, USE_IDS)
+        self._call_ids = CallIdWriter(before.call_ids, CALL_ID_FORMAT)
         self._is_loop = before.is_loop
         self._starts_signed = before.starts_signed
         self._left_out = before.left_out
@@ -175,9 +175,9 @@ class _Writer:
             system=tuple(self._system),
             is_system_marked=self._is_system_marked,
             open_calls=tuple(
-                OpenCall(call_id, each) for call_id, use_ids in self._open_calls.items() for each in use_ids
+                OpenToolUse(call_id, each) for call_id, use_ids in self._open_calls.items() for each in use_ids
             ),
-            use_ids=self._use_ids.use_ids(),
+            call_ids=self._call_ids.call_ids(),
             held=tuple(self._held),
             thoughts=self._thoughts,
             is_loop=self._is_loop,
@@ -186,28 +186,28 @@ class _Writer:
             passed_over=self._passed_over,
         )
 
-    def say(self, saying: Saying[Block], marked: frozenset[int]) -> None:
+    def say(self, saying: HistoryItem[BlockJson], marked: frozenset[int]) -> None:
         match saying:
-            case Told("developer", content) if self.role is None and not self._thoughts:
+            case InputMessage("developer", content) if self.role is None and not self._thoughts:
                 self._system.append(content.text)
                 self._is_system_marked = self._is_system_marked or bool(marked)
-            case Told(content=content):
+            case InputMessage(content=content):
                 self._tell(content, marked)
-            case Spoken(text):
+            case AssistantText(text):
                 block = text_block(text)
                 if block is not None:
                     self._write_answer(block)
-            case Thought(signed=signed):
+            case AssistantReasoning(signed=signed):
                 if signed is not None and signed.by == VENDOR:
                     self._begin_answer()
                     self._thoughts = (*self._thoughts, *(block.encode() for block in signed.blocks))
                 else:
                     self._left_out += 1
-            case Called(call_id, name, arguments):
+            case ToolCall(call_id, name, arguments):
                 self._call(call_id, name, arguments)
-            case Answered(call_id, content):
+            case CallOutput(call_id, content):
                 self._answer(call_id, content, is_marked=bool(marked))
-            case Unsaid(is_lost):
+            case OmittedItem(is_lost):
                 self._passed_over += is_lost
             case _:
                 assert_never(saying)
@@ -222,7 +222,7 @@ class _Writer:
         for each in held:
             self.write("user", each.block, is_marked=each.is_marked)
 
-    def _tell(self, content: Content[Block], marked: frozenset[int]) -> None:
+    def _tell(self, content: Content[BlockJson], marked: frozenset[int]) -> None:
         self._drop_thoughts()
         for index, block in enumerate(blocks_of(content)):
             if block is None:
@@ -233,13 +233,13 @@ class _Writer:
                 self.write("user", block, is_marked=index in marked)
 
     def _call(self, call_id: str, name: str, arguments: str) -> None:
-        use_id = self._use_ids.add(call_id)
+        use_id = self._call_ids.add(call_id)
         use = {"type": "tool_use", "id": use_id, "name": name, "input": Raw(arguments.strip().encode())}
         self._write_answer(_encode(use))
         self._open_calls.setdefault(call_id, []).append(use_id)
         self._is_loop = True
 
-    def _answer(self, call_id: str, content: Content[Block], *, is_marked: bool) -> None:
+    def _answer(self, call_id: str, content: Content[BlockJson], *, is_marked: bool) -> None:
         use_ids = self._open_calls.get(call_id)
         if use_ids is None:
             late = Content((f"Output of the tool call {call_id}:", *content.parts))
@@ -257,7 +257,7 @@ class _Writer:
         if self._held or (self.role == "user" and self._open_calls):
             self.settle()
 
-    def _write_answer(self, block: Block) -> None:
+    def _write_answer(self, block: BlockJson) -> None:
         self._begin_answer()
         if self.role is None:
             self.write("user", BEGIN)
@@ -272,7 +272,7 @@ class _Writer:
         self._left_out += bool(self._thoughts)
         self._thoughts = ()
 
-    def write(self, role: Role, block: Block, *, is_marked: bool = False) -> None:
+    def write(self, role: Role, block: BlockJson, *, is_marked: bool = False) -> None:
         opening = b'{"role":"' + role.encode() + b'","content":['
         if self.role is None:
             joint = opening
@@ -290,21 +290,21 @@ class _Writer:
 
     def _end_piece(self, *, is_marked: bool = False) -> None:
         if self._body:
-            self._pieces.append(Piece(b"".join(self._body), self._begins_answer, is_marked))
+            self._pieces.append(MessageSpan(b"".join(self._body), self._begins_answer, is_marked))
             self._body, self._begins_answer = [], False
 
 
-def text_block(text: str) -> Block | None:
+def text_block(text: str) -> BlockJson | None:
     """A text block; None for blank text, which the API refuses."""
     return _encode({"type": "text", "text": text}) if text.strip() else None
 
 
-def blocks_of(content: Content[Block]) -> list[Block | None]:
+def blocks_of(content: Content[BlockJson]) -> list[BlockJson | None]:
     """One block a part, None for a blank one."""
     return [text_block(part) if isinstance(part, str) else part for part in content.parts]
 
 
-def tool_result(tool_use_id: str, content: Content[Block]) -> Block:
+def tool_result(tool_use_id: str, content: Content[BlockJson]) -> BlockJson:
     """The output of a call: a string if there is only text, else blocks."""
     result: dict[str, object] = {"type": "tool_result", "tool_use_id": tool_use_id}
     if content.attachments:
@@ -314,7 +314,7 @@ def tool_result(tool_use_id: str, content: Content[Block]) -> Block:
     return _encode(result)
 
 
-def read_attachment(part: Attachment) -> Block | ApiError:
+def read_attachment(part: Attachment) -> BlockJson | ApiError:
     """An image or file as a block, or the error that says what this API cannot read."""
     match part:
         case InputImage(image_url, file_id):
@@ -325,7 +325,7 @@ def read_attachment(part: Attachment) -> Block | ApiError:
             return _refused(f"Content of type {kind!r} cannot be sent to this model.")
 
 
-def _image_block(image_url: str | None, file_id: str | None) -> Block | ApiError:
+def _image_block(image_url: str | None, file_id: str | None) -> BlockJson | ApiError:
     if image_url is None:
         if file_id is None:
             return _refused("Expected an image with `image_url` or `file_id`.")
@@ -343,7 +343,7 @@ def _image_block(image_url: str | None, file_id: str | None) -> Block | ApiError
     return _encode({"type": "image", "source": source})
 
 
-def _document_block(file: InputFile) -> Block | ApiError:
+def _document_block(file: InputFile) -> BlockJson | ApiError:
     if file.file_data is not None:
         source = _data_source(file.file_data, file.filename or "")
         if isinstance(source, ApiError):

@@ -7,7 +7,7 @@ from msgspec import Raw, UnsetType
 
 from landline.dialects.arguments import json_state
 from landline.dialects.chat_completions.chunks import CallDelta, CallFunction
-from landline.dialects.tool_calls import NamedCall
+from landline.dialects.tool_calls import StreamedCall
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import ModelEvent
 from landline.wire.readable import UNREADABLE
@@ -16,7 +16,7 @@ LEGACY_INDEX = -1
 """Stands for the one call of the old `function_call` member."""
 
 
-class _OpenCall:
+class _CallInProgress:
     """One call while its pieces come in."""
 
     __slots__ = ("given_id", "index", "name", "named", "position", "texts")
@@ -31,7 +31,7 @@ class _OpenCall:
         """As far as it has come."""
         self.texts: list[str] = []
         """Pieces of the arguments that came before the name was known."""
-        self.named: NamedCall | None = None
+        self.named: StreamedCall | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -76,11 +76,11 @@ class CallAssembler:
         self._find_call_ids = find_call_ids
         self._call_id_prefix = call_id_prefix
         self.has_begun = False
-        self._calls: list[_OpenCall] = []
+        self._calls: list[_CallInProgress] = []
         self._started = 0
         """How many of them were told; they are told in order."""
-        self._by_index: dict[int, _OpenCall] = {}
-        self._by_id: dict[str, _OpenCall] = {}
+        self._by_index: dict[int, _CallInProgress] = {}
+        self._by_id: dict[str, _CallInProgress] = {}
         self._call_ids: set[str] = set()
         self.renamed: dict[str, str] = {}
         """Ids of calls that were replaced, as the server says them → as the client knows them."""
@@ -88,7 +88,7 @@ class CallAssembler:
     def feed(self, pieces: Sequence[CallDelta]) -> list[ModelEvent]:
         """The events of the pieces that came together."""
         events: list[ModelEvent] = []
-        siblings: list[_OpenCall] = []
+        siblings: list[_CallInProgress] = []
         for piece in pieces:
             events += self._read(piece, siblings)
         return events
@@ -133,7 +133,7 @@ class CallAssembler:
         """Whether a call never got its name."""
         return any(call.named is None and not call.name and not call.is_empty for call in self._calls)
 
-    def _read(self, delta: CallDelta, siblings: list[_OpenCall]) -> list[ModelEvent]:
+    def _read(self, delta: CallDelta, siblings: list[_CallInProgress]) -> list[ModelEvent]:
         """`siblings`: the calls of the pieces that came together with this one, before it."""
         name, text = _read_delta(delta)
         if not name and not delta.id and delta.index is not None:
@@ -148,7 +148,7 @@ class CallAssembler:
             call.texts.append(text)
         return self._name(call, delta, name)
 
-    def _name(self, call: _OpenCall, delta: CallDelta, name: str) -> list[ModelEvent]:
+    def _name(self, call: _CallInProgress, delta: CallDelta, name: str) -> list[ModelEvent]:
         """Takes what a piece says of who is called, and starts the calls whose names are complete."""
         if delta.id:
             call.given_id = call.given_id or delta.id
@@ -169,7 +169,7 @@ class CallAssembler:
             return before + name
         return name if name.startswith(before) else before + name
 
-    def _is_named(self, call: _OpenCall, *, is_over: bool) -> bool:
+    def _is_named(self, call: _CallInProgress, *, is_over: bool) -> bool:
         """Whether no piece of the name can follow: `is_over` where arguments came without one."""
         tools, has_arguments = self._find_tools(), bool("".join(call.texts).strip())
         if is_over and has_arguments:
@@ -177,14 +177,16 @@ class CallAssembler:
         is_known, may_go_on = tools.find_called(call.name) is not None, tools.has_longer_name(call.name)
         return (is_known or has_arguments) and (not may_go_on or (is_known and has_arguments))
 
-    def _find_call(self, delta: CallDelta, name: str, text: str, siblings: Sequence[_OpenCall]) -> _OpenCall:
+    def _find_call(
+        self, delta: CallDelta, name: str, text: str, siblings: Sequence[_CallInProgress]
+    ) -> _CallInProgress:
         call = self._call_at(delta, name)
         is_next = call in siblings and delta.index is None and bool(name) and bool(call is not None and call.name)
         if call is None or is_next or (name and call.name and self._is_other(call, delta, name, text)):
             call = self._open_call(delta.index)
         return call
 
-    def _call_at(self, delta: CallDelta, name: str) -> _OpenCall | None:
+    def _call_at(self, delta: CallDelta, name: str) -> _CallInProgress | None:
         """The call that the piece's id or index means, or the newest one if it has neither."""
         known = self._by_id.get(delta.id or "")
         at_index = self._by_index.get(delta.index) if delta.index is not None else None
@@ -196,7 +198,7 @@ class CallAssembler:
         is_new = bool(delta.id) and last is not None and bool(last.given_id) and (last.is_whole or bool(name))
         return None if is_new else last
 
-    def _is_other(self, call: _OpenCall, delta: CallDelta, name: str, text: str) -> bool:
+    def _is_other(self, call: _CallInProgress, delta: CallDelta, name: str, text: str) -> bool:
         """Whether a piece with a name is another call than the one in its place."""
         is_same_name = name == call.name
         if delta.index == LEGACY_INDEX or (is_same_name and call.goes_on(text)):
@@ -209,28 +211,28 @@ class CallAssembler:
             return not is_same_name or not call.is_said_by(text)
         return call.is_whole and text.lstrip()[:1] == "{" and not call.is_said_by(text)
 
-    def _open_call(self, index: int | None) -> _OpenCall:
+    def _open_call(self, index: int | None) -> _CallInProgress:
         self.has_begun = True
-        call = _OpenCall(len(self._calls), index)
+        call = _CallInProgress(len(self._calls), index)
         self._calls.append(call)
         if index is not None:
             self._by_index[index] = call
         return call
 
-    def _start(self, call: _OpenCall) -> list[ModelEvent]:
+    def _start(self, call: _CallInProgress) -> list[ModelEvent]:
         self._started = call.position + 1
         call_id = call.given_id
         if not call_id or call_id in self._call_ids or call_id in self._find_call_ids():
             call_id = f"{self._call_id_prefix}_{call.position}"
             self.renamed[call.given_id] = call_id
         self._call_ids.add(call_id)
-        call.named = NamedCall(call.position, call_id, call.name, self._find_tools())
+        call.named = StreamedCall(call.position, call_id, call.name, self._find_tools())
         before = self._calls[call.position - 1].named if call.position else None
         released = before.release() if before is not None else []
         texts, call.texts = call.texts, []
         return [*released, call.named.started, *(event for text in texts for event in call.named.add(text))]
 
-    def _split(self, call: _OpenCall, text: str) -> list[ModelEvent]:
+    def _split(self, call: _CallInProgress, text: str) -> list[ModelEvent]:
         """Arguments of a further call of the same tool, which the server joined to the one before."""
         further = self._open_call(None)
         further.name, further.texts = call.name, [text]

@@ -86,7 +86,7 @@ class TopLogprob(msgspec.Struct, frozen=True, gc=False):
     bytes: list[int] | None = None
 
 
-class TokenInfo(msgspec.Struct, frozen=True, gc=False):
+class ChatTokenLogprob(msgspec.Struct, frozen=True, gc=False):
     token: str
     logprob: float
     bytes: list[int] | None = None
@@ -94,7 +94,7 @@ class TokenInfo(msgspec.Struct, frozen=True, gc=False):
 
 
 class Logprobs(msgspec.Struct, frozen=True, gc=False):
-    content: list[TokenInfo] | None = None
+    content: list[ChatTokenLogprob] | None = None
 
 
 class PromptDetails(msgspec.Struct, frozen=True, gc=False):
@@ -106,7 +106,7 @@ class CompletionDetails(msgspec.Struct, frozen=True, gc=False):
     reasoning_tokens: Number = None
 
 
-class Usage(msgspec.Struct, frozen=True, gc=False):
+class ChatUsage(msgspec.Struct, frozen=True, gc=False):
     prompt_tokens: Number = None
     completion_tokens: Number = None
     prompt_tokens_details: PromptDetails | None = None
@@ -127,23 +127,23 @@ class Timings(msgspec.Struct, frozen=True, gc=False):
     predicted_n: Number = None
 
 
-class Choice(msgspec.Struct, frozen=True, gc=False):
+class ChatChoice(msgspec.Struct, frozen=True, gc=False):
     index: int | None = None
     delta: Delta | None = None
     message: Delta | None = None
     finish_reason: str | None = None
     logprobs: Logprobs | None = None
-    usage: Usage | None = None
+    usage: ChatUsage | None = None
     """Moonshot."""
     error: Raw | UnsetType = UNSET
     """OpenRouter."""
 
 
-class Chunk(msgspec.Struct, frozen=True, gc=False):
+class ChatChunk(msgspec.Struct, frozen=True, gc=False):
     """One record of the stream, or the whole answer of a server that does not stream."""
 
-    choices: list[Choice] | None = None
-    usage: Usage | None = None
+    choices: list[ChatChoice] | None = None
+    usage: ChatUsage | None = None
     error: Raw | UnsetType = UNSET
     timings: Timings | None = None
     object: str | None = None
@@ -153,7 +153,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """The same (FastAPI)."""
 
 
-CHUNK_DECODER: msgspec.json.Decoder[Chunk] = msgspec.json.Decoder(Chunk)
+CHUNK_DECODER: msgspec.json.Decoder[ChatChunk] = msgspec.json.Decoder(ChatChunk)
 _DETAIL_DECODER: msgspec.json.Decoder[ReasoningDetail] = msgspec.json.Decoder(ReasoningDetail)
 
 
@@ -166,7 +166,7 @@ def detail_text(raw: Raw) -> str:
     return detail.text or detail.summary or ""
 
 
-def read_usage(usage: Usage | None, timings: Timings | None) -> UsageReported | None:
+def read_usage(usage: ChatUsage | None, timings: Timings | None) -> UsageReported | None:
     """The server's own count, or None if it gave none; nothing is estimated.
 
     Cached tokens: `prompt_tokens_details` (OpenAI, vLLM, SGLang, llama.cpp), `prompt_cache_hit_tokens` (DeepSeek),

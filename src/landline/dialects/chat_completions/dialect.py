@@ -86,7 +86,7 @@ class ChatCompletions:
         """A decoder of the answer."""
         return ChatStreamDecoder(
             find_tools=lambda: self._tools.known(prompt),
-            find_call_ids=lambda: self._last_transcript(prompt).use_ids,
+            find_call_ids=lambda: self._last_transcript(prompt).call_ids,
             call_id_prefix=call_id_prefix(prompt),
             keeps_details=self.flags.reasoning_details,
             is_warm_up=prompt.request.is_warm_up,
@@ -166,14 +166,14 @@ def _notes(last: Transcript) -> tuple[str, ...]:
 
 def count_requests(body: bytes) -> list[CountRequest]:
     """For a chat-completions body: llama-server's counter, which takes it as it stands, and vLLM's tokenizer."""
-    shape = msgspec.json.decode(body, type=_Shape)
+    shape = msgspec.json.decode(body, type=_TokenizeRequest)
     return [
         CountRequest("/chat/completions/input_tokens", body, read_input_tokens),
         CountRequest("/tokenize", msgspec.json.encode(shape), _read_count, is_at_root=True),
     ]
 
 
-class _Shape(msgspec.Struct):
+class _TokenizeRequest(msgspec.Struct):
     """What vLLM's `TokenizeChatRequest` takes of a chat request (0.11: model, messages, tools, template arguments)."""
 
     model: str

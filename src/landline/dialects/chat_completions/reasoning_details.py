@@ -58,9 +58,9 @@ class DetailCollector:
         return made
 
 
-def with_ids(blocks: Sequence[str], use_ids: Mapping[str, str]) -> list[Raw]:
+def with_ids(blocks: Sequence[str], upstream_ids: Mapping[str, str]) -> list[Raw]:
     """Details for a request, under the ids that their calls have in it."""
-    changed = {call_id: use_id for call_id, use_id in use_ids.items() if call_id != use_id}
+    changed = {call_id: upstream_id for call_id, upstream_id in upstream_ids.items() if call_id != upstream_id}
     if not changed:
         return [Raw(block.encode()) for block in blocks]
     return [Raw(_encode(_renamed(_MEMBERS.decode(block), changed))) for block in blocks]

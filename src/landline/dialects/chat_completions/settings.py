@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, UnsetType
 
-from landline.dialects.tools import ONE_STRING_PARAMETERS, ChosenTools, Tool, ToolDefinition, ToolMaker
+from landline.dialects.tools import ONE_STRING_PARAMETERS, ChosenTools, ToolDefinition, ToolMaker, UpstreamTool
 from landline.wire.requests import CreateRequest, TextFormat
 
 _encode = msgspec.json.Encoder().encode
@@ -121,7 +121,7 @@ def tool_maker(flags: ChatCompletionsFlags) -> ToolMaker:
     """How tools are offered to a server with these flags."""
     make_custom = _native_custom if flags.custom_tools == "custom" else _one_string_function
 
-    def make(namespace: str | None, tool: ToolDefinition, name: str) -> Tool:
+    def make(namespace: str | None, tool: ToolDefinition, name: str) -> UpstreamTool:
         return make_custom(namespace, tool, name) if tool.type == "custom" else _function(namespace, tool, name)
 
     return make
@@ -135,7 +135,7 @@ def choice_member(chosen: ChosenTools, flags: ChatCompletionsFlags) -> str | dic
     return {"type": kind, kind: {"name": chosen.tool.upstream_name}}
 
 
-def _function(namespace: str | None, tool: ToolDefinition, name: str) -> Tool:
+def _function(namespace: str | None, tool: ToolDefinition, name: str) -> UpstreamTool:
     parameters = tool.parameters_json
     function: dict[str, object] = {"name": name}
     if tool.description:
@@ -144,22 +144,22 @@ def _function(namespace: str | None, tool: ToolDefinition, name: str) -> Tool:
     if tool.strict:
         function["strict"] = True
     made = _encode({"type": "function", "function": function})
-    return Tool("function", namespace, tool.name or "", name, parameters, made)
+    return UpstreamTool("function", namespace, tool.name or "", name, parameters, made)
 
 
-def _one_string_function(namespace: str | None, tool: ToolDefinition, name: str) -> Tool:
+def _one_string_function(namespace: str | None, tool: ToolDefinition, name: str) -> UpstreamTool:
     """A custom tool for servers that only know functions."""
     parameters = ONE_STRING_PARAMETERS
     function = {"name": name, "description": tool.one_string_description, "parameters": Raw(parameters)}
     made = _encode({"type": "function", "function": function})
-    return Tool("custom", namespace, tool.name or "", name, parameters, made)
+    return UpstreamTool("custom", namespace, tool.name or "", name, parameters, made)
 
 
-def _native_custom(namespace: str | None, tool: ToolDefinition, name: str) -> Tool:
+def _native_custom(namespace: str | None, tool: ToolDefinition, name: str) -> UpstreamTool:
     custom: dict[str, object] = {"name": name}
     if tool.description:
         custom["description"] = tool.description
     if tool.format is not None and tool.format.definition is not None:
         grammar = {"syntax": tool.format.syntax, "definition": tool.format.definition}
         custom["format"] = {"type": "grammar", "grammar": grammar}
-    return Tool("custom", namespace, tool.name or "", name, b"", _encode({"type": "custom", "custom": custom}))
+    return UpstreamTool("custom", namespace, tool.name or "", name, b"", _encode({"type": "custom", "custom": custom}))

@@ -9,21 +9,21 @@ from landline.dialects.answer_body import AnswerBody
 from landline.dialects.chat_completions.calls import CallAssembler, legacy_delta
 from landline.dialects.chat_completions.chunks import (
     CHUNK_DECODER,
-    Choice,
-    Chunk,
+    ChatChoice,
+    ChatChunk,
+    ChatTokenLogprob,
+    ChatUsage,
     ContentPart,
     Delta,
     Timings,
-    TokenInfo,
-    Usage,
     detail_text,
     read_reason,
     read_usage,
 )
 from landline.dialects.chat_completions.reasoning_details import VENDOR, DetailCollector
 from landline.dialects.faults import read_stream_fault
-from landline.dialects.lenient_json import LooseReader, UnreadableError
-from landline.dialects.streamed_text import SaidText
+from landline.dialects.lenient_json import LenientReader, UnreadableError
+from landline.dialects.streamed_text import StreamedText
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import (
@@ -57,7 +57,7 @@ _NEEDED = frozenset(
     )
 )
 """Members that no answer makes sense without."""
-_Way = Literal["new", "last", "whole"]
+_PieceKind = Literal["new", "last", "whole"]
 """What a delta or message says: what is new, the same with the answer's end, or everything once more."""
 
 
@@ -80,8 +80,8 @@ class ChatStreamDecoder:
         self._body = AnswerBody()
         self.progress = self._body.progress
         self._calls = CallAssembler(find_tools, find_call_ids, call_id_prefix)
-        self._loose = LooseReader(Chunk, _NEEDED)
-        self._text, self._thought, self._refusal = SaidText(), SaidText(), SaidText()
+        self._loose = LenientReader(ChatChunk, _NEEDED)
+        self._text, self._thought, self._refusal = StreamedText(), StreamedText(), StreamedText()
         self._has_messages = False
         """Whether a message began the answer, so that others say what is new; behind deltas one says all once more."""
         self._details = DetailCollector() if keeps_details else None
@@ -89,7 +89,7 @@ class ChatStreamDecoder:
         self._is_closed = False
         self._finish_reason: str | None = None
         self._fault: ApiError | None = None
-        self._usage: Usage | None = None
+        self._usage: ChatUsage | None = None
         self._timings: Timings | None = None
         self._logprobs: list[LogprobEntry] = []
         self._said_behind: list[ModelEvent] = []
@@ -155,12 +155,12 @@ class ChatStreamDecoder:
             if fault is not None:
                 self._close(events, fault)
 
-    def _decode_loosely(self, payload: bytes) -> Chunk | None:
+    def _decode_loosely(self, payload: bytes) -> ChatChunk | None:
         """A chunk without its odd members; None if it says nothing."""
         fitted = self._loose.read(payload) if payload.strip() else None
         return _decode(fitted) if fitted is not None else None
 
-    def _read_choice(self, choice: Choice, events: list[ModelEvent]) -> None:
+    def _read_choice(self, choice: ChatChoice, events: list[ModelEvent]) -> None:
         delta, message = choice.delta, choice.message
         if choice.logprobs is not None and not _is_thought(delta or message):
             self._logprobs += [_logprob_entry(token) for token in choice.logprobs.content or ()]
@@ -184,12 +184,12 @@ class ChatStreamDecoder:
         said = self._text.has_begun or self._thought.has_begun or self._refusal.has_begun
         return said or self._calls.has_begun
 
-    def _count(self, usage: Usage) -> None:
+    def _count(self, usage: ChatUsage) -> None:
         """The last count holds; gateways end with one of nothing."""
         if usage.prompt_tokens or self._usage is None:
             self._usage = usage
 
-    def _read_delta(self, delta: Delta, events: list[ModelEvent], way: _Way) -> None:
+    def _read_delta(self, delta: Delta, events: list[ModelEvent], way: _PieceKind) -> None:
         if _says_something(delta):
             self.progress.note_output()
         said = self._said_behind if self._calls.has_begun else events
@@ -214,7 +214,7 @@ class ChatStreamDecoder:
                 self._release(said)
             events += self._read_calls(delta, is_whole=way == "whole")
 
-    def _think(self, text: str, said: list[ModelEvent], way: _Way) -> None:
+    def _think(self, text: str, said: list[ModelEvent], way: _PieceKind) -> None:
         text = _new_of(self._thought, text, way)
         if text:
             said.append(ReasoningDelta(text))
@@ -230,7 +230,7 @@ class ChatStreamDecoder:
         details = self._details.take(self._calls.renamed) if self._details is not None else ()
         return [ReasoningSigned(VENDOR, each) for each in details]
 
-    def _read_content(self, content: str | list[ContentPart], said: list[ModelEvent], way: _Way) -> None:
+    def _read_content(self, content: str | list[ContentPart], said: list[ModelEvent], way: _PieceKind) -> None:
         if not isinstance(content, str):
             thought = "".join(_thinking_text(part.thinking) for part in content)
             if thought:
@@ -298,7 +298,7 @@ _EMPTY = frozenset((b"null", b"false", b"0", b'""', b"{}", b"[]"))
 _CUT = api_error("upstream_error", "The target's answer broke off before it was complete.")
 
 
-def _fault_of(chunk: Chunk, payload: bytes) -> ApiError | None:
+def _fault_of(chunk: ChatChunk, payload: bytes) -> ApiError | None:
     """The error that a record carries, in any of the known envelopes."""
     is_envelope = chunk.object == "error" or (
         chunk.choices is None and (_is_said(chunk.message) or _is_said(chunk.detail))
@@ -329,7 +329,7 @@ def _is_thought(delta: Delta | None) -> bool:
     return delta is not None and not delta.content and bool(delta.reasoning_content or delta.reasoning)
 
 
-def _new_of(said: SaidText, text: str, way: _Way) -> str:
+def _new_of(said: StreamedText, text: str, way: _PieceKind) -> str:
     """What of the text was not said yet."""
     return said.settle(text) if way == "whole" else said.feed(text, is_last=way == "last")
 
@@ -340,7 +340,7 @@ def _thinking_text(thinking: str | list[ContentPart] | None) -> str:
     return "".join(part.text or "" for part in thinking)
 
 
-def _logprob_entry(token: TokenInfo) -> LogprobEntry:
+def _logprob_entry(token: ChatTokenLogprob) -> LogprobEntry:
     tops = [TokenLogprob(top.token, top.logprob, _bytes_of(top.token, top.bytes)) for top in token.top_logprobs or ()]
     return LogprobEntry(token.token, token.logprob, _bytes_of(token.token, token.bytes), tops)
 

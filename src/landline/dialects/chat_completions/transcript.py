@@ -23,17 +23,17 @@ from msgspec import Raw
 
 from landline.dialects.chat_completions.reasoning_details import VENDOR, with_ids
 from landline.dialects.chat_completions.settings import ChatCompletionsFlags
-from landline.dialects.history_calls import IdForm, OpenCalls, UseIds, UseIdWriter
+from landline.dialects.history_calls import CallIdFormat, CallIds, CallIdWriter, OpenCalls
 from landline.dialects.history_items import (
-    Answered,
+    AssistantReasoning,
+    AssistantText,
     Attachment,
-    Called,
+    CallOutput,
     Content,
-    Saying,
-    Spoken,
-    Thought,
-    Told,
-    Unsaid,
+    HistoryItem,
+    InputMessage,
+    OmittedItem,
+    ToolCall,
     image_type,
     read_item,
 )
@@ -46,8 +46,8 @@ GO_ON = "(Go on.)"
 NOTED = "(Noted.)"
 """The model's word between outputs and what the user says next."""
 ID_FORMS = {
-    "max_40": IdForm(re.compile(r".{1,40}", re.DOTALL), "call_", 24),
-    "alphanumeric_9": IdForm(re.compile(r"[a-zA-Z0-9]{9}"), "", 9),
+    "max_40": CallIdFormat(re.compile(r".{1,40}", re.DOTALL), "call_", 24),
+    "alphanumeric_9": CallIdFormat(re.compile(r"[a-zA-Z0-9]{9}"), "", 9),
 }
 """OpenAI takes ids of 40 characters (vercel/ai#5171), and each once in a conversation (agno-agi/agno#5116). Mistral:
 anomalyco/opencode#1680."""
@@ -57,25 +57,25 @@ _IMAGE_DATA_URL = re.compile(r"data:([^;,]*)[^,]*;base64,", re.IGNORECASE)
 _encode = msgspec.json.Encoder().encode
 
 
-class UsedCall(msgspec.Struct, frozen=True):
+class RequestCall(msgspec.Struct, frozen=True):
     """A call under the id that it has in the request."""
 
-    call: Called
-    use_id: str
+    call: ToolCall
+    upstream_id: str
 
 
 def _no_calls() -> OpenCalls[ChatPart]:
     return OpenCalls()
 
 
-class ModelRun(msgspec.Struct):
+class OpenAssistantMessage(msgspec.Struct):
     """The newest assistant message, still open."""
 
     texts: list[str] = []
     thoughts: list[str] = []
     details: list[str] = []
     """What its vendor signed, as JSON objects."""
-    calls: list[UsedCall] = []
+    calls: list[RequestCall] = []
     open_calls: OpenCalls[ChatPart] = msgspec.field(default_factory=_no_calls)
     """By their places in `calls`."""
     held: list[bytes] = []
@@ -86,12 +86,12 @@ class ModelRun(msgspec.Struct):
         """Whether the user has spoken since: what the model says next is another message."""
         return bool(self.open_calls.outputs or self.held)
 
-    def copy(self) -> "ModelRun":
+    def copy(self) -> "OpenAssistantMessage":
         """One that can be added to without changing this one."""
         lists = list(self.texts), list(self.thoughts), list(self.details), list(self.calls)
-        return ModelRun(*lists, self.open_calls.copy(), list(self.held))
+        return OpenAssistantMessage(*lists, self.open_calls.copy(), list(self.held))
 
-    def call(self, used: UsedCall) -> None:
+    def call(self, used: RequestCall) -> None:
         """Adds a call."""
         self.open_calls.add(used.call.call_id, len(self.calls))
         self.calls.append(used)
@@ -102,10 +102,10 @@ class Transcript(msgspec.Struct, frozen=True):
 
     closed: bytes = b""
     """The messages that this link finished, as JSON, each followed by a comma."""
-    run: ModelRun | None = None
+    open_message: OpenAssistantMessage | None = None
     system: tuple[str, ...] = ()
     """Leading system messages, if the server wants them in one."""
-    use_ids: UseIds = UseIds()
+    call_ids: CallIds = CallIds()
     """Of all calls."""
     has_messages: bool = False
     left_out: int = 0
@@ -133,11 +133,11 @@ def extend_transcript(
 
 def close_transcript(transcript: Transcript, flags: ChatCompletionsFlags) -> bytes:
     """The messages that are still open at the end of the conversation, each followed by a comma."""
-    run = transcript.run
-    if run is None:
+    opened = transcript.open_message
+    if opened is None:
         return b""
-    messages = run_messages(run, flags)
-    if flags.role_order == "strict" and messages and not run.calls:
+    messages = assistant_messages(opened, flags)
+    if flags.role_order == "strict" and messages and not opened.calls:
         messages.append(_encode({"role": "user", "content": GO_ON}))
     return b"".join(message + b"," for message in messages)
 
@@ -149,54 +149,54 @@ class _Writer:
         self._flags = flags
         self._had_messages = before.has_messages
         self._closed: list[bytes] = []
-        self._run = before.run.copy() if before.run is not None else None
+        self._opened = before.open_message.copy() if before.open_message is not None else None
         self._system = list(before.system)
-        self._use_ids = UseIdWriter(before.use_ids, ID_FORMS[flags.call_ids])
+        self._call_ids = CallIdWriter(before.call_ids, ID_FORMS[flags.call_ids])
         self._left_out = before.left_out
         self._passed_over = before.passed_over
 
     def transcript(self) -> Transcript:
         return Transcript(
             closed=b"".join(message + b"," for message in self._closed),
-            run=self._run,
+            open_message=self._opened,
             system=tuple(self._system),
-            use_ids=self._use_ids.use_ids(),
+            call_ids=self._call_ids.call_ids(),
             has_messages=self._has_messages(),
             left_out=self._left_out,
             passed_over=self._passed_over,
         )
 
-    def say(self, saying: Saying[ChatPart]) -> None:
+    def say(self, saying: HistoryItem[ChatPart]) -> None:
         match saying:
-            case Told(role, content):
+            case InputMessage(role, content):
                 is_developer = role == "developer"
                 self._tell(self._flags.developer_role if is_developer else role, as_chat(content))
-            case Spoken(text):
-                self._open_run().texts.append(text)
-            case Thought():
+            case AssistantText(text):
+                self._open_message().texts.append(text)
+            case AssistantReasoning():
                 self._think(saying)
-            case Called(call_id):
-                self._open_run().call(UsedCall(saying, self._use_ids.add(call_id)))
-            case Answered(call_id, content):
-                if self._run is None or not self._run.open_calls.answer(call_id, content):
+            case ToolCall(call_id):
+                self._open_message().call(RequestCall(saying, self._call_ids.add(call_id)))
+            case CallOutput(call_id, content):
+                if self._opened is None or not self._opened.open_calls.answer(call_id, content):
                     self._tell("user", _late_output(saying))
-            case Unsaid(is_lost):
+            case OmittedItem(is_lost):
                 self._passed_over += is_lost
             case _:
                 assert_never(saying)
 
-    def _think(self, thought: Thought) -> None:
+    def _think(self, thought: AssistantReasoning) -> None:
         signed = thought.signed
         details = signed.blocks if signed is not None and signed.by == VENDOR and self._flags.reasoning_details else ()
         if thought.text or details:
-            run = self._open_run()
-            run.thoughts += [thought.text] if thought.text else []
-            run.details += details
+            opened = self._open_message()
+            opened.thoughts += [thought.text] if thought.text else []
+            opened.details += details
         if not details and (not thought.text or self._flags.reasoning_field == "none"):
             self._left_out += 1
 
     def _has_messages(self) -> bool:
-        return self._had_messages or bool(self._closed) or self._run is not None
+        return self._had_messages or bool(self._closed) or self._opened is not None
 
     def _tell(self, role: str, content: str | list[ChatPart]) -> None:
         if self._flags.system_position == "start" and role == self._flags.developer_role:
@@ -205,74 +205,76 @@ class _Writer:
                 return
             role = "user"
         message = _encode({"role": role, "content": content})
-        if self._run is not None and self._run.open_calls.unanswered:
-            self._run.held.append(message)
+        if self._opened is not None and self._opened.open_calls.unanswered:
+            self._opened.held.append(message)
             return
         self._close(then_told=True)
         self._closed.append(message)
 
-    def _open_run(self) -> ModelRun:
+    def _open_message(self) -> OpenAssistantMessage:
         """The run that the model's next item belongs to."""
-        if self._run is not None and self._run.is_over:
+        if self._opened is not None and self._opened.is_over:
             self._close()
-        if self._run is None:
-            self._run = ModelRun()
-        return self._run
+        if self._opened is None:
+            self._opened = OpenAssistantMessage()
+        return self._opened
 
     def _close(self, *, then_told: bool = False) -> None:
-        if self._run is not None:
-            self._closed += run_messages(self._run, self._flags, then_told=then_told)
-            self._run = None
+        if self._opened is not None:
+            self._closed += assistant_messages(self._opened, self._flags, then_told=then_told)
+            self._opened = None
 
 
-def _late_output(answered: Answered[ChatPart]) -> str | list[ChatPart]:
+def _late_output(answered: CallOutput[ChatPart]) -> str | list[ChatPart]:
     return as_chat(Content((f"Output of the tool call {answered.call_id}:", *answered.content.parts)))
 
 
-def run_messages(run: ModelRun, flags: ChatCompletionsFlags, *, then_told: bool = False) -> list[bytes]:
+def assistant_messages(
+    opened: OpenAssistantMessage, flags: ChatCompletionsFlags, *, then_told: bool = False
+) -> list[bytes]:
     """The assistant message, the outputs of its calls, then what had to wait for them.
 
     `then_told`: a message follows that is not the model's.
     """
-    assistant = _assistant_message(run, flags)
+    assistant = _assistant_message(opened, flags)
     messages = [_encode(assistant)] if assistant is not None else []
     attachments: list[ChatPart] = []
-    for place, used in enumerate(run.calls):
-        content = run.open_calls.output(place)
+    for place, used in enumerate(opened.calls):
+        content = opened.open_calls.output(place)
         said = as_chat(content) if flags.tool_images else content.text
-        messages.append(_encode({"role": "tool", "tool_call_id": used.use_id, "content": said}))
+        messages.append(_encode({"role": "tool", "tool_call_id": used.upstream_id, "content": said}))
         if not flags.tool_images and content.attachments:
-            attachments += [text_part(f"Attached to the output of {used.use_id}:"), *content.attachments]
-    if run.calls and flags.role_order == "strict" and (attachments or run.held or then_told):
+            attachments += [text_part(f"Attached to the output of {used.upstream_id}:"), *content.attachments]
+    if opened.calls and flags.role_order == "strict" and (attachments or opened.held or then_told):
         messages.append(_encode({"role": "assistant", "content": NOTED}))
     if attachments:
         messages.append(_encode({"role": "user", "content": attachments}))
-    return [*messages, *run.held]
+    return [*messages, *opened.held]
 
 
-def _assistant_message(run: ModelRun, flags: ChatCompletionsFlags) -> dict[str, object] | None:
+def _assistant_message(opened: OpenAssistantMessage, flags: ChatCompletionsFlags) -> dict[str, object] | None:
     """None if there is nothing to say: servers refuse an empty message."""
-    text = "\n\n".join(text for text in run.texts if text)
-    thought = "\n\n".join(run.thoughts) if flags.reasoning_field != "none" else ""
-    if not text and not thought and not run.details and not run.calls:
+    text = "\n\n".join(text for text in opened.texts if text)
+    thought = "\n\n".join(opened.thoughts) if flags.reasoning_field != "none" else ""
+    if not text and not thought and not opened.details and not opened.calls:
         return None
-    message: dict[str, object] = {"role": "assistant", "content": text if text or not run.calls else None}
+    message: dict[str, object] = {"role": "assistant", "content": text if text or not opened.calls else None}
     reasoning = thought or flags.reasoning_placeholder
-    if run.details:
-        use_ids = {used.call.call_id: used.use_id for used in run.calls}
-        message["reasoning_details"] = with_ids(run.details, use_ids)
+    if opened.details:
+        call_ids = {used.call.call_id: used.upstream_id for used in opened.calls}
+        message["reasoning_details"] = with_ids(opened.details, call_ids)
     elif reasoning and flags.reasoning_field != "none":
         message[flags.reasoning_field] = reasoning
-    if run.calls:
-        message["tool_calls"] = [_call_member(used, flags) for used in run.calls]
+    if opened.calls:
+        message["tool_calls"] = [_call_member(used, flags) for used in opened.calls]
     return message
 
 
-def _call_member(used: UsedCall, flags: ChatCompletionsFlags) -> dict[str, object]:
+def _call_member(used: RequestCall, flags: ChatCompletionsFlags) -> dict[str, object]:
     call = used.call
     if call.input is not None and flags.custom_tools == "custom":
-        return {"id": used.use_id, "type": "custom", "custom": {"name": call.name, "input": call.input}}
-    return {"id": used.use_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        return {"id": used.upstream_id, "type": "custom", "custom": {"name": call.name, "input": call.input}}
+    return {"id": used.upstream_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def as_chat(content: Content[ChatPart]) -> str | list[ChatPart]:

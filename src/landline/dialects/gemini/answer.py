@@ -7,10 +7,10 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec import UnsetType
 
-from landline.dialects.gemini.chunks import FunctionCall, Part, PartialArg
-from landline.dialects.gemini.parts import VENDOR, Block, encode_block
-from landline.dialects.streamed_text import SaidText
-from landline.dialects.tool_calls import NamedCall
+from landline.dialects.gemini.chunks import FunctionCallPart, Part, PartialArg
+from landline.dialects.gemini.parts import VENDOR, PartSignature, encode_signature
+from landline.dialects.streamed_text import StreamedText
+from landline.dialects.tool_calls import StreamedCall
 from landline.dialects.tools import ToolSet
 from landline.wire.model_events import (
     LogprobEntry,
@@ -35,9 +35,9 @@ class PartReader:
     """
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
-        self._calls = CallReader(find_tools, call_id_prefix, model)
+        self._calls = FunctionCallReader(find_tools, call_id_prefix, model)
         self._model = model
-        self._said = {"text": SaidText(), "thought": SaidText()}
+        self._said = {"text": StreamedText(), "thought": StreamedText()}
         self._kind: Literal["text", "thought"] | None = None
         self._chars = 0
         """Characters of the text or thought that is being said."""
@@ -92,20 +92,20 @@ class PartReader:
         self.has_said = self.has_said or bool(part.text)
         if not part.thought_signature:
             return []
-        block = Block(kind, part.thought_signature, self._model, start=start, end=self._chars)
-        return [ReasoningSigned(VENDOR, encode_block(block))]
+        block = PartSignature(kind, part.thought_signature, self._model, start=start, end=self._chars)
+        return [ReasoningSigned(VENDOR, encode_signature(block))]
 
 
-class _OpenCall:
+class _PartialCall:
     """A call whose arguments come in pieces."""
 
-    def __init__(self, call: FunctionCall, signature: str | None) -> None:
+    def __init__(self, call: FunctionCallPart, signature: str | None) -> None:
         self.head = call
         self.signature = signature
         self.arguments = ArgumentsBuilder()
 
 
-class CallReader:
+class FunctionCallReader:
     """Gemini sends each call whole, in a part of its own."""
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
@@ -114,14 +114,14 @@ class CallReader:
         self._model = model
         self._call_ids: dict[str, tuple[str, str]] = {}
         """With the name and arguments of their calls."""
-        self._open: _OpenCall | None = None
+        self._open: _PartialCall | None = None
 
-    def read(self, call: FunctionCall, signature: str | None) -> list[ModelEvent]:
+    def read(self, call: FunctionCallPart, signature: str | None) -> list[ModelEvent]:
         """The events of one part: what was signed with the call, then the call."""
         if self._open is None:
             if not call.will_continue and not call.partial_args:
                 return self._make(call, signature, _arguments_text(call), is_whole=True)
-            self._open = _OpenCall(call, signature)
+            self._open = _PartialCall(call, signature)
         opened = self._open
         opened.signature = opened.signature or signature
         for piece in call.partial_args or ():
@@ -138,7 +138,9 @@ class CallReader:
             return []
         return self._make(opened.head, opened.signature, opened.arguments.encode(), is_whole=is_whole)
 
-    def _make(self, call: FunctionCall, signature: str | None, arguments: str, *, is_whole: bool) -> list[ModelEvent]:
+    def _make(
+        self, call: FunctionCallPart, signature: str | None, arguments: str, *, is_whole: bool
+    ) -> list[ModelEvent]:
         index = len(self._call_ids)
         call_id = call.id or ""
         said = call.name or "", arguments
@@ -149,10 +151,10 @@ class CallReader:
         self._call_ids[call_id] = said
         events: list[ModelEvent] = []
         if signature:
-            block = Block("call", signature, self._model, call_id=call_id)
-            events.append(ReasoningSigned(VENDOR, encode_block(block)))
+            block = PartSignature("call", signature, self._model, call_id=call_id)
+            events.append(ReasoningSigned(VENDOR, encode_signature(block)))
         tools = self._find_tools()
-        named = NamedCall(index, call_id, _tool_name(call.name or "", tools), tools)
+        named = StreamedCall(index, call_id, _tool_name(call.name or "", tools), tools)
         events += [named.started, *named.add(arguments), *named.end(is_cut=not is_whole)]
         return [*events, ToolCallEnded(index)] if is_whole else events
 
@@ -162,7 +164,7 @@ def _tool_name(name: str, tools: ToolSet) -> str:
     return bare if tools.find_called(name) is None and tools.find_called(bare) is not None else name
 
 
-def _arguments_text(call: FunctionCall) -> str:
+def _arguments_text(call: FunctionCallPart) -> str:
     """The object as it came; what is none is for the reader of arguments."""
     return "" if isinstance(call.args, UnsetType) else bytes(call.args).decode("utf-8", "replace")
 

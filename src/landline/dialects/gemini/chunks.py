@@ -52,7 +52,7 @@ class PartialArg(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     null_value: str | None = None
 
 
-class FunctionCall(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+class FunctionCallPart(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A call: whole, or a piece of one where `will_continue` is true or the pieces before it said so."""
 
     id: str | None = None
@@ -68,30 +68,30 @@ class Part(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     text: str | None = None
     thought: bool | None = None
     thought_signature: str | None = None
-    function_call: FunctionCall | None = None
+    function_call: FunctionCallPart | None = None
 
 
-class Content(msgspec.Struct, frozen=True, gc=False):
+class CandidateContent(msgspec.Struct, frozen=True, gc=False):
     parts: list[Part] | None = None
 
 
-class TokenInfo(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+class TokenCandidate(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     token: str = ""
     log_probability: float | None = None
 
 
 class TopCandidates(msgspec.Struct, frozen=True, gc=False):
-    candidates: list[TokenInfo] | None = None
+    candidates: list[TokenCandidate] | None = None
 
 
 class LogprobsResult(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    chosen_candidates: list[TokenInfo] | None = None
+    chosen_candidates: list[TokenCandidate] | None = None
     top_candidates: list[TopCandidates] | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     index: int | None = None
-    content: Content | None = None
+    content: CandidateContent | None = None
     finish_reason: str | None = None
     finish_message: str | None = None
     logprobs_result: LogprobsResult | None = None
@@ -110,7 +110,7 @@ class UsageMetadata(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     tool_use_prompt_token_count: Number = None
 
 
-class Chunk(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+class GeminiChunk(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """One record of the stream, or the whole answer of a server that does not stream."""
 
     candidates: list[Candidate] | None = None
@@ -119,7 +119,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     error: Raw | UnsetType = UNSET
 
 
-CHUNK_DECODER: msgspec.json.Decoder[Chunk] = msgspec.json.Decoder(Chunk)
+CHUNK_DECODER: msgspec.json.Decoder[GeminiChunk] = msgspec.json.Decoder(GeminiChunk)
 
 
 def read_usage(usage: UsageMetadata | None) -> UsageReported | None:

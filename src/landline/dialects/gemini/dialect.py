@@ -12,13 +12,13 @@ from landline.dialects.gemini.settings import (
     GeminiFlags,
     declare,
     family_of,
+    format_instruction,
     generation_config,
     service_tier,
-    told_format,
     tool_members,
 )
 from landline.dialects.gemini.stream import GeminiStreamDecoder
-from landline.dialects.gemini.transcript import Manner, Transcript, close_transcript, extend_transcript
+from landline.dialects.gemini.transcript import Transcript, TranscriptOptions, close_transcript, extend_transcript
 from landline.dialects.tool_calls import call_id_prefix
 from landline.dialects.tools import ToolNames, ToolReader, ToolSet, choose_tools
 from landline.session.lineage import Link
@@ -55,13 +55,13 @@ class Gemini:
         members = self._members(prompt, tool_set)
         if isinstance(members, ApiError):
             return members
-        manner = self._manner(prompt.model, tool_set.renamed)
-        transcripts = _transcripts(prompt.history, manner)
+        options = self._options(prompt.model, tool_set.renamed)
+        transcripts = _transcripts(prompt.history, options)
         last = transcripts[-1] if transcripts else Transcript()
         if last.error is not None:
             return last.error
-        pieces = [*(transcript.written for transcript in transcripts), close_transcript(last, manner)]
-        told = told_format(prompt.request) if self._tells_format(prompt, tool_set) else ""
+        pieces = [*(transcript.written for transcript in transcripts), close_transcript(last, options)]
+        told = format_instruction(prompt.request) if self._puts_format_in_words(prompt, tool_set) else ""
         front = "\n\n".join(text for text in (prompt.request.instructions or "", told) if text)
         instructions, contents = _split_system(front, last.system, pieces)
         if not any(contents):
@@ -95,8 +95,10 @@ class Gemini:
         chosen = choose_tools(tool_set, request.tool_choice)
         if isinstance(chosen, ApiError):
             return chosen
-        is_format_told = self._tells_format(prompt, tool_set)
-        settings = generation_config(request, family_of(prompt.model, self.flags), is_format_told=is_format_told)
+        is_format_in_words = self._puts_format_in_words(prompt, tool_set)
+        settings = generation_config(
+            request, family_of(prompt.model, self.flags), is_format_in_words=is_format_in_words
+        )
         extra = dict(self.flags.extra_body)
         more = extra.pop("generationConfig", None)
         if isinstance(more, dict):
@@ -106,23 +108,23 @@ class Gemini:
             members["generationConfig"] = settings
         return members | extra
 
-    def _tells_format(self, prompt: Prompt, tool_set: ToolSet) -> bool:
+    def _puts_format_in_words(self, prompt: Prompt, tool_set: ToolSet) -> bool:
         return bool(tool_set.tools) and not family_of(prompt.model, self.flags).takes_schema_with_tools
 
-    def _manner(self, model: str, names: ToolNames) -> Manner:
-        return Manner(model, family_of(model, self.flags), self.flags.call_ids, names)
+    def _options(self, model: str, names: ToolNames) -> TranscriptOptions:
+        return TranscriptOptions(model, family_of(model, self.flags), self.flags.call_ids, names)
 
 
-def _transcripts(history: Link | None, manner: Manner) -> list[Transcript]:
+def _transcripts(history: Link | None, options: TranscriptOptions) -> list[Transcript]:
     if history is None:
         return []
 
     def extend(before: Transcript | None, items: Sequence[Item]) -> Transcript:
-        return extend_transcript(before, items, manner)
+        return extend_transcript(before, items, options)
 
-    family = manner.family
-    shaping = (manner.model, family.needs_signatures, family.takes_media_inside, manner.has_call_ids)
-    return history.folds(f"gemini:{shaping}:{sorted(manner.names.items(), key=str)}", extend)
+    family = options.family
+    shaping = (options.model, family.needs_signatures, family.takes_media_inside, options.has_call_ids)
+    return history.folds(f"gemini:{shaping}:{sorted(options.names.items(), key=str)}", extend)
 
 
 def _split_system(instructions: str, system: Sequence[str], pieces: Sequence[bytes]) -> tuple[str, Sequence[bytes]]:
@@ -154,12 +156,12 @@ def count_request(model_path: str, body: bytes) -> CountRequest:
     return CountRequest(f"{model_path}:countTokens", request, _read_total)
 
 
-class _Count(msgspec.Struct, rename="camel"):
+class _TotalTokenCount(msgspec.Struct, rename="camel"):
     total_tokens: int
 
 
 def _read_total(body: bytes) -> int | None:
     try:
-        return msgspec.json.decode(body, type=_Count).total_tokens
+        return msgspec.json.decode(body, type=_TotalTokenCount).total_tokens
     except msgspec.DecodeError:
         return None

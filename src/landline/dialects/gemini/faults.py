@@ -58,11 +58,11 @@ class _Status(msgspec.Struct):
     details: list[_Detail] = []
 
 
-class _Body(msgspec.Struct):
+class _StatusBody(msgspec.Struct):
     error: _Status
 
 
-_DECODER: msgspec.json.Decoder[_Body] = msgspec.json.Decoder(_Body)
+_DECODER: msgspec.json.Decoder[_StatusBody] = msgspec.json.Decoder(_StatusBody)
 _LIST_DECODER: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
 
 
@@ -92,7 +92,7 @@ def _status_of(body: bytes) -> _Status | None:
 def _error_of(error: _Status, headers: Mapping[str, str]) -> ApiError:
     code = _code_of(error)
     status = error.code or _HTTP_OF_STATUS.get(error.status, 500)
-    message = faults.told_message(faults.Fault(message=error.message)) or f"The target answered {error.status}."
+    message = faults.public_message(faults.Fault(message=error.message)) or f"The target answered {error.status}."
     if code == "upstream_auth_error" and (error.status == "UNAUTHENTICATED" or _reasons(error) & _KEY_REASONS):
         message = "The target refused the key that this server is configured with."
     elif code == "upstream_error":

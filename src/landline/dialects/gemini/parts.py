@@ -153,7 +153,7 @@ def _refused(message: str) -> ApiError:
     return api_error("unsupported_content", message, param="input")
 
 
-class Block(msgspec.Struct, frozen=True, omit_defaults=True):
+class PartSignature(msgspec.Struct, frozen=True, omit_defaults=True):
     """One signature and the part that it stood on."""
 
     kind: Literal["call", "text", "thought"]
@@ -166,15 +166,15 @@ class Block(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of text and thoughts: where the signed part stood in the text that was said without a break, in characters."""
 
 
-_DECODER: msgspec.json.Decoder[Block] = msgspec.json.Decoder(Block)
+_DECODER: msgspec.json.Decoder[PartSignature] = msgspec.json.Decoder(PartSignature)
 
 
-def encode_block(block: Block) -> str:
+def encode_signature(block: PartSignature) -> str:
     """The block as its reasoning item keeps it."""
     return msgspec.json.encode(block).decode()
 
 
-def read_blocks(item: Item, model: str) -> list[Block] | None:
+def read_signatures(item: Item, model: str) -> list[PartSignature] | None:
     """The blocks of a reasoning item that this model can use; None if another one signed it, or nobody."""
     if item.signed is None or item.signed.by != VENDOR:
         return None

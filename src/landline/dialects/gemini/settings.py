@@ -11,9 +11,9 @@ from landline.dialects.tools import (
     NO_PARAMETERS,
     ONE_STRING_PARAMETERS,
     ChosenTools,
-    Tool,
     ToolDefinition,
     ToolSet,
+    UpstreamTool,
     object_schema,
 )
 from landline.wire.requests import CreateRequest, ReasoningSettings, TextFormat
@@ -55,7 +55,7 @@ class GeminiFlags(msgspec.Struct, frozen=True, kw_only=True):
     `generationConfig` are added to ours."""
 
 
-class Family(msgspec.Struct, frozen=True):
+class ModelFamily(msgspec.Struct, frozen=True):
     """What one model takes and demands."""
 
     thinking: Literal["level", "budget", "none"]
@@ -71,11 +71,11 @@ class Family(msgspec.Struct, frozen=True):
     calling with a response mime type: 'application/json' is unsupported")."""
 
 
-def family_of(model: str, flags: GeminiFlags) -> Family:
+def family_of(model: str, flags: GeminiFlags) -> ModelFamily:
     """The family of a model, as the flags correct it."""
     version = _version_of(model)
     is_pro = "pro" in model
-    return Family(
+    return ModelFamily(
         thinking=_thinking_of(version) if flags.thinking == "auto" else flags.thinking,
         levels=flags.thinking_levels or _levels_of(version, is_pro=is_pro),
         min_budget=128 if is_pro else 0,
@@ -108,7 +108,9 @@ def _levels_of(version: tuple[int, int], *, is_pro: bool) -> tuple[ThinkingLevel
     return ("LOW", "MEDIUM", "HIGH") if version >= (3, 7) else ("MINIMAL", "LOW", "MEDIUM", "HIGH")
 
 
-def generation_config(request: CreateRequest, family: Family, *, is_format_told: bool = False) -> dict[str, object]:
+def generation_config(
+    request: CreateRequest, family: ModelFamily, *, is_format_in_words: bool = False
+) -> dict[str, object]:
     """Every setting that the client gave and that Gemini has; without the form of the answer where that is told in words.
 
     Left out: `parallel_tool_calls`, `truncation`, `metadata`, `store`, `max_tool_calls`, `user`, cache keys and verbosity,
@@ -122,12 +124,12 @@ def generation_config(request: CreateRequest, family: Family, *, is_format_told:
         "maxOutputTokens": request.max_output_tokens,
         "thinkingConfig": _thinking_config(request.reasoning, family),
         **_logprobs(request),
-        **_response_format(request.text.format if request.text is not None and not is_format_told else None),
+        **_response_format(request.text.format if request.text is not None and not is_format_in_words else None),
     }
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def told_format(request: CreateRequest) -> str:
+def format_instruction(request: CreateRequest) -> str:
     """The form of the answer in words, for models that take no such setting beside tools; "" if any text will do."""
     wanted = request.text.format if request.text is not None else None
     if wanted is None or wanted.type == "text":
@@ -144,7 +146,7 @@ def service_tier(request: CreateRequest) -> dict[str, object]:
     return {"serviceTier": tier} if tier is not None else {}
 
 
-def _thinking_config(reasoning: ReasoningSettings | None, family: Family) -> dict[str, object] | None:
+def _thinking_config(reasoning: ReasoningSettings | None, family: ModelFamily) -> dict[str, object] | None:
     if reasoning is None or family.thinking == "none":
         return None
     config: dict[str, object] = {}
@@ -158,7 +160,7 @@ def _thinking_config(reasoning: ReasoningSettings | None, family: Family) -> dic
     return config or None
 
 
-def _level(effort: str, family: Family) -> str:
+def _level(effort: str, family: ModelFamily) -> str:
     """The model's level for an effort; where it lacks the level, the next one above it, or its highest."""
     ladder = ("MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH")
     wanted = {"none": "MINIMAL", "max": "XHIGH"}.get(effort, effort.upper())
@@ -180,7 +182,7 @@ def _response_format(wanted: TextFormat | None) -> dict[str, object]:
     return {"responseMimeType": "application/json", "responseJsonSchema": Raw(wanted.schema)}
 
 
-def declare(namespace: str | None, tool: ToolDefinition, name: str) -> Tool:
+def declare(namespace: str | None, tool: ToolDefinition, name: str) -> UpstreamTool:
     """A tool as a function declaration; a custom tool as a function of one string."""
     name = function_name(name)
     if tool.type == "custom":
@@ -194,7 +196,7 @@ def declare(namespace: str | None, tool: ToolDefinition, name: str) -> Tool:
         declaration["parametersJsonSchema"] = Raw(parameters)
     kind = "custom" if tool.type == "custom" else "function"
     made = _encode(declaration)
-    return Tool(kind, namespace, tool.name or "", name, parameters, made, is_strict=tool.strict is True)
+    return UpstreamTool(kind, namespace, tool.name or "", name, parameters, made, is_strict=tool.strict is True)
 
 
 def function_name(name: str) -> str:

@@ -9,17 +9,17 @@ from landline.dialects.gemini.answer import PartReader
 from landline.dialects.gemini.chunks import (
     CHUNK_DECODER,
     Candidate,
-    Chunk,
+    GeminiChunk,
     LogprobsResult,
     Part,
-    TokenInfo,
+    TokenCandidate,
     UsageMetadata,
     read_block,
     read_ending,
     read_usage,
 )
 from landline.dialects.gemini.faults import read_stream_fault
-from landline.dialects.lenient_json import LooseReader, UnreadableError
+from landline.dialects.lenient_json import LenientReader, UnreadableError
 from landline.dialects.tools import ToolSet
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Failed, LogprobEntry, ModelEvent, TokenLogprob
@@ -35,7 +35,7 @@ class GeminiStreamDecoder:
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
         self._body = AnswerBody()
-        self._loose = LooseReader(Chunk, _NEEDED)
+        self._loose = LenientReader(GeminiChunk, _NEEDED)
         self.progress = self._body.progress
         self._parts = PartReader(find_tools, call_id_prefix, model)
         self._is_closed = False
@@ -99,12 +99,12 @@ class GeminiStreamDecoder:
         if chunk is not None:
             self._read(chunk, payload, events)
 
-    def _decode_loosely(self, payload: bytes) -> Chunk | None:
+    def _decode_loosely(self, payload: bytes) -> GeminiChunk | None:
         """A chunk without its odd members; None if it says nothing."""
         fitted = self._loose.read(payload)
         return CHUNK_DECODER.decode(fitted) if fitted is not None else None
 
-    def _read(self, chunk: Chunk, payload: bytes, events: list[ModelEvent]) -> None:
+    def _read(self, chunk: GeminiChunk, payload: bytes, events: list[ModelEvent]) -> None:
         signs = self.progress.signs
         for candidate in chunk.candidates or ():
             if not candidate.index:
@@ -161,7 +161,7 @@ def _error_behind(tail: bytes) -> ApiError | None:
     return read_stream_fault(rest) if rest[:1] in (b"{", b"[") else None
 
 
-def _fault_of(chunk: Chunk, payload: bytes) -> ApiError | None:
+def _fault_of(chunk: GeminiChunk, payload: bytes) -> ApiError | None:
     has_error = not isinstance(chunk.error, UnsetType) and bytes(chunk.error) != b"null"
     return read_stream_fault(payload) if has_error else None
 
@@ -180,9 +180,9 @@ def _logprobs_of(result: LogprobsResult | None) -> list[LogprobEntry] | None:
     ]
 
 
-def _token_logprob(token: TokenInfo) -> TokenLogprob:
+def _token_logprob(token: TokenCandidate) -> TokenLogprob:
     return TokenLogprob(token.token, _logprob(token), list(token.token.encode()))
 
 
-def _logprob(token: TokenInfo) -> float:
+def _logprob(token: TokenCandidate) -> float:
     return token.log_probability or 0.0

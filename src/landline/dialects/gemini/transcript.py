@@ -18,10 +18,20 @@ from typing import assert_never
 import msgspec
 from msgspec import Raw
 
-from landline.dialects.gemini.parts import SKIP_CHECK, Block, Media, read_attachment, read_blocks, text_part
-from landline.dialects.gemini.settings import Family, function_name
+from landline.dialects.gemini.parts import SKIP_CHECK, Media, PartSignature, read_attachment, read_signatures, text_part
+from landline.dialects.gemini.settings import ModelFamily, function_name
 from landline.dialects.history_calls import OpenCalls
-from landline.dialects.history_items import Answered, Called, Content, Saying, Spoken, Thought, Told, Unsaid, read_item
+from landline.dialects.history_items import (
+    AssistantReasoning,
+    AssistantText,
+    CallOutput,
+    Content,
+    HistoryItem,
+    InputMessage,
+    OmittedItem,
+    ToolCall,
+    read_item,
+)
 from landline.dialects.tools import ToolNames
 from landline.wire.errors import ApiError
 from landline.wire.items import Item, Reasoning, text_of, typed_item
@@ -33,11 +43,11 @@ GO_ON = "(Go on.)"
 _encode = msgspec.json.Encoder().encode
 
 
-class Text(msgspec.Struct, frozen=True):
+class ModelText(msgspec.Struct, frozen=True):
     """One message of the model's; `blocks` say which of its text was signed."""
 
     text: str
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[PartSignature, ...] = ()
     is_thought: bool = False
 
 
@@ -45,10 +55,10 @@ def _no_calls() -> OpenCalls[Media]:
     return OpenCalls()
 
 
-class ModelTurn(msgspec.Struct):
+class OpenModelContent(msgspec.Struct):
     """The newest content of the model's, still open."""
 
-    said: list[Text | Called] = []
+    said: list[ModelText | ToolCall] = []
     signatures: dict[str, str] = {}
     """Of calls, by their ids."""
     open_calls: OpenCalls[Media] = msgspec.field(default_factory=_no_calls)
@@ -61,35 +71,35 @@ class ModelTurn(msgspec.Struct):
         """Whether the user has spoken since: what the model says next is another content."""
         return bool(self.open_calls.outputs or self.held)
 
-    def copy(self) -> "ModelTurn":
+    def copy(self) -> "OpenModelContent":
         """One that can be added to without changing this one."""
-        return ModelTurn(list(self.said), dict(self.signatures), self.open_calls.copy(), list(self.held))
+        return OpenModelContent(list(self.said), dict(self.signatures), self.open_calls.copy(), list(self.held))
 
-    def say(self, said: Text | Called) -> None:
+    def say(self, said: ModelText | ToolCall) -> None:
         """Adds what the model said next."""
-        if isinstance(said, Called):
+        if isinstance(said, ToolCall):
             self.open_calls.add(said.call_id, len(self.said))
         self.said.append(said)
 
-    def sign(self, blocks: Sequence[Block], thought: str) -> None:
+    def sign(self, blocks: Sequence[PartSignature], thought: str) -> None:
         """Adds what was signed: of calls to come, of the text before, of this thought."""
         for block in blocks:
             last = self.said[-1] if self.said else None
             if block.kind == "call":
                 self.signatures[block.call_id] = block.signature
-            elif block.kind == "text" and isinstance(last, Text) and not last.is_thought:
+            elif block.kind == "text" and isinstance(last, ModelText) and not last.is_thought:
                 self.said[-1] = msgspec.structs.replace(last, blocks=(*last.blocks, block))
             elif block.kind == "text":
-                self.said.append(Text("", (block,)))
+                self.said.append(ModelText("", (block,)))
             else:
-                self.said.append(Text(thought[block.start : block.end], (block,), is_thought=True))
+                self.said.append(ModelText(thought[block.start : block.end], (block,), is_thought=True))
 
 
-class Manner(msgspec.Struct, frozen=True):
+class TranscriptOptions(msgspec.Struct, frozen=True):
     """How the conversation is said to one model."""
 
     model: str
-    family: Family
+    family: ModelFamily
     has_call_ids: bool
     names: ToolNames
 
@@ -102,7 +112,7 @@ class Transcript(msgspec.Struct, frozen=True):
     is_user_open: bool = False
     """Whether the last content that was written is the user's, its array of parts still open."""
     has_contents: bool = False
-    turn: ModelTurn | None = None
+    turn: OpenModelContent | None = None
     system: tuple[str, ...] = ()
     """Leading messages of the developer's."""
     left_out: int = 0
@@ -113,25 +123,25 @@ class Transcript(msgspec.Struct, frozen=True):
     """Why the conversation cannot be said; it stays for the rest of the lineage."""
 
 
-def extend_transcript(before: Transcript | None, items: Sequence[Item], manner: Manner) -> Transcript:
+def extend_transcript(before: Transcript | None, items: Sequence[Item], options: TranscriptOptions) -> Transcript:
     """The transcript after more items."""
     if before is not None and before.error is not None:
         return before
-    writer = _Writer(before or Transcript(), manner)
+    writer = _Writer(before or Transcript(), options)
     for item in items:
         if item.type == "reasoning":
             writer.think(item)
             continue
-        saying = read_item(item, manner.names, read_attachment)
+        saying = read_item(item, options.names, read_attachment)
         if isinstance(saying, ApiError):
             return Transcript(error=saying)
         writer.say(saying)
     return writer.transcript()
 
 
-def close_transcript(transcript: Transcript, manner: Manner) -> bytes:
+def close_transcript(transcript: Transcript, options: TranscriptOptions) -> bytes:
     """What ends the contents that are still open at the end of the conversation."""
-    writer = _Writer(transcript, manner)
+    writer = _Writer(transcript, options)
     writer.close()
     return writer.transcript().written
 
@@ -139,8 +149,8 @@ def close_transcript(transcript: Transcript, manner: Manner) -> bytes:
 class _Writer:
     """A transcript that is being extended."""
 
-    def __init__(self, before: Transcript, manner: Manner) -> None:
-        self._manner = manner
+    def __init__(self, before: Transcript, options: TranscriptOptions) -> None:
+        self._options = options
         self._written: list[bytes] = []
         self._is_user_open = before.is_user_open
         self._has_contents = before.has_contents
@@ -160,20 +170,20 @@ class _Writer:
             passed_over=self._passed_over,
         )
 
-    def say(self, saying: Saying[Media]) -> None:
+    def say(self, saying: HistoryItem[Media]) -> None:
         match saying:
-            case Told(role, content):
+            case InputMessage(role, content):
                 self._tell(role, content)
-            case Spoken(text):
+            case AssistantText(text):
                 if text:
-                    self._open_turn().say(Text(text))
-            case Called():
+                    self._open_turn().say(ModelText(text))
+            case ToolCall():
                 self._open_turn().say(saying)
-            case Answered(call_id, content):
+            case CallOutput(call_id, content):
                 self._answer(call_id, content)
-            case Unsaid(is_lost):
+            case OmittedItem(is_lost):
                 self._passed_over += is_lost
-            case Thought():
+            case AssistantReasoning():
                 pass
             case _:
                 assert_never(saying)
@@ -182,7 +192,7 @@ class _Writer:
         """Takes what this model signed; reasoning that only another one can read is left out."""
         value = typed_item(item)
         assert isinstance(value, Reasoning)
-        blocks = read_blocks(item, self._manner.model)
+        blocks = read_signatures(item, self._options.model)
         if blocks is not None:
             self._open_turn().sign(blocks, text_of(value.summary))
         elif item.signed is not None or value.content or value.encrypted_content:
@@ -214,20 +224,20 @@ class _Writer:
         if self._turn is None or not self._turn.open_calls.answer(call_id, content):
             self._tell("user", Content((f"Output of the tool call {call_id}:", *content.parts)))
 
-    def _open_turn(self) -> ModelTurn:
+    def _open_turn(self) -> OpenModelContent:
         """The turn that the model's next item belongs to."""
         if self._turn is not None and self._turn.is_over:
             self._close_turn()
         if self._turn is None:
-            self._turn = ModelTurn()
+            self._turn = OpenModelContent()
         return self._turn
 
     def _close_turn(self) -> None:
         turn, self._turn = self._turn, None
         if turn is None:
             return
-        manner = self._manner
-        parts = model_parts(turn, manner.family, has_call_ids=manner.has_call_ids)
+        options = self._options
+        parts = model_parts(turn, options.family, has_call_ids=options.has_call_ids)
         if parts:
             if not self._has_contents:
                 self._write_user([text_part(NO_BEGINNING)])
@@ -235,7 +245,7 @@ class _Writer:
                 self._written.append(b"]}")
             self._written.append(b',{"role":"model","parts":[' + b",".join(parts) + b"]}")
             self._is_user_open = False
-        self._write_user(answer_parts(turn, manner.family, has_call_ids=manner.has_call_ids))
+        self._write_user(answer_parts(turn, options.family, has_call_ids=options.has_call_ids))
 
     def _write_user(self, parts: Sequence[bytes]) -> None:
         if not parts:
@@ -249,7 +259,7 @@ class _Writer:
         self._is_user_open = self._has_contents = True
 
 
-def model_parts(turn: ModelTurn, family: Family, *, has_call_ids: bool) -> list[bytes]:
+def model_parts(turn: OpenModelContent, family: ModelFamily, *, has_call_ids: bool) -> list[bytes]:
     """The parts of the model's content.
 
     Calls made together have one signature, on the first; a model that demands one gets the value that skips the check where
@@ -258,7 +268,7 @@ def model_parts(turn: ModelTurn, family: Family, *, has_call_ids: bool) -> list[
     parts: list[bytes] = []
     is_first_call = True
     for each in turn.said:
-        if isinstance(each, Text):
+        if isinstance(each, ModelText):
             parts += _thought_part(each) if each.is_thought else _text_parts(each)
             continue
         signature = turn.signatures.get(each.call_id)
@@ -269,12 +279,12 @@ def model_parts(turn: ModelTurn, family: Family, *, has_call_ids: bool) -> list[
     return parts
 
 
-def answer_parts(turn: ModelTurn, family: Family, *, has_call_ids: bool) -> list[bytes]:
+def answer_parts(turn: OpenModelContent, family: ModelFamily, *, has_call_ids: bool) -> list[bytes]:
     """The parts of the user's content that answers the calls, in their order, then what had to wait for them."""
     responses: list[bytes] = []
     attached: list[bytes] = []
     for place, call in enumerate(turn.said):
-        if isinstance(call, Text):
+        if isinstance(call, ModelText):
             continue
         answer = turn.open_calls.output(place)
         media = answer.attachments
@@ -290,18 +300,18 @@ def answer_parts(turn: ModelTurn, family: Family, *, has_call_ids: bool) -> list
     return [*responses, *attached, *turn.held]
 
 
-def _call_part(call: Called, signature: str | None, *, has_call_ids: bool) -> bytes:
+def _call_part(call: ToolCall, signature: str | None, *, has_call_ids: bool) -> bytes:
     function: dict[str, object] = {"id": call.call_id} if has_call_ids else {}
     function |= {"name": function_name(call.name), "args": Raw(call.arguments.encode())}
     return _encode({"functionCall": function} | _signed(signature))
 
 
-def _thought_part(said: Text) -> Iterator[bytes]:
+def _thought_part(said: ModelText) -> Iterator[bytes]:
     for block in said.blocks:
         yield _encode({"text": said.text, "thought": True} | _signed(block.signature))
 
 
-def _text_parts(said: Text) -> Iterator[bytes]:
+def _text_parts(said: ModelText) -> Iterator[bytes]:
     """The text cut where it was signed: a signed part must not be joined with another one."""
     position = 0
     for block in said.blocks:

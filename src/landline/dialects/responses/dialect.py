@@ -12,8 +12,8 @@ from landline.dialects.responses.events import ResponsesStreamDecoder
 from landline.dialects.responses.faults import read_refusal
 from landline.dialects.responses.request import (
     Members,
-    Reading,
-    Rendered,
+    ReasoningPolicy,
+    RenderedLink,
     ResponsesFlags,
     count_request,
     create_members,
@@ -53,7 +53,7 @@ class Responses:
 
     def build_request(self, prompt: Prompt, *, omit_reasoning: bool = False) -> UpstreamRequest | ApiError:
         """The request for a turn: its whole history as `input`."""
-        rendered = self._render(prompt.history, self._reading(prompt, takes_none=omit_reasoning))
+        rendered = self._render(prompt.history, self._policy(prompt, takes_none=omit_reasoning))
         members = self._members(prompt, rendered, omit_reasoning=omit_reasoning)
         members |= {"stream": _TRUE, **stream_options(prompt)}
         return UpstreamRequest(
@@ -73,7 +73,7 @@ class Responses:
         is_reasoning = error.code == "invalid_encrypted_content" or _UNREADABLE.search(error.message) is not None
         if not is_reasoning or (prompt.history is not None and prompt.history.is_sealed):
             return None
-        rendered = self._render(prompt.history, self._reading(prompt))
+        rendered = self._render(prompt.history, self._policy(prompt))
         has_sent = any(each.has_reasoning for each in rendered[-1:])
         if not has_sent and not self._asks_for_reasoning(prompt, rendered):
             return None
@@ -99,7 +99,7 @@ class Responses:
             members["stream_id"] = Raw(_encode(stream_id))
         if previous_response_id is not None:
             members["previous_response_id"] = Raw(_encode(previous_response_id))
-        rendered = [render_items(None, items, self._reading(prompt, takes_none=omit_reasoning))]
+        rendered = [render_items(None, items, self._policy(prompt, takes_none=omit_reasoning))]
         members |= self._members(prompt, rendered, omit_reasoning=omit_reasoning)
         if prompt.request.generate is False:
             members["generate"] = Raw(b"false")
@@ -109,7 +109,7 @@ class Responses:
 
     def count_requests(self, prompt: Prompt) -> Sequence[CountRequest] | ApiError:
         """The one way to have the prompt counted."""
-        rendered = self._render(prompt.history, self._reading(prompt))
+        rendered = self._render(prompt.history, self._policy(prompt))
         pieces = [piece for each in rendered for piece in each.pieces]
         return [count_request(create_members(prompt, self.flags), pieces)]
 
@@ -126,31 +126,31 @@ class Responses:
         """What tells routers in front of the upstream which conversation this is; also for a socket's upgrade."""
         return affinity_headers(self.flags.affinity_headers, prompt.affinity_key)
 
-    def _reading(self, prompt: Prompt, *, takes_none: bool = False) -> Reading:
+    def _policy(self, prompt: Prompt, *, takes_none: bool = False) -> ReasoningPolicy:
         takes_foreign = self.flags.foreign_reasoning == "send"
-        return Reading(takes_foreign, is_stored(prompt, self.flags), takes_none)
+        return ReasoningPolicy(takes_foreign, is_stored(prompt, self.flags), takes_none)
 
-    def _members(self, prompt: Prompt, rendered: Sequence[Rendered], *, omit_reasoning: bool) -> Members:
+    def _members(self, prompt: Prompt, rendered: Sequence[RenderedLink], *, omit_reasoning: bool) -> Members:
         asks = not omit_reasoning and self._asks_for_reasoning(prompt, rendered)
         return create_members(prompt, self.flags, keeps_reasoning=asks)
 
-    def _asks_for_reasoning(self, prompt: Prompt, rendered: Sequence[Rendered]) -> bool:
+    def _asks_for_reasoning(self, prompt: Prompt, rendered: Sequence[RenderedLink]) -> bool:
         """Whether the model is known to reason: one that does not refuses `include: ["reasoning.encrypted_content"]`."""
         is_known = prompt.request.reasoning is not None or any(each.has_reasoning for each in rendered[-1:])
         is_wanted = self.flags.keep_reasoning and self.flags.foreign_reasoning == "omit"
         return is_known and is_wanted and not is_stored(prompt, self.flags)
 
-    def _render(self, history: Link | None, reading: Reading) -> list[Rendered]:
+    def _render(self, history: Link | None, policy: ReasoningPolicy) -> list[RenderedLink]:
         if history is None:
             return []
 
-        def extend(before: Rendered | None, items: Sequence[Item]) -> Rendered:
-            return render_items(before, items, reading)
+        def extend(before: RenderedLink | None, items: Sequence[Item]) -> RenderedLink:
+            return render_items(before, items, policy)
 
-        return history.folds(f"responses:{reading}", extend)
+        return history.folds(f"responses:{policy}", extend)
 
 
-def _pieces(rendered: Sequence[Rendered], prompt: Prompt) -> list[bytes]:
+def _pieces(rendered: Sequence[RenderedLink], prompt: Prompt) -> list[bytes]:
     pieces = [piece for each in rendered for piece in each.pieces]
     return [*pieces, _TRIGGER] if prompt.is_compaction else pieces
 
@@ -166,6 +166,6 @@ def _join(members: Members, pieces: Sequence[bytes]) -> bytes:
     return b",".join(parts)
 
 
-def _notes(rendered: Sequence[Rendered]) -> tuple[str, ...]:
+def _notes(rendered: Sequence[RenderedLink]) -> tuple[str, ...]:
     left_out = rendered[-1].left_out if rendered else 0
     return (f"{left_out} reasoning items",) if left_out else ()

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from landline.dialects.arguments import ArgumentsReader
-from landline.dialects.lenient_json import HalfPairs, mend_escapes
+from landline.dialects.lenient_json import SurrogateJoiner, replace_lone_surrogates
 
 Members = dict[str, Raw]
 
@@ -39,7 +39,7 @@ _RAWS: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
 _encode = msgspec.json.Encoder().encode
 
 
-class EventMender:
+class EventRepairer:
     """Mends the events of one response. Members that nobody needs stay the bytes that they are, however odd."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class EventMender:
         """Whether half a character is still to come, so that `join` must see the next event."""
         self.found: dict[str, None] = {}
         """What was odd, for the log."""
-        self._halves = HalfPairs()
+        self._halves = SurrogateJoiner()
         self._waiting: dict[str, Members] = {}
         """Events whose text ends in half a character, by the place of that text."""
         self._said: set[bytes] = set()
@@ -68,7 +68,7 @@ class EventMender:
         place = json.dumps([record.get(name) for name in _PLACE])
         delta = record.get("delta")
         flushed = self._flush() if place not in self._waiting else []
-        members = _MEMBERS.decode(mend_escapes(payload.removeprefix(BOM_UTF8)))
+        members = _MEMBERS.decode(replace_lone_surrogates(payload.removeprefix(BOM_UTF8)))
         if isinstance(delta, str) and delta:
             text: str = self._halves.mend({place: {"delta": delta}})[place]["delta"]
             self._waiting.pop(place, None)
@@ -84,7 +84,7 @@ class EventMender:
         """Deltas for halves whose other half does not follow."""
         flushed = [_encode({**members, "delta": "\ufffd"}) for members in self._waiting.values()]
         self._waiting.clear()
-        self._halves = HalfPairs()
+        self._halves = SurrogateJoiner()
         self.is_waiting = False
         return flushed
 

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from landline.dialects.answer_body import AnswerBody, as_utf8
-from landline.dialects.responses.event_repair import EventMender
+from landline.dialects.responses.event_repair import EventRepairer
 from landline.dialects.responses.faults import Failure, read_failed_response, read_failure
 from landline.wire.errors import api_error
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed, UsageReported
@@ -32,24 +32,24 @@ _OBJECTS = {
 is long."""
 
 
-class _InputDetails(msgspec.Struct):
+class _UpstreamInputDetails(msgspec.Struct):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
 
 
-class _OutputDetails(msgspec.Struct):
+class _UpstreamOutputDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _UpstreamUsage(msgspec.Struct):
     input_tokens: int
     output_tokens: int = 0
-    input_tokens_details: _InputDetails | None = None
-    output_tokens_details: _OutputDetails | None = None
+    input_tokens_details: _UpstreamInputDetails | None = None
+    output_tokens_details: _UpstreamOutputDetails | None = None
 
 
 class _Counted(msgspec.Struct):
-    usage: _Usage | None = None
+    usage: _UpstreamUsage | None = None
 
 
 class _Output(msgspec.Struct):
@@ -86,13 +86,13 @@ class EventReader:
         self.failure: Failure | None = None
         """The error that the upstream told in an event of its own, with its code as it spelled it."""
         self._held: list[ModelEvent] = []
-        self._mender = EventMender()
+        self._repairer = EventRepairer()
         self._announced_as = ""
 
     @property
     def oddities(self) -> Sequence[str]:
         """What was odd in events, for the log."""
-        return tuple(self._mender.found)
+        return tuple(self._repairer.found)
 
     def read(self, payload: bytes) -> list[ModelEvent]:
         """The model events of one event. An error event is a `Failed`: on a socket nothing follows it."""
@@ -100,12 +100,12 @@ class EventReader:
             return []
         payload = as_utf8(payload)
         try:
-            if not self._mender.is_waiting:
+            if not self._repairer.is_waiting:
                 return self._read(_MEMBERS.decode(_on_one_line(payload)), payload)
         except UNREADABLE:
             pass  # it is read once more, as one with halves of characters in it
         try:
-            joined = [(_MEMBERS.decode(each), each) for each in self._mender.join(payload)]
+            joined = [(_MEMBERS.decode(each), each) for each in self._repairer.join(payload)]
         except (ValueError, *UNREADABLE) as error:
             return self._refuse(f"an event that cannot be read: {error}")
         return [event for members, each in joined for event in self._read(members, each)]
@@ -122,7 +122,7 @@ class EventReader:
         if wrong is not None:
             return self._refuse(f"`{kind}` whose {wrong}")
         self._note_sign(kind)
-        mended = self._mender.mend(kind, members)
+        mended = self._repairer.mend(kind, members)
         events: list[ModelEvent] = [Relayed(*each) for each in mended]
         if kind in _ENDING:
             self.is_over = True
@@ -220,7 +220,10 @@ def _read_usage(response: bytes) -> UsageReported | None:
         return None
     if usage is None:
         return None
-    read, written = usage.input_tokens_details or _InputDetails(), usage.output_tokens_details or _OutputDetails()
+    read, written = (
+        usage.input_tokens_details or _UpstreamInputDetails(),
+        usage.output_tokens_details or _UpstreamOutputDetails(),
+    )
     return UsageReported(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw
 
-from landline.dialects.faults import Fault, code_of, decode_fault, explain, read_wait_s, status_of, told_message
+from landline.dialects.faults import Fault, code_of, decode_fault, explain, public_message, read_wait_s, status_of
 from landline.wire.errors import ERROR_RULES, ApiError, api_error
 from landline.wire.readable import UNREADABLE
 
@@ -39,17 +39,17 @@ class _Envelope(msgspec.Struct):
     error: Raw = Raw(b"null")
 
 
-class _Headers(msgspec.Struct):
+class _ErrorHeaders(msgspec.Struct):
     headers: dict[str, Raw] | None = None
 
 
-class _FailedResponse(msgspec.Struct):
+class _ErrorOfResponse(msgspec.Struct):
     error: Raw = Raw(b"null")
 
 
 _ENVELOPE: msgspec.json.Decoder[_Envelope] = msgspec.json.Decoder(_Envelope)
-_HEADERS: msgspec.json.Decoder[_Headers] = msgspec.json.Decoder(_Headers)
-_FAILED: msgspec.json.Decoder[_FailedResponse] = msgspec.json.Decoder(_FailedResponse)
+_HEADERS: msgspec.json.Decoder[_ErrorHeaders] = msgspec.json.Decoder(_ErrorHeaders)
+_FAILED: msgspec.json.Decoder[_ErrorOfResponse] = msgspec.json.Decoder(_ErrorOfResponse)
 _STRING: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 
 
@@ -84,12 +84,12 @@ def _meaning(status: int | None, headers: Mapping[str, str], fault: Fault) -> Fa
     """The row of our error table: the code itself if it means the same here, else the nearest by words and status."""
     if fault.code in _SAME_MEANING:
         wait_s = read_wait_s(headers, fault.message) if ERROR_RULES[fault.code].retry == "after" else None
-        message = told_message(fault) or f"The target answered {fault.code!r}."
+        message = public_message(fault) or f"The target answered {fault.code!r}."
         error = api_error(fault.code, message, param=fault.param, retry_after_s=wait_s)
         return Failure(error, fault.code, status)
     near = status or status_of(fault)
     if status is None and code_of(near, fault) == "upstream_error":
-        error = api_error("upstream_error", f"The target's answer failed: {told_message(fault) or 'no reason given'}")
+        error = api_error("upstream_error", f"The target's answer failed: {public_message(fault) or 'no reason given'}")
     else:
         error = explain(near, headers, fault)
     if fault.code and error.code not in (fault.code, "upstream_auth_error"):

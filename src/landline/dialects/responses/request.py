@@ -123,7 +123,7 @@ def _without_nulls(value: object) -> object:
             return value
 
 
-class Reading(msgspec.Struct, frozen=True):
+class ReasoningPolicy(msgspec.Struct, frozen=True):
     """What an upstream makes of reasoning that it is sent."""
 
     takes_foreign: bool = False
@@ -135,7 +135,7 @@ class Reading(msgspec.Struct, frozen=True):
     (laravel/ai#1052, 2026-09), so what the model said goes out without ids."""
 
 
-class Rendered(msgspec.Struct, frozen=True):
+class RenderedLink(msgspec.Struct, frozen=True):
     """A link's items in upstream JSON, and what the links before it leave to be said."""
 
     pieces: tuple[bytes, ...] = ()
@@ -150,17 +150,17 @@ class Rendered(msgspec.Struct, frozen=True):
     """Whether the upstream's model has reasoned."""
 
 
-def render_items(before: Rendered | None, items: Sequence[Item], reading: Reading) -> Rendered:
+def render_items(before: RenderedLink | None, items: Sequence[Item], policy: ReasoningPolicy) -> RenderedLink:
     """The items of the link that follows."""
-    state = before or Rendered()
+    state = before or RenderedLink()
     pieces: list[bytes] = []
     held, left_out, is_bare, has_reasoning = list(state.held), state.left_out, state.is_bare, state.has_reasoning
     for item in items:
         if item.type == "reasoning":
             thought = _read(item)
             has_reasoning = has_reasoning or not thought.is_foreign
-            if _is_usable(thought, reading):
-                waiting = pieces if reading.takes_foreign else held
+            if _is_usable(thought, policy):
+                waiting = pieces if policy.takes_foreign else held
                 waiting.append(_without(item, "encrypted_content") if thought.is_ours else item.raw)
             else:
                 left_out += 1
@@ -170,13 +170,13 @@ def render_items(before: Rendered | None, items: Sequence[Item], reading: Readin
             left_out += len(held)
             held, is_bare = [], False
         else:
-            is_unknown = (is_bare or reading.takes_none) and item.id is not None
+            is_unknown = (is_bare or policy.takes_none) and item.id is not None
             pieces += (*held, _without(item, "id") if is_unknown else item.raw)
             held = []
-    return Rendered(tuple(pieces), tuple(held), left_out, is_bare, has_reasoning)
+    return RenderedLink(tuple(pieces), tuple(held), left_out, is_bare, has_reasoning)
 
 
-class _Thought(msgspec.Struct, frozen=True):
+class _ReasoningOrigin(msgspec.Struct, frozen=True):
     """What is to be known of a reasoning item."""
 
     is_ours: bool
@@ -186,20 +186,20 @@ class _Thought(msgspec.Struct, frozen=True):
     is_encrypted: bool
 
 
-def _read(item: Item) -> _Thought:
+def _read(item: Item) -> _ReasoningOrigin:
     value = typed_item(item)
     is_ours = item.opened is not None or item.signed is not None
     content = value.content if isinstance(value, Reasoning) else None
     encrypted = value.encrypted_content if isinstance(value, Reasoning) else None
-    return _Thought(is_ours, is_ours or bool(content), encrypted is not None)
+    return _ReasoningOrigin(is_ours, is_ours or bool(content), encrypted is not None)
 
 
-def _is_usable(thought: _Thought, reading: Reading) -> bool:
-    if reading.takes_none:
+def _is_usable(thought: _ReasoningOrigin, policy: ReasoningPolicy) -> bool:
+    if policy.takes_none:
         return False
-    if reading.takes_foreign:
+    if policy.takes_foreign:
         return True
-    return not thought.is_foreign and (thought.is_encrypted or reading.is_stored)
+    return not thought.is_foreign and (thought.is_encrypted or policy.is_stored)
 
 
 def _is_clients(item: Item) -> bool:
