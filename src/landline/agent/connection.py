@@ -1,12 +1,7 @@
-"""One line to a Responses server: deltas over a socket while that works, full history when it must be.
-
-The rules (Responses guide, WebSocket mode; protocol: client checklist): one request in flight; on
-`previous_response_not_found` the full history; on the age limit or a cut a new socket first; both once a turn; a server
-without sockets gets HTTP from then on; 429 waits as long as it says. A cut response is asked for again even if part of it
-was seen: nothing of a response is acted on before it ended, and a Landline re-attaches to the running one.
-"""
+"""The agent's connection to one server: picks the transport, retries, and measures each turn. `loop` asks through it."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Literal, assert_never
@@ -14,14 +9,87 @@ from typing import Literal, assert_never
 import aiohttp
 import msgspec
 
-from landline.agent.answer import Answer, Ending
+from landline.agent.answer import Answer, Cut, Ending, UpgradeRefused, describe, next_step, wait_s
 from landline.agent.conversation import Anchor, Conversation, ToolChoiceWord
-from landline.agent.exchange import Exchange, Transport, Watch
-from landline.agent.failures import Cut, UpgradeRefused, describe, next_step, wait_s
-from landline.agent.http_wire import HttpWire, fetch_first_model
-from landline.agent.socket_wire import SocketWire
-from landline.agent.wire_count import WireCount
+from landline.agent.transports import HttpWire, SocketWire, WireCount, fetch_first_model
 from landline.wire.errors import ApiError
+
+Transport = Literal["ws", "http"]
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """What one turn took on the line, all its attempts together."""
+
+    ending: Answer | ApiError | Cut
+    transport: Transport
+    """The one the turn ended on."""
+    is_delta: bool
+    """Whether the last request held only what was new."""
+    payload_bytes: int
+    """JSON sent, before compression and framing."""
+    stateless_bytes: int
+    """The JSON body of the same request over stateless HTTP."""
+    wire_sent_bytes: int | None
+    """Bytes that left the socket, handshakes and headers included; None where they cannot be counted (see WireCount)."""
+    wire_received_bytes: int | None
+    first_event_s: float | None
+    first_delta_s: float | None
+    """Until the model's first output (text, reasoning or arguments)."""
+    total_s: float
+    """With connecting, waiting and every attempt."""
+    notes: tuple[str, ...]
+    """What went wrong on the way and what was done about it."""
+
+
+class Watch:
+    """Counts and times one turn."""
+
+    def __init__(self, count: WireCount, on_text: Callable[[str], None], on_note: Callable[[str], None]) -> None:
+        self._count = count
+        self._on_text = on_text
+        self._on_note = on_note
+        self._sent_before = count.sent_bytes
+        self._received_before = count.received_bytes
+        self._started = time.perf_counter()
+        self._first_event_s: float | None = None
+        self._first_delta_s: float | None = None
+        self._payload_bytes = 0
+        self._notes: list[str] = []
+        self.is_delta = False
+
+    def sent(self, size_bytes: int, *, is_delta: bool) -> None:
+        self._payload_bytes += size_bytes
+        self.is_delta = is_delta
+
+    def event(self, text: str | None) -> None:
+        """Takes what `AnswerReader.feed` made of an event."""
+        if self._first_event_s is None:
+            self._first_event_s = time.perf_counter() - self._started
+        if text is not None and self._first_delta_s is None:
+            self._first_delta_s = time.perf_counter() - self._started
+        if text:
+            self._on_text(text)
+
+    def note(self, text: str) -> None:
+        self._notes.append(text)
+        self._on_note(text)
+
+    def exchange(self, ending: Answer | ApiError | Cut, transport: Transport, stateless_bytes: int) -> Exchange:
+        is_counted = self._count.sent_bytes > 0
+        return Exchange(
+            ending=ending,
+            transport=transport,
+            is_delta=self.is_delta,
+            payload_bytes=self._payload_bytes,
+            stateless_bytes=stateless_bytes,
+            wire_sent_bytes=self._count.sent_bytes - self._sent_before if is_counted else None,
+            wire_received_bytes=self._count.received_bytes - self._received_before if is_counted else None,
+            first_event_s=self._first_event_s,
+            first_delta_s=self._first_delta_s,
+            total_s=time.perf_counter() - self._started,
+            notes=tuple(self._notes),
+        )
+
 
 MAX_WAITS = 5
 MAX_WAIT_S = 120.0
