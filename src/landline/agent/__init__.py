@@ -1,17 +1,20 @@
-"""A small agent with local tools that speaks to any Responses server; changes when what an agent shows or may do changes."""
+"""A small agent with local tools for any Responses server, and the numbers of each of its turns.
+
+`landline agent` runs it; benchmarks and end-to-end tests drive it through `run_agent`.
+"""
 
 from landline.agent.connection import Endpoint
-from landline.agent.folder_tools import Tool, ToolError
+from landline.agent.folder_tools import LocalTool, ToolError
 from landline.agent.loop import AgentSettings, CallReport, Reporter, RunResult, SilentReporter, TurnReport, run_agent
 
 __all__ = [
     "AgentSettings",
     "CallReport",
     "Endpoint",
+    "LocalTool",
     "Reporter",
     "RunResult",
     "SilentReporter",
-    "Tool",
     "ToolError",
     "TurnReport",
     "run_agent",

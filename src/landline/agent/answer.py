@@ -17,7 +17,7 @@ from msgspec import Raw
 from landline.wire.errors import DEFAULT_RETRY_AFTER_S, ERROR_RULES, ApiError
 
 Step = Literal["resend", "reconnect", "wait", "give_up"]
-"""`resend`: at once, in full, on the same socket; `reconnect`: the same on a new socket; `wait`: later."""
+"""`resend`: at once, with the full history, on the same socket; `reconnect`: the same on a new socket; `wait`: later."""
 
 _FINAL_CODES = frozenset(
     ("insufficient_quota", "credit_balance_exhausted", "context_length_exceeded", "model_not_found", "invalid_api_key")
@@ -26,15 +26,15 @@ _FINAL_STATUSES = frozenset((401, 403, 413))
 _WAIT_STATUSES = frozenset((408, 409, 429))
 
 
-class Cut(msgspec.Struct, frozen=True):
-    """The line ended before the response did."""
+class ConnectionLost(msgspec.Struct, frozen=True):
+    """The connection ended before the response did."""
 
     reason: str
     is_worth_retrying: bool = True
 
 
 class UpgradeRefused(msgspec.Struct, frozen=True):
-    """The server does not speak WebSocket here; 426 says so outright."""
+    """The server has no WebSocket at this path; a 426 says so explicitly."""
 
     status: int
 
@@ -101,7 +101,7 @@ def wait_s(failure: ApiError) -> float:
     return DEFAULT_RETRY_AFTER_S if failure.retry_after_s is None else failure.retry_after_s
 
 
-def unreachable(url: str, error: Exception) -> Cut:
+def unreachable(url: str, error: Exception) -> ConnectionLost:
     """No connection could be made; says why in the system's words, not in the client library's."""
     cause = getattr(error, "os_error", error)
     if isinstance(cause, socket.gaierror):
@@ -112,16 +112,16 @@ def unreachable(url: str, error: Exception) -> Cut:
         reason = os.strerror(cause.errno).lower()
     else:
         reason = str(error) or type(error).__name__
-    return Cut(f"cannot reach {url}: {reason}. Is a server running there?", is_worth_retrying=False)
+    return ConnectionLost(f"cannot reach {url}: {reason}. Is a server running there?", is_worth_retrying=False)
 
 
-def describe(ending: ApiError | Cut | UpgradeRefused) -> str:
+def describe(ending: ApiError | ConnectionLost | UpgradeRefused) -> str:
     """One line for a person."""
     match ending:
         case ApiError():
             return f"{ending.code} (status {ending.status}): {ending.message}"
-        case Cut(reason, is_worth_retrying):
-            return f"the line was cut: {reason}" if is_worth_retrying else reason
+        case ConnectionLost(reason, is_worth_retrying):
+            return f"the connection was lost: {reason}" if is_worth_retrying else reason
         case UpgradeRefused(status):
             return f"the server refused the upgrade to WebSocket with status {status}"
         case _:
@@ -187,7 +187,7 @@ class TokenCounts(msgspec.Struct, frozen=True):
     output: int
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A response that ended completed or incomplete."""
 
     response_id: str | None
@@ -200,36 +200,36 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     tokens: TokenCounts | None = None
 
 
-Ending = Answer | ApiError | Cut
+Ending = ModelAnswer | ApiError | ConnectionLost
 
 
 _NULL = Raw(b"null")
 """msgspec takes no object for `Raw | None`."""
 
 
-class _InputDetails(msgspec.Struct):
+class _CachedTokens(msgspec.Struct):
     cached_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _TokenUsage(msgspec.Struct):
     input_tokens: int = 0
     output_tokens: int = 0
-    input_tokens_details: _InputDetails | None = None
+    input_tokens_details: _CachedTokens | None = None
 
 
 class _Incomplete(msgspec.Struct):
     reason: str | None = None
 
 
-class _Response(msgspec.Struct):
+class _ResponseObject(msgspec.Struct):
     id: str | None = None
     status: str | None = None
     output: list[Raw] | None = None
-    usage: _Usage | None = None
+    usage: _TokenUsage | None = None
     incomplete_details: _Incomplete | None = None
 
 
-class _Head(msgspec.Struct):
+class _EventHead(msgspec.Struct):
     type: str | None = None
     error: Raw = _NULL
 
@@ -243,18 +243,18 @@ class _ItemEvent(msgspec.Struct):
 
 
 class _ResponseEvent(msgspec.Struct):
-    response: _Response
+    response: _ResponseObject
 
 
-class _FailedResponse(msgspec.Struct):
+class _ResponseError(msgspec.Struct):
     error: Raw = _NULL
 
 
 class _FailedEvent(msgspec.Struct):
-    response: _FailedResponse
+    response: _ResponseError
 
 
-class _Part(msgspec.Struct):
+class _ContentPart(msgspec.Struct):
     type: str = ""
     text: str | None = None
     refusal: str | None = None
@@ -265,21 +265,21 @@ class _OutputItem(msgspec.Struct):
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
-    content: list[_Part] | str | None = None
+    content: list[_ContentPart] | str | None = None
     encrypted_content: str | None = None
 
 
-_HEADS: msgspec.json.Decoder[_Head] = msgspec.json.Decoder(_Head)
+_HEADS: msgspec.json.Decoder[_EventHead] = msgspec.json.Decoder(_EventHead)
 _DELTAS: msgspec.json.Decoder[_Delta] = msgspec.json.Decoder(_Delta)
 _ITEM_EVENTS: msgspec.json.Decoder[_ItemEvent] = msgspec.json.Decoder(_ItemEvent)
 _RESPONSE_EVENTS: msgspec.json.Decoder[_ResponseEvent] = msgspec.json.Decoder(_ResponseEvent)
-_RESPONSES: msgspec.json.Decoder[_Response] = msgspec.json.Decoder(_Response)
+_RESPONSES: msgspec.json.Decoder[_ResponseObject] = msgspec.json.Decoder(_ResponseObject)
 _FAILED_EVENTS: msgspec.json.Decoder[_FailedEvent] = msgspec.json.Decoder(_FailedEvent)
 _ITEMS: msgspec.json.Decoder[_OutputItem] = msgspec.json.Decoder(_OutputItem)
 _OBJECTS: msgspec.json.Decoder[dict[str, object]] = msgspec.json.Decoder(dict[str, object])
 
 
-class AnswerReader:
+class AnswerEventReader:
     """Takes the events of one response in order until `ending` is set."""
 
     def __init__(self) -> None:
@@ -293,7 +293,7 @@ class AnswerReader:
         try:
             return self._take(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self.ending = Cut(f"the server sent an event that cannot be read: {error}")
+            self.ending = ConnectionLost(f"the server sent an event that cannot be read: {error}")
             return None
 
     def feed_whole(self, data: bytes) -> str | None:
@@ -301,8 +301,8 @@ class AnswerReader:
         try:
             self._end(_RESPONSES.decode(data))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self.ending = Cut(f"the server sent a response that cannot be read: {error}")
-        return self.ending.text if isinstance(self.ending, Answer) else None
+            self.ending = ConnectionLost(f"the server sent a response that cannot be read: {error}")
+        return self.ending.text if isinstance(self.ending, ModelAnswer) else None
 
     def _take(self, data: bytes) -> str | None:
         head = _HEADS.decode(data)
@@ -328,12 +328,12 @@ class AnswerReader:
                 pass
         return None
 
-    def _end(self, response: _Response) -> None:
+    def _end(self, response: _ResponseObject) -> None:
         items = self._items or [bytes(raw) for raw in response.output or ()]
         views = [_ITEMS.decode(item) for item in items]
         parts = [part for view in views if view.type == "message" for part in _parts(view)]
         incomplete = response.incomplete_details
-        self.ending = Answer(
+        self.ending = ModelAnswer(
             response_id=response.id,
             text="".join(part.text or "" for part in parts) or ("" if parts else "".join(self._deltas)),
             calls=tuple(_call(view) for view in views if view.type == "function_call"),
@@ -346,9 +346,9 @@ class AnswerReader:
         )
 
 
-def _parts(view: _OutputItem) -> list[_Part]:
+def _parts(view: _OutputItem) -> list[_ContentPart]:
     if isinstance(view.content, str):
-        return [_Part(type="output_text", text=view.content)]
+        return [_ContentPart(type="output_text", text=view.content)]
     return view.content or []
 
 
@@ -369,7 +369,7 @@ def _replay(item: bytes, view: _OutputItem) -> bytes | None:
     return msgspec.json.encode({key: value for key, value in fields.items() if key not in ("id", "status")})
 
 
-def _token_counts(usage: _Usage | None) -> TokenCounts | None:
+def _token_counts(usage: _TokenUsage | None) -> TokenCounts | None:
     if usage is None:
         return None
     details = usage.input_tokens_details

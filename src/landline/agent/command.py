@@ -23,32 +23,34 @@ DEFAULT_URL = "http://127.0.0.1:8080/v1"
 
 
 def agent_command(
-    question: Annotated[str, typer.Argument(help="What to find out about the folder.")],
+    question: Annotated[str, typer.Argument(help="The question about the folder.")],
     *,
     folder: Annotated[
         Path, typer.Option("--dir", exists=True, file_okay=False, readable=True, help="The folder its tools may read.")
     ] = Path(),
-    url: Annotated[str, typer.Option(help="Any Responses server, with its version.")] = DEFAULT_URL,
-    model: Annotated[str | None, typer.Option(help="Default: the first one the server lists.")] = None,
+    url: Annotated[
+        str, typer.Option(help="The API's base URL with its version, of any Responses server.")
+    ] = DEFAULT_URL,
+    model: Annotated[str | None, typer.Option(help="Default: the first model that the server lists.")] = None,
     transport: Annotated[
-        Transport, typer.Option(help="ws: one socket, only what is new; http: full history each turn.")
+        Transport, typer.Option(help="ws: one socket, only new items; http: the full history each turn.")
     ] = "ws",
-    max_turns: Annotated[int, typer.Option(min=1, help="Turns until the model has given up.")] = 12,
+    max_turns: Annotated[int, typer.Option(min=1, help="The most turns before the run ends without an answer.")] = 12,
     max_output_tokens: Annotated[
         int, typer.Option(min=16, help="The most tokens that the model may write in a turn, its reasoning included.")
     ] = DEFAULT_OUTPUT_TOKENS,
     temperature: Annotated[
-        float | None, typer.Option(min=0, max=2, help="0 is steadiest; default: the server's.")
+        float | None, typer.Option(min=0, max=2, help="0 varies least; default: the server's.")
     ] = None,
     tool_bytes: Annotated[
-        int, typer.Option(min=200, help="The longest tool answer; small for small contexts.")
+        int, typer.Option(min=200, help="The largest output of a tool; keep it small for small contexts.")
     ] = DEFAULT_OUTPUT_BYTES,
     look_first: Annotated[
         bool, typer.Option("--look-first/--free-start", help="Whether the first turn must call a tool.")
     ] = True,
     api_key_env: Annotated[str | None, typer.Option(help="Environment variable that holds the key.")] = None,
 ) -> None:
-    """Answers a question about a folder with a small agent, and shows what each turn sent and saved.
+    """Answer a question about a folder with a small agent, and show what each turn sent and saved.
 
     Exit status: 0 answered, 1 gave up or failed, 2 wrong usage.
     """
@@ -85,7 +87,7 @@ _MAX_ARGUMENTS = 120
 
 
 class ConsoleReporter:
-    """Writes to standard output; what came from the model or from files is stripped of what could steer the terminal."""
+    """Writes to standard output; control characters are removed from what the model or files wrote."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or make_console()
@@ -116,12 +118,12 @@ class ConsoleReporter:
         if turn.first_event_s is None:
             self._line(Text(f"  no answer, {turn.total_s:.3f} s", style="dim"))
             return
-        what = "only what is new" if turn.is_delta else "all of it"
+        what = "new items only" if turn.is_delta else "full history"
         wire = "" if turn.wire_sent_bytes is None else f", {turn.wire_sent_bytes:,} B on the wire"
         self._line(
             Text(
                 f"  sent  {turn.payload_bytes:,} B ({turn.transport}, {what}{wire}); "
-                f"stateless it would have been {turn.stateless_bytes:,} B",
+                f"without a session {turn.stateless_bytes:,} B",
                 style="dim",
             )
         )
@@ -140,21 +142,21 @@ class ConsoleReporter:
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """A console that does not squeeze its tables into 80 columns when its output is piped."""
+    """A console whose tables are not squeezed into 80 columns when its output is piped."""
     console = Console(stderr=stderr, highlight=False)
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=_PIPE_WIDTH)
 
 
 def _tokens(tokens: TokenCounts | None) -> str:
     if tokens is None:
-        return "tokens not told"
-    cached = "not told" if tokens.cached is None else f"{tokens.cached:,}"
-    return f"{tokens.input:,} tokens in, {cached} of them cached, {tokens.output:,} out"
+        return "no token counts"
+    cached = "unknown" if tokens.cached is None else f"{tokens.cached:,}"
+    return f"{tokens.input:,} tokens in, {cached} cached, {tokens.output:,} out"
 
 
 def _times(turn: TurnReport) -> str:
     first_delta = "" if turn.first_delta_s is None else f", first output {turn.first_delta_s:.3f} s"
-    return f"first event {turn.first_event_s:.3f} s{first_delta}, all {turn.total_s:.3f} s"
+    return f"first event {turn.first_event_s:.3f} s{first_delta}, total {turn.total_s:.3f} s"
 
 
 def _totals(result: RunResult) -> Table:

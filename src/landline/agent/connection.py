@@ -9,42 +9,44 @@ from typing import Literal, assert_never
 import aiohttp
 import msgspec
 
-from landline.agent.answer import Answer, Cut, Ending, UpgradeRefused, describe, next_step, wait_s
-from landline.agent.conversation import Anchor, Conversation, ToolChoiceWord
-from landline.agent.transports import HttpWire, SocketWire, WireCount, fetch_first_model
+from landline.agent.answer import ConnectionLost, Ending, ModelAnswer, UpgradeRefused, describe, next_step, wait_s
+from landline.agent.conversation import ContinuationPoint, ConversationLog, ToolChoiceWord
+from landline.agent.transports import HttpTransport, SocketByteCounter, SocketTransport, fetch_first_model
 from landline.wire.errors import ApiError
 
 Transport = Literal["ws", "http"]
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
-    """What one turn took on the line, all its attempts together."""
+    """The outcome of one turn and what it cost, all its attempts together."""
 
-    ending: Answer | ApiError | Cut
+    ending: ModelAnswer | ApiError | ConnectionLost
     transport: Transport
-    """The one the turn ended on."""
+    """The transport of the last attempt."""
     is_delta: bool
-    """Whether the last request held only what was new."""
+    """Whether the last request held only new items."""
     payload_bytes: int
     """JSON sent, before compression and framing."""
     stateless_bytes: int
     """The JSON body of the same request over stateless HTTP."""
     wire_sent_bytes: int | None
-    """Bytes that left the socket, handshakes and headers included; None where they cannot be counted (see WireCount)."""
+    """Bytes that left the socket, handshakes and headers included; None where they cannot be counted (see SocketByteCounter)."""
     wire_received_bytes: int | None
     first_event_s: float | None
     first_delta_s: float | None
     """Until the model's first output (text, reasoning or arguments)."""
     total_s: float
-    """With connecting, waiting and every attempt."""
+    """Connecting, waiting and every attempt included."""
     notes: tuple[str, ...]
-    """What went wrong on the way and what was done about it."""
+    """What failed before the last attempt, and how it was handled."""
 
 
-class Watch:
+class TurnMeter:
     """Counts and times one turn."""
 
-    def __init__(self, count: WireCount, on_text: Callable[[str], None], on_note: Callable[[str], None]) -> None:
+    def __init__(
+        self, count: SocketByteCounter, on_text: Callable[[str], None], on_note: Callable[[str], None]
+    ) -> None:
         self._count = count
         self._on_text = on_text
         self._on_note = on_note
@@ -62,7 +64,7 @@ class Watch:
         self.is_delta = is_delta
 
     def event(self, text: str | None) -> None:
-        """Takes what `AnswerReader.feed` made of an event."""
+        """Takes what `AnswerEventReader.feed` made of an event."""
         if self._first_event_s is None:
             self._first_event_s = time.perf_counter() - self._started
         if text is not None and self._first_delta_s is None:
@@ -74,7 +76,9 @@ class Watch:
         self._notes.append(text)
         self._on_note(text)
 
-    def exchange(self, ending: Answer | ApiError | Cut, transport: Transport, stateless_bytes: int) -> Exchange:
+    def exchange(
+        self, ending: ModelAnswer | ApiError | ConnectionLost, transport: Transport, stateless_bytes: int
+    ) -> Exchange:
         is_counted = self._count.sent_bytes > 0
         return Exchange(
             ending=ending,
@@ -111,29 +115,29 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_line(
+async def open_connection(
     endpoint: Endpoint, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-) -> AsyncGenerator["Line"]:
+) -> AsyncGenerator["ServerConnection"]:
     """A line for one conversation; the socket itself opens with the first turn."""
-    count = WireCount()
+    count = SocketByteCounter()
     headers = {"authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else None
     connector = aiohttp.TCPConnector(socket_factory=count.socket_factory)
     async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
-        line = Line(endpoint, http, count, sleep)
+        connection = ServerConnection(endpoint, http, count, sleep)
         try:
-            yield line
+            yield connection
         finally:
-            await line.close()
+            await connection.close()
 
 
-class Line:
-    """Made by `open_line`."""
+class ServerConnection:
+    """Made by `open_connection`."""
 
     def __init__(
         self,
         endpoint: Endpoint,
         http: aiohttp.ClientSession,
-        count: WireCount,
+        count: SocketByteCounter,
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._http = http
@@ -141,55 +145,55 @@ class Line:
         self._sleep = sleep
         self._base_url = endpoint.base_url.rstrip("/")
         socket_url = "ws" + self._base_url.removeprefix("http") + "/responses"
-        self._socket = SocketWire(http, socket_url, idle_timeout_s=endpoint.idle_timeout_s)
-        self._posts = HttpWire(http, self._base_url + "/responses", idle_timeout_s=endpoint.idle_timeout_s)
+        self._socket = SocketTransport(http, socket_url, idle_timeout_s=endpoint.idle_timeout_s)
+        self._posts = HttpTransport(http, self._base_url + "/responses", idle_timeout_s=endpoint.idle_timeout_s)
         self._transport: Transport = endpoint.transport
-        self._anchor: Anchor | None = None
+        self._anchor: ContinuationPoint | None = None
         self._refused_deltas = 0
 
     async def close(self) -> None:
         await self._socket.close()
 
-    async def fetch_first_model(self) -> str | ApiError | Cut:
+    async def fetch_first_model(self) -> str | ApiError | ConnectionLost:
         return await fetch_first_model(self._http, self._base_url)
 
     async def ask(
         self,
-        conversation: Conversation,
+        conversation: ConversationLog,
         tool_choice: ToolChoiceWord,
         *,
         on_text: Callable[[str], None],
         on_note: Callable[[str], None],
     ) -> Exchange:
         """Gets the response to the conversation as it stands and appends its items to it."""
-        watch = Watch(self._count, on_text, on_note)
+        meter = TurnMeter(self._count, on_text, on_note)
         stateless_bytes = conversation.stateless_bytes(tool_choice)
-        ending = await self._ask_until_settled(conversation, tool_choice, watch)
-        if isinstance(ending, Answer):
+        ending = await self._ask_until_settled(conversation, tool_choice, meter)
+        if isinstance(ending, ModelAnswer):
             conversation.append(ending.items)
             self._anchor = None
             if ending.response_id is not None and self._refused_deltas < MAX_REFUSED_DELTAS:
-                self._anchor = Anchor(ending.response_id, conversation.item_count)
-        return watch.exchange(ending, self._transport, stateless_bytes)
+                self._anchor = ContinuationPoint(ending.response_id, conversation.item_count)
+        return meter.exchange(ending, self._transport, stateless_bytes)
 
     async def _ask_until_settled(
-        self, conversation: Conversation, tool_choice: ToolChoiceWord, watch: Watch
-    ) -> Answer | ApiError | Cut:
+        self, conversation: ConversationLog, tool_choice: ToolChoiceWord, meter: TurnMeter
+    ) -> ModelAnswer | ApiError | ConnectionLost:
         waits, resends = MAX_WAITS, 1
         while True:
-            ending = await self._attempt(conversation, tool_choice, watch)
+            ending = await self._attempt(conversation, tool_choice, meter)
             match ending:
-                case Answer():
-                    self._refused_deltas = 0 if watch.is_delta else self._refused_deltas
+                case ModelAnswer():
+                    self._refused_deltas = 0 if meter.is_delta else self._refused_deltas
                     return ending
                 case UpgradeRefused(status):
-                    watch.note(f"no WebSocket here (status {status}): going on over HTTP")
+                    meter.note(f"no WebSocket here (status {status}): continuing over HTTP")
                     self._transport = "http"
                     continue
-                case Cut():
+                case ConnectionLost():
                     step = "reconnect" if ending.is_worth_retrying else "give_up"
                 case ApiError():
-                    step = next_step(ending, is_delta=watch.is_delta)
+                    step = next_step(ending, is_delta=meter.is_delta)
                 case _:
                     assert_never(ending)
             self._anchor = None
@@ -197,45 +201,49 @@ class Line:
                 case "give_up":
                     return ending
                 case "wait":
-                    if waits == 0 or not await self._wait(ending, watch):
+                    if waits == 0 or not await self._wait(ending, meter):
                         return ending
                     waits -= 1
                 case "resend" | "reconnect":
                     if resends == 0:
                         return ending
                     resends -= 1
-                    await self._prepare_resend(step, ending, watch)
+                    await self._prepare_resend(step, ending, meter)
                 case _:
                     assert_never(step)
 
     async def _attempt(
-        self, conversation: Conversation, tool_choice: ToolChoiceWord, watch: Watch
+        self, conversation: ConversationLog, tool_choice: ToolChoiceWord, meter: TurnMeter
     ) -> Ending | UpgradeRefused:
         if self._transport == "http":
             body = conversation.http_body(tool_choice)
-            watch.sent(len(body), is_delta=False)
-            return await self._posts.exchange(body, watch.event)
+            meter.sent(len(body), is_delta=False)
+            return await self._posts.exchange(body, meter.event)
         if not self._socket.is_open:
             self._anchor = None
             refused = await self._socket.open()
             if refused is not None:
                 return refused
         frame = conversation.frame(tool_choice, self._anchor)
-        watch.sent(len(frame), is_delta=self._anchor is not None)
-        return await self._socket.exchange(frame, watch.event)
+        meter.sent(len(frame), is_delta=self._anchor is not None)
+        return await self._socket.exchange(frame, meter.event)
 
-    async def _wait(self, failure: Ending | UpgradeRefused, watch: Watch) -> bool:
+    async def _wait(self, failure: Ending | UpgradeRefused, meter: TurnMeter) -> bool:
         assert isinstance(failure, ApiError)
         seconds = wait_s(failure)
         if seconds > MAX_WAIT_S:
             return False
-        watch.note(f"{describe(failure)}; waiting {seconds:g} s")
+        meter.note(f"{describe(failure)}; waiting {seconds:g} s")
         await self._sleep(seconds)
         return True
 
-    async def _prepare_resend(self, step: Literal["resend", "reconnect"], why: ApiError | Cut, watch: Watch) -> None:
-        watch.note(f"{describe(why)}; sending the full history" + (" on a new line" if step == "reconnect" else ""))
+    async def _prepare_resend(
+        self, step: Literal["resend", "reconnect"], why: ApiError | ConnectionLost, meter: TurnMeter
+    ) -> None:
+        meter.note(
+            f"{describe(why)}; sending the full history" + (" on a new connection" if step == "reconnect" else "")
+        )
         if step == "reconnect":
             await self._socket.close()
-        elif watch.is_delta:
+        elif meter.is_delta:
             self._refused_deltas += 1

@@ -1,4 +1,4 @@
-"""What the agent and the model said so far, and the requests that can be made of it: in full, or only what is new."""
+"""The conversation so far, and the requests made of it: with the full history, or with new items only."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -9,7 +9,7 @@ from msgspec import UNSET, Raw, UnsetType
 ToolChoiceWord = Literal["auto", "required", "none"]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class RequestSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every request repeats: it is no history, so a server never inherits it (Responses guide)."""
 
     model: str
@@ -19,7 +19,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float | None = None
 
 
-class Anchor(msgspec.Struct, frozen=True):
+class ContinuationPoint(msgspec.Struct, frozen=True):
     """How far the other end of a socket knows the conversation."""
 
     response_id: str
@@ -27,7 +27,7 @@ class Anchor(msgspec.Struct, frozen=True):
     """Items up to and with that response's output; those after it are new."""
 
 
-class _Body(msgspec.Struct, frozen=True, kw_only=True):
+class _RequestBody(msgspec.Struct, frozen=True, kw_only=True):
     type: str | UnsetType
     model: str
     instructions: str | UnsetType
@@ -41,10 +41,10 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool | UnsetType
 
 
-class Conversation:
+class ConversationLog:
     """An append-only list of items with its size, so that the size of a full request costs nothing to know."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: RequestSettings) -> None:
         self.settings = settings
         self._items: list[Raw] = []
         self._items_bytes = 0
@@ -63,7 +63,7 @@ class Conversation:
         """The stateless request: all of the history."""
         return self._encode(self._items, tool_choice, is_frame=False)
 
-    def frame(self, tool_choice: ToolChoiceWord, anchor: Anchor | None) -> bytes:
+    def frame(self, tool_choice: ToolChoiceWord, anchor: ContinuationPoint | None) -> bytes:
         """The socket's `response.create`: what is new since the anchor, or without one all of the history."""
         if anchor is None:
             return self._encode(self._items, tool_choice, is_frame=True)
@@ -78,7 +78,7 @@ class Conversation:
         self, items: list[Raw], tool_choice: ToolChoiceWord, *, is_frame: bool, after: str | None = None
     ) -> bytes:
         settings = self.settings
-        body = _Body(
+        body = _RequestBody(
             type="response.create" if is_frame else UNSET,
             model=settings.model,
             instructions=settings.instructions if settings.instructions is not None else UNSET,

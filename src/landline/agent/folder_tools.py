@@ -17,7 +17,7 @@ class ToolError(Exception):
     """A tool cannot do what was asked; its message is told to the model, which may ask better."""
 
 
-class Tool(msgspec.Struct, frozen=True):
+class LocalTool(msgspec.Struct, frozen=True):
     """One function tool. `run` gets the call's arguments as JSON text and returns what the model will read.
 
     `run` may raise `ToolError`, or msgspec.DecodeError for arguments that do not fit; it is called in a worker thread.
@@ -37,7 +37,7 @@ class ToolOutput(msgspec.Struct, frozen=True):
     is_error: bool = False
 
 
-def run_tool(tools: Mapping[str, Tool], name: str, arguments: str) -> ToolOutput:
+def run_tool(tools: Mapping[str, LocalTool], name: str, arguments: str) -> ToolOutput:
     """Runs one call; an unknown tool, malformed arguments and a refusal come back as an error for the model to read."""
     tool = tools.get(name)
     if tool is None:
@@ -50,7 +50,7 @@ def run_tool(tools: Mapping[str, Tool], name: str, arguments: str) -> ToolOutput
         return ToolOutput(f"error: {error}", is_error=True)
 
 
-def encode_tools(tools: Mapping[str, Tool]) -> bytes:
+def encode_tools(tools: Mapping[str, LocalTool]) -> bytes:
     """The `tools` array of a request. `strict` is off: strict mode asks for every property to be required."""
     return msgspec.json.encode(
         [
@@ -178,17 +178,17 @@ _GREP_DECODER: msgspec.json.Decoder[GrepArguments] = msgspec.json.Decoder(GrepAr
 _PATH_SCHEMA = {"type": "string"}
 
 
-def folder_tools(root: Path, *, output_bytes: int = DEFAULT_OUTPUT_BYTES) -> dict[str, Tool]:
+def folder_tools(root: Path, *, output_bytes: int = DEFAULT_OUTPUT_BYTES) -> dict[str, LocalTool]:
     """The registry of tools over one folder; no answer is much longer than `output_bytes` (a closing note comes on top)."""
     folder = Folder(root)
     tools = (
-        Tool(
+        LocalTool(
             "ls",
             "List a folder; path '.' is the whole folder.",
             {"type": "object", "properties": {"path": _PATH_SCHEMA}, "required": ["path"]},
             lambda arguments: ls(folder, _LS_DECODER.decode(arguments), output_bytes=output_bytes),
         ),
-        Tool(
+        LocalTool(
             "read_file",
             _describe_read_file(folder),
             {
@@ -198,7 +198,7 @@ def folder_tools(root: Path, *, output_bytes: int = DEFAULT_OUTPUT_BYTES) -> dic
             },
             lambda arguments: read_file(folder, _READ_FILE_DECODER.decode(arguments), output_bytes=output_bytes),
         ),
-        Tool(
+        LocalTool(
             "grep",
             "Find lines that contain a text (no regex).",
             {

@@ -8,14 +8,14 @@ from typing import Literal, Protocol
 import msgspec
 from msgspec import Raw
 
-from landline.agent.answer import Answer, Call, TokenCounts, describe
-from landline.agent.connection import Endpoint, Exchange, Line, Transport, open_line
-from landline.agent.conversation import Conversation, Settings, ToolChoiceWord, call_output, user_message
-from landline.agent.folder_tools import Tool, encode_tools, run_tool
+from landline.agent.answer import Call, ModelAnswer, TokenCounts, describe
+from landline.agent.connection import Endpoint, Exchange, ServerConnection, Transport, open_connection
+from landline.agent.conversation import ConversationLog, RequestSettings, ToolChoiceWord, call_output, user_message
+from landline.agent.folder_tools import LocalTool, encode_tools, run_tool
 from landline.engine.catalog import CATALOGUE
 
 Outcome = Literal["answered", "gave_up", "failed"]
-"""`gave_up`: the model had its turns and gave no answer; `failed`: the line or the server did."""
+"""`gave_up`: the model used its turns without an answer; `failed`: the connection or the server failed."""
 
 
 class CallReport(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class TurnReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run ended."""
+    """How a run ended, with the numbers of its turns."""
 
     outcome: Outcome
     message: str
@@ -70,7 +70,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reporter(Protocol):
-    """Told in this order: per turn `turn_started`, `text` and `note` as they come, `tool_ran`…, `turn_ended`; then `run_ended`."""
+    """Called in this order: per turn `turn_started`, `text` and `note` as they come, `tool_ran`…, `turn_ended`; then `run_ended`."""
 
     def turn_started(self, number: int) -> None: ...
     def text(self, delta: str) -> None: ...
@@ -81,7 +81,7 @@ class Reporter(Protocol):
 
 
 class SilentReporter:
-    """Says nothing: for benchmarks and for callers who only want the result."""
+    """Reports nothing: for benchmarks and for callers who only want the result."""
 
     def turn_started(self, number: int) -> None:
         pass
@@ -102,7 +102,7 @@ class SilentReporter:
         pass
 
 
-def turn_report(
+def make_turn_report(
     number: int, exchange: Exchange, tokens: TokenCounts | None, calls: tuple[CallReport, ...]
 ) -> TurnReport:
     """One turn's numbers with what the model and the tools did in it."""
@@ -130,7 +130,7 @@ PLAIN_WORDS = "Answer in plain words now."
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the agent goes."""
+    """Limits of a run, and what every request repeats."""
 
     model: str | None = None
     """None asks for the first one the server lists."""
@@ -151,7 +151,7 @@ async def run_agent(
     question: str,
     *,
     endpoint: Endpoint,
-    tools: Mapping[str, Tool],
+    tools: Mapping[str, LocalTool],
     settings: AgentSettings | None = None,
     reporter: Reporter | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -159,13 +159,13 @@ async def run_agent(
     """Runs one question to its end. Whatever the server or the model does is in the result; nothing is raised for it."""
     settings = settings or AgentSettings()
     reporter = reporter or SilentReporter()
-    async with open_line(endpoint, sleep=sleep) as line:
-        model = settings.model if settings.model is not None else await line.fetch_first_model()
+    async with open_connection(endpoint, sleep=sleep) as connection:
+        model = settings.model if settings.model is not None else await connection.fetch_first_model()
         if not isinstance(model, str):
             result = RunResult(outcome="failed", message=describe(model), answer="", turns=())
         else:
-            conversation = Conversation(
-                Settings(
+            conversation = ConversationLog(
+                RequestSettings(
                     model=model,
                     instructions=settings.instructions,
                     tools=Raw(encode_tools(tools)),
@@ -176,7 +176,7 @@ async def run_agent(
             conversation.append([user_message(question)])
             if (row := CATALOGUE.get(model)) is not None and row.caveat:
                 reporter.note(f"{model} has {row.caveat}. Name another one with --model.")
-            result = await _Run(line, conversation, tools, settings, reporter).turns_until_answer()
+            result = await _Run(connection, conversation, tools, settings, reporter).turns_until_answer()
     reporter.run_ended(result)
     return result
 
@@ -186,13 +186,13 @@ class _Run:
 
     def __init__(
         self,
-        line: Line,
-        conversation: Conversation,
-        tools: Mapping[str, Tool],
+        connection: ServerConnection,
+        conversation: ConversationLog,
+        tools: Mapping[str, LocalTool],
         settings: AgentSettings,
         reporter: Reporter,
     ) -> None:
-        self._line = line
+        self._connection = connection
         self._conversation = conversation
         self._tools = tools
         self._settings = settings
@@ -212,21 +212,21 @@ class _Run:
     async def _turn(self, number: int) -> RunResult | None:
         """One response and its tool calls; a result when the run is over."""
         self._reporter.turn_started(number)
-        exchange = await self._line.ask(
+        exchange = await self._connection.ask(
             self._conversation, self._tool_choice(number), on_text=self._reporter.text, on_note=self._reporter.note
         )
         ending = exchange.ending
-        answer = ending if isinstance(ending, Answer) else None
+        answer = ending if isinstance(ending, ModelAnswer) else None
         calls = await self._run_calls(answer.calls) if answer is not None else ()
-        report = turn_report(number, exchange, answer.tokens if answer is not None else None, calls)
+        report = make_turn_report(number, exchange, answer.tokens if answer is not None else None, calls)
         self._turns.append(report)
         self._reporter.turn_ended(report)
-        if not isinstance(ending, Answer):
+        if not isinstance(ending, ModelAnswer):
             return self._result("failed", describe(ending))
         self._answer = ending.text or ending.refusal or self._answer
         return self._end_of(ending)
 
-    def _end_of(self, answer: Answer) -> RunResult | None:
+    def _end_of(self, answer: ModelAnswer) -> RunResult | None:
         """The run's result if this answer ends it."""
         limit = self._settings.max_same_calls
         if answer.calls:

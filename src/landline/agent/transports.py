@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 from aiohttp import WSMsgType
 
-from landline.agent.answer import AnswerReader, Cut, Ending, UpgradeRefused, decode_failure, unreachable
+from landline.agent.answer import AnswerEventReader, ConnectionLost, Ending, UpgradeRefused, decode_failure, unreachable
 from landline.wire.errors import ApiError
 from landline.wire.sse import SseDecoder
 
@@ -27,7 +27,7 @@ _NOT_SPOKEN_HERE = frozenset((200, 400, 403, 404, 405, 426, 501))
 """How servers without WebSocket mode answer an upgrade (403 is uvicorn's for a path without a socket route)."""
 
 
-class SocketWire:
+class SocketTransport:
     """The socket of one agent; at most one request is in flight."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, *, idle_timeout_s: float) -> None:
@@ -36,7 +36,7 @@ class SocketWire:
         self._idle_timeout_s = idle_timeout_s
         self._socket: aiohttp.ClientWebSocketResponse | None = None
 
-    async def open(self) -> ApiError | Cut | UpgradeRefused | None:
+    async def open(self) -> ApiError | ConnectionLost | UpgradeRefused | None:
         """Opens the socket if it is not open; None when it is."""
         if self._socket is not None and not self._socket.closed:
             return None
@@ -74,22 +74,22 @@ class SocketWire:
         `response.failed` behind an `error`) must not be read as the next one's.
         """
         assert self._socket is not None
-        reader = AnswerReader()
+        reader = AnswerEventReader()
         event_count = 0
         try:
             await self._socket.send_frame(frame, WSMsgType.TEXT)
             while reader.ending is None:
                 message = await self._socket.receive()
                 if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    reader.ending = Cut(self._reason(message))
+                    reader.ending = ConnectionLost(self._reason(message))
                     break
                 event_count += 1
                 on_event(reader.feed(_bytes_of(message)))
         except TimeoutError:
-            reader.ending = Cut(f"nothing came for {self._idle_timeout_s:g} s")
+            reader.ending = ConnectionLost(f"nothing came for {self._idle_timeout_s:g} s")
         except (aiohttp.ClientError, OSError) as error:
-            reader.ending = Cut(str(error) or type(error).__name__)
-        if isinstance(reader.ending, Cut) or (isinstance(reader.ending, ApiError) and event_count > 1):
+            reader.ending = ConnectionLost(str(error) or type(error).__name__)
+        if isinstance(reader.ending, ConnectionLost) or (isinstance(reader.ending, ApiError) and event_count > 1):
             await self.close()
         return reader.ending
 
@@ -115,7 +115,7 @@ _REST_TIMEOUT_S = 1.0
 """A server that leaves the body open after its terminal event costs the next turn a new connection, not a wait."""
 
 
-class HttpWire:
+class HttpTransport:
     """POST with `stream: true`; connections are kept by the client session."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, *, idle_timeout_s: float) -> None:
@@ -136,9 +136,9 @@ class HttpWire:
         except aiohttp.ClientConnectorError as error:
             return unreachable(self._url, error)
         except TimeoutError:
-            return Cut(f"nothing came for {self._idle_timeout_s:g} s")
+            return ConnectionLost(f"nothing came for {self._idle_timeout_s:g} s")
         except (aiohttp.ClientError, OSError) as error:
-            return Cut(str(error) or type(error).__name__)
+            return ConnectionLost(str(error) or type(error).__name__)
 
 
 class _Model(msgspec.Struct):
@@ -152,7 +152,7 @@ class _Models(msgspec.Struct):
 _MODELS: msgspec.json.Decoder[_Models] = msgspec.json.Decoder(_Models)
 
 
-async def fetch_first_model(http: aiohttp.ClientSession, base_url: str) -> str | ApiError | Cut:
+async def fetch_first_model(http: aiohttp.ClientSession, base_url: str) -> str | ApiError | ConnectionLost:
     """The first name the server lists under `/models`: what to ask for when nobody named a model."""
     try:
         async with http.get(f"{base_url}/models", timeout=aiohttp.ClientTimeout(total=30.0)) as response:
@@ -164,23 +164,23 @@ async def fetch_first_model(http: aiohttp.ClientSession, base_url: str) -> str |
     try:
         models = _MODELS.decode(body).data
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return Cut(f"{base_url}/models is not a list of models; name one with --model")
-    return models[0].id if models else Cut(f"{base_url} lists no model; name one with --model")
+        return ConnectionLost(f"{base_url}/models is not a list of models; name one with --model")
+    return models[0].id if models else ConnectionLost(f"{base_url} lists no model; name one with --model")
 
 
 async def _read_events(stream: aiohttp.StreamReader, on_event: Callable[[str | None], None]) -> Ending:
     decoder = SseDecoder()
-    reader = AnswerReader()
+    reader = AnswerEventReader()
     async for chunk in stream.iter_any():
         _feed(reader, decoder.feed(chunk), on_event)
         if reader.ending is not None:
             await _read_rest(stream)
             return reader.ending
     _feed(reader, decoder.end(), on_event)
-    return reader.ending or Cut("the stream ended before the response did")
+    return reader.ending or ConnectionLost("the stream ended before the response did")
 
 
-def _feed(reader: AnswerReader, records: Iterable[bytes], on_event: Callable[[str | None], None]) -> None:
+def _feed(reader: AnswerEventReader, records: Iterable[bytes], on_event: Callable[[str | None], None]) -> None:
     for data in records:
         if data == b"[DONE]" or reader.ending is not None:
             return
@@ -196,12 +196,12 @@ async def _read_rest(stream: aiohttp.StreamReader) -> None:
 
 
 def _whole(body: bytes, on_event: Callable[[str | None], None]) -> Ending:
-    reader = AnswerReader()
+    reader = AnswerEventReader()
     on_event(reader.feed_whole(body))
-    return reader.ending or Cut("the response was empty")
+    return reader.ending or ConnectionLost("the response was empty")
 
 
-class WireCount:
+class SocketByteCounter:
     """Bytes handed to and taken from the kernel by all sockets made by `socket_factory`.
 
     Python's own event loops use the socket object and are counted; uvloop uses its file descriptor and is not: then both
@@ -219,7 +219,7 @@ class WireCount:
 
 
 class _CountedSocket(socket.socket):
-    def __init__(self, count: WireCount, family: int, kind: int, proto: int) -> None:
+    def __init__(self, count: SocketByteCounter, family: int, kind: int, proto: int) -> None:
         super().__init__(family, kind, proto)
         self._count = count
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.agent.answer import Answer, AnswerReader, Cut, decode_failure, next_step, wait_s
+from landline.agent.answer import AnswerEventReader, ConnectionLost, ModelAnswer, decode_failure, next_step, wait_s
 from landline.wire.errors import DEFAULT_RETRY_AFTER_S, ERROR_RULES, ApiError, api_error
 
 
-def read(*events: dict[str, Any]) -> tuple[AnswerReader, list[str | None]]:
-    reader = AnswerReader()
+def read(*events: dict[str, Any]) -> tuple[AnswerEventReader, list[str | None]]:
+    reader = AnswerEventReader()
     return reader, [reader.feed(json.dumps(event).encode()) for event in events]
 
 
@@ -22,7 +22,7 @@ COMPLETED = {"type": "response.completed", "response": {"id": "resp_1", "status"
 def test_deltas_alone_make_a_text_when_no_item_came() -> None:
     reader, told = read({"type": "response.output_text.delta", "delta": "a"}, {"type": "response.output_text.delta", "delta": "b"}, COMPLETED)  # fmt: skip
     assert told == ["a", "b", None]
-    assert isinstance(reader.ending, Answer)
+    assert isinstance(reader.ending, ModelAnswer)
     assert reader.ending.text == "ab"
     assert reader.ending.tokens is None
 
@@ -68,7 +68,7 @@ def test_failed_response_without_a_reason_is_still_a_failure() -> None:
 def test_cached_tokens_that_were_not_told_are_unknown_not_zero() -> None:
     usage = {"input_tokens": 7, "output_tokens": 3}
     reader, _ = read({"type": "response.completed", "response": {"id": "r", "usage": usage}})
-    assert isinstance(reader.ending, Answer)
+    assert isinstance(reader.ending, ModelAnswer)
     assert reader.ending.tokens is not None
     assert reader.ending.tokens.cached is None
 
@@ -76,15 +76,15 @@ def test_cached_tokens_that_were_not_told_are_unknown_not_zero() -> None:
 def test_items_of_unknown_kinds_are_played_back_as_they_came() -> None:
     item = {"type": "acme:thing", "id": "x_1", "status": "completed", "data": [1, 2]}
     reader, _ = read({"type": "response.output_item.done", "item": item}, COMPLETED)
-    assert isinstance(reader.ending, Answer)
+    assert isinstance(reader.ending, ModelAnswer)
     assert [json.loads(each) for each in reader.ending.items] == [item]
 
 
 @given(data=st.binary(max_size=60) | st.sampled_from(["response.output_text.delta", "response.output_item.done", "response.completed", "response.failed", "error"]).flatmap(lambda kind: st.dictionaries(st.sampled_from(["delta", "item", "response", "error"]), st.none() | st.integers() | st.text() | st.lists(st.none())).map(lambda rest: json.dumps({"type": kind, **rest}).encode())))  # fmt: skip
 def test_nothing_a_server_sends_raises(data: bytes) -> None:
-    reader = AnswerReader()
+    reader = AnswerEventReader()
     reader.feed(data)
-    assert reader.ending is None or isinstance(reader.ending, Answer | ApiError | Cut)
+    assert reader.ending is None or isinstance(reader.ending, ModelAnswer | ApiError | ConnectionLost)
 
 
 NESTED = {"type": "error", "status": 429, "error": {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "m"}}  # fmt: skip

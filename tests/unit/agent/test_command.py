@@ -27,8 +27,8 @@ def test_answer_and_numbers_are_printed_and_the_exit_is_0(tmp_path: Path) -> Non
     assert 'tool  ls {"path":"."} → 15 B' in result.stdout
     for number in (len(frame) for frame in fake.frames):
         assert f"sent  {number:,} B (ws" in result.stdout
-    assert "30 tokens in, 20 of them cached, 5 out" in result.stdout
-    assert "stateless it would have been" in result.stdout
+    assert "30 tokens in, 20 cached, 5 out" in result.stdout
+    assert "without a session" in result.stdout
     totals = next(line for line in result.stdout.splitlines() if line.split()[:1] == ["all"])
     _, sent, wire, stateless, saved, *_ = (each.replace(",", "") for each in totals.split())
     assert int(sent) == sum(map(len, fake.frames))

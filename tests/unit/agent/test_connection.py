@@ -1,4 +1,4 @@
-"""The agent's line against a scripted server that keeps every byte it was sent."""
+"""The connection of the agent against a scripted server that records every byte."""
 
 import asyncio
 import json
@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from landline.agent import AgentSettings, Endpoint, RunResult, SilentReporter, Tool, run_agent
+from landline.agent import AgentSettings, Endpoint, LocalTool, RunResult, SilentReporter, run_agent
 from support.fakes.responses import CutLine, Fail, FakeResponses, Reply, Silence
 from support.servers.byte_relay import ByteRelay
 
-ECHO = Tool("echo", "Says it again.", {"type": "object"}, lambda arguments: f"heard {arguments} " + "x" * 500)
+ECHO = LocalTool("echo", "Says it again.", {"type": "object"}, lambda arguments: f"heard {arguments} " + "x" * 500)
 TOOLS = {"echo": ECHO}
 
 CLOSE_FRAME_BYTES = 16
@@ -170,7 +170,7 @@ async def test_second_cut_in_one_turn_ends_the_run(transport: str) -> None:
     async with FakeResponses(CutLine(after_text="a"), CutLine(after_text="b"), Reply("never")).serving() as fake:
         result = await run(fake, transport=transport)
     assert result.outcome == "failed"
-    assert "cut" in result.message
+    assert "the connection was lost" in result.message
     assert len(fake.steps) == 1
 
 

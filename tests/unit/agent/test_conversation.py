@@ -6,14 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from landline.agent.conversation import Anchor, Conversation, Settings, user_message
+from landline.agent.conversation import ContinuationPoint, ConversationLog, RequestSettings, user_message
 
 _CHOICES = st.sampled_from(["auto", "required", "none"])
 
 
-def conversation_of(texts: list[str], *, instructions: str | None = None) -> Conversation:
+def conversation_of(texts: list[str], *, instructions: str | None = None) -> ConversationLog:
     tools = Raw(b'[{"type":"function","name":"ls"}]')
-    conversation = Conversation(Settings(model="m", instructions=instructions, tools=tools, max_output_tokens=99))
+    conversation = ConversationLog(
+        RequestSettings(model="m", instructions=instructions, tools=tools, max_output_tokens=99)
+    )
     conversation.append(user_message(text) for text in texts)
     return conversation
 
@@ -29,7 +31,7 @@ def test_known_items_and_a_delta_make_the_full_history(texts: list[str], data: s
     known = data.draw(st.integers(0, len(texts)))
     conversation = conversation_of(texts)
     full = json.loads(conversation.frame("auto", None))
-    delta = json.loads(conversation.frame("auto", Anchor("resp_1", known)))
+    delta = json.loads(conversation.frame("auto", ContinuationPoint("resp_1", known)))
     assert full["input"][:known] + delta["input"] == full["input"]
     assert delta.pop("previous_response_id") == "resp_1"
     assert {**delta, "input": 0} == {**full, "input": 0}, "what is no history is repeated"

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from landline.agent import AgentSettings, CallReport, Endpoint, RunResult, Tool, ToolError, TurnReport, run_agent
+from landline.agent import AgentSettings, CallReport, Endpoint, LocalTool, RunResult, ToolError, TurnReport, run_agent
 from landline.engine.catalog import DEFAULT_MODEL
 from support.fakes.responses import Fail, FakeResponses, Reply
 
@@ -18,7 +18,7 @@ def look(arguments: str) -> str:
     return f"seen {path}"
 
 
-TOOLS = {"look": Tool("look", "Looks.", {"type": "object"}, look)}
+TOOLS = {"look": LocalTool("look", "Looks.", {"type": "object"}, look)}
 
 
 class Notebook:
