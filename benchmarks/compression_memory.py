@@ -21,7 +21,15 @@ from aiohttp.compression_utils import ZLibDecompressor
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from landline.compression_budget import DEFAULT_BUDGET_BYTES, STEPS, CompressionBudget, Offer, Peer, Step, StepName
+from landline.compression_budget import (
+    DEFAULT_BUDGET_BYTES,
+    STEPS,
+    CompressionBudget,
+    CompressionOffer,
+    Peer,
+    Step,
+    StepName,
+)
 from landline.server.compression import LineDeflate, LineDeflateFactory
 from landline.upstream.line_socket import UPSTREAM_OFFER, LineCompressor
 from outbound_compression import SYNC_TAIL_BYTES, codex_turns
@@ -31,7 +39,7 @@ SOCKETS = 1000
 MESSAGE_BYTES = 80_000
 CREATES = 21
 TURNS = 20
-CLIENT_OFFER = Offer()
+CLIENT_OFFER = CompressionOffer()
 USUAL: list[tuple[str, str | None]] = [("client_max_window_bits", None)]
 SCHEMA = REPOSITORY / "tests" / "openresponses" / "openapi.json"
 
@@ -56,7 +64,7 @@ def main() -> None:
     held = _fill(CompressionBudget(DEFAULT_BUDGET_BYTES))
     for step in STEPS:
         _, server = _negotiate(step.name)
-        counted = _budget_at(step.name).grant(Offer()).size_bytes
+        counted = _budget_at(step.name).grant(CompressionOffer()).size_bytes
         measured = _measure("client", step.name)
         up, down = _left(step.name)
         lines.append(
@@ -96,7 +104,7 @@ def _negotiate(step: StepName) -> tuple[dict[str, str | None], LineDeflate]:
     return dict(answer), server
 
 
-def _budget_at(step: StepName, offer: Offer = CLIENT_OFFER) -> CompressionBudget:
+def _budget_at(step: StepName, offer: CompressionOffer = CLIENT_OFFER) -> CompressionBudget:
     """One of which the next socket with this offer gets this step."""
     budget = CompressionBudget(16 * 1024 * 1024)
     while (grant := budget.grant(offer)).step != step:
@@ -107,7 +115,7 @@ def _budget_at(step: StepName, offer: Offer = CLIENT_OFFER) -> CompressionBudget
 
 def _fill(budget: CompressionBudget) -> Counter[str]:
     held: Counter[str] = Counter()
-    while (grant := budget.grant(Offer())).step != "none":
+    while (grant := budget.grant(CompressionOffer())).step != "none":
         held[grant.step] += 1
     return held
 
@@ -122,7 +130,7 @@ def _grown_bytes(step: StepName) -> int:
     if is_alone:
         sent = Frame(Opcode.TEXT, sent.data[:-100], fin=False, rsv1=True)
     _use(first, sent, message)
-    grant = _budget_at(step).grant(Offer())
+    grant = _budget_at(step).grant(CompressionOffer())
     before = _resident_bytes()
     agreed = PerMessageDeflate(is_alone, False, 15, 15)
     ends = [LineDeflate(agreed, grant) for _ in range(SOCKETS)]

@@ -51,7 +51,7 @@ STEPS = (
 """The best first. Windows of 9 bits would save little more memory, and leave more bytes than each message alone does."""
 
 
-class Offer(msgspec.Struct, frozen=True):
+class CompressionOffer(msgspec.Struct, frozen=True):
     """What a peer allows."""
 
     in_bits: int = WINDOW_BITS
@@ -64,7 +64,7 @@ class Offer(msgspec.Struct, frozen=True):
     """Whether each message may be compressed alone."""
 
 
-class Grant(msgspec.Struct, frozen=True):
+class CompressionGrant(msgspec.Struct, frozen=True):
     """What one socket got."""
 
     step: StepName
@@ -76,7 +76,7 @@ class Grant(msgspec.Struct, frozen=True):
     """The most that it can hold at a time."""
 
 
-NO_GRANT = Grant("none", 0, 0, 0, keeps_context=False, size_bytes=0)
+NO_GRANT = CompressionGrant("none", 0, 0, 0, keeps_context=False, size_bytes=0)
 
 
 class CompressionBudget:
@@ -103,7 +103,7 @@ class CompressionBudget:
         """Open sockets on which compression was offered, by what they got; every step is there."""
         return {key: self._sockets[key] for key in product(get_args(Peer), get_args(StepName))}
 
-    def grant(self, offer: Offer, peer: Peer = "client") -> Grant:
+    def grant(self, offer: CompressionOffer, peer: Peer = "client") -> CompressionGrant:
         """The best that is left for a new socket."""
         steps = [step for step in STEPS if step.keeps_context or offer.may_lose_context]
         fitting = (grant for step in steps if (grant := _fit(step, offer)).size_bytes <= self._room_bytes(step))
@@ -117,7 +117,7 @@ class CompressionBudget:
             self._tell(grant.step)
         return grant
 
-    def release(self, grant: Grant, peer: Peer = "client") -> None:
+    def release(self, grant: CompressionGrant, peer: Peer = "client") -> None:
         """The socket is closed."""
         self.used_bytes -= grant.size_bytes
         self._sockets[peer, grant.step] -= 1
@@ -153,7 +153,7 @@ def deflater_bytes(window_bits: int, memory_level: int) -> int:
     return (1 << (window_bits + 2)) + (1 << (memory_level + 9)) + _DEFLATER_BYTES
 
 
-def _fit(step: Step, offer: Offer) -> Grant:
+def _fit(step: Step, offer: CompressionOffer) -> CompressionGrant:
     """The step as far as the peer goes along.
 
     Without context the inflater is counted all the same: it lives as long as a message whose fragments are still coming.
@@ -163,4 +163,4 @@ def _fit(step: Step, offer: Offer) -> Grant:
     size_bytes = inflater_bytes(in_bits)
     if step.keeps_context and offer.keeps_context_out:
         size_bytes += deflater_bytes(out_bits, step.memory_level)
-    return Grant(step.name, in_bits, out_bits, step.memory_level, step.keeps_context, size_bytes)
+    return CompressionGrant(step.name, in_bits, out_bits, step.memory_level, step.keeps_context, size_bytes)

@@ -1,11 +1,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.compression_budget import STEPS, CompressionBudget, Grant, Offer, deflater_bytes, inflater_bytes
+from landline.compression_budget import (
+    STEPS,
+    CompressionBudget,
+    CompressionGrant,
+    CompressionOffer,
+    deflater_bytes,
+    inflater_bytes,
+)
 
 MIB = 1024 * 1024
 OFFERS = st.builds(
-    Offer,
+    CompressionOffer,
     in_bits=st.integers(8, 15),
     out_bits=st.integers(9, 15),
     is_in_limitable=st.booleans(),
@@ -17,13 +24,13 @@ def fill(budget):
     """Grants the usual offer until memory is out; what was granted, in order."""
     steps = []
     while not steps or steps[-1] != "none":
-        steps.append(budget.grant(Offer()).step)
+        steps.append(budget.grant(CompressionOffer()).step)
     return steps
 
 
 def test_the_first_socket_gets_everything():
     budget = CompressionBudget()
-    grant = budget.grant(Offer())
+    grant = budget.grant(CompressionOffer())
     assert (grant.step, grant.in_bits, grant.out_bits, grant.keeps_context) == ("15_bits", 15, 15, True)
     assert budget.used_bytes == grant.size_bytes == inflater_bytes(15) + deflater_bytes(15, 5)
 
@@ -47,22 +54,22 @@ def test_full_sockets_leave_room_for_narrower_ones():
 
 def test_what_is_given_back_is_granted_again():
     budget = CompressionBudget(1 * MIB)
-    grants = [budget.grant(Offer()) for _ in range(100)]
+    grants = [budget.grant(CompressionOffer()) for _ in range(100)]
     assert grants[-1].step == "none"
     for grant in grants:
         budget.release(grant)
     assert budget.used_bytes == 0
     assert not any(budget.sockets.values())
-    assert budget.grant(Offer()).step == "15_bits"
+    assert budget.grant(CompressionOffer()).step == "15_bits"
 
 
 def test_a_budget_of_nothing_grants_nothing():
-    assert CompressionBudget(0).grant(Offer()).step == "none"
+    assert CompressionBudget(0).grant(CompressionOffer()).step == "none"
 
 
 def test_a_window_that_may_not_be_chosen_is_counted_in_full():
     budget = CompressionBudget(1 * MIB)
-    grants = [budget.grant(Offer(is_in_limitable=False)) for _ in range(40)]
+    grants = [budget.grant(CompressionOffer(is_in_limitable=False)) for _ in range(40)]
     granted = [grant for grant in grants if grant.step != "none"]
     assert {grant.in_bits for grant in granted} == {15}
     assert all(grant.size_bytes >= inflater_bytes(15) for grant in granted)
@@ -70,7 +77,7 @@ def test_a_window_that_may_not_be_chosen_is_counted_in_full():
 
 def test_a_client_that_asks_for_less_is_counted_for_less():
     budget = CompressionBudget()
-    grant = budget.grant(Offer(in_bits=10, keeps_context_out=False))
+    grant = budget.grant(CompressionOffer(in_bits=10, keeps_context_out=False))
     assert grant.size_bytes == inflater_bytes(10)
 
 
@@ -78,7 +85,7 @@ def test_each_step_is_told_of_once_until_there_is_room_again():
     told = []
     budget = CompressionBudget(8 * MIB, lambda step, budget: told.append((step, budget.budget_bytes)))
     fill(budget)
-    budget.grant(Offer())
+    budget.grant(CompressionOffer())
     assert told == [(step, 8 * MIB) for step in ("12_bits", "10_bits", "per_message", "none")]
 
 
@@ -86,7 +93,7 @@ def test_a_step_is_told_of_anew_after_there_was_room():
     told = []
     budget = CompressionBudget(300 * 1024, lambda step, _: told.append(step))
     for _ in range(2):
-        grants = [budget.grant(Offer()) for _ in range(2)]
+        grants = [budget.grant(CompressionOffer()) for _ in range(2)]
         for grant in grants:
             budget.release(grant)
     assert told == ["12_bits", "12_bits"]
@@ -94,14 +101,14 @@ def test_a_step_is_told_of_anew_after_there_was_room():
 
 def test_clients_and_upstreams_have_one_budget_and_are_counted_apart():
     budget = CompressionBudget(1 * MIB)
-    towards = Offer(is_in_limitable=False, may_lose_context=False)
+    towards = CompressionOffer(is_in_limitable=False, may_lose_context=False)
     grants = []
     while not grants or grants[-1].step != "none":
         grants.append(budget.grant(towards, "upstream"))
     assert [*dict.fromkeys(grant.step for grant in grants)] == ["15_bits", "12_bits", "10_bits", "none"]
     assert budget.sockets["upstream", "15_bits"] == [grant.step for grant in grants].count("15_bits")
     assert budget.sockets["client", "15_bits"] == 0
-    assert budget.grant(Offer()).step in ("per_message", "none")
+    assert budget.grant(CompressionOffer()).step in ("per_message", "none")
     for grant in grants:
         budget.release(grant, "upstream")
     assert not any(count for (peer, _), count in budget.sockets.items() if peer == "upstream")
@@ -117,7 +124,7 @@ def test_what_is_counted_is_the_sum_of_what_is_held_and_never_over_the_budget(bu
     budget = CompressionBudget(budget_bytes)
     held = []
     for step in steps:
-        if isinstance(step, Offer):
+        if isinstance(step, CompressionOffer):
             grant = budget.grant(step)
             assert grant.in_bits <= step.in_bits
             assert grant.out_bits <= step.out_bits
@@ -128,11 +135,11 @@ def test_what_is_counted_is_the_sum_of_what_is_held_and_never_over_the_budget(bu
                 held.append(step)
         elif held:
             ended = held.pop(data.draw(st.integers(0, len(held) - 1)))
-            if isinstance(ended, Grant):
+            if isinstance(ended, CompressionGrant):
                 budget.release(ended)
             else:
                 budget.give_back(ended)
-        grants = [each for each in held if isinstance(each, Grant)]
-        streams = [each for each in held if not isinstance(each, Grant)]
+        grants = [each for each in held if isinstance(each, CompressionGrant)]
+        streams = [each for each in held if not isinstance(each, CompressionGrant)]
         assert budget.used_bytes == sum(grant.size_bytes for grant in grants) + sum(streams) <= budget_bytes
         assert sum(budget.sockets.values()) == len(grants)

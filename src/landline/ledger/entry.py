@@ -76,7 +76,7 @@ class Times(msgspec.Struct, frozen=True, gc=False):
     """From the first event to the end, for each output token after the first."""
 
 
-class Asked(msgspec.Struct, frozen=True, gc=False):
+class RequestedSettings(msgspec.Struct, frozen=True, gc=False):
     """What the client set of its create, as far as it is told elsewhere. None where it said nothing."""
 
     previous_response_id: str | None = None
@@ -87,7 +87,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     top_p: float | None = None
 
 
-_NOTHING_ASKED = Asked()
+_NOTHING_REQUESTED = RequestedSettings()
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -115,7 +115,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_streamed: bool = False
     """Whether the client was sent its events as they came."""
     is_attached: bool
-    asked: Asked = _NOTHING_ASKED
+    asked: RequestedSettings = _NOTHING_REQUESTED
     created_at: float
     """Unix seconds."""
     started_at: float = 0.0
@@ -194,9 +194,9 @@ def make_entry(
     )
 
 
-def _asked(request: CreateRequest) -> Asked:
+def _asked(request: CreateRequest) -> RequestedSettings:
     form = request.text.format if request.text is not None else None
-    asked = Asked(
+    asked = RequestedSettings(
         request.previous_response_id[:NAME_CHARS] if request.previous_response_id else None,
         None if form is None else "text" if form.type == "text" else "json",
         request.reasoning.effort if request.reasoning is not None else None,
@@ -204,7 +204,7 @@ def _asked(request: CreateRequest) -> Asked:
         request.temperature,
         request.top_p,
     )
-    return asked if asked != _NOTHING_ASKED else _NOTHING_ASKED
+    return asked if asked != _NOTHING_REQUESTED else _NOTHING_REQUESTED
 
 
 def _finish_reason(turn: Turn, meter: Meter, outcome: Outcome) -> FinishReason | None:

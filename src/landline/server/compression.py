@@ -15,7 +15,14 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPe
 from websockets.frames import CTRL_OPCODES, Frame
 from websockets.typing import ExtensionParameter
 
-from landline.compression_budget import STEPS, WINDOW_BITS, CompressionBudget, Grant, Offer, StepName
+from landline.compression_budget import (
+    STEPS,
+    WINDOW_BITS,
+    CompressionBudget,
+    CompressionGrant,
+    CompressionOffer,
+    StepName,
+)
 
 LEVEL = 6
 MIN_LONE_BYTES = 1024
@@ -37,7 +44,7 @@ class LineDeflateFactory(ServerPerMessageDeflateFactory):
     def __init__(self, budget: CompressionBudget) -> None:
         super().__init__(client_max_window_bits=WINDOW_BITS)
         self._budget = budget
-        self._grant: Grant | None = None
+        self._grant: CompressionGrant | None = None
         self._extension: LineDeflate | None = None
 
     def process_request_params(
@@ -79,7 +86,7 @@ class LineDeflateFactory(ServerPerMessageDeflateFactory):
 class LineDeflate(PerMessageDeflate):
     """The agreed extension; the compressor (150 KiB with a 15-bit window) exists only once something was sent."""
 
-    def __init__(self, agreed: PerMessageDeflate, grant: Grant) -> None:
+    def __init__(self, agreed: PerMessageDeflate, grant: CompressionGrant) -> None:
         super().__init__(
             remote_no_context_takeover=agreed.remote_no_context_takeover or not grant.keeps_context,
             local_no_context_takeover=True,
@@ -119,8 +126,8 @@ def warn_of_reduction(step: StepName, budget: CompressionBudget) -> None:
     _log.warning("compression_reduced", granted=step, used_bytes=budget.used_bytes, budget_bytes=budget.budget_bytes)
 
 
-def _offer(params: Sequence[ExtensionParameter], agreed: PerMessageDeflate) -> Offer:
-    return Offer(
+def _offer(params: Sequence[ExtensionParameter], agreed: PerMessageDeflate) -> CompressionOffer:
+    return CompressionOffer(
         in_bits=agreed.remote_max_window_bits,
         out_bits=agreed.local_max_window_bits,
         is_in_limitable=any(name == "client_max_window_bits" for name, _ in params),
@@ -128,7 +135,7 @@ def _offer(params: Sequence[ExtensionParameter], agreed: PerMessageDeflate) -> O
     )
 
 
-def _answer(answer: list[ExtensionParameter], grant: Grant) -> list[ExtensionParameter]:
+def _answer(answer: list[ExtensionParameter], grant: CompressionGrant) -> list[ExtensionParameter]:
     """The answer with what the client must know: its own window and takeover. Ours may be less than it reckons with."""
     granted: list[ExtensionParameter] = [
         (name, str(grant.in_bits)) if name == "client_max_window_bits" else (name, value) for name, value in answer

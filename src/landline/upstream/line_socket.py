@@ -13,7 +13,7 @@ from aiohttp import WSMsgType
 from aiohttp.compression_utils import ZLibCompressor
 
 from landline import __version__
-from landline.compression_budget import NO_GRANT, CompressionBudget, Grant, Offer
+from landline.compression_budget import NO_GRANT, CompressionBudget, CompressionGrant, CompressionOffer
 from landline.upstream.counted import CountedConnection, CountingConnector
 from landline.wire.readable import UNREADABLE
 
@@ -29,7 +29,7 @@ CLOSE_TIMEOUT_S = 2.0
 TOO_LARGE_CODE = 1009
 """RFC 6455 §7.4.1: a frame was larger than the peer takes."""
 
-UPSTREAM_OFFER = Offer(is_in_limitable=False, may_lose_context=False)
+UPSTREAM_OFFER = CompressionOffer(is_in_limitable=False, may_lose_context=False)
 """Both as aiohttp has it: its inflater has the widest window always, and it keeps its compressor whatever is agreed."""
 
 _ENDING = frozenset(("response.completed", "response.incomplete", "response.failed", "error", "response.error"))
@@ -57,7 +57,7 @@ class LineDeflated(aiohttp.ClientWebSocketResponse[Literal[True]]):
         if isinstance(writer.protocol, CountedConnection):
             self.counted = writer.protocol
 
-    def deflate(self, grant: Grant) -> None:
+    def deflate(self, grant: CompressionGrant) -> None:
         """Compresses with the window that was granted here, or a narrower one that the upstream agreed to. Our side may use
         less than was agreed, which needs no words (RFC 7692 §7.1.2.2)."""
         compressor = LineCompressor(min(self.compress, grant.out_bits), grant.memory_level)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from landline.ledger.entry import NAME_CHARS, Asked, Hop, make_entry
+from landline.ledger.entry import NAME_CHARS, Hop, RequestedSettings, make_entry
 from landline.session.admission import admit
 from landline.session.meter import Transport
 from landline.session.turn import Turn
@@ -61,9 +61,9 @@ def test_what_the_client_set_is_entered() -> None:
     for form, kind in (("text", "text"), ("json_object", "json"), ("json_schema", "json")):
         turn = make_turn(text={"format": {"type": form, "name": "n", "schema": {}}}, top_p=0.9, **settings)
         asked = make_entry(turn, turn.meter, "completed", usage=None).asked
-        assert asked == Asked(None, kind, "low", 4_000, 0.0, 0.9)
+        assert asked == RequestedSettings(None, kind, "low", 4_000, 0.0, 0.9)
     turn = make_turn(text={}, reasoning={})
-    assert make_entry(turn, turn.meter, "completed", usage=None).asked == Asked()
+    assert make_entry(turn, turn.meter, "completed", usage=None).asked == RequestedSettings()
 
 
 def test_a_response_that_a_client_made_up_is_kept_so_far() -> None:

@@ -5,12 +5,12 @@ from websockets.exceptions import NegotiationError
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from landline.compression_budget import CompressionBudget, Offer
+from landline.compression_budget import CompressionBudget, CompressionOffer
 from landline.server.compression import LineDeflate, LineDeflateFactory
 from support.compression_budgets import short_of_memory
 
 BARE: list[tuple[str, str | None]] = []
-FULL = CompressionBudget().grant(Offer())
+FULL = CompressionBudget().grant(CompressionOffer())
 
 
 def negotiate(
@@ -63,7 +63,7 @@ def test_a_second_offer_is_passed_over():
     window_bits=st.integers(9, 15),
 )
 def test_a_client_reads_every_message_back(messages, keeps_context, window_bits):
-    grant = CompressionBudget().grant(Offer(out_bits=window_bits, keeps_context_out=keeps_context))
+    grant = CompressionBudget().grant(CompressionOffer(out_bits=window_bits, keeps_context_out=keeps_context))
     server = LineDeflate(PerMessageDeflate(False, not keeps_context, 15, window_bits), grant)
     client = PerMessageDeflate(not keeps_context, False, window_bits, 15)
     for message in messages:

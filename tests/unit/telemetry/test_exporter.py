@@ -14,7 +14,7 @@ import opentelemetry.semconv.metrics as stable_metrics
 import pytest
 
 from landline.ledger import Entry, Ledger
-from landline.ledger.entry import Asked
+from landline.ledger.entry import RequestedSettings
 from landline.metrics.counts import ModelLabels, TurnMetrics
 from landline.telemetry.conventions import Provider, TelemetrySources
 from landline.telemetry.exporter import Telemetry, open_telemetry
@@ -27,7 +27,7 @@ EVERYTHING = changed(
     outcome="failed",
     error_code="model_error",
     conversation_id="conv_1",
-    asked=Asked("resp_0", "json", "low", 4_000, 0.5, 0.9),
+    asked=RequestedSettings("resp_0", "json", "low", 4_000, 0.5, 0.9),
 )
 CONVENTIONS = ("gen_ai.", "openai.", "server.", "error.", "service.")
 _NAME = re.compile(r"`((?:gen_ai|landline|server|error|openai)\.[a-z0-9_.]+[a-z])`")

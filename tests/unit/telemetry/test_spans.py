@@ -7,7 +7,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, TraceIdRatioB
 from opentelemetry.trace import SpanKind, StatusCode
 
 from landline.ledger import Entry, Times
-from landline.ledger.entry import Asked
+from landline.ledger.entry import RequestedSettings
 from landline.metrics.counts import MODELS_KEPT, ModelLabels, TurnMetrics
 from landline.telemetry.conventions import Provider, TelemetrySources
 from landline.telemetry.spans import TurnSpans
@@ -186,7 +186,7 @@ def test_made_up_model_is_no_name_of_a_question_either() -> None:
 
 
 def test_what_the_client_set_is_told_and_what_it_left_open_is_not() -> None:
-    asked = Asked("resp_0", "json", "low", 4_000, 0.0, 0.9)
+    asked = RequestedSettings("resp_0", "json", "low", 4_000, 0.0, 0.9)
     assert {
         "landline.request.previous_response_id": "resp_0",
         "gen_ai.output.type": "json",
@@ -195,7 +195,7 @@ def test_what_the_client_set_is_told_and_what_it_left_open_is_not() -> None:
         "gen_ai.request.temperature": 0.0,
         "gen_ai.request.top_p": 0.9,
     }.items() <= attributes_of(changed(asked=asked)).items()
-    told = attributes_of(changed(asked=Asked(temperature=1.0)))
+    told = attributes_of(changed(asked=RequestedSettings(temperature=1.0)))
     assert {name for name in told if name.startswith("gen_ai.request.")} == {
         "gen_ai.request.model",
         "gen_ai.request.stream",
