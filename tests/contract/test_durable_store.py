@@ -18,13 +18,13 @@ from landline.stores.sql.database import parse_url
 from landline.stores.sql.postgresql import PostgresqlDatabase
 from landline.stores.sql.sqlite import SqliteDatabase
 from landline.stores.sql.tables import links
-from landline.stores.store import Conversation, ResponseEndedError, Store, StoreError, StoreUnavailableError
+from landline.stores.store import ResponseEndedError, Store, StoredConversation, StoreError, StoreUnavailableError
 from support.stores.items import TENANT, body, ids, message, new_response, save
 from support.stores.postgres import PostgresServer
 from support.stores.writer import WRITERS, write_until_killed
 
 KILLS = 30
-CONVERSATION = Conversation(conversation_id="conv", created_at=5.0, metadata={})
+CONVERSATION = StoredConversation(conversation_id="conv", created_at=5.0, metadata={})
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from landline.stores.store import Conversation, Page, ParentGoneError, Store, StoreError
+from landline.stores.store import Page, ParentGoneError, Store, StoredConversation, StoreError
 from landline.wire.items import Item, decode_item
 from support.stores.items import TENANT, body, ids, message, new_response, save
 
-CONVERSATION = Conversation(conversation_id="conv", created_at=5.0, metadata={"topic": "tests"})
+CONVERSATION = StoredConversation(conversation_id="conv", created_at=5.0, metadata={"topic": "tests"})
 
 
 async def _chain(store: Store, *names: str) -> None:
@@ -249,7 +249,7 @@ async def test_conversation_is_loaded_and_updated(store: Store) -> None:
     await store.create_conversation(TENANT, CONVERSATION, [])
     assert await store.load_conversation(TENANT, "conv") == CONVERSATION
     updated = await store.update_conversation(TENANT, "conv", {"a": "b"})
-    assert updated == Conversation(conversation_id="conv", created_at=5.0, metadata={"a": "b"})
+    assert updated == StoredConversation(conversation_id="conv", created_at=5.0, metadata={"a": "b"})
     assert await store.load_conversation(TENANT, "conv") == updated
     assert ids(await store.load_conversation_history(TENANT, "conv")) == []
     with pytest.raises(StoreError):

@@ -16,7 +16,7 @@ from landline.stores.sql.sqlite import SqliteDatabase
 from landline.stores.sql.tables import items as item_rows
 from landline.stores.sql.tables import links, trunks
 from landline.stores.sql.tables import paths as path_rows
-from landline.stores.store import Conversation, Page, Store
+from landline.stores.store import Page, Store, StoredConversation
 from support.stores.items import body, ids, message, new_response
 from support.stores.reference import Reference, ReferenceConversation, item_ids
 
@@ -181,7 +181,7 @@ class Walk:
         name = self._name("c")
         items = [f"{name}.{place}" for place in range(count)]
         self.reference.conversations[name] = ReferenceConversation(list(items))
-        conversation = Conversation(conversation_id=name, created_at=self._now, metadata={})
+        conversation = StoredConversation(conversation_id=name, created_at=self._now, metadata={})
         await self.store.create_conversation(self._tenant, conversation, [message(item) for item in items])
 
     async def _add(self, one: int) -> None:

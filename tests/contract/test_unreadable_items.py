@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from landline.stores.sql import SqlStore
-from landline.stores.store import Conversation, Page, Store
+from landline.stores.store import Page, Store, StoredConversation
 from landline.wire.items import Item
 from landline.wire.listings import list_items
 from support.stores.items import ids, message
@@ -26,7 +26,7 @@ async def test_unreadable_item_is_shown_kept_from_models_and_deleted(store: Stor
     )
     await store.create_conversation(
         "t",
-        Conversation(conversation_id="conv", created_at=1.0, metadata={}),
+        StoredConversation(conversation_id="conv", created_at=1.0, metadata={}),
         [message("msg_a"), broken, output, message("msg_b")],
     )
     found = await store.list_conversation_items("t", "conv", Page(order="asc"))
@@ -49,7 +49,7 @@ async def test_row_of_a_database_that_is_garbled_loses_only_its_own_items(tmp_pa
     path = tmp_path / "state.db"
     store = SqlStore(f"sqlite:///{path}")
     await store.open()
-    conversation = Conversation(conversation_id="conv", created_at=1.0, metadata={})
+    conversation = StoredConversation(conversation_id="conv", created_at=1.0, metadata={})
     await store.create_conversation("t", conversation, [message("msg_a")])
     for item_id in ("msg_b", "msg_c"):
         await store.add_conversation_items("t", "conv", [message(item_id)])

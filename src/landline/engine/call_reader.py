@@ -69,7 +69,7 @@ class CallReader:
         self._scanner = JsonScanner()
         self._scanned = 0
         """How much of the buffer the scanner has seen."""
-        self._call: _OpenCall | None = None
+        self._call: _StreamingCall | None = None
         self._out: list[ModelEvent] = []
 
     def read(self, events: list[ModelEvent]) -> list[ModelEvent]:
@@ -225,12 +225,12 @@ class CallReader:
         self._out += made.end()
         return True
 
-    def _start(self, tool: UpstreamTool) -> "_OpenCall":
+    def _start(self, tool: UpstreamTool) -> "_StreamingCall":
         index = self.calls_read
         self.calls_read += 1
         call_id = f"{self._call_id_prefix}_{index}"
         self._out.append(ToolCallStarted(index, call_id, tool.name, tool.kind, tool.namespace))
-        return _OpenCall(index, tool)
+        return _StreamingCall(index, tool)
 
     def _end(self) -> None:
         """The model is done: what is held is text; a call that is open ends with the turn."""
@@ -253,7 +253,7 @@ class CallReader:
         self._held = [TextDelta(rest)] if rest else []
 
 
-class _OpenCall:
+class _StreamingCall:
     """A call whose arguments are streaming."""
 
     def __init__(self, index: int, tool: UpstreamTool) -> None:

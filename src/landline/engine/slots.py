@@ -56,7 +56,7 @@ class DropFile(msgspec.Struct, frozen=True):
 SlotCommand = SaveSlot | RestoreSlot | DropFile
 
 
-class Grant(msgspec.Struct, frozen=True):
+class SlotGrant(msgspec.Struct, frozen=True):
     """A turn owns a slot from now until `SlotBook.release`. Carry out the commands in order, then `SlotBook.prepared`."""
 
     turn_id: str
@@ -130,10 +130,10 @@ class SlotBook:
         """A turn asks for a slot; `grants` says when it has one."""
         self._queue.append(_Waiting(turn_id, lineage, now))
 
-    def grants(self, now: float) -> list[Grant]:
+    def grants(self, now: float) -> list[SlotGrant]:
         """Gives slots to waiting turns, first come first served, while there are any. A turn whose history is warm in a
         slot that is running, and nowhere else, lets others pass until that slot is free."""
-        granted: list[Grant] = []
+        granted: list[SlotGrant] = []
         for waiting in list(self._queue):
             if not any(slot.is_idle for slot in self._slots):
                 break
@@ -205,7 +205,7 @@ class SlotBook:
         found = (at for at, slot in enumerate(self._slots) if slot.held is not None and slot.held.newest == newest)
         return next(found, None)
 
-    def _grant(self, waiting: _Waiting, now: float) -> Grant:
+    def _grant(self, waiting: _Waiting, now: float) -> SlotGrant:
         find = self._find(waiting.lineage)
         commands: list[SlotCommand] = []
         if find is None or (find.has_tail and find.prefix.size_bytes < MIN_KEEP_BYTES):
@@ -219,7 +219,7 @@ class SlotBook:
         slot.owner = waiting.turn_id
         slot.used_at = self._tick()
         slot.held = _hold(waiting.lineage, slot.held if find is not None and slot is find.place else None)
-        return Grant(waiting.turn_id, self._slots.index(slot), tuple(commands), now - waiting.since)
+        return SlotGrant(waiting.turn_id, self._slots.index(slot), tuple(commands), now - waiting.since)
 
     def _is_worth_waiting(self, lineage: Lineage) -> bool:
         """Whether a place that is in use holds much more of the lineage than any that is not."""
@@ -365,7 +365,7 @@ class SlotKeeper:
         self._book = book
         self._port = port
         self._turns = itertools.count(1)
-        self._waiting: dict[str, asyncio.Future[Grant]] = {}
+        self._waiting: dict[str, asyncio.Future[SlotGrant]] = {}
 
     @contextlib.asynccontextmanager
     async def acquire(self, lineage: Lineage) -> AsyncGenerator[Seat]:
@@ -394,8 +394,8 @@ class SlotKeeper:
     def queue_length(self) -> int:
         return self._book.queue_length
 
-    async def _wait_for_grant(self, turn_id: str, lineage: Lineage) -> Grant:
-        waiting: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
+    async def _wait_for_grant(self, turn_id: str, lineage: Lineage) -> SlotGrant:
+        waiting: asyncio.Future[SlotGrant] = asyncio.get_running_loop().create_future()
         self._waiting[turn_id] = waiting
         self._book.enqueue(turn_id, lineage, time.monotonic())
         self._pass_grants()
@@ -416,7 +416,7 @@ class SlotKeeper:
             else:
                 waiting.set_result(grant)
 
-    async def _prepare(self, grant: Grant) -> None:
+    async def _prepare(self, grant: SlotGrant) -> None:
         for command in grant.commands:
             match command:
                 case SaveSlot(slot, file):
@@ -443,7 +443,7 @@ class SlotKeeper:
         for drop in self._book.saved(file, size_bytes):
             self._delete(drop.file)
 
-    def _abandon(self, grant: Grant) -> None:
+    def _abandon(self, grant: SlotGrant) -> None:
         """A granted turn that will not run: nothing was carried out."""
         for command in grant.commands:
             match command:

@@ -4,7 +4,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-from landline.routing.warmth import Place
+from landline.routing.warmth import TargetModel
 from landline.session.lineage import Link
 from landline.wire.errors import ApiError
 from landline.wire.responses import AS_THE_API_SAYS, Sampling
@@ -65,8 +65,8 @@ class Choice(msgspec.Struct, Generic[TargetT], frozen=True):
         return affinity_of(self.reason)
 
     @property
-    def place(self) -> Place:
-        return Place(self.target.name, self.model)
+    def place(self) -> TargetModel:
+        return TargetModel(self.target.name, self.model)
 
 
 class Wanted(msgspec.Struct, frozen=True):

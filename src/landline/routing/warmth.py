@@ -18,7 +18,7 @@ _KEY_BYTES = 16
 _Value = TypeVar("_Value")
 
 
-class Place(NamedTuple):
+class TargetModel(NamedTuple):
     """Where state can be warm: one model at one target."""
 
     target: str
@@ -29,7 +29,7 @@ class Place(NamedTuple):
 class Found(msgspec.Struct, frozen=True):
     """A prefix of a lineage that is warm somewhere."""
 
-    place: Place
+    place: TargetModel
     item_count: int
     """Items of the prefix."""
 
@@ -38,15 +38,15 @@ class Warmth:
     """What was served where. Everything belongs to a tenant."""
 
     def __init__(self, max_anchors: int = MAX_ANCHORS) -> None:
-        self._lineages: _Recent[Place] = _Recent(max_anchors)
-        self._keys: _Recent[Place] = _Recent(max_anchors)
+        self._lineages: _Recent[TargetModel] = _Recent(max_anchors)
+        self._keys: _Recent[TargetModel] = _Recent(max_anchors)
         self._makers: _Recent[str] = _Recent(max_anchors)
 
-    def remember(self, tenant: str, history: Link, place: Place) -> None:
+    def remember(self, tenant: str, history: Link, place: TargetModel) -> None:
         """A lineage, what the model wrote included, is warm here now. O(items of the last turn)."""
         self._lineages.put((tenant, history.digest), place)
 
-    def remember_key(self, tenant: str, affinity_key: str, place: Place) -> None:
+    def remember_key(self, tenant: str, affinity_key: str, place: TargetModel) -> None:
         """A turn under this key was served here."""
         self._keys.put((tenant, affinity_key.encode()), place)
 
@@ -56,7 +56,7 @@ class Warmth:
         if sealed is not None and self._makers.find((tenant, canonical_digest(sealed))) is None:
             self._makers.put((tenant, canonical_digest(sealed)), target)
 
-    def find(self, tenant: str, history: Link, places: Collection[Place]) -> Found | None:
+    def find(self, tenant: str, history: Link, places: Collection[TargetModel]) -> Found | None:
         """The longest prefix that is warm at one of the places. A warm turn looks up its new items only."""
         item_count = history.item_count
         for digest in history.digests_newest_first():
@@ -66,7 +66,7 @@ class Warmth:
             item_count -= 1
         return None
 
-    def find_key(self, tenant: str, affinity_key: str) -> Place | None:
+    def find_key(self, tenant: str, affinity_key: str) -> TargetModel | None:
         """Where the key was last served."""
         return self._keys.find((tenant, affinity_key.encode()))
 

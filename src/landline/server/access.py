@@ -150,7 +150,7 @@ _OWN_SITES = ("", "same-origin", "none")
 _BODYLESS = ("GET", "HEAD", "DELETE", "OPTIONS")
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class AccessVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of a request, by its headers."""
 
     error: ApiError | None = None
@@ -181,20 +181,20 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             origins=frozenset(each for each in origins if each is not None),
         )
 
-    def judge(self, scope: Scope) -> Verdict:
+    def judge(self, scope: Scope) -> AccessVerdict:
         """Whether the request may go on, by its headers alone."""
-        headers = _Headers(scope)
+        headers = _AccessHeaders(scope)
         host = self._admit_host(headers, scope)
         if isinstance(host, ApiError):
-            return Verdict(error=host)
+            return AccessVerdict(error=host)
         origin = self._admit_page(headers, host)
         if isinstance(origin, ApiError):
-            return Verdict(error=origin)
+            return AccessVerdict(error=origin)
         if origin is not None and _is_preflight(headers, scope):
-            return Verdict(origin=origin, is_preflight=True)
-        return Verdict(origin=origin, error=_refuse_body(headers, scope) if headers.has_origin else None)
+            return AccessVerdict(origin=origin, is_preflight=True)
+        return AccessVerdict(origin=origin, error=_refuse_body(headers, scope) if headers.has_origin else None)
 
-    def _admit_host(self, headers: "_Headers", scope: Scope) -> Authority | ApiError | None:
+    def _admit_host(self, headers: "_AccessHeaders", scope: Scope) -> Authority | ApiError | None:
         """The host that the request names. None is HTTP/1.0's right (RFC 9112 §3.2); no browser makes use of it."""
         values = headers.all(b"host")
         if not values and _version(scope) in ("0.9", "1.0"):
@@ -223,7 +223,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         server = scope.get("server")
         return server is not None and parse_address(server[0]) == host.host
 
-    def _admit_page(self, headers: "_Headers", host: Authority | None) -> str | ApiError | None:
+    def _admit_page(self, headers: "_AccessHeaders", host: Authority | None) -> str | ApiError | None:
         """The origin, if it is an allowed one; None for this server's own pages, and for programs."""
         site = ", ".join(headers.all(b"sec-fetch-site")).lower()
         if not headers.has_origin:
@@ -242,11 +242,11 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         return _page_error(_shown(value) if value is not None else "several")
 
 
-def _is_preflight(headers: "_Headers", scope: Scope) -> bool:
+def _is_preflight(headers: "_AccessHeaders", scope: Scope) -> bool:
     return scope.get("method") == "OPTIONS" and headers.one(b"access-control-request-method") is not None
 
 
-def _refuse_body(headers: "_Headers", scope: Scope) -> ApiError | None:
+def _refuse_body(headers: "_AccessHeaders", scope: Scope) -> ApiError | None:
     """A page may send text and forms without being asked first (Fetch §2.2.2), so those are never taken for JSON."""
     if not _has_body(headers, scope):
         return None
@@ -258,7 +258,7 @@ def _refuse_body(headers: "_Headers", scope: Scope) -> ApiError | None:
     return api_error("unsupported_media_type", message)
 
 
-def _has_body(headers: "_Headers", scope: Scope) -> bool:
+def _has_body(headers: "_AccessHeaders", scope: Scope) -> bool:
     if scope["type"] != "http":
         return False
     if headers.all(b"transfer-encoding"):
@@ -286,7 +286,7 @@ def _shown(value: str) -> str:
     return repr(value if len(value) <= _SHOWN_CHARS else f"{value[:_SHOWN_CHARS]}…")
 
 
-class _Headers:
+class _AccessHeaders:
     """The few headers that decide, read in one pass."""
 
     def __init__(self, scope: Scope) -> None:

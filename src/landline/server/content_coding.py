@@ -144,7 +144,7 @@ class _Answer:
 
     async def _take_head(self, message: Message) -> None:
         self._state = _State.PLAIN
-        headers = _Headers(message)
+        headers = _AnswerHead(message)
         if not headers.can_be_coded:
             return await self._send(message)
         self._head = headers.add(b"vary", b"accept-encoding")
@@ -154,7 +154,7 @@ class _Answer:
         if headers.size_bytes is None and self._coding is not None and self._take(CODINGS[self._coding].size_bytes):
             self._state = _State.STREAMING
             self._coder = CODINGS[self._coding].start()
-            self._head = _Headers(self._head).add(b"content-encoding", self._coding.encode())
+            self._head = _AnswerHead(self._head).add(b"content-encoding", self._coding.encode())
         return await self._send(self._head)
 
     async def _send_whole(self, message: Message) -> None:
@@ -163,8 +163,8 @@ class _Answer:
             code, body = CODINGS[self._coding].start().end, message.get("body", b"")
             coded = await asyncio.to_thread(code, body) if len(body) > THREAD_BYTES else code(body)
             message = {**message, "body": coded}
-            self._head = _Headers(self._head).replace_size(len(coded))
-            self._head = _Headers(self._head).add(b"content-encoding", self._coding.encode())
+            self._head = _AnswerHead(self._head).replace_size(len(coded))
+            self._head = _AnswerHead(self._head).add(b"content-encoding", self._coding.encode())
         await self._send(self._head)
         await self._send(message)
 
@@ -180,7 +180,7 @@ class _Answer:
         return True
 
 
-class _Headers:
+class _AnswerHead:
     """The headers of an answer's head."""
 
     def __init__(self, head: Message) -> None:

@@ -11,7 +11,7 @@ from landline.server.edge import Edge
 from landline.server.endpoint import ClientGoneError, read_body, read_page, reply_error, reply_json
 from landline.session.admission import check_call_outputs, check_metadata
 from landline.session.lineage import Link
-from landline.stores.store import Conversation
+from landline.stores.store import StoredConversation
 from landline.turns.prepare import conversation_locked, conversation_not_found, look_up
 from landline.turns.record import identified
 from landline.wire.errors import ApiError, api_error
@@ -38,7 +38,7 @@ class _ItemsBody(msgspec.Struct, frozen=True):
     items: list[Raw]
 
 
-class _ConversationObject(msgspec.Struct, frozen=True, kw_only=True):
+class _ShownConversation(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["conversation"] = "conversation"
     created_at: int
@@ -70,7 +70,7 @@ class Conversations:
         items = refused or await self._admit(tenant, body.items or (), None)
         if isinstance(items, ApiError):
             return await reply_error(scope, send, items)
-        conversation = Conversation(
+        conversation = StoredConversation(
             conversation_id=self._edge.new_id("conv"),
             created_at=self._edge.clock(),
             metadata=body.metadata or {},
@@ -192,8 +192,8 @@ async def _refuse(scope: Scope, send: Send, error: ApiError | None) -> None:
         await reply_error(scope, send, error)
 
 
-def _show(conversation: Conversation) -> _ConversationObject:
-    return _ConversationObject(
+def _show(conversation: StoredConversation) -> _ShownConversation:
+    return _ShownConversation(
         id=conversation.conversation_id,
         created_at=int(conversation.created_at),
         metadata=conversation.metadata,

@@ -24,7 +24,7 @@ from landline.compression_budget import CompressionBudget
 from landline.server.drain import Drain
 from landline.server.http_protocol import HttpProtocol
 from landline.server.line_protocol import LineProtocol
-from landline.server.log_throttle import Seldom
+from landline.server.log_throttle import LogThrottle
 
 EXIT_STARTUP_FAILED = 3
 EXIT_FORCED = 130
@@ -233,7 +233,7 @@ class DescriptorWatch:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds that never go back."""
-        self._seldom = Seldom(LOG_EVERY_S, clock)
+        self._seldom = LogThrottle(LOG_EVERY_S, clock)
         self._is_said = False
 
     def look(self, connections: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 
-class Seldom:
+class LogThrottle:
     """Lets one event through in a while, and counts those between."""
 
     def __init__(self, every_s: float, clock: Callable[[], float]) -> None:

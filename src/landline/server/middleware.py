@@ -14,12 +14,12 @@ from functools import partial
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from landline.server.access import Access, Verdict
+from landline.server.access import Access, AccessVerdict
 from landline.server.connection import WireCount, wire_of
 from landline.server.drain import shutdown_error
 from landline.server.edge import Edge
 from landline.server.endpoint import Header, reply_error
-from landline.server.log_throttle import Seldom
+from landline.server.log_throttle import LogThrottle
 from landline.stores.store import StoreUnavailableError
 from landline.turns.faults import server_fault
 from landline.turns.record import store_unavailable
@@ -118,7 +118,7 @@ class Gate:
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
         self._access = access
-        self._seldom = Seldom(LOG_EVERY_S, time.monotonic)
+        self._seldom = LogThrottle(LOG_EVERY_S, time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -132,7 +132,7 @@ class Gate:
             return await _answer_preflight(scope, send)
         return await self._app(scope, receive, send)
 
-    def _answer_headers(self, verdict: Verdict) -> list[Header]:
+    def _answer_headers(self, verdict: AccessVerdict) -> list[Header]:
         """Without allowed origins, answers do not depend on the origin, and no cache need know of it."""
         if verdict.origin is None:
             return [_VARY_ORIGIN] if self._access.origins else []

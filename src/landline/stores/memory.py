@@ -15,13 +15,13 @@ from landline.session.lineage import Link, extend
 from landline.stores.store import (
     CONTINUABLE,
     DEFAULT_RETENTION_S,
-    Conversation,
     ItemPage,
     LockResult,
     NewResponse,
     Page,
     ParentGoneError,
     ResponseEndedError,
+    StoredConversation,
     StoredHistory,
     StoredResponse,
     StoreError,
@@ -45,7 +45,7 @@ _Key = tuple[str, str]
 """A tenant and an id."""
 
 
-class _Response:
+class _KeptResponse:
     """One saved response."""
 
     __slots__ = ("history", "input", "items", "lists_history", "output", "stored")
@@ -81,10 +81,10 @@ class _Response:
         return [*self.items, *self.output]
 
 
-class _Conversation:
+class _KeptConversation:
     __slots__ = ("conversation", "items", "link", "writer")
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: StoredConversation) -> None:
         self.conversation = conversation
         self.items: list[Item] = []
         self.link: Link | None = None
@@ -101,12 +101,12 @@ class MemoryStore:
         self._retention_s = retention_s
         self._memory_bytes = memory_bytes
         self._bodies_bytes = 0
-        self._responses: dict[_Key, _Response] = {}
+        self._responses: dict[_Key, _KeptResponse] = {}
         self._ended: OrderedDict[_Key, None] = OrderedDict()
         """Responses that have ended, those used least recently first."""
-        self._conversations: OrderedDict[_Key, _Conversation] = OrderedDict()
+        self._conversations: OrderedDict[_Key, _KeptConversation] = OrderedDict()
         """Those used least recently first."""
-        self._written: dict[_Key, _Conversation] = {}
+        self._written: dict[_Key, _KeptConversation] = {}
         """Locked conversations by tenant and the response that writes."""
         self._held = HeldLinks(_cost)
         self._listed = HeldLinks()
@@ -139,7 +139,7 @@ class MemoryStore:
         key = (new.tenant, new.response_id)
         if key in self._responses:
             raise StoreError(f"Response {new.response_id!r} exists already.")
-        response = _Response(new, extend(self._parent_history(new), new.inherited))
+        response = _KeptResponse(new, extend(self._parent_history(new), new.inherited))
         self._responses[key] = response
         self._bodies_bytes += response.size_bytes
         self._held.hold(response.input)
@@ -209,22 +209,22 @@ class MemoryStore:
         found = {item_id: self._found.get((tenant, item_id)) for item_id in item_ids}
         return {item_id: items[-1] for item_id, items in found.items() if items}
 
-    async def create_conversation(self, tenant: str, conversation: Conversation, items: Sequence[Item]) -> None:
+    async def create_conversation(self, tenant: str, conversation: StoredConversation, items: Sequence[Item]) -> None:
         key = (tenant, conversation.conversation_id)
         if key in self._conversations:
             raise StoreError(f"Conversation {conversation.conversation_id!r} exists already.")
-        created = self._conversations[key] = _Conversation(conversation)
+        created = self._conversations[key] = _KeptConversation(conversation)
         self._bodies_bytes += RESPONSE_BYTES
         self._append(tenant, created, items)
         self._make_room()
 
-    async def load_conversation(self, tenant: str, conversation_id: str) -> Conversation | None:
+    async def load_conversation(self, tenant: str, conversation_id: str) -> StoredConversation | None:
         found = self._use_conversation(tenant, conversation_id)
         return found.conversation if found is not None else None
 
     async def update_conversation(
         self, tenant: str, conversation_id: str, metadata: Mapping[str, str]
-    ) -> Conversation | None:
+    ) -> StoredConversation | None:
         found = self._conversations.get((tenant, conversation_id))
         if found is None:
             return None
@@ -287,25 +287,25 @@ class MemoryStore:
             await self.delete_response(tenant, response_id)
         return len(expired)
 
-    def _use(self, tenant: str, response_id: str) -> _Response | None:
+    def _use(self, tenant: str, response_id: str) -> _KeptResponse | None:
         """The response, now the most recently used."""
         if (tenant, response_id) in self._ended:
             self._ended.move_to_end((tenant, response_id))
         return self._responses.get((tenant, response_id))
 
-    def _use_conversation(self, tenant: str, conversation_id: str) -> _Conversation | None:
+    def _use_conversation(self, tenant: str, conversation_id: str) -> _KeptConversation | None:
         """The conversation, now the most recently used."""
         found = self._conversations.get((tenant, conversation_id))
         if found is not None:
             self._conversations.move_to_end((tenant, conversation_id))
         return found
 
-    def _append(self, tenant: str, conversation: _Conversation, items: Sequence[Item]) -> None:
+    def _append(self, tenant: str, conversation: _KeptConversation, items: Sequence[Item]) -> None:
         conversation.items.extend(items)
         self._set_link(conversation, extend(conversation.link, readable_items(items)))
         self._index(tenant, items)
 
-    def _set_link(self, conversation: _Conversation, link: Link | None) -> None:
+    def _set_link(self, conversation: _KeptConversation, link: Link | None) -> None:
         before, conversation.link = conversation.link, link
         self._held.hold(link)
         self._held.release(before)
@@ -348,7 +348,7 @@ class MemoryStore:
         self._unindex(key[0], found.items)
         return True
 
-    def _unlock(self, tenant: str, response_id: str) -> _Conversation | None:
+    def _unlock(self, tenant: str, response_id: str) -> _KeptConversation | None:
         """The conversation that the response was writing, if it still exists."""
         conversation = self._written.pop((tenant, response_id), None)
         if conversation is not None:

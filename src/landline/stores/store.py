@@ -110,7 +110,7 @@ class ItemPage(msgspec.Struct, frozen=True):
     has_more: bool
 
 
-class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+class StoredConversation(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation without its items."""
 
     conversation_id: str
@@ -194,13 +194,15 @@ class Store(Protocol):
         """Items of stored responses (input and output) and conversations by id; unknown ids are absent."""
         ...
 
-    async def create_conversation(self, tenant: str, conversation: Conversation, items: Sequence[Item]) -> None: ...
+    async def create_conversation(
+        self, tenant: str, conversation: StoredConversation, items: Sequence[Item]
+    ) -> None: ...
 
-    async def load_conversation(self, tenant: str, conversation_id: str) -> Conversation | None: ...
+    async def load_conversation(self, tenant: str, conversation_id: str) -> StoredConversation | None: ...
 
     async def update_conversation(
         self, tenant: str, conversation_id: str, metadata: Mapping[str, str]
-    ) -> Conversation | None: ...
+    ) -> StoredConversation | None: ...
 
     async def delete_conversation(self, tenant: str, conversation_id: str) -> bool:
         """Whether there was one; responses made in it stay."""

@@ -4,7 +4,7 @@ import asyncio
 from multiprocessing.connection import Connection
 
 from landline.stores import make_store
-from landline.stores.store import Conversation, Store
+from landline.stores.store import Store, StoredConversation
 from support.stores.items import TENANT, body, message, new_response
 
 WRITERS = 3
@@ -26,7 +26,7 @@ async def _write(url: str, prefix: str, pipe: Connection) -> None:
 async def _chain(store: Store, prefix: str, pipe: Connection, is_conversation: bool) -> None:
     parent: str | None = None
     if is_conversation:
-        conversation = Conversation(conversation_id=prefix, created_at=0.0, metadata={})
+        conversation = StoredConversation(conversation_id=prefix, created_at=0.0, metadata={})
         await store.create_conversation(TENANT, conversation, [])
     for number in range(1_000_000):
         name = f"{prefix}-{number}"

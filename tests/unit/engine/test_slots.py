@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from landline.engine.prefixes import Lineage, output_digest, seed_of
-from landline.engine.slots import MIN_KEEP_BYTES, DropFile, Grant, RestoreSlot, SaveSlot, SlotBook, SlotKeeper
+from landline.engine.slots import MIN_KEEP_BYTES, DropFile, RestoreSlot, SaveSlot, SlotBook, SlotGrant, SlotKeeper
 from landline.session.lineage import Link, extend
 from landline.wire.items import Item, encode_item
 
@@ -45,17 +45,17 @@ class FakeServer:
         self.wanted: dict[str, Lineage] = {}
         self.clock = 0.0
 
-    def start(self, turn_id: str, lineage: Lineage) -> list[tuple[Grant, int]]:
+    def start(self, turn_id: str, lineage: Lineage) -> list[tuple[SlotGrant, int]]:
         self.clock += 1
         self.book.enqueue(turn_id, lineage, self.clock)
         self.wanted[turn_id] = lineage
         return self.admit()
 
-    def admit(self) -> list[tuple[Grant, int]]:
+    def admit(self) -> list[tuple[SlotGrant, int]]:
         """Carries out every grant; returns each with the number of items that were warm."""
         return [(grant, self.carry_out(grant)) for grant in self.book.grants(self.clock)]
 
-    def carry_out(self, grant: Grant) -> int:
+    def carry_out(self, grant: SlotGrant) -> int:
         assert grant.slot not in self.busy.values()
         self.busy[grant.turn_id] = grant.slot
         busy = {slot for turn_id, slot in self.busy.items() if turn_id != grant.turn_id}
@@ -81,7 +81,7 @@ class FakeServer:
         self.slots[grant.slot] = prompt
         return warm
 
-    def finish(self, turn_id: str, answer: Item | None) -> list[tuple[Grant, int]]:
+    def finish(self, turn_id: str, answer: Item | None) -> list[tuple[SlotGrant, int]]:
         slot = self.busy.pop(turn_id)
         if answer is not None:
             self.slots[slot] = [*self.slots[slot], answer.raw]
@@ -89,7 +89,7 @@ class FakeServer:
         self.book.release(turn_id, output_digest(text))
         return self.admit()
 
-    def run(self, turn_id: str, history: Link | None, answer: Item | None) -> tuple[Grant, int]:
+    def run(self, turn_id: str, history: Link | None, answer: Item | None) -> tuple[SlotGrant, int]:
         """A whole turn while nothing else runs."""
         [granted] = self.start(turn_id, lineage_of(history))
         self.finish(turn_id, answer)
@@ -341,7 +341,7 @@ def test_turns_at_once_never_share_a_slot_and_start_in_order(
     assert set(server.files) == set(_parked_files(server.book))
 
 
-def _ids(granted: list[tuple[Grant, int]]) -> list[str]:
+def _ids(granted: list[tuple[SlotGrant, int]]) -> list[str]:
     return [grant.turn_id for grant, _ in granted]
 
 

@@ -6,11 +6,11 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.routing.warmth import Found, Place, Warmth, conversation_key, sealed_item
+from landline.routing.warmth import Found, TargetModel, Warmth, conversation_key, sealed_item
 from landline.session.lineage import Link
 from landline.wire.items import Item, encode_item
 
-HERE, THERE = Place("a", "m"), Place("b", "m")
+HERE, THERE = TargetModel("a", "m"), TargetModel("b", "m")
 
 
 def message(role: str, text: str) -> Item:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from landline.server.access import Access, Verdict
+from landline.server.access import Access, AccessVerdict
 
 HOME = "127.0.0.1:8080"
 APP = "https://app.example.org"
@@ -392,9 +392,9 @@ def test_body_of_a_program_may_be_of_any_type(kind: str) -> None:
 def test_preflight_is_what_an_allowed_page_asks_with() -> None:
     asks = [("host", HOME), ("origin", APP), ("access-control-request-method", "POST")]
     access = made(origins=(APP,))
-    assert access.judge(scope_of(*asks, method="OPTIONS")) == Verdict(origin=APP, is_preflight=True)
-    assert access.judge(scope_of(*asks[:2], method="OPTIONS")) == Verdict(origin=APP)
-    assert access.judge(scope_of(*asks, method="GET")) == Verdict(origin=APP)
+    assert access.judge(scope_of(*asks, method="OPTIONS")) == AccessVerdict(origin=APP, is_preflight=True)
+    assert access.judge(scope_of(*asks[:2], method="OPTIONS")) == AccessVerdict(origin=APP)
+    assert access.judge(scope_of(*asks, method="GET")) == AccessVerdict(origin=APP)
     assert verdict(made(), *asks, method="OPTIONS") == 403
 
 

@@ -8,7 +8,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from landline.stores.memory import MemoryStore
-from landline.stores.store import Conversation
+from landline.stores.store import StoredConversation
 from landline.wire.items import Item
 from support.servers.state import DEADLINE_S, StateServer, state_server
 
@@ -157,7 +157,7 @@ async def test_what_is_merely_odd_is_kept_and_played_back(odd: bytes) -> None:
 async def test_conversation_that_holds_what_cannot_be_read_goes_on_and_loses_it_on_request() -> None:
     store = MemoryStore()
     kept = [Item(raw=b'{"id":"note","type":"acme_note","x":1e400}', type="acme_note", id="note")]
-    await store.create_conversation("", Conversation(conversation_id="conv", created_at=1.0, metadata={}), kept)
+    await store.create_conversation("", StoredConversation(conversation_id="conv", created_at=1.0, metadata={}), kept)
     async with state_server(store) as server:
         for _ in range(2):
             assert (await server.create("more", conversation="conv"))["status"] == "completed"

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from landline.stores.memory import RESPONSE_BYTES, MemoryStore
-from landline.stores.store import Conversation, Page, ParentGoneError, ResponseEndedError
+from landline.stores.store import Page, ParentGoneError, ResponseEndedError, StoredConversation
 from support.stores.items import TENANT, body, ids, message, new_response, save
 
 TEXT = "a" * 1000
@@ -30,7 +30,7 @@ async def is_kept(store: MemoryStore, name: str) -> bool:
 
 
 async def conversation(store: MemoryStore, name: str, text: str = TEXT) -> None:
-    made = Conversation(conversation_id=name, created_at=1.0, metadata={})
+    made = StoredConversation(conversation_id=name, created_at=1.0, metadata={})
     await store.create_conversation(TENANT, made, [message(f"{name}.item", text)])
 
 

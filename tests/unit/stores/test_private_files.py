@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from landline.stores import is_claimed, make_store
 from landline.stores.private_files import make_data_folder, make_private_file, tighten_file
-from landline.stores.store import Conversation, StoreError
+from landline.stores.store import StoredConversation, StoreError
 
 NAMES = ("landline.db", "sealing.key")
 
@@ -39,7 +39,7 @@ async def write_into(path: Path) -> dict[str, int]:
     store = make_store(f"sqlite:///{path}")
     await store.open()
     try:
-        await store.create_conversation("", Conversation(conversation_id="c", created_at=0.0, metadata={}), [])
+        await store.create_conversation("", StoredConversation(conversation_id="c", created_at=0.0, metadata={}), [])
         return database_files(path.parent)
     finally:
         await store.close()

@@ -15,7 +15,7 @@ from landline.session.lineage import Link
 from landline.session.memory import Remembered
 from landline.session.turn import Turn, TurnEnded, TurnRefused, TurnUpdate
 from landline.stores.memory import MemoryStore
-from landline.stores.store import Conversation, Page, StoreError
+from landline.stores.store import Page, StoredConversation, StoreError
 from landline.turns.runner import RunnerSettings, TurnRunner
 from landline.upstream.target import Target
 from landline.wire.errors import api_error
@@ -149,7 +149,7 @@ async def test_turn_that_cannot_be_saved_is_not_announced_as_completed() -> None
 
 async def test_refused_turn_leaves_no_trace_and_frees_its_conversation() -> None:
     store = MemoryStore()
-    await store.create_conversation("", Conversation(conversation_id="conv_1", created_at=1.0, metadata={}), [])
+    await store.create_conversation("", StoredConversation(conversation_id="conv_1", created_at=1.0, metadata={}), [])
     refused = turn(conversation="conv_1", user="refuse")
     assert isinstance(await run(store, refused), TurnRefused)
     assert await store.load_response("", refused.response_id) is None
@@ -158,7 +158,7 @@ async def test_refused_turn_leaves_no_trace_and_frees_its_conversation() -> None
 
 async def test_conversation_grows_by_input_and_output() -> None:
     store = MemoryStore()
-    await store.create_conversation("", Conversation(conversation_id="conv_1", created_at=1.0, metadata={}), [])
+    await store.create_conversation("", StoredConversation(conversation_id="conv_1", created_at=1.0, metadata={}), [])
     await ended(store, turn(conversation="conv_1"))
     second = await ended(store, turn(conversation={"id": "conv_1"}))
     assert b'"3"' in second.output[0].raw
@@ -169,7 +169,7 @@ async def test_conversation_grows_by_input_and_output() -> None:
 
 async def test_conversation_has_one_writer_at_a_time() -> None:
     store = MemoryStore()
-    await store.create_conversation("", Conversation(conversation_id="conv_1", created_at=1.0, metadata={}), [])
+    await store.create_conversation("", StoredConversation(conversation_id="conv_1", created_at=1.0, metadata={}), [])
     assert await store.lock_conversation("", "conv_1", "resp_other") == "locked"
     update = await run(store, turn(conversation="conv_1"))
     assert isinstance(update, TurnRefused)

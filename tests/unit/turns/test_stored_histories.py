@@ -18,7 +18,7 @@ from landline.session.admission import admit
 from landline.session.memory import Remembered
 from landline.session.turn import Turn, TurnEnded, TurnUpdate
 from landline.stores.memory import MemoryStore
-from landline.stores.store import Conversation, NewResponse, Page
+from landline.stores.store import NewResponse, Page, StoredConversation
 from landline.turns.prefixes import PrefixIndex, PrefixSettings
 from landline.turns.runner import RunnerSettings, TurnRunner
 from landline.upstream.target import Target
@@ -270,7 +270,7 @@ async def test_tenants_share_nothing() -> None:
 async def test_whole_history_goes_on_from_a_conversation_and_never_into_one() -> None:
     store = WatchedStore()
     process = Process(store)
-    await store.create_conversation("t", Conversation(conversation_id="conv", created_at=1.0, metadata={}), [])
+    await store.create_conversation("t", StoredConversation(conversation_id="conv", created_at=1.0, metadata={}), [])
     first = await process.ask([user("one")], conversation="conv")
     history = [user("one"), *told(first), user("two")]
     await process.ask(history)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from landline import __version__
-from landline.server.openapi.operation import Answer, Link, Operation, Parameter
+from landline.server.openapi.operation import DescribedAnswer, Operation, OperationLink, Parameter
 from landline.server.openapi.operations import OPERATIONS
 from landline.server.openapi.schemas import Schema, make_components, reference
 from landline.wire.errors import ERROR_RULES, ErrorRule
@@ -93,7 +93,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     }
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
+def _answer(answer: DescribedAnswer) -> dict[str, Any]:
     described: dict[str, Any] = {"description": answer.text, "headers": _REQUEST_ID}
     if answer.links:
         described["links"] = {link.operation: _link(link) for link in answer.links}
@@ -105,7 +105,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
     return {**described, "content": content} if content else described
 
 
-def _link(link: Link) -> dict[str, Any]:
+def _link(link: OperationLink) -> dict[str, Any]:
     body = {"requestBody": link.body} if link.body is not None else {}
     return {"operationId": link.operation, "parameters": link.parameters, **body}
 

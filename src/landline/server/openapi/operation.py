@@ -15,7 +15,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     schema: Schema
 
 
-class Link(msgspec.Struct, frozen=True):
+class OperationLink(msgspec.Struct, frozen=True):
     """A part of an answer that another endpoint takes."""
 
     operation: str
@@ -26,7 +26,7 @@ class Link(msgspec.Struct, frozen=True):
     """Members of its body, likewise."""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class DescribedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One answer that is not an error of the table."""
 
     status: int
@@ -35,7 +35,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The component that the JSON body is."""
     is_stream: bool = False
     """Whether it may come as server-sent events instead."""
-    links: tuple[Link, ...] = ()
+    links: tuple[OperationLink, ...] = ()
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     """The `operationId`: a verb and what it is done to."""
     text: str
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[DescribedAnswer, ...] = ()
     errors: tuple[str, ...] = ()
     """Codes of the error table; `server_error` is understood."""
     body: str | None = None

@@ -6,9 +6,9 @@ from landline.server.openapi.operation import (
     ITEM_ERRORS,
     MODEL_ERRORS,
     PAGE,
-    Answer,
-    Link,
+    DescribedAnswer,
     Operation,
+    OperationLink,
     part,
     query,
 )
@@ -27,15 +27,15 @@ RESPONSES = (
         "is refused before a response is created.",
         body="CreateRequest",
         answers=(
-            Answer(
+            DescribedAnswer(
                 status=200,
                 text="The response, or its events.",
                 json="Response",
                 is_stream=True,
                 links=(
-                    Link("createResponse", body={"previous_response_id": _ITS_ID}),
+                    OperationLink("createResponse", body={"previous_response_id": _ITS_ID}),
                     *(
-                        Link(operation, {"response_id": _ITS_ID})
+                        OperationLink(operation, {"response_id": _ITS_ID})
                         for operation in ("retrieveResponse", "deleteResponse", "cancelResponse", "listInputItems")
                     ),
                 ),
@@ -49,7 +49,7 @@ RESPONSES = (
         path="/v1/responses",
         id="openSocket",
         text="WebSocket mode, by an upgrade; `x-websocket` says what its frames are.",
-        answers=(Answer(status=101, text="The socket is open."),),
+        answers=(DescribedAnswer(status=101, text="The socket is open."),),
         errors=("websocket_upgrade_required",),
         aliases=_OTHER_PATHS,
     ),
@@ -60,7 +60,7 @@ RESPONSES = (
         text="The conversation as a shorter window to go on with: recent user messages and one compaction item, to be sent as "
         "they are. Fields that concern an answer are ignored; a `conversation` is refused.",
         body="CreateRequest",
-        answers=(Answer(status=200, text="The next window.", json="CompactedWindow"),),
+        answers=(DescribedAnswer(status=200, text="The next window.", json="CompactedWindow"),),
         errors=(*BODY_ERRORS, *INPUT_ERRORS, *MODEL_ERRORS),
         aliases=("/responses/compact",),
     ),
@@ -70,7 +70,7 @@ RESPONSES = (
         id="countInputTokens",
         text="How many tokens the model would read for this create body.",
         body="CreateRequest",
-        answers=(Answer(status=200, text="The count.", json="InputTokens"),),
+        answers=(DescribedAnswer(status=200, text="The count.", json="InputTokens"),),
         errors=(*BODY_ERRORS, *INPUT_ERRORS, *MODEL_ERRORS),
         aliases=("/responses/input_tokens",),
     ),
@@ -86,7 +86,7 @@ RESPONSES = (
             query("starting_after", "With `stream`: events numbered higher than this.", type="integer", minimum=0),
             query("include_obfuscation", "Accepted; events are never padded.", type="boolean"),
         ),
-        answers=(Answer(status=200, text="The response, or its events.", json="Response", is_stream=True),),
+        answers=(DescribedAnswer(status=200, text="The response, or its events.", json="Response", is_stream=True),),
         errors=("invalid_value", "not_found", "response_elsewhere", "store_unavailable"),
         aliases=("/responses/{response_id}",),
     ),
@@ -96,7 +96,7 @@ RESPONSES = (
         id="deleteResponse",
         text="Forgets a response; one that runs in the background is cancelled first. Responses that continue it stay whole.",
         parameters=(_RESPONSE_ID,),
-        answers=(Answer(status=200, text="It is gone.", json="DeletedResponse"),),
+        answers=(DescribedAnswer(status=200, text="It is gone.", json="DeletedResponse"),),
         errors=("not_found", "store_unavailable"),
         aliases=("/responses/{response_id}",),
     ),
@@ -106,7 +106,7 @@ RESPONSES = (
         id="cancelResponse",
         text="Ends a background response. Asked again, it answers the same.",
         parameters=(_RESPONSE_ID,),
-        answers=(Answer(status=200, text="The final response.", json="Response"),),
+        answers=(DescribedAnswer(status=200, text="The final response.", json="Response"),),
         errors=("invalid_value", "not_found", "response_elsewhere", "store_unavailable"),
         aliases=("/responses/{response_id}/cancel",),
     ),
@@ -116,7 +116,7 @@ RESPONSES = (
         id="listInputItems",
         text="What the client sent with this response, not what came before it.",
         parameters=(_RESPONSE_ID, *PAGE),
-        answers=(Answer(status=200, text="A page of items.", json="ItemList"),),
+        answers=(DescribedAnswer(status=200, text="A page of items.", json="ItemList"),),
         errors=("invalid_value", "not_found", "store_unavailable"),
         aliases=("/responses/{response_id}/input_items",),
     ),
@@ -126,16 +126,16 @@ RESPONSES = (
 _CONVERSATION_ID = part("conversation_id", "The id of a conversation.")
 _CONVERSATION_ITEM_ID = part("item_id", "The id of an item in it.")
 _FIRST_ITEM = {"conversation_id": "$request.path.conversation_id", "item_id": "$response.body#/first_id"}
-_CONVERSATION = (Answer(status=200, text="The conversation.", json="Conversation"),)
+_CONVERSATION = (DescribedAnswer(status=200, text="The conversation.", json="Conversation"),)
 _NEW_CONVERSATION = (
-    Answer(
+    DescribedAnswer(
         status=200,
         text="The conversation.",
         json="Conversation",
         links=(
-            Link("createResponse", body={"conversation": _ITS_ID}),
+            OperationLink("createResponse", body={"conversation": _ITS_ID}),
             *(
-                Link(operation, {"conversation_id": _ITS_ID})
+                OperationLink(operation, {"conversation_id": _ITS_ID})
                 for operation in (
                     "retrieveConversation",
                     "updateConversation",
@@ -148,11 +148,11 @@ _NEW_CONVERSATION = (
     ),
 )
 _ITEM_PAGE = (
-    Answer(
+    DescribedAnswer(
         status=200,
         text="A page of items.",
         json="ItemList",
-        links=(Link("retrieveItem", _FIRST_ITEM), Link("deleteItem", _FIRST_ITEM)),
+        links=(OperationLink("retrieveItem", _FIRST_ITEM), OperationLink("deleteItem", _FIRST_ITEM)),
     ),
 )
 
@@ -195,7 +195,7 @@ CONVERSATIONS = (
         id="deleteConversation",
         text="Forgets the conversation and its items; responses that were made in it stay.",
         parameters=(_CONVERSATION_ID,),
-        answers=(Answer(status=200, text="It is gone.", json="DeletedConversation"),),
+        answers=(DescribedAnswer(status=200, text="It is gone.", json="DeletedConversation"),),
         errors=("not_found", "store_unavailable"),
         aliases=("/conversations/{conversation_id}",),
     ),
@@ -226,7 +226,7 @@ CONVERSATIONS = (
         id="retrieveItem",
         text="One item.",
         parameters=(_CONVERSATION_ID, _CONVERSATION_ITEM_ID),
-        answers=(Answer(status=200, text="The item.", json="StoredItem"),),
+        answers=(DescribedAnswer(status=200, text="The item.", json="StoredItem"),),
         errors=("not_found", "store_unavailable"),
         aliases=("/conversations/{conversation_id}/items/{item_id}",),
     ),
@@ -251,7 +251,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/models",
         id="listModels",
         text="The models that clients may ask for.",
-        answers=(Answer(status=200, text="All models.", json="ModelList"),),
+        answers=(DescribedAnswer(status=200, text="All models.", json="ModelList"),),
         aliases=("/models",),
     ),
     Operation(
@@ -260,7 +260,7 @@ OPERATIONS: tuple[Operation, ...] = (
         id="readModel",
         text="One model; its name may contain slashes.",
         parameters=(part("model_id", "A model's name."),),
-        answers=(Answer(status=200, text="The model.", json="ModelInfo"),),
+        answers=(DescribedAnswer(status=200, text="The model.", json="ModelInfo"),),
         errors=("model_not_found", "not_found"),
         aliases=("/models/{model_id}",),
     ),
@@ -269,7 +269,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/openapi.json",
         id="readApi",
         text="This document.",
-        answers=(Answer(status=200, text="OpenAPI 3.1.", json="Document"),),
+        answers=(DescribedAnswer(status=200, text="OpenAPI 3.1.", json="Document"),),
         aliases=("/openapi.json",),
     ),
     Operation(
@@ -277,7 +277,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/health",
         id="readHealth",
         text="Whether the process is up.",
-        answers=(Answer(status=200, text="It is.", json="Health"),),
+        answers=(DescribedAnswer(status=200, text="It is.", json="Health"),),
     ),
     Operation(
         method="GET",
@@ -285,8 +285,8 @@ OPERATIONS: tuple[Operation, ...] = (
         id="readReadiness",
         text="Whether a turn can start now.",
         answers=(
-            Answer(status=200, text="It can.", json="Readiness"),
-            Answer(status=503, text="It cannot.", json="NotReady"),
+            DescribedAnswer(status=200, text="It can.", json="Readiness"),
+            DescribedAnswer(status=503, text="It cannot.", json="NotReady"),
         ),
     ),
 )

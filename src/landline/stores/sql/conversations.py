@@ -21,7 +21,7 @@ from landline.stores.sql.lineages import (
 )
 from landline.stores.sql.removal import begin_removal, release_lineage, unindex
 from landline.stores.sql.tables import conversations, items, links
-from landline.stores.store import Conversation, LockResult, ParentGoneError
+from landline.stores.store import LockResult, ParentGoneError, StoredConversation
 from landline.wire.items import Item
 
 _METADATA_DECODER: msgspec.json.Decoder[dict[str, str]] = msgspec.json.Decoder(dict[str, str])
@@ -47,7 +47,7 @@ def identify(tenant: str, conversation_id: str) -> dict[str, str]:
     return {"of_tenant": tenant, "of_id": conversation_id}
 
 
-def create(connection: Connection, tenant: str, conversation: Conversation, content: Sequence[Item]) -> None:
+def create(connection: Connection, tenant: str, conversation: StoredConversation, content: Sequence[Item]) -> None:
     tip = new_trunk(connection)
     insert_link(connection, tip, tenant, content)
     row = {
@@ -60,14 +60,14 @@ def create(connection: Connection, tenant: str, conversation: Conversation, cont
     connection.execute(_INSERT, row)
 
 
-def load(connection: Connection, tenant: str, conversation_id: str) -> Conversation | None:
+def load(connection: Connection, tenant: str, conversation_id: str) -> StoredConversation | None:
     row = connection.execute(_LOAD, identify(tenant, conversation_id)).first()
     return None if row is None else _conversation(row)
 
 
 def set_metadata(
     connection: Connection, tenant: str, conversation_id: str, metadata: Mapping[str, str]
-) -> Conversation | None:
+) -> StoredConversation | None:
     changes = {"new_metadata": msgspec.json.encode(metadata)}
     row = connection.execute(_SET_METADATA, {**identify(tenant, conversation_id), **changes}).first()
     return None if row is None else _conversation(row)
@@ -232,8 +232,8 @@ def _lock_row(connection: Connection, tenant: str, conversation_id: str) -> Row[
     return connection.execute(_LOAD_LOCKED, identify(tenant, conversation_id)).first()
 
 
-def _conversation(row: Row[Any]) -> Conversation:
-    return Conversation(
+def _conversation(row: Row[Any]) -> StoredConversation:
+    return StoredConversation(
         conversation_id=row.conversation_id,
         created_at=row.created_at,
         metadata=_METADATA_DECODER.decode(row.metadata),

@@ -162,7 +162,7 @@ _LAST_PAUSE_S = 2.0
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class Health:
+class DatabaseHealth:
     """The state of one database."""
 
     def __init__(self, probe: Callable[[], Awaitable[None]], put_in_order: Callable[[], Awaitable[object]]) -> None:

@@ -6,7 +6,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, select
 
 from landline.stores.sql import conversations, responses
-from landline.stores.sql.database import Database, Health, Ownership, parse_url
+from landline.stores.sql.database import Database, DatabaseHealth, Ownership, parse_url
 from landline.stores.sql.lineages import load_history, load_items
 from landline.stores.sql.sqlite import FileOwnership, SqliteDatabase
 from landline.stores.sql.tables import migrate
@@ -14,11 +14,11 @@ from landline.stores.store import (
     DEFAULT_RETENTION_S,
     DEFAULT_SYNCHRONOUS,
     DEFAULT_TIMEOUT_S,
-    Conversation,
     ItemPage,
     LockResult,
     NewResponse,
     Page,
+    StoredConversation,
     StoredHistory,
     StoredResponse,
     StoreError,
@@ -57,7 +57,7 @@ class SqlStore:
 
             self._database = database = PostgresqlDatabase(parsed, timeout_s)
             self._ownership = SharedOwnership(database)
-        self._health = Health(self._probe, self._put_in_order)
+        self._health = DatabaseHealth(self._probe, self._put_in_order)
         self._is_running: Callable[[str], bool] = lambda _: True
         self._catch_up: Callable[[], Awaitable[None]] | None = None
 
@@ -124,15 +124,15 @@ class SqlStore:
     async def find_items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, Item]:
         return await self._read(lambda connection: responses.find_items(connection, tenant, item_ids))
 
-    async def create_conversation(self, tenant: str, conversation: Conversation, items: Sequence[Item]) -> None:
+    async def create_conversation(self, tenant: str, conversation: StoredConversation, items: Sequence[Item]) -> None:
         await self._write(lambda connection: conversations.create(connection, tenant, conversation, items))
 
-    async def load_conversation(self, tenant: str, conversation_id: str) -> Conversation | None:
+    async def load_conversation(self, tenant: str, conversation_id: str) -> StoredConversation | None:
         return await self._read(lambda connection: conversations.load(connection, tenant, conversation_id))
 
     async def update_conversation(
         self, tenant: str, conversation_id: str, metadata: Mapping[str, str]
-    ) -> Conversation | None:
+    ) -> StoredConversation | None:
         return await self._write(
             lambda connection: conversations.set_metadata(connection, tenant, conversation_id, metadata)
         )
