@@ -1,4 +1,4 @@
-"""The body of an answer as records, whether the server streamed it or not."""
+"""Splits the body of an answer into records, whether the server streamed it or not; first step of every stream decoder."""
 
 from codecs import BOM_UTF8
 from collections.abc import Iterator
@@ -12,23 +12,22 @@ from landline.wire.sse import SseDecoder
 
 
 class AnswerBody:
-    """Fed in any split. An event stream gives its payloads; a body of JSON is kept until the end.
+    """Is fed the body in any split. An event stream yields its payloads; a JSON body is kept until the end.
 
-    Some servers and gateways answer a request for a stream with a whole object or an array of records, others with an
-    error as one.
+    Some servers and gateways answer a request for a stream with one object or an array of records, or with an error object.
     """
 
     def __init__(self) -> None:
         self.progress = Progress()
-        """The body notes bytes of what is no whole record yet; whoever reads the records notes what they say."""
+        """The body counts bytes of incomplete records here; the decoder that reads the records notes their content."""
         self._sse = SseDecoder()
         self._held: list[bytes] | None = []
-        """The body until it is known to be a stream, then None."""
+        """The body until it is known to be an event stream, then None."""
         self._is_json = False
 
     @property
     def whole(self) -> bytes | None:
-        """The body if it is no stream, as far as it is known; None if it is one."""
+        """The body so far unless it is an event stream; None if it is one."""
         return b"".join(self._held) if self._held is not None else None
 
     @property
@@ -56,13 +55,13 @@ class AnswerBody:
         yield from payloads
 
     def is_whole(self) -> bool:
-        """Whether a body of JSON is complete. It is read for that: ask only when nothing more comes."""
+        """Whether a JSON body is complete. This decodes it: ask only when no more bytes come."""
         return self._is_json and is_json(self.whole or b"")
 
     def end(self) -> Iterator[bytes]:
-        """What an unterminated last record holds, or the whole body: of an array its elements.
+        """An unterminated last record, or the whole JSON body (the elements of an array).
 
-        A record that was cut behind the answer's ending is left out: what is missing of it is not missed.
+        A record that was truncated after the answer's end is dropped: the answer is complete without it.
         """
         whole = self.whole
         if whole is None:
@@ -72,7 +71,7 @@ class AnswerBody:
 
 
 def is_json(text: bytes) -> bool:
-    """Whether it is a complete object or array: one that is nested too deep for any reader may be one too."""
+    """Whether the text is a complete object or array; one that is nested too deep to decode counts as complete."""
     if text.rstrip()[-1:] not in (b"}", b"]"):
         return False
     try:
@@ -92,7 +91,7 @@ def _elements_of(body: bytes) -> Iterator[bytes]:
 
 
 def as_utf8(payload: bytes) -> bytes:
-    """The payload with characters in place of bytes that are no UTF-8: JSON readers pass over them, clients do not."""
+    """The payload with U+FFFD for invalid UTF-8, which msgspec skips in strings that it does not decode; clients would fail."""
     if payload.isascii():
         return payload
     try:

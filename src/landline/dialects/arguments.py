@@ -1,4 +1,7 @@
-"""The arguments of one function call, as servers stream them, as one JSON text."""
+"""Reads the streamed arguments of a function call as one JSON text, and finds where JSON values end in streamed text.
+
+Used by `tool_calls`, by the chat-completions dialect for calls without a name yet, and by the embedded engine.
+"""
 
 import re
 from typing import Any, Literal, cast
@@ -13,31 +16,31 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class ArgumentsReader:
-    """Fed the pieces of one call's arguments, gives what is sure of them; what it gives adds up to one JSON text.
+    """Is fed the pieces of one call's arguments and returns what is certain; the returned pieces add up to one JSON text.
 
-    Servers leave arguments out, say them as `null` or `[]`, say them again as a whole when they are through, or send what there is so
-    far in place of what is new. What was given cannot be withdrawn, so the piece that completes the value is held until
-    the call is over: only then is it known that nothing better follows. Until then it costs nobody time, because clients
-    run a call when it is complete. Text that is no JSON is given as it came: clients tell the model so.
+    Servers leave arguments out, send `null` or `[]` for none, repeat the whole at the end, or send cumulative pieces.
+    What was passed on cannot be withdrawn, so the piece that completes the value is held until the call is over: only then
+    is it known that nothing better follows. This delays nobody, because clients run a call when it is complete. Text that
+    is not JSON passes unchanged: clients report it to the model.
     """
 
     def __init__(self, *, only_objects: bool = False) -> None:
-        """`only_objects`: text that is no object has a meaning of its own (the input of a custom tool)."""
+        """`only_objects`: text that is not an object is valid by itself (the input of a custom tool)."""
         self.others: list[str] = []
-        """Objects that followed and are no repetition: calls of their own that the server joined to this one."""
+        """Further objects that are no repetition: separate calls that the server merged into this one."""
         self._only_objects = only_objects
         self._state: Literal["head", "quoted", "open", "whole", "free"] = "head"
         self._parts: list[str] = []
-        """What counts so far, given or held."""
+        """The arguments so far, passed on or held."""
         self._length = 0
         self._given = 0
-        """How many characters were given."""
+        """Characters passed on."""
         self._behind: list[str] = []
-        """What came behind the complete value."""
+        """Text that came after the complete value."""
         self._scanner = JsonScanner()
         self._is_cumulative = False
         self._snapshot: str | None = None
-        """A piece that says everything so far, or is new by chance: not known yet."""
+        """A piece that may be cumulative or, by coincidence, new; the next pieces decide."""
 
     @property
     def is_whole(self) -> bool:
@@ -52,7 +55,7 @@ class ArgumentsReader:
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is more than blanks."""
+        """Whether anything but white space has come."""
         return self._state != "head"
 
     @property
@@ -61,13 +64,14 @@ class ArgumentsReader:
 
     @property
     def text(self) -> str:
-        """What counts so far."""
+        """The arguments so far."""
         return "".join(self._parts)
 
     def feed(self, text: str) -> str:
-        """What the piece makes sure."""
+        """The text that this piece makes certain."""
         if not text:
             return ""
+        # A piece shorter than everything so far cannot be cumulative: no comparison needed.
         if self._state == "open" and len(text) < self._length and not self._is_cumulative and self._snapshot is None:
             return self._go_on(text)
         if self._snapshot is not None or (self._length and len(text) >= self._length):
@@ -78,19 +82,19 @@ class ArgumentsReader:
         return self._append(text)
 
     def settle(self, text: str) -> str:
-        """Takes the whole arguments, which the server says once more at the end."""
+        """Takes the whole arguments, which the server repeats at the end."""
         if self._state == "whole":
             self._behind.append(text)
             return ""
         return self._replace(text) if text.startswith(self.text[: self._given]) else ""
 
     def release(self) -> str:
-        """Gives a complete value before the call is over; an empty one may still be followed by the arguments."""
+        """Returns a complete value before the call is over; an empty one is kept, as the arguments may still follow."""
         is_empty = (self._given <= 1 and "".join(self.text.split()) == NO_ARGUMENTS) or self._is_empty_list
         return self._give() if self.is_whole and not self._behind[1:] and not is_empty else ""
 
     def end(self, *, is_cut: bool) -> str:
-        """What is left to give when the call is over; of one that was cut only what had come."""
+        """The rest when the call is over; for a truncated call only what had come."""
         if self._snapshot is not None and not self.is_whole and json_state(self._snapshot) == "whole":
             self._replace(self._snapshot)
         self._snapshot = None
@@ -106,11 +110,11 @@ class ArgumentsReader:
 
     @property
     def _is_empty_list(self) -> bool:
-        """Whether all there is is `[]`, which PHP makes of an object without members, and nothing of it was given."""
+        """Whether the arguments are `[]`, PHP's encoding of an empty object, and nothing of it was passed on."""
         return self._state == "whole" and not self._given and "".join(self.text.split()) == "[]"
 
     def _go_on(self, text: str) -> str:
-        """More of a value of which all was given: most pieces."""
+        """Continues a value that was passed on completely so far: the fast path of most pieces."""
         self._parts.append(text)
         self._length += len(text)
         end = self._scanner.feed(text)
@@ -121,9 +125,9 @@ class ArgumentsReader:
         return text
 
     def _repeats(self, text: str) -> bool:
-        """Whether the piece says everything so far and more, and not by chance: JSON that goes on with it would be none.
+        """Whether the piece is cumulative: it begins with everything so far, and the text continued with it would be no JSON.
 
-        Where both make sense (`{"a":[` behind `{"a":[`), the pieces are held until one does not.
+        Where both readings are valid (`{"a":[` after `{"a":[`), pieces are held until one of them is not.
         """
         so_far = self._snapshot if self._snapshot is not None else self.text
         text = text.lstrip() if self._state != "free" else text
@@ -132,6 +136,7 @@ class ArgumentsReader:
             return False
         if self._is_cumulative:
             return True
+        # Two readings: `text` replaces everything (cumulative), or follows it. JSON decides which of them is possible.
         if json_state(text) == "none":
             return False
         if json_state(self.text + text) == "none":
@@ -141,7 +146,7 @@ class ArgumentsReader:
         return False
 
     def _replace(self, text: str) -> str:
-        """Begins again with this text, whose beginning was given already."""
+        """Starts over with this text, whose beginning was passed on already."""
         self._parts, self._length, self._behind, self._snapshot = [], 0, [], None
         self._state, self._scanner = "head", JsonScanner()
         return self._append(text)
@@ -159,7 +164,7 @@ class ArgumentsReader:
         return self._give() if self._state in ("open", "free") and self._snapshot is None else ""
 
     def _read_head(self) -> None:
-        """Finds out what the arguments are; blanks and `null` say that there are none, unless something follows."""
+        """Determines what kind of text the arguments are; white space and `null` mean none, unless something follows."""
         text = self.text.lstrip()
         if text.startswith("null"):
             text = text[4:].lstrip()
@@ -188,7 +193,7 @@ class ArgumentsReader:
         self._length -= len(text) - end
 
     def _read_behind(self) -> None:
-        """Repetitions are dropped, as is what no JSON reader would take behind the value."""
+        """Drops repetitions and trailing text that is no JSON object; keeps a longer version, or further calls."""
         for said in _values_in("".join(self._behind)):
             value, other = _decoded(self.text), _decoded(said)
             if other is None or value == other:
@@ -200,7 +205,7 @@ class ArgumentsReader:
         self._behind = []
 
     def _can_become(self, text: str) -> bool:
-        """Whether what was given is the beginning of this text, blanks in an empty object aside."""
+        """Whether the text begins with what was passed on, ignoring white space in an empty object."""
         given = self.text[: self._given]
         if given.strip() == "{":
             self._given = 1
@@ -211,7 +216,7 @@ class ArgumentsReader:
         self._parts, self._length = [text], len(text)
 
     def _give(self) -> str:
-        """What was not given yet. Most often it is the newest piece."""
+        """The part that was not passed on yet; most often it is the newest piece."""
         newest, rest = self._parts[-1] if self._parts else "", self._length - self._given
         self._given = self._length
         if rest <= 0:
@@ -220,7 +225,7 @@ class ArgumentsReader:
 
 
 def _values_in(text: str) -> list[str]:
-    """The objects that follow each other in the text, up to the first thing that is none."""
+    """The objects that follow each other in the text, up to the first other thing."""
     found: list[str] = []
     at = _match_end(text, 0)
     while text.startswith("{", at):
@@ -246,7 +251,7 @@ def _decoded(text: str) -> object:
 
 
 def _grows(value: object, other: object) -> bool:
-    """Whether the second is the first with more to it: the arguments so far as a whole object each time."""
+    """Whether the second value extends the first, as where a server sends every state of the arguments as a whole object."""
     if isinstance(value, dict) and isinstance(other, dict):
         before, after = cast("dict[str, Any]", value), cast("dict[str, Any]", other)
         return all(name in after and _grows(before[name], after[name]) for name in before)
@@ -259,7 +264,7 @@ def _grows(value: object, other: object) -> bool:
 
 
 def _unquoted(text: str) -> str:
-    """Arguments out of a JSON string that holds them once more, or none; other text as it is."""
+    """Arguments that are encoded as a JSON string inside JSON, decoded; other text unchanged."""
     text = text.strip()
     if text in ("", "null"):
         return NO_ARGUMENTS
@@ -272,7 +277,7 @@ def _unquoted(text: str) -> str:
 
 
 class JsonScanner:
-    """Fed the text from the object's opening brace on (`depth` 0) or from inside it (1); each piece once."""
+    """Finds the end of an object. Is fed the text from its opening brace (`depth` 0) or from inside it (1), piece by piece."""
 
     def __init__(self, depth: int = 0) -> None:
         self._depth = depth
@@ -280,7 +285,7 @@ class JsonScanner:
         self._is_escaped = False
 
     def feed(self, piece: str) -> int | None:
-        """Where the object ends in this piece (behind its last brace); None if it goes on."""
+        """The offset in this piece behind the object's closing brace; None if the object continues."""
         at = 0
         while at < len(piece):
             if self._is_escaped:
@@ -296,7 +301,7 @@ class JsonScanner:
         return None
 
     def _takes_last(self, mark: str) -> bool:
-        """Takes one mark; whether it closed the object."""
+        """Takes one significant character; whether it closed the object."""
         if mark == '"':
             self._in_string = not self._in_string
         elif mark == "\\":
@@ -308,7 +313,7 @@ class JsonScanner:
 
 
 def json_state(text: str) -> Literal["whole", "begun", "none"]:
-    """Whether the text is one JSON value, may become one, or is none whatever follows."""
+    """Whether the text is a complete JSON value, the beginning of one, or cannot become one."""
     try:
         msgspec.json.decode(text)
     except RecursionError:
@@ -320,7 +325,7 @@ def json_state(text: str) -> Literal["whole", "begun", "none"]:
     else:
         return "whole"
     if _SURROGATE.search(text):
-        return json_state(_SURROGATE.sub(r"\\u00", text))  # halves of pairs are JSON, which msgspec does not take
+        return json_state(_SURROGATE.sub(r"\\u00", text))  # lone surrogates are valid JSON, which msgspec refuses
     if "truncated" in told:
         return "begun"
     number = _OPEN_NUMBER.search(text)

@@ -1,4 +1,7 @@
-"""How far an answer has come: what the reader of its connection decides by whether to wait for more."""
+"""The contract of a dialect: Responses items in, model events out. `upstream` calls it, the packages here implement it.
+
+Hub and spoke: a dialect converts between one vendor's API and the types of `wire`, never between two vendors' APIs.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -50,7 +53,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     method: str = "POST"
     notes: tuple[str, ...] = ()
-    """What of the conversation could not be said to this upstream, for the log: kinds and counts, never content."""
+    """Parts of the conversation that this upstream cannot be sent, for the log: kinds and counts, never content."""
 
 
 class CountRequest(msgspec.Struct, frozen=True):
@@ -59,7 +62,7 @@ class CountRequest(msgspec.Struct, frozen=True):
     path: str
     body: bytes
     read_count: Callable[[bytes], int | None]
-    """Reads a 200; None if the server meant something else."""
+    """Reads the body of a 200; None if it is no count."""
     is_at_root: bool = False
     """Whether the path follows the server's root and not its `/v1`."""
     headers: dict[str, str] = {}
@@ -67,50 +70,50 @@ class CountRequest(msgspec.Struct, frozen=True):
 
 
 class Progress:
-    """Kept by a decoder while it reads one answer."""
+    """How far an answer has come; kept by its decoder. The connection's reader decides by it whether to wait for more."""
 
     __slots__ = ("is_counted", "is_finished", "resumptions", "signs")
 
     def __init__(self) -> None:
         self.signs = 0
-        """Grows with everything that belongs to the answer, pieces of a record too; not with comments, pings, or chunks
-        that say nothing, which servers send to keep a connection open whether or not the model still writes."""
+        """Signs of life: counts everything that belongs to the answer, parts of a record too. Comments, pings and empty
+        chunks do not count: servers send them to keep a connection open whether or not the model still writes."""
         self.is_finished = False
-        """Whether the model's own ending is known. Usage, and the end of the stream, may still follow."""
+        """Whether the model's finish reason is known. Usage and the end of the stream may still follow."""
         self.is_counted = False
-        """Whether usage followed the ending in a record of its own, so that only the end of the stream is missing."""
+        """Whether usage followed the finish reason in a record of its own, so that only the end of the stream is missing."""
         self.resumptions = 0
-        """How often more of the answer followed an ending. Some gateways write a finish reason into every chunk, others a
-        tool call behind it."""
+        """How often output followed a finish reason. Some gateways write a finish reason into every chunk, others a tool
+        call after it."""
 
     def note(self) -> None:
-        """Something of the answer came."""
+        """A part of the answer came that is neither output nor an ending."""
         self.signs += 1
 
     def note_output(self) -> None:
-        """Something that the model wrote came."""
+        """Output of the model came."""
         self.signs += 1
         if self.is_finished:
             self.resumptions += 1
             self.is_counted = False
 
     def note_finish(self, *, is_new: bool) -> None:
-        """The model's ending came. Said once more in the same words, it is no sign of life."""
+        """A finish reason came. A repetition of the same one is no sign of life."""
         self.signs += is_new or not self.is_finished
         self.is_finished = True
 
     def note_usage(self, *, is_alone: bool, is_new: bool) -> None:
-        """Usage came, alone in its record or beside output or an ending."""
+        """Usage came, alone in its record (`is_alone`) or with output or a finish reason."""
         self.signs += is_new
         self.is_counted = self.is_finished and (is_alone or self.is_counted)
 
 
 class StreamDecoder(Protocol):
-    """Reads one response of the upstream. Fed any split of the body; holds the state of one turn."""
+    """Decodes one answer of the upstream. Is fed the body in any split; holds the state of one turn."""
 
     @property
     def oddities(self) -> Sequence[str]:
-        """Members that were left out because they are of another type than the API says, for the log; never content."""
+        """Members that were dropped because their type is not the API's, for the log; never content."""
         ...
 
     @property
@@ -119,7 +122,7 @@ class StreamDecoder(Protocol):
         ...
 
     def is_whole(self) -> bool:
-        """Whether the answer is complete though its body has not ended; asked when nothing more comes."""
+        """Whether the answer is complete although its body has not ended; asked when no more bytes come."""
         ...
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
@@ -127,7 +130,7 @@ class StreamDecoder(Protocol):
         ...
 
     def end(self) -> list[ModelEvent]:
-        """Called once when the body ended: the closing event, or `Failed` if the stream was cut short."""
+        """Called once when the body ended: the closing events, or `Failed` if the stream broke off."""
         ...
 
 
@@ -136,7 +139,7 @@ class Dialect(Protocol):
 
     @property
     def prefills_warm_up(self) -> bool:
-        """Whether a warm-up is worth a request to this upstream; if not, it is answered without one."""
+        """Whether a warm-up is sent to this upstream; if not, it is answered without a request."""
         ...
 
     @property
@@ -157,14 +160,14 @@ class Dialect(Protocol):
         ...
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
-        """The meaning of a non-2xx answer, kept: rate limit with its wait, context overflow, authentication …"""
+        """The error that a non-2xx answer means: rate limit with its wait, context overflow, authentication …"""
         ...
 
 
 @runtime_checkable
 class RelayingDialect(Dialect, Protocol):
-    """The dialect of an upstream that speaks Responses: its own events announce the response, so nobody else does."""
+    """The dialect of an upstream that speaks Responses: its own events announce the response, so Landline must not."""
 
     def retry_request(self, prompt: Prompt, error: ApiError) -> UpstreamRequest | None:
-        """Another request for the turn that was refused with this error; None if the error is the answer."""
+        """A second request for a turn that was refused with this error; None if the error is final."""
         ...

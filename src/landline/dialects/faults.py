@@ -1,4 +1,7 @@
-"""What a server's error means: its wording and status as one of our errors, with the text and the wait kept."""
+"""Classifies a server's error by wording and status as one of Landline's errors; keeps its text and how long to wait.
+
+Called by the dialects for non-2xx answers and for error records in streams.
+"""
 
 import re
 from codecs import BOM_UTF8
@@ -13,7 +16,7 @@ from landline.wire.errors import ApiError, api_error
 from landline.wire.readable import UNREADABLE
 
 MESSAGE_CHARS = 2000
-"""How much of an upstream's text is passed on; bodies of error pages can be long."""
+"""Maximum length of an upstream's text that is passed on; error pages can be long."""
 _OVERFLOW = re.compile(
     r"context[ _](?:length|window|size)|maximum context|max(?:imum)?[ _]model[ _]len|longer than the model"
     r"|exceeds? the (?:model'?s )?(?:available )?context|input (?:length|tokens?)[^.]{0,80}exceed"
@@ -37,7 +40,7 @@ _QUOTA_CODES = frozenset(
 _OVERFLOW_CODES = frozenset(("context_length_exceeded", "exceed_context_size_error", "string_above_max_length"))
 _PROMPT_CODES = frozenset(("content_filter", "content_policy_violation", "invalid_prompt", "data_inspection_failed"))
 _MODEL_CODES = frozenset(("tool_use_failed",))
-"""Of Groq: a call that its model wrote and its parser could not read; asked again, it may be right."""
+"""Groq: the model wrote a call that the parser could not read; a retry may succeed."""
 _UNSUPPORTED_CODES = frozenset(("unsupported_parameter", "unsupported_value", "unknown_parameter"))
 _NO_IMAGES = re.compile(
     r"image input is not supported|not a multimodal model|does not support (?:image|vision)", re.IGNORECASE
@@ -53,7 +56,7 @@ _PARAMS = {
     "reasoning_effort": "reasoning.effort",
     "verbosity": "text.verbosity",
 }
-"""What the chat-completions field is called in the request that our client sent."""
+"""Chat-completions field names → names in the request that our client sent."""
 _STATUS_OF_TYPE = {
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
@@ -68,7 +71,7 @@ _STATUS_OF_TYPE = {
     "permission_error": 403,
     "request_too_large": 413,
 }
-"""The status that an error inside a stream would have had."""
+"""The status that an error inside a stream would have had as an HTTP answer."""
 _DURATION = re.compile(
     r"(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
 )
@@ -81,7 +84,7 @@ _LIMITS = ("requests", "tokens")
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """An upstream's error as it spelled it."""
+    """An upstream's error in its own words."""
 
     message: str = ""
     code: str = ""
@@ -102,7 +105,7 @@ class _ErrorBody(msgspec.Struct, frozen=True):
 
 
 class _Metadata(msgspec.Struct, frozen=True):
-    """Beside OpenRouter's own message, which says no more than that a provider failed: what the provider said."""
+    """The provider's own error in OpenRouter's; OpenRouter's message only says that a provider failed."""
 
     raw: Raw | UnsetType = UNSET
 
@@ -119,13 +122,13 @@ def read_stream_fault(record: bytes) -> ApiError:
 
 
 def status_of(fault: Fault) -> int:
-    """The status that a fault without one would have had."""
+    """The status of a fault that came without one."""
     status = int(fault.code) if re.fullmatch(r"[45]\d\d", fault.code) else _STATUS_OF_TYPE.get(fault.type.lower())
     return status or _STATUS_OF_TYPE.get(fault.code.lower(), 500)
 
 
 def public_message(fault: Fault) -> str:
-    """The upstream's text as it may be passed on: no keys, and not without end."""
+    """The upstream's text as it may be passed on: keys redacted, length limited."""
     return _SECRET.sub("[key]", fault.message)[:MESSAGE_CHARS]
 
 
@@ -144,7 +147,7 @@ def explain(status: int, headers: Mapping[str, str], fault: Fault) -> ApiError:
 
 
 def code_of(status: int, fault: Fault) -> str:
-    """The row of our error table; the fault's own words count before its status."""
+    """The code in the error table; the fault's wording takes precedence over its status."""
     spelled = {fault.code, fault.type}
     if status == 402 or spelled & _QUOTA_CODES or (status in (400, 403, 429) and _QUOTA.search(fault.message)):
         return "insufficient_quota"
@@ -179,7 +182,7 @@ def _code_of_status(status: int, fault: Fault) -> str:
 
 
 def decode_fault(body: bytes) -> Fault:
-    """The error as the upstream spelled it, in any of the known envelopes; a body that is none is its message."""
+    """Decodes the error from any of the known envelopes; any other body is taken as the message."""
     text = body.removeprefix(BOM_UTF8).strip().decode("utf-8", "replace").encode()
     if text[:1] == b"[":
         text = _first_of(text)
@@ -209,7 +212,7 @@ def _fault_in(body: _ErrorBody) -> Fault:
 
 
 def _told_by_provider(body: _ErrorBody) -> str:
-    """A provider's own error behind a gateway's, as text; "" if there is none."""
+    """A provider's own error inside a gateway's, as text; "" if there is none."""
     if isinstance(body.metadata, UnsetType):
         return ""
     try:
@@ -242,7 +245,7 @@ def _string_of(value: Raw | UnsetType) -> str:
 
 
 def _plain_text(body: bytes) -> str:
-    """A body that is not JSON; of a page of HTML only its words."""
+    """The text of a body that is not JSON; HTML tags are removed."""
     text = body.decode("utf-8", "replace")
     if "<" in text:
         text = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
@@ -250,7 +253,7 @@ def _plain_text(body: bytes) -> str:
 
 
 def _param_of(param: str | None) -> str | None:
-    """The client's name of a chat-completions field; positions in `messages` mean nothing to it."""
+    """The client's name of a chat-completions field; positions in `messages` are dropped, the client does not know them."""
     if not param:
         return None
     head = re.split(r"[.\[]", param, maxsplit=1)[0]
@@ -258,10 +261,10 @@ def _param_of(param: str | None) -> str | None:
 
 
 def read_wait_s(headers: Mapping[str, str], message: str) -> float | None:
-    """Seconds to wait, or None if nothing says so.
+    """Seconds to wait, or None if the answer names no wait.
 
-    In order: `retry-after-ms`, `retry-after` (seconds, or a date against the answer's own `date`), the words of the
-    message ("try again in 1.5s"), `x-ratelimit-reset-*` of the limit that is used up.
+    Sources in order: `retry-after-ms`, `retry-after` (seconds, or a date relative to the answer's own `date`), the
+    message ("try again in 1.5s"), `x-ratelimit-reset-*` of the exhausted limit.
     """
     known = {name.lower(): value.strip() for name, value in headers.items()}
     waits = (_number(known.get("retry-after-ms"), 0.001), _retry_after(known), _wait_in(message), _reset_wait(known))

@@ -1,4 +1,7 @@
-"""The calls of the model's newest message, and the outputs that came for them."""
+"""The tool calls of a conversation: which of them are unanswered, and the ids under which a vendor accepts them.
+
+Used by the transcript writers of the dialects.
+"""
 
 import re
 from collections.abc import Collection
@@ -10,18 +13,18 @@ import msgspec
 from landline.dialects.history_items import Content, PartT
 
 NO_OUTPUT = "(no output yet)"
-"""Stands for the output of a call that has none when the conversation goes on."""
+"""Sent as the output of a call that has none when the conversation continues."""
 
 
 class OpenCalls(msgspec.Struct, Generic[PartT]):
-    """Calls by their places in the message: other servers may give two of them one id."""
+    """The calls of the model's newest message by position, with their outputs. Two calls may share an id: servers repeat them."""
 
     outputs: dict[int, Content[PartT]] = {}
     unanswered: dict[str, list[int]] = {}
-    """The places of calls without an output, by their ids."""
+    """Positions of the calls without an output, by call id."""
 
     def copy(self) -> "OpenCalls[PartT]":
-        """One that can be added to without changing this one."""
+        """A copy that can be added to without changing this one."""
         return OpenCalls(dict(self.outputs), {call_id: list(places) for call_id, places in self.unanswered.items()})
 
     def add(self, call_id: str, place: int) -> None:
@@ -29,7 +32,7 @@ class OpenCalls(msgspec.Struct, Generic[PartT]):
         self.unanswered.setdefault(call_id, []).append(place)
 
     def answer(self, call_id: str, output: Content[PartT]) -> bool:
-        """Keeps the output of the first call of that id which has none; False if there is no such call."""
+        """Assigns the output to the first unanswered call of that id; False if there is none."""
         places = self.unanswered.get(call_id)
         if places is None:
             return False
@@ -39,23 +42,25 @@ class OpenCalls(msgspec.Struct, Generic[PartT]):
         return True
 
     def output(self, place: int) -> Content[PartT]:
-        """What came for a call, or says that nothing did."""
+        """The output of a call, or a note that there is none yet."""
         return self.outputs.get(place) or Content((NO_OUTPUT,))
 
 
 class CallIdFormat(msgspec.Struct, frozen=True):
-    """What the ids of one vendor look like."""
+    """The format of the call ids that one vendor accepts."""
 
     taken_as_it_is: re.Pattern[str]
     prefix: str
-    """What an id of ours begins with;"""
+    """How the ids that Landline makes begin."""
     digits: int
-    """so many hexadecimal digits follow."""
+    """How many hexadecimal digits follow."""
 
 
 class CallIds(msgspec.Struct, frozen=True):
-    """The ids of a conversation, in sets that grow from the newest to the oldest and that longer conversations share:
-    looking one up costs O(log n), and so does adding one."""
+    """The call ids of a conversation: an immutable linked list of sets that grow from the newest to the oldest.
+
+    Continuations share the older sets. Sets of similar size are merged, so a look-up and an addition cost O(log n).
+    """
 
     newest: frozenset[str] = frozenset()
     older: "CallIds | None" = None
@@ -70,7 +75,7 @@ class CallIds(msgspec.Struct, frozen=True):
         return False
 
     def with_ids(self, added: Collection[str]) -> "CallIds":
-        """The same with more, none of which it has."""
+        """The ids with more added, none of which may be there already."""
         if not added:
             return self
         newest, older = frozenset(added), self if self.newest else None
@@ -80,7 +85,7 @@ class CallIds(msgspec.Struct, frozen=True):
 
 
 class CallIdWriter:
-    """Gives ids to the calls that a conversation goes on with."""
+    """Gives upstream ids to the calls with which a conversation continues."""
 
     def __init__(self, before: CallIds, form: CallIdFormat) -> None:
         self._before = before
@@ -88,7 +93,7 @@ class CallIdWriter:
         self._added: set[str] = set()
 
     def add(self, call_id: str) -> str:
-        """The call id if the vendor takes it; else, and where it is taken, one made of it, the same one every time."""
+        """The call id if the vendor accepts it and it is unused; otherwise an id derived from it, the same one every time."""
         form, before, added = self._form, self._before, self._added
         upstream_id = call_id if form.taken_as_it_is.fullmatch(call_id) else _hashed(call_id, form)
         times = before.count + len(added)

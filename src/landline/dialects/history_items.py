@@ -1,4 +1,10 @@
-"""One item of the conversation as what it says: the few kinds of saying that every vendor's API has a form for."""
+"""Maps items of the conversation to the few kinds of entries that every vendor's API has a form for.
+
+Also content values with their attachments, and items that other vendors' APIs have no counterpart for: calls of built-in
+tools that the client runs become ordinary calls, named by the item type, so that the model sees what was done; unknown items
+are described by their JSON; what hosted tools of other targets did is left out, because the model's own answer says what
+came of it. Called by the transcript writers of the dialects.
+"""
 
 import re
 from base64 import b64decode
@@ -43,7 +49,7 @@ from landline.wire.readable import UNREADABLE
 PartT = TypeVar("PartT")
 Attachment = InputImage | InputFile | OpaquePart
 AttachmentReader = Callable[[Attachment], PartT | ApiError]
-"""A part that is no text as the dialect's own, or the error that names what cannot be said."""
+"""Converts an attachment to the dialect's own part, or returns the error that names what it does not support."""
 HOSTED_ITEMS = frozenset(
     (
         "code_interpreter_call",
@@ -76,19 +82,19 @@ _IMAGE_MAGIC = (
     ("image/heic", re.compile(rb"....ftyp(?:heic|heix|hevc|hevx)", re.DOTALL)),
     ("image/heif", re.compile(rb"....ftyp(?:mif1|msf1)", re.DOTALL)),
 )
-"""How files of these kinds begin (WHATWG MIME Sniffing §6.1, the formats' own specifications)."""
+"""Magic numbers of image files (WHATWG MIME Sniffing §6.1, the formats' specifications)."""
 _IMAGE_ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png"}
-"""Names that are in use and that no vendor takes."""
+"""Media types in use that no vendor accepts."""
 
 
 class Content(msgspec.Struct, Generic[PartT], frozen=True):
-    """A content value: its parts in order; text parts are plain strings."""
+    """A content value: its parts in order; text parts are strings."""
 
     parts: tuple[str | PartT, ...]
 
     @property
     def text(self) -> str:
-        """All text, parts on lines of their own."""
+        """All text, each part on its own line."""
         return join_lines([part for part in self.parts if isinstance(part, str)])
 
     @property
@@ -98,7 +104,7 @@ class Content(msgspec.Struct, Generic[PartT], frozen=True):
 
 
 class InputMessage(msgspec.Struct, Generic[PartT], frozen=True):
-    """A message of the user's or the developer's side; one of the developer's is text alone."""
+    """A message of the user or the developer; a developer message holds text only."""
 
     role: Literal["user", "developer"]
     content: Content[PartT]
@@ -111,7 +117,7 @@ class AssistantText(msgspec.Struct, frozen=True):
 
 
 class AssistantReasoning(msgspec.Struct, frozen=True):
-    """What the model thought: its text, "" if it is not told, and what its vendor signed of it."""
+    """Reasoning of the model: its text ("" if it is not readable) and what its vendor signed."""
 
     text: str
     signed: Signed | None = None
@@ -123,9 +129,9 @@ class ToolCall(msgspec.Struct, frozen=True):
     call_id: str
     name: str
     arguments: str
-    """A JSON object; of a custom tool's call the one that its stand-in function takes."""
+    """A JSON object; for a custom tool's call the arguments of the function that stands in for it."""
     input: str | None = None
-    """Of a custom tool's call: the text."""
+    """The text of a custom tool's call."""
 
 
 class CallOutput(msgspec.Struct, Generic[PartT], frozen=True):
@@ -136,21 +142,17 @@ class CallOutput(msgspec.Struct, Generic[PartT], frozen=True):
 
 
 class OmittedItem(msgspec.Struct, frozen=True):
-    """An item without a counterpart."""
+    """An item without a counterpart upstream."""
 
     is_lost: bool
-    """Whether the model is not told of it: of what hosted tools of other targets did, but not of tool lists."""
+    """Whether the model learns nothing of it (what hosted tools of other targets did), unlike tool lists."""
 
 
 HistoryItem = InputMessage[PartT] | AssistantText | AssistantReasoning | ToolCall | CallOutput[PartT] | OmittedItem
 
 
 def read_item(item: Item, names: ToolNames, read_attachment: AttachmentReader[PartT]) -> HistoryItem[PartT] | ApiError:
-    """What the item says, or why no dialect can say it.
-
-    Passed over: `additional_tools` (they are in `tools`) and what hosted tools of other targets did. Nothing else is:
-    built-in tools that the client runs are calls like any other, items of unknown kinds are told as their JSON.
-    """
+    """The item as a history entry, or the error for an item that no dialect can express."""
     match typed_item(item):
         case Message(role, content):
             return _read_message(role, content, read_attachment)
@@ -178,7 +180,7 @@ def read_item(item: Item, names: ToolNames, read_attachment: AttachmentReader[Pa
 
 
 def one_string_arguments(text: str) -> str:
-    """The arguments of a custom tool that is offered as a function, spaced as models write JSON."""
+    """The function arguments of a custom tool's call, spaced as models write JSON."""
     return '{"input": ' + msgspec.json.encode(text).decode() + "}"
 
 
@@ -219,7 +221,7 @@ def _known_name(namespace: str | None, name: str, names: ToolNames) -> str:
 def _checked_arguments(arguments: str) -> str:
     """The arguments if they are a JSON object; servers render them with a template and refuse anything else.
 
-    An incomplete call (cut by the token limit) is kept as text in an object, as is one that is nested without end.
+    Arguments that were truncated by the token limit, or are nested too deep to decode, become a string in an object.
     """
     if not arguments.strip():
         return "{}"
@@ -231,7 +233,7 @@ def _checked_arguments(arguments: str) -> str:
 
 
 def call_of(item: OpaqueItem) -> tuple[str, str, str] | None:
-    """Call id, name and arguments (JSON) of a built-in tool's call; None if the item is none."""
+    """Call id, name and arguments (JSON) of a built-in tool's call; None for any other item."""
     members = foreign_members(item.raw)
     call_id = members.get("call_id")
     if not isinstance(call_id, str) or not item.type.endswith("_call"):
@@ -241,7 +243,7 @@ def call_of(item: OpaqueItem) -> tuple[str, str, str] | None:
 
 
 def output_of(item: OpaqueItem) -> tuple[str, str | InputImage] | None:
-    """Call id and output of a built-in tool: its text, a screenshot's image, or the JSON of any other."""
+    """Call id and output of a built-in tool: text, a screenshot's image, or any other output as JSON."""
     members = foreign_members(item.raw)
     call_id = members.get("call_id")
     if not isinstance(call_id, str) or not item.type.endswith("_output"):
@@ -256,12 +258,12 @@ def output_of(item: OpaqueItem) -> tuple[str, str | InputImage] | None:
 
 
 def describe_item(item: OpaqueItem) -> str:
-    """An unknown item in words."""
+    """An unknown item as text."""
     return f"Item of type {item.type!r}: {msgspec.json.encode(foreign_members(item.raw)).decode()}"
 
 
 def read_content(content: str | list[Raw], read_attachment: AttachmentReader[PartT]) -> Content[PartT] | ApiError:
-    """The content of a message or tool output, or the error that names the part that cannot be said."""
+    """The content of a message or tool output, or the error that names the unsupported part."""
     if isinstance(content, str):
         return Content((content,))
     parts: list[str | PartT] = []
@@ -280,7 +282,7 @@ def read_content(content: str | list[Raw], read_attachment: AttachmentReader[Par
 
 
 def join_lines(texts: Sequence[str]) -> str:
-    """The texts one after the other, with a line break where two would run together."""
+    """The texts joined, with a line break where two would run together."""
     joined = ""
     for text in texts:
         if joined and text and not joined.endswith("\n"):
@@ -290,10 +292,10 @@ def join_lines(texts: Sequence[str]) -> str:
 
 
 def image_type(declared: str, data: str) -> str:
-    """The media type of an image in base64: the one that its first bytes have, else the declared one.
+    """The media type of a base64 image by its first bytes, else the declared one.
 
-    Tools declare what they mean to make and uploaders go by a file's name. OpenAI looks at the bytes; vendors that compare
-    both refuse the request, and every later one of the conversation.
+    Declared types are often wrong: tools and uploaders go by the file name. OpenAI looks at the bytes; vendors that compare
+    both refuse the request, and with it every later request of the conversation.
     """
     try:
         start = b64decode(data[:_IMAGE_START_CHARS])

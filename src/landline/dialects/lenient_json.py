@@ -1,4 +1,8 @@
-"""Records of an answer that have odd members: what is needed of them is kept, what does not fit is left out."""
+"""Decodes records of an answer that the strict decoder refused: converts or drops members of the wrong type.
+
+Also joins UTF-16 surrogate pairs that a server split between two records. Used by the stream decoders, only for records
+that are odd, so that the others cost nothing.
+"""
 
 import json
 import math
@@ -31,14 +35,14 @@ _NAMES: dict[type[inspect.Type], str] = {
 }
 _INTEGER = re.compile(r"\s*[-+]?\d{1,18}(\.0*)?\s*")
 _JSON_TEXTS = ("partial_json", "input")
-"""Strings of JSON, which some servers send as what they hold."""
+"""String members that hold JSON; some servers send the JSON value itself."""
 _TEXTS = ("text", "content", "summary", "thinking")
-"""Where an object has its text."""
+"""Members in which an object may have its text."""
 Path = tuple[str | int | None, ...]
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
-"""A pair, a half, or any other escape of a JSON string."""
+"""A surrogate pair, a lone surrogate, or any other escape in a JSON string."""
 _LONE = re.compile("[\ud800-\udfff]")
 _GROWING = frozenset(
     (
@@ -55,41 +59,40 @@ _GROWING = frozenset(
         "thinking",
     )
 )
-"""Members whose text goes on in the next record."""
+"""Members whose text continues in the next record."""
 _WHOLE = frozenset(("args", "arguments", "input"))
-"""Objects that come whole: nothing in them goes on."""
+"""Objects that are never split: nothing in them continues."""
 _KINDS = ("type", "index", "thought")
-"""Members that say what a text is, beside it."""
+"""Members that identify the text beside them."""
 
 
 class UnreadableError(Exception):
-    """A record without which the answer makes no sense; the text says what was expected and what came."""
+    """A record that cannot be decoded and cannot be skipped; the text says what was expected and what came."""
 
 
 class LenientReader:
-    """Puts records in order that the strict decoder did not take, for one answer.
+    """Rewrites the odd records of one answer so that the strict decoder accepts them.
 
-    Only such records come here, so that the others cost nothing. Numbers in strings, identifiers that are numbers and single
-    elements in place of lists are read as what they mean. A member of another type than the struct's is left out, unless
-    it is among those that are needed and says something.
+    Numbers in strings, numeric identifiers and single elements in place of lists are converted. Any other member of the
+    wrong type is dropped, unless it is among the needed ones and not empty.
     """
 
     def __init__(self, kind: type[msgspec.Struct], needed: frozenset[str]) -> None:
-        """`kind` tells the members that are read and their types; all others are kept as they are."""
+        """`kind` defines the members that are read and their types; all others are kept unchanged."""
         self._kind = kind
         self._needed = needed
         self.is_waiting = False
-        """Whether the next record must come here: half a character is still to come."""
-        self._halves = SurrogateJoiner()
-        self._found: dict[str, None] = {}
+        """Whether the next record must come here too: a low surrogate is missing."""
+        self._surrogates = SurrogateJoiner()
+        self._oddities: dict[str, None] = {}
 
     @property
     def oddities(self) -> tuple[str, ...]:
-        """What was odd so far: members and types, never content."""
-        return tuple(self._found)
+        """Oddities so far: members and types, never content."""
+        return tuple(self._oddities)
 
     def read(self, payload: bytes) -> bytes | None:
-        """The record as the strict decoder takes it; None if it says nothing.
+        """The record in the form that the strict decoder accepts; None if nothing is left of it.
 
         Raises UnreadableError.
         """
@@ -100,17 +103,17 @@ class LenientReader:
             self._note("a record", record, "an object")
             return None
         fitted = self._fit(cast("dict[str, Any]", record), _type_info(self._kind), "")
-        mended = self._halves.mend(fitted)
-        self.is_waiting = self._halves.is_waiting
+        mended = self._surrogates.mend(fitted)
+        self.is_waiting = self._surrogates.is_waiting
         return _encode(mended)
 
     def end(self) -> Iterator[bytes]:
-        """Records for half characters whose other half never came."""
+        """Records with U+FFFD for high surrogates whose low surrogate never came."""
         self.is_waiting = False
-        yield from map(_encode, list(self._halves.end()))
+        yield from map(_encode, list(self._surrogates.end()))
 
     def _fit(self, value: Any, kind: inspect.Type, path: str) -> Any:
-        """The value as the type wants it, or `_NOTHING`."""
+        """The value converted to the type, or `_NOTHING`."""
         match kind:
             case inspect.UnionType():
                 return self._fit_any(value, kind.types, path)
@@ -127,7 +130,7 @@ class LenientReader:
                 return _fit_plain(value, kind, path)
 
     def _fit_any(self, value: Any, kinds: tuple[inspect.Type, ...], path: str) -> Any:
-        """As the first type that takes the value as it is, else the first that it can be read as."""
+        """The value as the first type that matches it, else as the first type that it converts to."""
         if value is None:
             return None if any(isinstance(kind, inspect.NoneType) for kind in kinds) else _NOTHING
         ordered = sorted(kinds, key=lambda kind: not isinstance(value, _PYTHON.get(type(kind), ())))
@@ -170,33 +173,33 @@ class LenientReader:
         return fitted
 
     def _leave_out(self, value: Any, kind: inspect.Type, name: str, path: str) -> None:
-        """Leaves a member out that nobody needs, or that says nothing."""
+        """Drops a member that is not needed, or that is empty. Raises UnreadableError for any other."""
         if name in self._needed and value not in _EMPTY:
             raise UnreadableError(f"expected `{path}` to be {_kind_name(kind)}, got {_value_name(value)}")
         if value is not None:
             self._note(f"`{path}`", value, _kind_name(kind))
 
     def _note(self, what: str, value: Any, expected: str) -> None:
-        self._found[f"{what} is {_value_name(value)} in place of {expected}"] = None
+        self._oddities[f"{what} is {_value_name(value)} in place of {expected}"] = None
 
 
 class SurrogateJoiner:
-    """Joins halves across the records of one answer; a half that stays alone becomes U+FFFD."""
+    """Joins surrogate pairs across the records of one answer; a lone surrogate becomes U+FFFD."""
 
     def __init__(self) -> None:
         self._waiting: dict[Path, tuple[str, dict[str, Any]]] = {}
-        """First halves by their place, each with the record that it ended."""
+        """High surrogates by path, each with the record that it ended."""
 
     @property
     def is_waiting(self) -> bool:
         return bool(self._waiting)
 
     def mend(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The record without halves. The last one of a text that may go on waits for the next record."""
+        """The record without lone surrogates. A high surrogate at the end of a text that may continue waits for the next record."""
         return cast("dict[str, Any]", self._mend(record, (_index_of(record),), record))
 
     def end(self) -> Iterator[dict[str, Any]]:
-        """For every half that still waits a record that says U+FFFD in its place."""
+        """For every surrogate that still waits, a record with U+FFFD in its place."""
         for path, (_, record) in self._waiting.items():
             yield _only(record, path[1:])
         self._waiting.clear()
@@ -219,8 +222,8 @@ class SurrogateJoiner:
     def _join(self, text: str, path: Path, record: dict[str, Any]) -> str:
         if not text:
             return text
-        half, _ = self._waiting.pop(path, ("", record))
-        text = (half + text).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        high, _ = self._waiting.pop(path, ("", record))
+        text = (high + text).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
         if "\ud800" <= text[-1] <= "\udbff" and path[-1] in _GROWING and not _WHOLE.intersection(path[:-1]):
             self._waiting[path] = text[-1], record
             text = text[:-1]
@@ -228,7 +231,7 @@ class SurrogateJoiner:
 
 
 def _is_element(value: Any, kind: inspect.Type) -> bool:
-    """Whether the value is one element without its array: an object that has any of the members."""
+    """Whether the value is a single element without its array: an object that has any of the members."""
     if not isinstance(value, dict) or not isinstance(kind, inspect.StructType):
         return False
     return any(field.encode_name in value for field in kind.fields)
@@ -246,7 +249,7 @@ def _encode(record: Any) -> bytes:
 
 
 def _finite(value: Any) -> Any:
-    """The value without numbers that JSON has no form for."""
+    """The value with null for NaN and infinities, which JSON cannot express."""
     match value:
         case dict():
             return {name: _finite(each) for name, each in cast("dict[str, Any]", value).items()}
@@ -259,7 +262,7 @@ def _finite(value: Any) -> Any:
 
 
 def _fit_plain(value: Any, kind: inspect.Type, path: str) -> Any:
-    """Strings, numbers and truth values."""
+    """Converts strings, numbers and booleans."""
     match kind:
         case inspect.StrType():
             if isinstance(value, dict | list) and path.endswith(_JSON_TEXTS):
@@ -293,7 +296,7 @@ def _number_of(value: Any) -> Any:
 
 
 def _text_of(value: Any) -> Any:
-    """The text that a value plainly is or holds."""
+    """The text that a value is or holds."""
     match value:
         case bool():
             return _NOTHING
@@ -345,7 +348,7 @@ def _place_of(value: Any, at: int) -> int:
 
 
 def _only(value: Any, path: Path) -> Any:
-    """Of a record what leads to one text, which is U+FFFD."""
+    """The record reduced to the path of one text, which becomes U+FFFD."""
     if not path:
         return "\ufffd"
     step, *rest = path
@@ -358,5 +361,5 @@ def _only(value: Any, path: Path) -> Any:
 
 
 def replace_lone_surrogates(payload: bytes) -> bytes:
-    """JSON with U+FFFD in place of halves that stand alone; all other bytes stay."""
+    """The JSON with U+FFFD for escaped lone surrogates; all other bytes unchanged."""
     return _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] is not None else found[0], payload)

@@ -1,4 +1,7 @@
-"""One tool call of an answer, as its text comes in."""
+"""One tool call of an answer as it streams in: its model events, and the input of custom tools out of function arguments.
+
+Used by the stream decoders of the dialects that rebuild answers, and by the embedded engine.
+"""
 
 import re
 from typing import Literal
@@ -14,7 +17,7 @@ from landline.wire.readable import UNREADABLE
 
 _HEAD = re.compile(r'\s*\{\s*"input"\s*:\s*"')
 _HEAD_START = re.compile(r'\s*(\{\s*("(i(n(p(u(t("\s*(:\s*)?)?)?)?)?)?)?)?)?\Z')
-"""What may still become a head."""
+"""Text that may still become a head."""
 _PLAIN = re.compile(r'[^"\\]+')
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _ESCAPE = re.compile(
@@ -23,13 +26,13 @@ _ESCAPE = re.compile(
 """A surrogate pair, one UTF-16 unit, or any other escape."""
 _INCOMPLETE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _LOW_INCOMPLETE = re.compile(r"(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?\Z")
-"""What may still become the second half of a surrogate pair."""
+"""Text that may still become the low half of a surrogate pair."""
 
 
 class StreamedCall:
-    """A call whose name is known: its events under the client's name of the tool.
+    """A call whose name is known; emits its events under the client's name of the tool.
 
-    The arguments of a function that stands in for a custom tool become that tool's input.
+    If a function stands in for a custom tool, its arguments become that tool's input.
     """
 
     def __init__(self, index: int, call_id: str, name: str, tool_set: ToolSet) -> None:
@@ -43,7 +46,7 @@ class StreamedCall:
             self._input_decoder = CustomInputDecoder()
         is_text = self.started.kind == "custom" and self._input_decoder is None
         self._input = StreamedText() if is_text else None
-        """Of a custom tool that the upstream knows itself."""
+        """For a custom tool that the upstream supports natively."""
         self.arguments = ArgumentsReader(only_objects=self._input_decoder is not None)
 
     @property
@@ -63,17 +66,17 @@ class StreamedCall:
         return self._say(self.arguments.feed(text))
 
     def settle(self, text: str) -> list[ModelEvent]:
-        """The whole of its arguments, which the server says once more."""
+        """The whole arguments, which the server repeats."""
         if self._input is not None:
             return self._delta(self._input.settle(text))
         return self._say(self.arguments.settle(text))
 
     def release(self) -> list[ModelEvent]:
-        """What was held back although it is complete; another call begins."""
+        """Complete arguments that were held; called when another call begins."""
         return self._say(self.arguments.release()) if self._input is None else []
 
     def end(self, *, is_cut: bool = False) -> list[ModelEvent]:
-        """What was still held back when the arguments were complete, or were cut; a second end gives nothing."""
+        """What was still held when the arguments were complete, or truncated (`is_cut`); a second call returns nothing."""
         if self._input is not None:
             return self._delta(self._input.end())
         rest = self.arguments.end(is_cut=is_cut)
@@ -94,17 +97,17 @@ class StreamedCall:
 
 
 def call_id_prefix(prompt: Prompt) -> str:
-    """What ids of calls begin with that the server gave none; another one for every response."""
+    """Prefix of the ids made for calls to which the server gave none; different for every response."""
     item_count = prompt.history.item_count if prompt.history is not None else 0
     id_seed = prompt.response_id.removeprefix("resp_") or str(item_count)
     return f"call_{id_seed[:48]}"
 
 
 class CustomInputDecoder:
-    """Fed the arguments in any split, gives the value of `input` as soon as its characters are certain.
+    """Is fed the arguments in any split and returns the value of `input` as soon as its characters are certain.
 
-    Arguments of another shape are held until the end: an object of one string gives that string, everything else is
-    given as it came, because text that a model wrote is never dropped.
+    Arguments of another shape are held until the end: an object with one string yields that string, everything else
+    passes unchanged, because text that a model wrote is never dropped.
     """
 
     def __init__(self) -> None:
@@ -112,7 +115,7 @@ class CustomInputDecoder:
         self._rest = ""
 
     def feed(self, text: str) -> str:
-        """More of the input; "" while nothing is certain."""
+        """The next part of the input; "" while nothing is certain."""
         if self._state == "done":
             return ""
         self._rest += text
@@ -136,7 +139,7 @@ class CustomInputDecoder:
             self._state = "other"
 
     def _read_string(self) -> str:
-        """Decodes as far as it is certain; a broken escape is given as it stands."""
+        """Decodes as far as the text is certain; an invalid escape passes unchanged."""
         rest, pieces, position = self._rest, list[str](), 0
         while position < len(rest):
             plain = _PLAIN.match(rest, position)

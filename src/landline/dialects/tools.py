@@ -1,4 +1,7 @@
-"""The tools of a turn under flat names, and the way back from the names that the model uses."""
+"""The tools of a turn: read from the request, given flat upstream names, chosen by `tool_choice`, found by called name.
+
+Used by every dialect that rebuilds requests, and by the embedded engine.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,19 +18,19 @@ from landline.wire.items import AdditionalTools, Item, typed_item
 from landline.wire.requests import ToolChoice, ToolChoiceObject, validation_error
 
 NO_PARAMETERS = b'{"type":"object","properties":{}}'
-"""Sent for a function without parameters; llama-server refuses a function that names none."""
+"""Sent for a function without parameters; llama-server refuses a function without the member."""
 ONE_STRING_PARAMETERS = (
     b'{"type":"object","properties":{"input":{"type":"string","description":"The whole input of the tool, as plain text."}}'
     b',"required":["input"],"additionalProperties":false}'
 )
 """Parameters of the function that stands in for a custom tool."""
 TOOL_SETS_KEPT = 64
-"""Distinct tool lists remembered: clients send theirs with every turn (Codex CLI 17.8 kB), few lists are in use at once."""
+"""Tool lists cached: clients send theirs with every turn (Codex CLI 17.8 kB), few lists are in use at a time."""
 MAX_NAME_CHARS = 64
 """Limit of function names in the chat-completions API; Anthropic takes 128 characters, Gemini 64 (November 2026)."""
 SEPARATOR = "__"
 ToolNames = dict[tuple[str | None, str], str]
-"""Upstream names of the tools whose usual one is taken: (namespace, name) → name. Nearly always empty."""
+"""Upstream names of the tools whose usual name is taken: (namespace, name) → name. Nearly always empty."""
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -39,11 +42,11 @@ class UpstreamTool(msgspec.Struct, frozen=True):
     name: str
     upstream_name: str
     parameters: bytes
-    """JSON Schema of a function's arguments; of the one-string object for a custom tool."""
+    """JSON Schema of a function's arguments; for a custom tool that of the one-string object."""
     json: bytes
-    """The member of the request's `tools`."""
+    """The element of the upstream request's `tools`."""
     is_strict: bool = False
-    """Whether the client asked that arguments hold to the schema; said by dialects that say it apart from the tool."""
+    """Whether the client asked for arguments that match the schema; set by dialects that send this apart from the tool."""
 
 
 class ToolSet:
@@ -52,13 +55,13 @@ class ToolSet:
     def __init__(self, tools: Sequence[UpstreamTool], passed_over: Iterable[str] = ()) -> None:
         self.tools = tuple(tools)
         self.passed_over = frozenset(passed_over)
-        """Types of hosted and built-in tools that were offered and that this target lacks."""
+        """Types of hosted and built-in tools in the request that this target lacks."""
         self._by_name = {(tool.namespace, tool.name): tool for tool in tools}
         self._by_upstream_name = {tool.upstream_name: tool for tool in tools}
 
     @cached_property
     def renamed(self) -> ToolNames:
-        """Upstream names that are not the usual ones, because another tool has those."""
+        """Upstream names that differ from the usual ones, which other tools have."""
         usual = ((tool, upstream_name(tool.namespace, tool.name)) for tool in self.tools)
         return {(tool.namespace, tool.name): tool.upstream_name for tool, name in usual if tool.upstream_name != name}
 
@@ -74,11 +77,11 @@ class ToolSet:
         return self._by_name.get((namespace, name))
 
     def find_called(self, called: str) -> UpstreamTool | None:
-        """The tool that the model means; a name without its namespace counts if only one tool has it."""
+        """The tool that the model called; a name without its namespace counts if only one tool has it."""
         return self._by_upstream_name.get(called) or self._by_bare_name.get(called)
 
     def has_longer_name(self, beginning: str) -> bool:
-        """Whether a tool's name begins with this one and goes on."""
+        """Whether a tool's name begins with this text and is longer."""
         names = (*self._by_upstream_name, *self._by_bare_name)
         return any(len(name) > len(beginning) and name.startswith(beginning) for name in names)
 
@@ -92,7 +95,7 @@ class ToolFormat(msgspec.Struct, frozen=True):
 
 
 class ToolDefinition(msgspec.Struct, frozen=True):
-    """A tool as the client sends it; the fields of the kinds that are understood."""
+    """A tool as the client sends it: the fields of the supported kinds."""
 
     type: str
     name: str | None = None
@@ -112,7 +115,7 @@ class ToolDefinition(msgspec.Struct, frozen=True):
 
     @property
     def one_string_description(self) -> str:
-        """What the model is told of a custom tool that is offered as a function; its grammar is told, not enforced."""
+        """Description of a custom tool that is offered as a function; its grammar is described, not enforced."""
         about = [self.description] if self.description else []
         if self.format is not None and self.format.definition:
             syntax = self.format.syntax or ""
@@ -121,7 +124,7 @@ class ToolDefinition(msgspec.Struct, frozen=True):
 
 
 def object_schema(parameters: bytes) -> bytes:
-    """The parameters with the type "object" at their root, which vendors insist on and clients leave to be understood."""
+    """The parameters with the type "object" at their root, which vendors require and clients may leave out."""
     members = _MEMBERS.decode(parameters)
     if members.get("type") == Raw(b'"object"'):
         return parameters
@@ -137,7 +140,7 @@ _NO_TOOLS = ToolSet(())
 
 
 class ToolReader:
-    """Reads the tools of turns for one dialect; remembers them by their bytes."""
+    """Reads the tools of turns for one dialect; caches them by their bytes."""
 
     def __init__(self, make_tool: ToolMaker) -> None:
         self._make_tool = make_tool
@@ -158,7 +161,7 @@ class ToolReader:
         return known
 
     def known(self, prompt: Prompt) -> ToolSet:
-        """The same for reading an answer: none where the request had been refused."""
+        """The tools of a turn whose request was accepted, for its answer; an empty set otherwise."""
         tool_set = self.read(prompt)
         return _NO_TOOLS if isinstance(tool_set, ApiError) else tool_set
 
@@ -190,7 +193,7 @@ def _all_tools(tools: Sequence[Raw], tool_items: Sequence[Item]) -> Iterator[tup
 
 
 def _flatten(raw: Raw) -> Iterator[tuple[str | None, ToolDefinition]]:
-    """A tool, or the tools of a namespace; the namespace's own description goes with its first tool."""
+    """A tool, or the tools of a namespace; the namespace's description is added to its first tool's."""
     definition = _DECODER.decode(raw)
     if definition.type != "namespace":
         yield None, definition
@@ -206,7 +209,7 @@ def _flatten(raw: Raw) -> Iterator[tuple[str | None, ToolDefinition]]:
 
 
 def _upstream_names(keys: Iterable[_Key]) -> dict[_Key, str]:
-    """A name of its own for every tool: plain functions first, because their names cannot be split back."""
+    """A unique name for every tool. Tools without a namespace come first, so of two that collide the other one is renamed."""
     names: dict[_Key, str] = {}
     taken: set[str] = set()
     for key in sorted(keys, key=lambda key: key[0] is not None):
@@ -219,11 +222,11 @@ def _upstream_names(keys: Iterable[_Key]) -> dict[_Key, str]:
 
 
 class ChosenTools(msgspec.Struct, frozen=True):
-    """What goes upstream."""
+    """The tools that are sent upstream, and the choice among them."""
 
     tools: Sequence[UpstreamTool]
     mode: Literal["none", "auto", "required"] | None = None
-    """None if nothing was said, or there is no tool."""
+    """None if the client set none, or there is no tool."""
     tool: UpstreamTool | None = None
     """The one that must be called."""
 
@@ -250,7 +253,7 @@ def _named(tool_set: ToolSet, choice: ToolChoiceObject) -> ChosenTools | ApiErro
 
 
 def _allowed(tool_set: ToolSet, choice: ToolChoiceObject) -> ChosenTools | ApiError:
-    """The named subset and its mode. Hosted tools in it are passed over as they are in `tools`."""
+    """The named subset and its mode. Hosted tools in it are ignored as they are in `tools`."""
     allowed: set[str] = set()
     for each in choice.tools or ():
         if each.type == "namespace":
@@ -276,7 +279,7 @@ def _refused(message: str) -> ApiError:
 
 
 def upstream_name(namespace: str | None, name: str) -> str:
-    """`namespace__name`, or `name`; what is too long or has other characters gets a hash, the same one every time."""
+    """`namespace__name`, or `name`; a name that is too long or has other characters gets a suffix, a stable hash."""
     joined = f"{namespace}{SEPARATOR}{name}" if namespace else name
     clean = _FORBIDDEN.sub("_", joined)
     if clean == joined and 0 < len(joined) <= MAX_NAME_CHARS:
@@ -285,7 +288,7 @@ def upstream_name(namespace: str | None, name: str) -> str:
 
 
 def hashed_name(namespace: str | None, name: str) -> str:
-    """A name that no other pair has: the readable start and eight hexadecimal digits."""
+    """A name unique to the pair: its readable beginning and eight hexadecimal digits."""
     joined = f"{namespace}{SEPARATOR}{name}" if namespace else name
     digest = blake2b(f"{namespace or ''}\0{name}".encode(), digest_size=4).hexdigest()
     return f"{_FORBIDDEN.sub('_', joined)[: MAX_NAME_CHARS - 9]}_{digest}"
