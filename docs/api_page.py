@@ -18,7 +18,7 @@ from landline.wire.reference import (
     TOOL_KINDS,
     FieldRow,
     ItemRow,
-    Row,
+    KindRow,
 )
 
 
@@ -76,7 +76,7 @@ def item_row(row: ItemRow) -> tuple[str, ...]:
     return f"`{row.type}`", yes(row.is_input), yes(row.is_output), row.text
 
 
-def row_cells(row: Row) -> tuple[str, ...]:
+def row_cells(row: KindRow) -> tuple[str, ...]:
     return f"`{row.type}`", row.text
 
 

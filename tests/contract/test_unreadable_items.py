@@ -9,7 +9,7 @@ import pytest
 from landline.stores.sql import SqlStore
 from landline.stores.store import Page, Store, StoredConversation
 from landline.wire.items import Item
-from landline.wire.listings import list_items
+from landline.wire.resources import list_items
 from support.stores.items import ids, message
 
 BROKEN = [b'{"x":1e400}', b'{"x":"\xff"}', b"{", b"7", b"", b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}"]

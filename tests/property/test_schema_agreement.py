@@ -12,10 +12,9 @@ from landline.server.openapi import make_document
 from landline.session.admission import admit
 from landline.session.turn import Turn
 from landline.wire.errors import ApiError
-from landline.wire.items import decode_item
+from landline.wire.items import check_tool, decode_item
 from landline.wire.requests import CreateRequest, decode_create
 from landline.wire.responses import new_response
-from landline.wire.tools import check_tool
 from support.oracles.schema_values import Schemas, mutated
 
 DOCUMENT = make_document()

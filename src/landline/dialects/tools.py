@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.dialect import Prompt
 from landline.wire.errors import ApiError, api_error
-from landline.wire.items import AdditionalTools, Item, typed_item
+from landline.wire.items import AdditionalTools, Item, ToolFormat, typed_item
 from landline.wire.requests import ToolChoice, ToolChoiceObject, validation_error
 
 NO_PARAMETERS = b'{"type":"object","properties":{}}'
@@ -84,14 +84,6 @@ class ToolSet:
         """Whether a tool's name begins with this text and is longer."""
         names = (*self._by_upstream_name, *self._by_bare_name)
         return any(len(name) > len(beginning) and name.startswith(beginning) for name in names)
-
-
-class ToolFormat(msgspec.Struct, frozen=True):
-    """What the input of a custom tool looks like."""
-
-    type: str = "text"
-    syntax: str | None = None
-    definition: str | None = None
 
 
 class ToolDefinition(msgspec.Struct, frozen=True):

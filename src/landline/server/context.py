@@ -21,9 +21,9 @@ from landline.session.admission import admit
 from landline.session.compaction import retained_messages
 from landline.session.meter import Meter
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused
-from landline.wire.context import CompactedWindow, InputTokens, retained_message
 from landline.wire.errors import ApiError, api_error
 from landline.wire.requests import CreateRequest, decode_create, is_null
+from landline.wire.resources import CompactedWindow, InputTokens, retained_message
 
 
 def compact_window(edge: Edge) -> Answer:

@@ -16,8 +16,8 @@ from landline.turns.prepare import conversation_locked, conversation_not_found, 
 from landline.turns.record import identified
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
-from landline.wire.listings import list_items, show_item
 from landline.wire.requests import Metadata, decode_body, decode_items
+from landline.wire.resources import list_items, show_item
 
 MAX_ITEMS = 20
 """Items that one request may add: the published limit."""

@@ -9,8 +9,7 @@ from starlette.types import Scope, Send
 from landline.server.endpoint import reply_error
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.turns.faults import broken_end, note_fault
-from landline.wire.records import sse_records
-from landline.wire.sse import DONE
+from landline.wire.sse import DONE, sse_records
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),

@@ -13,7 +13,7 @@ from landline.server.server_info import Answer
 from landline.server.sse_stream import stream_records
 from landline.stores.store import StoredResponse
 from landline.wire.errors import ApiError, api_error
-from landline.wire.listings import list_items
+from landline.wire.resources import list_items
 
 
 def retrieve_response(edge: Edge) -> Answer:

@@ -12,10 +12,10 @@ from landline.session.lineage import Link, extend
 from landline.session.memory import Remembered
 from landline.session.meter import Meter
 from landline.session.turn import Turn
-from landline.wire.chat_habits import CHAT_MEMBERS, refuse_chat_member
 from landline.wire.errors import ApiError, api_error
-from landline.wire.items import Item, is_sealed
+from landline.wire.items import Item, check_tool, is_sealed
 from landline.wire.requests import (
+    CHAT_MEMBERS,
     NULL,
     CreateRequest,
     Metadata,
@@ -23,9 +23,9 @@ from landline.wire.requests import (
     decode_conversation_id,
     decode_input,
     is_null,
+    refuse_chat_member,
     validation_error,
 )
-from landline.wire.tools import check_tool
 
 MAX_METADATA_PAIRS = 16
 """Responses reference, `metadata`."""

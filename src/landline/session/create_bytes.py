@@ -9,8 +9,8 @@ from landline.session.lineage import Link
 from landline.session.meter import Meter
 from landline.session.playback import playback_of
 from landline.session.turn import Turn
+from landline.wire.canonical import excess_bytes, is_spaced
 from landline.wire.requests import NULL, CreateRequest, is_null
-from landline.wire.spelling import excess_bytes, is_spaced
 
 _BRACKETS = 2
 _QUOTES = 2

@@ -10,7 +10,7 @@ from landline.wire import events as wire
 from landline.wire.events import ServerEvent
 from landline.wire.items import UNSIGNED, Item, Signed
 from landline.wire.model_events import Compacted, LogprobEntry, ToolCallStarted
-from landline.wire.output import (
+from landline.wire.responses import (
     ItemStatus,
     OutputCompaction,
     OutputCustomToolCall,

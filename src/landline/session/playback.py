@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec import Raw
 
+from landline.wire.canonical import excess_bytes, is_spaced
 from landline.wire.items import Item
-from landline.wire.spelling import excess_bytes, is_spaced
 
 _STATUS = b'"status":"completed",'
 _LAST_STATUS = b',"status":"completed"}'

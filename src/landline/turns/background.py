@@ -16,8 +16,8 @@ from landline.turns.faults import broken_end, note_fault
 from landline.turns.runner import RunsTurns
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import ResponseCreated, ResponseInProgress, ResponseQueued
-from landline.wire.records import sse_records
 from landline.wire.responses import Response
+from landline.wire.sse import sse_records
 
 _CANCEL_WAIT_S = 10.0
 """How long whoever cancels a response waits for a store that is away."""

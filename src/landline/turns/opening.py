@@ -9,7 +9,7 @@ from landline.session.lineage import Link
 from landline.session.turn import Turn
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Compaction, Item, Reasoning, encode_item, is_sealed, typed_item
-from landline.wire.output import SealedReasoning
+from landline.wire.responses import SealedReasoning
 
 _SEALED: msgspec.json.Decoder[SealedReasoning] = msgspec.json.Decoder(SealedReasoning)
 _log = structlog.stdlib.get_logger(__name__)

@@ -21,6 +21,7 @@ the reasoning back under its id has its signature again.
 """
 
 import json
+import re
 from hashlib import blake2b
 from typing import Any, NoReturn, cast
 
@@ -33,13 +34,17 @@ ITEM_DIGEST_BYTES = 8
 """Enough to tell the items of one conversation apart; nothing is trusted because of it."""
 CANONICAL_DIGEST_BYTES = 16
 """No two items that anybody can write have the same digest of this size."""
-
 _CLIENT_KEYS = frozenset(("id", "created_by", "internal_chat_message_metadata_passthrough"))
 _DROPPED_KEYS = _CLIENT_KEYS | {"status"}
 _TEXT_PARTS = frozenset(("input_text", "output_text", "text"))
 _DROPPED_PART_KEYS = frozenset(("type", "annotations", "logprobs"))
 _CONTENT_KEYS = frozenset(("content", "output", "summary"))
-
+_ESCAPED = re.compile(rb"\\u")
+_ESCAPED_ASCII = re.compile(rb"\\u00[0-7]")
+_ESCAPED_SHORT = re.compile(rb"\\u0[0-7]")
+"""Two bytes in UTF-8, or one."""
+_ESCAPED_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Half of a character of four bytes in UTF-8."""
 _DECODER: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 _encode = msgspec.json.Encoder().encode
 
@@ -160,3 +165,27 @@ def _refuse_constant(text: str) -> NoReturn:
 _ARGUMENTS = json.JSONDecoder(
     object_pairs_hook=_members, parse_float=_number, parse_int=_number, parse_constant=_refuse_constant
 )
+
+
+def is_spaced(json: bytes | str) -> bool:
+    """Whether a space is put behind colons and commas: told from the first member."""
+    if isinstance(json, str):
+        colon = json.find(":")
+        return json[colon + 1 : colon + 2] == " "
+    colon = json.find(b":")
+    return json[colon + 1 : colon + 2] == b" "
+
+
+def excess_bytes(json: bytes) -> int:
+    """By how many bytes it is longer than without spaces and escapes. It must be JSON."""
+    return len(json) - len(msgspec.json.format(json, indent=-1)) + escape_bytes(json)
+
+
+def escape_bytes(json: bytes) -> int:
+    """By how many bytes it is longer than in UTF-8, because characters beyond ASCII are escaped."""
+    if _ESCAPED.search(json) is None or not json.isascii():
+        return 0  # whoever writes one character as it is escapes none
+    json = json.replace(rb"\\", b"")
+    ascii_count = len(_ESCAPED_ASCII.findall(json))
+    short_count = len(_ESCAPED_SHORT.findall(json)) - ascii_count + len(_ESCAPED_HALF.findall(json))
+    return 4 * short_count + 3 * (json.count(rb"\u") - ascii_count - short_count)

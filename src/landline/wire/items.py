@@ -1,8 +1,4 @@
-"""Items, parts and tools of a conversation.
-
-An item is kept as the bytes that came in, beside the few fields the line itself reads; dialects decode the rest when
-they need it. Nothing unknown is lost, because nothing is re-encoded.
-"""
+"""Tools that a request offers: the kinds that the line knows, and others, which are kept as they are."""
 
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
@@ -10,7 +6,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw
 
-from landline.wire.tools import check_tool, nested_error
+CallId = Annotated[str, Meta(min_length=1)]
+"""What ties an output to its call; upstreams refuse an empty one."""
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -42,10 +39,6 @@ class Signed(msgspec.Struct, frozen=True):
 
 UNSIGNED = Signed(by="", blocks=())
 """Of reasoning that Landline told, that says no more than a summary, and that nobody signed: no model can use it."""
-
-
-CallId = Annotated[str, Meta(min_length=1)]
-"""What ties an output to its call; upstreams refuse an empty one."""
 
 
 class InputText(msgspec.Struct, frozen=True, tag="input_text"):
@@ -174,7 +167,6 @@ KnownItem = (
     | AdditionalTools
 )
 AnyItem = KnownItem | OpaqueItem
-
 _KNOWN_ITEMS: dict[str, type[KnownItem]] = {
     "message": Message,
     "function_call": FunctionCall,
@@ -187,7 +179,6 @@ _KNOWN_ITEMS: dict[str, type[KnownItem]] = {
     "item_reference": ItemReference,
     "additional_tools": AdditionalTools,
 }
-
 KNOWN_ITEM_TYPES = frozenset(_KNOWN_ITEMS)
 """Every other kind is opaque."""
 
@@ -210,8 +201,6 @@ _MEMBERS_DECODER: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(di
 _PART_TYPES = frozenset(
     ("input_text", "input_image", "input_file", "output_text", "refusal", "summary_text", "reasoning_text", "text")
 )
-
-
 _ITEM_DECODERS: dict[str, Callable[[bytes], KnownItem]] = {
     name: msgspec.json.Decoder(kind).decode for name, kind in _KNOWN_ITEMS.items()
 }
@@ -308,3 +297,72 @@ def with_id(item: Item, item_id: str) -> Item:
     members = _MEMBERS_DECODER.decode(item.raw)
     raw = msgspec.json.encode({"id": item_id} | {name: value for name, value in members.items() if name != "id"})
     return msgspec.structs.replace(item, raw=raw, id=item_id)
+
+
+Name = Annotated[str, Meta(min_length=1)]
+
+
+class FunctionTool(msgspec.Struct, frozen=True, tag="function"):
+    """A function of the client's."""
+
+    name: Name
+    description: str | None = None
+    parameters: dict[str, Raw] | None = None
+    """A JSON Schema of the arguments."""
+    strict: bool | None = None
+
+
+class ToolFormat(msgspec.Struct, frozen=True):
+    """What a custom tool's input looks like: free text, or a grammar."""
+
+    type: str = "text"
+    syntax: str | None = None
+    definition: str | None = None
+
+
+class CustomTool(msgspec.Struct, frozen=True, tag="custom"):
+    """A tool of the client's whose input is free text."""
+
+    name: Name
+    description: str | None = None
+    format: ToolFormat | None = None
+
+
+class NamespaceTool(msgspec.Struct, frozen=True, tag="namespace"):
+    """Tools of the client's under one name."""
+
+    name: Name
+    description: str | None = None
+    tools: list[Raw] | None = None
+
+
+KnownTool = FunctionTool | CustomTool | NamespaceTool
+
+
+class _ToolType(msgspec.Struct):
+    type: str
+
+
+_TOOL_TYPE_DECODER: msgspec.json.Decoder[_ToolType] = msgspec.json.Decoder(_ToolType)
+_TOOL_DECODER: msgspec.json.Decoder[KnownTool] = msgspec.json.Decoder(KnownTool)
+_KNOWN_TOOLS = frozenset(("function", "custom", "namespace"))
+
+
+def check_tool(raw: Raw | bytes) -> None:
+    """Raises msgspec.ValidationError with the path of the wrong field; a tool of an unknown kind needs a `type` only."""
+    if _TOOL_TYPE_DECODER.decode(raw).type not in _KNOWN_TOOLS:
+        return
+    tool = _TOOL_DECODER.decode(raw)
+    if isinstance(tool, NamespaceTool):
+        for index, each in enumerate(tool.tools or ()):
+            try:
+                check_tool(each)
+            except msgspec.ValidationError as error:
+                raise nested_error(error, f"tools[{index}]") from None
+
+
+def nested_error(error: msgspec.ValidationError, place: str) -> msgspec.ValidationError:
+    """The same error of a value that was decoded on its own, with its path from the whole's root."""
+    text, _, path = str(error).partition(" - at `")
+    inner = path.rstrip("`").removeprefix("$")
+    return msgspec.ValidationError(f"{text} - at `$.{place}{inner}`")

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from landline.wire.chat_habits import CHAT_MEMBERS
+from landline.wire.requests import CHAT_MEMBERS
 
 Treatment = Literal["honoured", "echoed", "ignored", "refused"]
 """`honoured`: does what the API says. `echoed`: stands in the response, without effect. `ignored`: accepted, without
@@ -32,7 +32,7 @@ class ItemRow(msgspec.Struct, frozen=True):
     text: str
 
 
-class Row(msgspec.Struct, frozen=True):
+class KindRow(msgspec.Struct, frozen=True):
     """One tool kind or event and what becomes of it."""
 
     type: str
@@ -154,64 +154,68 @@ ITEM_TYPES = (
 """Items of other types are kept as they are and played back."""
 
 TOOL_KINDS = (
-    Row("function", "Offered to the model; `strict` and `parameters` are enforced where the target can."),
-    Row(
+    KindRow("function", "Offered to the model; `strict` and `parameters` are enforced where the target can."),
+    KindRow(
         "custom",
         "Offered as a function of one string where the target knows no free-text tools; a grammar is described to it.",
     ),
-    Row("namespace", "Its tools are offered under joined names, and called under their own."),
+    KindRow("namespace", "Its tools are offered under joined names, and called under their own."),
 )
 """Hosted and built-in tools (`web_search`, `mcp`, `shell` …) are accepted and echoed, but not offered to the model."""
 
 SERVER_EVENTS = (
-    Row("response.created", "First event of every response: it exists, and will have a terminal event."),
-    Row("response.queued", "A background response waits for its turn."),
-    Row("response.in_progress", "The model is at work. Warm-ups leave it out."),
-    Row("response.completed", "Terminal: the response is whole."),
-    Row(
+    KindRow("response.created", "First event of every response: it exists, and will have a terminal event."),
+    KindRow("response.queued", "A background response waits for its turn."),
+    KindRow("response.in_progress", "The model is at work. Warm-ups leave it out."),
+    KindRow("response.completed", "Terminal: the response is whole."),
+    KindRow(
         "response.incomplete",
         "Terminal: it ended early, `incomplete_details.reason` says why; also ends a cancelled one.",
     ),
-    Row("response.failed", "Terminal: it broke, `error` says why."),
-    Row("response.output_item.added", "An item begins, still empty."),
-    Row("response.output_item.done", "The item as it stands in the response's `output`."),
-    Row("response.content_part.added", "A part of a message or of reasoning begins, still empty."),
-    Row("response.content_part.done", "The whole part."),
-    Row("response.output_text.delta", "More text."),
-    Row("response.output_text.done", "The whole text of the part."),
-    Row("response.refusal.delta", "More of a refusal."),
-    Row("response.refusal.done", "The whole refusal."),
-    Row("response.function_call_arguments.delta", "More of a call's arguments."),
-    Row("response.function_call_arguments.done", "The whole arguments."),
-    Row("response.custom_tool_call_input.delta", "More of a custom tool's input."),
-    Row("response.custom_tool_call_input.done", "The whole input."),
-    Row("response.reasoning_summary_part.added", "A part of a reasoning summary begins."),
-    Row("response.reasoning_summary_part.done", "The whole part."),
-    Row("response.reasoning_summary_text.delta", "More of the summary."),
-    Row("response.reasoning_summary_text.done", "The whole text of the summary's part."),
-    Row("response.reasoning_text.delta", "More raw reasoning (OpenAI's name, the default)."),
-    Row("response.reasoning_text.done", "The whole raw reasoning of the part."),
-    Row("response.reasoning.delta", 'The same under Open Responses\' name (`event_names = "open_responses"`).'),
-    Row("response.reasoning.done", "The same under Open Responses' name."),
-    Row("response.compaction.compacting", "The summary of a compaction item is being written."),
-    Row("response.steer.accepted", "Socket only: a steer is queued; the successor's `response.created` commits it."),
-    Row("response.steer.pending", "Socket only: the response waits for its client, and the steer with it."),
-    Row(
+    KindRow("response.failed", "Terminal: it broke, `error` says why."),
+    KindRow("response.output_item.added", "An item begins, still empty."),
+    KindRow("response.output_item.done", "The item as it stands in the response's `output`."),
+    KindRow("response.content_part.added", "A part of a message or of reasoning begins, still empty."),
+    KindRow("response.content_part.done", "The whole part."),
+    KindRow("response.output_text.delta", "More text."),
+    KindRow("response.output_text.done", "The whole text of the part."),
+    KindRow("response.refusal.delta", "More of a refusal."),
+    KindRow("response.refusal.done", "The whole refusal."),
+    KindRow("response.function_call_arguments.delta", "More of a call's arguments."),
+    KindRow("response.function_call_arguments.done", "The whole arguments."),
+    KindRow("response.custom_tool_call_input.delta", "More of a custom tool's input."),
+    KindRow("response.custom_tool_call_input.done", "The whole input."),
+    KindRow("response.reasoning_summary_part.added", "A part of a reasoning summary begins."),
+    KindRow("response.reasoning_summary_part.done", "The whole part."),
+    KindRow("response.reasoning_summary_text.delta", "More of the summary."),
+    KindRow("response.reasoning_summary_text.done", "The whole text of the summary's part."),
+    KindRow("response.reasoning_text.delta", "More raw reasoning (OpenAI's name, the default)."),
+    KindRow("response.reasoning_text.done", "The whole raw reasoning of the part."),
+    KindRow("response.reasoning.delta", 'The same under Open Responses\' name (`event_names = "open_responses"`).'),
+    KindRow("response.reasoning.done", "The same under Open Responses' name."),
+    KindRow("response.compaction.compacting", "The summary of a compaction item is being written."),
+    KindRow(
+        "response.steer.accepted", "Socket only: a steer is queued; the successor's `response.created` commits it."
+    ),
+    KindRow("response.steer.pending", "Socket only: the response waits for its client, and the steer with it."),
+    KindRow(
         "response.steer.failed", "Socket only: a steer was not taken, or could not be applied; its input is given back."
     ),
-    Row("keepalive", "Says nothing, in long silences: some clients' idle timers count only text."),
-    Row(
+    KindRow("keepalive", "Says nothing, in long silences: some clients' idle timers count only text."),
+    KindRow(
         "error",
         "Over HTTP within a stream, before `response.failed`; on a socket the answer to a request that created nothing.",
     ),
 )
 
 CLIENT_EVENTS = (
-    Row("response.create", "The create body at the top level, with `generate` and `stream_id`."),
-    Row("response.steer", "User messages for a running response, which makes way for a successor that has read them."),
-    Row(
+    KindRow("response.create", "The create body at the top level, with `generate` and `stream_id`."),
+    KindRow(
+        "response.steer", "User messages for a running response, which makes way for a successor that has read them."
+    ),
+    KindRow(
         "response.cancel",
         "Ends a running response early; an unknown id is ignored. In no published type, sent by real clients.",
     ),
-    Row("response.processed", "Ignored; older Codex CLIs send it."),
+    KindRow("response.processed", "Ignored; older Codex CLIs send it."),
 )

@@ -9,18 +9,37 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from landline.wire.chat_habits import refuse_chat_message
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import InputFile, InputImage, InputText, Item, decode_item, decode_part
 from landline.wire.readable import find_unreadable
 
 STREAM_ID_PATTERN = r"^[A-Za-z0-9_.\-]{1,256}$"
-
 NULL = Raw(b"null")
 """An absent or null field whose bytes are kept."""
-
+MESSAGE_ROLES = ("user", "assistant", "system", "developer")
+"""Open Responses 2026-04-24, `MessageRole`."""
+CHAT_MEMBERS = {
+    "messages": "`input`",
+    "response_format": "`text.format`",
+    "functions": "`tools`, each with `type`, `name` and `parameters` at its own top level",
+    "function_call": "`tool_choice`",
+    "max_tokens": "`max_output_tokens`",
+    "max_completion_tokens": "`max_output_tokens`",
+    "n": "one request for each answer",
+    "stop": "no stop sequences: this API has none",
+}
+"""Members of a request, and what says the same here."""
+_MESSAGE_MEMBERS = {
+    "tool_calls": "a `function_call` item for each call",
+    "function_call": "a `function_call` item",
+    "tool_call_id": "a `function_call_output` item with its `call_id`",
+}
+_ROLE_MEANT = {
+    "tool": " The output of a tool is an item of type `function_call_output`.",
+    "function": " The output of a tool is an item of type `function_call_output`.",
+}
+_NOTHING = frozenset((b"null", b"[]"))
 _Body = TypeVar("_Body")
-
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Verbosity = Literal["low", "medium", "high"]
 
@@ -76,8 +95,6 @@ class ToolChoiceObject(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 ToolChoice = Literal["none", "auto", "required"] | ToolChoiceObject
-
-
 Metadata = dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]]
 
 
@@ -151,12 +168,6 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def wants_logprobs(self) -> bool:
         return self.include is not None and "message.output_text.logprobs" in self.include
-
-
-class CancelRequest(msgspec.Struct, frozen=True):
-    """`response.cancel`: not in the published API, sent by real clients; aborts the named response."""
-
-    response_id: str
 
 
 class SteerRequest(msgspec.Struct, frozen=True):
@@ -274,12 +285,12 @@ def _empty_steer(place: str) -> ApiError:
     return api_error("invalid_value", f"Expected a string or a non-empty array at `{place}`.", param=place)
 
 
-class _ConversationObject(msgspec.Struct):
+class _ConversationId(msgspec.Struct):
     id: str
 
 
-_CONVERSATION_DECODER: msgspec.json.Decoder[str | _ConversationObject | None] = msgspec.json.Decoder(
-    str | _ConversationObject | None
+_CONVERSATION_DECODER: msgspec.json.Decoder[str | _ConversationId | None] = msgspec.json.Decoder(
+    str | _ConversationId | None
 )
 
 
@@ -289,7 +300,7 @@ def decode_conversation_id(raw: Raw) -> str | ApiError | None:
         value = _CONVERSATION_DECODER.decode(raw)
     except msgspec.ValidationError as error:
         return validation_error(error, prefix="conversation")
-    return value.id if isinstance(value, _ConversationObject) else value
+    return value.id if isinstance(value, _ConversationId) else value
 
 
 def validation_error(error: msgspec.ValidationError, *, prefix: str = "") -> ApiError:
@@ -300,3 +311,44 @@ def validation_error(error: msgspec.ValidationError, *, prefix: str = "") -> Api
         param = prefix if not param else f"{prefix}{param}" if param.startswith("[") else f"{prefix}.{param}"
     where = f" at `{param}`" if param else ""
     return api_error("invalid_value", f"{text}{where}.", param=param or None)
+
+
+class _ChatMessage(msgspec.Struct):
+    """What a message of the chat-completions API has beside `role` and `content`."""
+
+    tool_calls: Raw | UnsetType = UNSET
+    function_call: Raw | UnsetType = UNSET
+    tool_call_id: Raw | UnsetType = UNSET
+
+
+_CHAT_MESSAGE: msgspec.json.Decoder[_ChatMessage] = msgspec.json.Decoder(_ChatMessage)
+
+
+def refuse_chat_member(name: str, value: Raw) -> ApiError | None:
+    """The error for one of `CHAT_MEMBERS` that a request has; one that says nothing, or what is so anyway, is none."""
+    if bytes(value) in _NOTHING or (name == "n" and bytes(value) == b"1"):
+        return None
+    message = f"`{name}` belongs to the chat-completions API and would be ignored: use {CHAT_MEMBERS[name]}."
+    return api_error("unsupported_parameter", message, param=name)
+
+
+def refuse_chat_message(item: Item, place: str) -> ApiError | None:
+    """The error for a message whose role is none, or that has calls or outputs of tools as members; `place` is its path."""
+    if item.role not in MESSAGE_ROLES:
+        roles = ", ".join(f"`{role}`" for role in MESSAGE_ROLES)
+        message = f"Expected `{place}.role` to be one of {roles}; got {_shown(item.role)}.{_ROLE_MEANT.get(item.role or '', '')}"
+        return api_error("invalid_value", message, param=f"{place}.role")
+    if b"tool_call" not in item.raw and b"function_call" not in item.raw:
+        return None
+    members = _CHAT_MESSAGE.decode(item.raw)
+    for name, instead in _MESSAGE_MEMBERS.items():
+        value: Raw | UnsetType = getattr(members, name)
+        if isinstance(value, Raw) and bytes(value) not in _NOTHING:
+            param = f"{place}.{name}"
+            message = f"`{param}` belongs to the chat-completions API and would be ignored: use {instead}."
+            return api_error("unsupported_parameter", message, param=param)
+    return None
+
+
+def _shown(role: str | None) -> str:
+    return repr(role if role is None or len(role) <= 80 else f"{role[:80]}…")

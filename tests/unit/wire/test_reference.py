@@ -12,11 +12,10 @@ from landline.session.session import Session
 from landline.session.turn import SendFrames, Turn
 from landline.wire.errors import ApiError
 from landline.wire.events import AuthoredEvent, ErrorFrame
-from landline.wire.items import KnownItem
+from landline.wire.items import KnownItem, KnownTool
 from landline.wire.reference import CLIENT_EVENTS, CREATE_FIELDS, ITEM_TYPES, SERVER_EVENTS, TOOL_KINDS, Treatment
 from landline.wire.requests import CreateRequest, decode_create
 from landline.wire.responses import new_response
-from landline.wire.tools import KnownTool
 
 ECHOED: dict[str, Any] = {
     "max_tool_calls": 3,

@@ -12,14 +12,12 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from landline.server.edge import ModelInfo
-from landline.wire import items, output, tools
-from landline.wire.chat_habits import CHAT_MEMBERS
-from landline.wire.context import CompactedWindow, InputTokens
+from landline.wire import items, responses
 from landline.wire.errors import ERROR_RULES
 from landline.wire.events import AuthoredEvent
-from landline.wire.listings import ItemList
 from landline.wire.reference import CREATE_FIELDS, SERVER_EVENTS
-from landline.wire.requests import STREAM_ID_PATTERN, CreateRequest
+from landline.wire.requests import CHAT_MEMBERS, STREAM_ID_PATTERN, CreateRequest
+from landline.wire.resources import CompactedWindow, InputTokens, ItemList
 from landline.wire.responses import Response
 
 Schema = dict[str, Any]
@@ -219,19 +217,19 @@ OBJECTS: dict[str, Schema] = {
 
 INPUT_ITEMS: tuple[type[msgspec.Struct], ...] = get_args(items.KnownItem)
 INPUT_PARTS: tuple[type[msgspec.Struct], ...] = get_args(items.KnownPart)
-TOOLS: tuple[type[msgspec.Struct], ...] = get_args(tools.KnownTool)
+TOOLS: tuple[type[msgspec.Struct], ...] = get_args(items.KnownTool)
 OUTPUT_ITEMS = (
-    output.OutputMessage,
-    output.OutputReasoning,
-    output.OutputCompaction,
-    output.OutputFunctionCall,
-    output.OutputCustomToolCall,
+    responses.OutputMessage,
+    responses.OutputReasoning,
+    responses.OutputCompaction,
+    responses.OutputFunctionCall,
+    responses.OutputCustomToolCall,
 )
 OUTPUT_PARTS = (
-    output.OutputTextPart,
-    output.RefusalPart,
-    output.ReasoningTextPart,
-    output.SummaryTextPart,
+    responses.OutputTextPart,
+    responses.RefusalPart,
+    responses.ReasoningTextPart,
+    responses.SummaryTextPart,
 )
 EVENTS: tuple[type[msgspec.Struct], ...] = get_args(AuthoredEvent)
 REQUESTS = (CreateRequest,)

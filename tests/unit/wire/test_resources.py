@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from landline.wire.items import Item, decode_item
-from landline.wire.listings import list_items, show_item
+from landline.wire.resources import list_items, show_item
 
 
 def item(**fields: Any) -> Item:

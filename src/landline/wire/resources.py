@@ -8,8 +8,14 @@ from msgspec import Raw
 
 from landline.wire.items import Item
 from landline.wire.readable import is_readable_object
+from landline.wire.responses import Usage
 
+_REQUIRED: dict[str, dict[str, object]] = {
+    "output_text": {"type": "output_text", "text": "", "annotations": [], "logprobs": []},
+    "input_image": {"type": "input_image", "detail": "auto"},
+}
 _DECODER: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
+_MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 
 
 class ItemList(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +76,31 @@ def _part(part: object) -> object:
     return required | fields if required is not None else fields
 
 
-_REQUIRED: dict[str, dict[str, object]] = {
-    "output_text": {"type": "output_text", "text": "", "annotations": [], "logprobs": []},
-    "input_image": {"type": "input_image", "detail": "auto"},
-}
+class CompactedWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of `POST /v1/responses/compact` (Open Responses `CompactResource`)."""
+
+    id: str
+    object: Literal["response.compaction"] = "response.compaction"
+    created_at: int
+    """Unix seconds."""
+    output: list[Raw]
+    """The next window, to be sent as it is: retained user messages, then one compaction item."""
+    usage: Usage
+
+
+class InputTokens(msgspec.Struct, frozen=True):
+    """The answer of `POST /v1/responses/input_tokens`."""
+
+    input_tokens: int
+    object: Literal["response.input_tokens"] = "response.input_tokens"
+
+
+def retained_message(item: Item, *, item_id: str) -> Raw:
+    """A client's message as an output item: with an id, a status and its content as parts."""
+    members = _MEMBERS.decode(item.raw)
+    content = members["content"]
+    if bytes(content)[:1] == b'"':
+        content = Raw(b'[{"type":"input_text","text":' + bytes(content) + b"}]")
+    made: dict[str, object] = {"type": "message", "id": item.id or item_id, "status": "completed"}
+    kept = {name: value for name, value in members.items() if name not in ("type", "id", "status", "content")}
+    return Raw(msgspec.json.encode({**made, **kept, "content": content}))
