@@ -86,7 +86,7 @@ How long do clients wait for the first event, at the 95th percentile?
 histogram_quantile(0.95, sum by (le, model) (rate(landline_turn_first_event_seconds_bucket[5m])))
 ```
 
-Which turns fail, and is a target left alone?
+Which turns fail, and is the circuit of a target open?
 
 ```promql
 sum by (model, outcome) (rate(landline_turns_total{{outcome=~"failed|refused"}}[5m]))

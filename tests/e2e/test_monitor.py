@@ -64,10 +64,10 @@ def test_numbers_move_with_the_turns_and_agree(page: Page, fake_chat: FakeChatSe
     assert (
         number(page, "downloaded") == totals["downloaded_bytes"] == metric(url, "landline_wire_bytes", direction="out")
     )
-    assert number(page, "would") == totals["would_have_been_bytes"] == metric(url, "landline_stateless_bytes")
+    assert number(page, "would") == totals["stateless_bytes"] == metric(url, "landline_stateless_bytes")
     assert number(page, "turns") == totals["turns"] == metric(url, "landline_turns")
-    assert number(page, "saved-bytes") == totals["would_have_been_bytes"] - totals["uploaded_bytes"] > 0
-    share = 100 * totals["saved_bytes"] / totals["would_have_been_bytes"]
+    assert number(page, "saved-bytes") == totals["stateless_bytes"] - totals["uploaded_bytes"] > 0
+    share = 100 * totals["saved_bytes"] / totals["stateless_bytes"]
     assert page.locator("#saved-share").text_content() == f"{share:.1f} %"  # a thin space
 
 
@@ -87,7 +87,7 @@ def test_a_session_shows_its_turns_and_where_its_bytes_went(
     assert (page.locator(".columns-chart .would").get_attribute("d") or "").count("z") == 2
     shown = page.locator("#session-bytes .measure data").evaluate_all("all => all.map((each) => Number(each.value))")
     detail = json.loads(get(f"{address(landline)}/monitor/sessions/{page.url.partition('session=')[2]}"))
-    assert shown == [detail["row"]["would_have_been_bytes"], detail["payload_bytes"], detail["row"]["uploaded_bytes"]]
+    assert shown == [detail["row"]["stateless_bytes"], detail["payload_bytes"], detail["row"]["uploaded_bytes"]]
     page.go_back()
     expect(page.locator("#sessions")).to_be_visible()
     expect(page.locator("#session")).to_be_hidden()
@@ -187,7 +187,7 @@ def test_a_session_that_the_server_forgot_is_shown_no_more(context: BrowserConte
         open_page(page, edge.url, "#session=sess_00001")
         expect(page.locator("#session h3").first).to_be_visible()
     with MonitoredEdge(port=port, sessions=1) as edge:
-        expect(page.locator("#session")).to_contain_text("not remembered any more")
+        expect(page.locator("#session")).to_contain_text("not known any more")
         expect(page.locator("#session h3").first).to_be_hidden()
         expect(page.locator("#session .facts").first).to_have_text(" ")
         edge.do(lambda agents: (agents.open("sess_00001"), agents.turn("sess_00001")))

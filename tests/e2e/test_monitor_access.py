@@ -65,7 +65,7 @@ def test_everything_is_reached_by_keyboard_and_seen_to_be(page: Page, three: Mon
         )
         assert outline, name
         seen.append(name)
-    expected = ["Skip to", "Landline", "Theme:", "Find sessions", "not ended", "Sort by", "sess_00002", "sess_00001"]
+    expected = ["Skip to", "Landline", "Theme:", "Find sessions", "hide closed", "Sort by", "sess_00002", "sess_00001"]
     assert [name[: len(start)] for name, start in zip(seen, expected, strict=False)] == expected
     page.keyboard.press("Enter")
     expect(page.locator("#session-title")).to_be_focused()

@@ -180,4 +180,4 @@ def test_layout_does_not_shift_while_numbers_move(page: Page, three: MonitoredEd
 
 def test_an_unknown_session_is_said_to_be_unknown(page: Page, three: MonitoredEdge) -> None:
     open_page(page, three.url, "#session=nobody")
-    expect(page.locator("#session")).to_contain_text("not remembered any more")
+    expect(page.locator("#session")).to_contain_text("not known any more")

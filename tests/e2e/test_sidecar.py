@@ -40,7 +40,7 @@ async def saved_share(sidecar: RunningServer, model: str) -> float:
                 state = await answer.json()
             for row in state["models"]:
                 if row["name"] == model and row["turns"] == CALLS + 1:
-                    return row["saved_bytes"] / row["would_have_been_bytes"]
+                    return row["saved_bytes"] / row["stateless_bytes"]
 
 
 async def test_agent_run_goes_upstream_as_deltas(chain: SidecarChain, scripted: Script) -> None:

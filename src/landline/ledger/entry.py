@@ -114,7 +114,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_warm_up: bool
     is_streamed: bool = False
     """Whether the client was sent its events as they came."""
-    is_attached: bool
     asked: RequestedSettings = _NOTHING_REQUESTED
     created_at: float
     """Unix seconds."""
@@ -167,7 +166,6 @@ def make_entry(
         compactions=meter.compactions,
         is_warm_up=turn.request.is_warm_up,
         is_streamed=meter.transport == "socket" or turn.request.stream is True,
-        is_attached=meter.is_attached,
         asked=_asked(turn.request),
         created_at=turn.created_at,
         started_at=started_at or turn.created_at,

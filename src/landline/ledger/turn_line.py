@@ -44,7 +44,7 @@ def turn_line(entry: Entry) -> str:
     queued = "" if times.queued is None else f" queued_s={times.queued:.6f}"
     first_event = "" if times.first_event is None else f" first_event_s={times.first_event:.6f}"
     output_token = "" if times.per_output_token is None else f" output_token_s={times.per_output_token:.6f}"
-    flags = f"{' warm_up=true' if entry.is_warm_up else ''}{' attached=true' if entry.is_attached else ''}"
+    flags = " warm_up=true" if entry.is_warm_up else ""
     return (
         f"response_id={entry.response_id} event=turn_ended outcome={entry.outcome} transport={entry.transport}{names}"
         f" tries={entry.tries} requests={entry.upstream_requests} resends={entry.resends}"

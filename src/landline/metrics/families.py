@@ -145,7 +145,7 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_stateless_bytes_total",
         "counter",
         _PLACE,
-        "What would have come in without the line: the bodies that a client without a session would have sent for the "
+        "Bytes that would come in without Landline: the bodies that a client without a session would send for the "
         "same turns, each with the whole conversation.",
         _one(lambda row: row.sums.bytes.stateless),
     ),
@@ -275,7 +275,7 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_target_wait_seconds",
         "gauge",
         ("target",),
-        "How long the target is still left alone, after failures or because it asked for it; 0 when it may be asked.",
+        "Seconds until the target may be asked again: its circuit is open, or it sent a rate limit. 0 when it may be asked.",
         lambda sources: [((each.target,), each.wait_s) for each in sources.target_health()],
     ),
     MetricFamily(

@@ -27,7 +27,7 @@ _NUMBERS: dict[Sort, Callable[[LiveSession], float]] = {
     "opened": lambda session: session.opened_at,
     "changed": lambda session: session.change,
     "uploaded": lambda session: session.sums.bytes.uploaded,
-    "would_have_been": lambda session: session.sums.bytes.stateless,
+    "stateless": lambda session: session.sums.bytes.stateless,
     "saved": lambda session: session.sums.bytes.saved,
     "turns": lambda session: session.sums.turns,
     "failed": lambda session: session.sums.failed_turns,

@@ -26,7 +26,7 @@ def total_up(ledger: Ledger) -> Totals:
     counts, split = sums.bytes, sums.split
     return Totals(
         uploaded_bytes=counts.uploaded,
-        would_have_been_bytes=counts.stateless,
+        stateless_bytes=counts.stateless,
         saved_bytes=counts.saved,
         downloaded_bytes=counts.wire_out,
         overhead_in_bytes=ledger.overhead_in_bytes,
@@ -68,7 +68,7 @@ def make_row(session: LiveSession) -> SessionRow:
         warm_turns=sums.warm_turns,
         running_turns=session.running,
         uploaded_bytes=counts.uploaded,
-        would_have_been_bytes=counts.stateless,
+        stateless_bytes=counts.stateless,
         saved_bytes=counts.saved,
         downloaded_bytes=counts.wire_out,
         overhead_in_bytes=session.overhead_in_bytes,
@@ -107,7 +107,7 @@ def choice_rows(served: Sequence[RoutedTurns]) -> list[ChoiceRow]:
 def model_rows(sums: Mapping[str, Sums]) -> list[ModelRow]:
     """Every model that was asked for, the one that uploaded most first."""
     rows = [_model_row(name, each) for name, each in sums.items()]
-    return sorted(rows, key=lambda row: (-row.would_have_been_bytes, row.name))
+    return sorted(rows, key=lambda row: (-row.stateless_bytes, row.name))
 
 
 def _state(session: LiveSession) -> SessionState:
@@ -119,8 +119,8 @@ def _state(session: LiveSession) -> SessionState:
 
 
 def _unsaved(counts: ByteCounts, split: Split) -> Split:
-    """The bytes that a stateless client would have sent: what came, and the whole history. All of them together are what
-    would have been: a warm-up's tools came, but would not have."""
+    """The stateless bytes by part: those that came, and the history for the rest. A part counts at most what is left,
+    because a warm-up's tools came although a stateless client sends no warm-up."""
     left, parts = counts.stateless, [split.new_items, split.tools, split.instructions, split.other]
     for place, part in enumerate(parts):
         parts[place] = min(part, left)
@@ -154,7 +154,7 @@ def _model_row(name: str, sums: Sums) -> ModelRow:
         failed_turns=sums.failed_turns,
         warm_turns=sums.warm_turns,
         uploaded_bytes=counts.uploaded,
-        would_have_been_bytes=counts.stateless,
+        stateless_bytes=counts.stateless,
         saved_bytes=counts.saved,
         tokens=sums.tokens,
     )
@@ -167,7 +167,7 @@ def _lane_row(name: str, sums: Sums) -> LaneRow:
         turns=sums.turns,
         failed_turns=sums.failed_turns,
         uploaded_bytes=counts.uploaded,
-        would_have_been_bytes=counts.stateless,
+        stateless_bytes=counts.stateless,
     )
 
 
@@ -183,14 +183,13 @@ def _turn_row(number: int, entry: Entry) -> TurnRow:
         outcome=entry.outcome,
         error_code=entry.error_code,
         is_warm_up=entry.is_warm_up,
-        is_attached=entry.is_attached,
         tries=entry.tries,
         resends=entry.resends,
         compactions=entry.compactions,
         created_at=entry.created_at,
         uploaded_bytes=entry.bytes.uploaded,
         payload_bytes=entry.bytes.payload_in,
-        would_have_been_bytes=entry.bytes.stateless,
+        stateless_bytes=entry.bytes.stateless,
         downloaded_bytes=entry.bytes.wire_out,
         tokens=entry.tokens,
         queued_s=entry.times.queued,

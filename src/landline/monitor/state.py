@@ -1,7 +1,7 @@
 """What a watcher of the ledger is shown: the shape of `/monitor/state`, of its events, and of one session's detail.
 
-Bytes are whole numbers, times seconds, moments Unix seconds. "Uploaded" is what clients sent on the wire, or what their
-server sent to the targets if that hop is measured; "would have been" is the size of the bodies that a stateless client
+Bytes are whole numbers, times seconds, moments Unix seconds. "Uploaded" is what clients sent on the wire, or what the
+server sent to the targets if that hop is measured; "stateless" is the size of the bodies that a client without a session
 would have sent for the same turns.
 """
 
@@ -19,7 +19,7 @@ from landline.session.meter import Transport
 SessionState = Literal["running", "open", "idle", "ended"]
 """`running`: a turn is in flight. `open`: a socket without one. `idle`: a conversation over HTTP without one. `ended`: the
 socket is closed."""
-Sort = Literal["opened", "changed", "uploaded", "would_have_been", "saved", "turns", "failed"]
+Sort = Literal["opened", "changed", "uploaded", "stateless", "saved", "turns", "failed"]
 """How sessions are ordered, the largest or newest first; sockets that ended come after all others."""
 Shown = Literal["all", "live"]
 PAGE_MAX = 200
@@ -45,7 +45,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Sums since the process started."""
 
     uploaded_bytes: int
-    would_have_been_bytes: int
+    stateless_bytes: int
     saved_bytes: int
     """The difference; negative when the line cost more than it saved."""
     downloaded_bytes: int
@@ -57,9 +57,9 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     upstream_out_bytes: int
     upstream_in_bytes: int
     sent: Split
-    """Where the bytes of `payload_bytes` went."""
+    """The bytes of `payload_bytes` by part."""
     unsaved: Split
-    """Where those of `would_have_been_bytes` would have gone."""
+    """The bytes of `stateless_bytes` by part."""
     turns: int
     failed_turns: int
     warm_turns: int
@@ -94,7 +94,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     warm_turns: int
     running_turns: int
     uploaded_bytes: int
-    would_have_been_bytes: int
+    stateless_bytes: int
     saved_bytes: int
     downloaded_bytes: int
     overhead_in_bytes: int
@@ -153,7 +153,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     failed_turns: int
     warm_turns: int
     uploaded_bytes: int
-    would_have_been_bytes: int
+    stateless_bytes: int
     saved_bytes: int
     tokens: Tokens
 
@@ -166,7 +166,7 @@ class LaneRow(msgspec.Struct, frozen=True, kw_only=True):
     turns: int
     failed_turns: int
     uploaded_bytes: int
-    would_have_been_bytes: int
+    stateless_bytes: int
 
 
 class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,14 +183,13 @@ class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     error_code: str
     is_warm_up: bool
-    is_attached: bool
     tries: int
     resends: int
     compactions: int
     created_at: float
     uploaded_bytes: int
     payload_bytes: int
-    would_have_been_bytes: int
+    stateless_bytes: int
     downloaded_bytes: int
     tokens: Tokens
     queued_s: float | None

@@ -26,7 +26,6 @@ ENTRY = Entry(
     compactions=0,
     is_warm_up=False,
     is_streamed=True,
-    is_attached=False,
     created_at=1_790_000_000.5,
     started_at=1_790_000_000.0,
     outcome="completed",

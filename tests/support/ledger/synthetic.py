@@ -25,7 +25,7 @@ class MadeUpAgents:
         self._history_bytes: dict[str, int] = {}
 
     def feed(self) -> Feed:
-        """What a watcher of the ledger sees; two targets are well, one is left alone."""
+        """What a watcher of the ledger sees; two targets are healthy, the circuit of one is open."""
         return Feed(
             self.ledger,
             list_health=lambda: [
@@ -87,7 +87,6 @@ class MadeUpAgents:
             upstream_requests=1,
             compactions=0,
             is_warm_up=False,
-            is_attached=False,
             created_at=self.now,
             outcome="completed" if draw.random() > 0.01 else "failed",
             bytes=ByteCounts(

@@ -21,9 +21,7 @@ def pairs_of(line: str) -> dict[str, str]:
 
 
 def test_every_field_is_documented() -> None:
-    everything = changed(
-        is_warm_up=True, is_attached=True, tenant="someone", error_code="model_error", error_status=500
-    )
+    everything = changed(is_warm_up=True, tenant="someone", error_code="model_error", error_status=500)
     document = (Path(__file__).resolve().parents[3] / "docs" / "ledger.md").read_text(encoding="utf-8")
     fields = set(pairs_of(turn_line(everything))) - {"event"}
     rows = [row for row in document.splitlines() if row.startswith("| `")]
@@ -74,14 +72,13 @@ def test_line_says_everything_of_a_turn() -> None:
 def test_what_there_is_not_is_left_out() -> None:
     entry = changed(session_id="", lane="", model="", target="", times=Times(total=0.5), outcome="refused")
     told = pairs_of(turn_line(entry))
-    left_out = {"session", "lane", "tenant", "model", "target", "reason", "affinity", "error", "warm_up", "attached"}
+    left_out = {"session", "lane", "tenant", "model", "target", "reason", "affinity", "error", "warm_up"}
     assert not told.keys() & (left_out | {"queued_s", "first_event_s", "output_token_s"})
 
 
 def test_what_was_special_is_said() -> None:
-    told = pairs_of(turn_line(changed(is_warm_up=True, is_attached=True, error_code="model_error", tenant="team")))
-    assert (told["warm_up"], told["attached"], told["error"], told["tenant"]) == (
-        "true",
+    told = pairs_of(turn_line(changed(is_warm_up=True, error_code="model_error", tenant="team")))
+    assert (told["warm_up"], told["error"], told["tenant"]) == (
         "true",
         "model_error",
         "team",

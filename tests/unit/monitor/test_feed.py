@@ -9,7 +9,7 @@ from landline.monitor.feed import Watch
 from landline.monitor.state import PAGE_MAX, Change, SessionRow, Snapshot, Sort, View
 from support.ledger.synthetic import MadeUpAgents
 
-SORTS: list[Sort] = ["opened", "changed", "uploaded", "would_have_been", "saved", "turns", "failed"]
+SORTS: list[Sort] = ["opened", "changed", "uploaded", "stateless", "saved", "turns", "failed"]
 
 
 def agents_with(sessions: int, turns: int = 3) -> MadeUpAgents:
@@ -26,8 +26,8 @@ def test_totals_are_the_sums_of_the_sessions() -> None:
     snapshot = agents_with(7).feed().snapshot(View())
     rows, totals = snapshot.sessions.rows, snapshot.totals
     assert totals.uploaded_bytes == sum(row.uploaded_bytes for row in rows) > 0
-    assert totals.would_have_been_bytes == sum(row.would_have_been_bytes for row in rows)
-    assert totals.saved_bytes == totals.would_have_been_bytes - totals.uploaded_bytes
+    assert totals.stateless_bytes == sum(row.stateless_bytes for row in rows)
+    assert totals.saved_bytes == totals.stateless_bytes - totals.uploaded_bytes
     assert totals.turns == sum(row.turns for row in rows)
     assert totals.open_lines == 7
 
@@ -35,7 +35,7 @@ def test_totals_are_the_sums_of_the_sessions() -> None:
 def test_parts_add_up_to_what_was_sent_and_to_what_would_have_been() -> None:
     totals = agents_with(3).feed().snapshot(View()).totals
     assert total_of(totals.sent) == totals.payload_bytes
-    assert total_of(totals.unsaved) == totals.would_have_been_bytes
+    assert total_of(totals.unsaved) == totals.stateless_bytes
     assert totals.unsaved.history > totals.sent.history == 0
 
 
@@ -58,7 +58,7 @@ def test_pages_together_are_all_sessions_in_order_once(sort: Sort) -> None:
     ids = [session_id for page in pages for session_id in page.ids]
     assert len(ids) == len(set(ids)) == 23
     assert [len(page.rows) for page in pages] == [10, 10, 3, 0]
-    numbers = {"uploaded": "uploaded_bytes", "would_have_been": "would_have_been_bytes", "saved": "saved_bytes"}
+    numbers = {"uploaded": "uploaded_bytes", "stateless": "stateless_bytes", "saved": "saved_bytes"}
     name = {"opened": "opened_at", "turns": "turns", "failed": "failed_turns", **numbers}.get(sort)
     if name is not None:
         shown = [getattr(row, name) for page in pages for row in page.rows]
@@ -137,7 +137,7 @@ def test_detail_has_the_newest_turns_numbered() -> None:
     assert detail is not None
     assert [turn.number for turn in detail.turns] == list(range(8, TURNS_KEPT + 8))
     assert [lane.name for lane in detail.lanes] == ["side"]
-    assert total_of(detail.unsaved) == detail.row.would_have_been_bytes
+    assert total_of(detail.unsaved) == detail.row.stateless_bytes
     assert detail.newest_items == []
 
 

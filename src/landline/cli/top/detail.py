@@ -26,25 +26,25 @@ def detail_head(detail: SessionDetail | None, session_id: str, *, is_asked: bool
     """The lines above the turns."""
     title = line((f"session {plain(session_id)}", "bold"))
     if detail is None:
-        missing = "Looking …" if is_asked else "This session is not remembered any more."
+        missing = "Loading …" if is_asked else "This session is not known any more."
         return [Text(""), title, line(missing, style="dim")]
     row = detail.row
     cached = f"cached {percent(row.tokens.cached, row.tokens.input)}" if row.tokens.input else ""
     target = f"at {row.target}" if row.target else ""
     compression = f"compression: {row.compression}" if row.compression else ""
     facts = (row.transport, compression, row.state, f"{row.model} {target}".strip(), cached)
-    uploaded, would = size(row.uploaded_bytes), size(row.would_have_been_bytes)
-    share = saved(row.saved_bytes, row.would_have_been_bytes)
+    uploaded, would = size(row.uploaded_bytes), size(row.stateless_bytes)
+    share = saved(row.saved_bytes, row.stateless_bytes)
     sums = line(
         ("uploaded ", "dim"),
         (uploaded, "bold"),
-        (f" ({size(detail.payload_bytes)} JSON)  would have been ", "dim"),
+        (f" ({size(detail.payload_bytes)} JSON)  without Landline ", "dim"),
         would,
         ("  saved ", "dim"),
         (share, "bold green"),
     )
     sums = first_that_fits(width, sums, *saving(uploaded, would, share))
-    words = _columns("uploaded", "would be", "first", "all", width)
+    words = _columns("uploaded", "without", "first", "total", width)
     titles = line("turn", " " * max(1, width - 4 - len(words)), words, style="dim")
     return [
         Text(""),
@@ -60,7 +60,7 @@ def turn_lines(detail: SessionDetail | None, *, top: int, rows: int, width: int)
     """The newest turns at the bottom, `top` of them below the screen; bars are to one scale."""
     turns = detail.turns if detail is not None else []
     end = max(0, len(turns) - top)
-    most = max((max(turn.would_have_been_bytes, turn.uploaded_bytes) for turn in turns), default=0)
+    most = max((max(turn.stateless_bytes, turn.uploaded_bytes) for turn in turns), default=0)
     return [_turn_line(turn, most, width) for turn in turns[max(0, end - rows) : end]]
 
 
@@ -80,7 +80,7 @@ def _turn_line(turn: TurnRow, most: int, width: int) -> Text:
     is_bad = turn.outcome in _BAD
     words = _columns(
         size(turn.uploaded_bytes),
-        size(turn.would_have_been_bytes),
+        size(turn.stateless_bytes),
         seconds(turn.first_event_s),
         seconds(turn.total_s),
         width,
@@ -88,7 +88,7 @@ def _turn_line(turn: TurnRow, most: int, width: int) -> Text:
     room = max(4, width - _NUMBER_WIDTH - len(words) - 1)
     text = line((f"{count(turn.number):>5} ", "red" if is_bad else "dim"))
     said = _notes(turn)[: room // 2]
-    drawn = bar(turn.uploaded_bytes, turn.would_have_been_bytes, most, max(2, room - len(said) - (1 if said else 0)))
+    drawn = bar(turn.uploaded_bytes, turn.stateless_bytes, most, max(2, room - len(said) - (1 if said else 0)))
     text.append_text(drawn)
     gap = room - len(drawn.plain) - len(said)
     text.append(" " * max(1, gap) if said else " " * max(0, gap))
@@ -108,7 +108,6 @@ def _notes(turn: TurnRow) -> str:
     notes = (
         turn.lane and f"lane {plain(turn.lane)}",
         "warm-up" if turn.is_warm_up else "",
-        "re-attached" if turn.is_attached else "",
         "compacted" if turn.compactions else "",
         "resent" if turn.resends else "",
         f"{turn.tries} tries" if turn.tries > 1 else "",

@@ -51,7 +51,7 @@ def shorten(session_id: str, columns: int) -> str:
 
 
 def bar(sent: int, would: int, most: int, width: int) -> Text:
-    """What was sent in front of what would have been. `most` fills the width; 0 for the larger of the two."""
+    """Bytes that were sent, in front of those without Landline. `most` fills the width; 0 for the larger of the two."""
     most = max(most, sent, would, 1)
     solid = max(round(width * sent / most), 1) if sent > 0 else 0
     light = max(round(width * would / most) - solid, 0)

@@ -31,9 +31,9 @@ def percent(part: int, whole: int) -> str:
     return f"{text} %"
 
 
-def saved(saved_bytes: int, would_have_been_bytes: int) -> str:
-    """The share that was saved; by how many bytes more it was, if it was more than it would have been."""
-    return size(saved_bytes) if saved_bytes < 0 else percent(saved_bytes, would_have_been_bytes)
+def saved(saved_bytes: int, stateless_bytes: int) -> str:
+    """The saved share; if more was sent than without Landline, the difference in bytes."""
+    return size(saved_bytes) if saved_bytes < 0 else percent(saved_bytes, stateless_bytes)
 
 
 def seconds(value_s: float | None) -> str:

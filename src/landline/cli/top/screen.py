@@ -14,12 +14,12 @@ SORT_WORDS: dict[Sort, str] = {
     "opened": "newest first",
     "changed": "last change first",
     "uploaded": "most uploaded first",
-    "would_have_been": "most without the line first",
+    "stateless": "largest without Landline first",
     "saved": "most saved first",
     "turns": "most turns first",
     "failed": "most failed turns first",
 }
-KEYS_OF_LIST = "↑↓ select  enter look closely  s sort  a all/live  q quit"
+KEYS_OF_LIST = "↑↓ select  enter details  s sort  a all/live  q quit"
 KEYS_OF_DETAIL = "↑↓ scroll  esc back  q quit"
 _FEWER_KEYS = ("↑↓ enter  s sort  a all  q quit", "q quit")
 _FEWER_KEYS_OF_DETAIL = ("esc back  q quit", "q quit")
@@ -33,11 +33,11 @@ TIGHT = 60
 _MAX_TARGETS = 4
 _STATE_STYLES = {"running": "green", "open": "", "idle": "dim", "ended": "dim"}
 _TARGET_WORDS = {
-    "closed": ("well", "green"),
-    "resting": ("resting", "yellow"),
-    "open": ("left alone", "red"),
-    "half_open": ("to be tried", "yellow"),
-    "probing": ("being tried", "yellow"),
+    "closed": ("healthy", "green"),
+    "waiting": ("rate limited", "yellow"),
+    "open": ("circuit open", "red"),
+    "half_open": ("half-open", "yellow"),
+    "probing": ("half-open, probing", "yellow"),
 }
 
 
@@ -84,17 +84,17 @@ def totals_lines(snapshot: Snapshot, width: int) -> list[Text]:
     return [
         first_that_fits(width, *_uploads(totals)),
         first_that_fits(width, *_turns(totals)),
-        bar(totals.uploaded_bytes, totals.would_have_been_bytes, 0, width),
+        bar(totals.uploaded_bytes, totals.stateless_bytes, 0, width),
     ]
 
 
 def _uploads(totals: Totals) -> tuple[Text, ...]:
-    uploaded, would = size(totals.uploaded_bytes), size(totals.would_have_been_bytes)
-    share = saved(totals.saved_bytes, totals.would_have_been_bytes)
+    uploaded, would = size(totals.uploaded_bytes), size(totals.stateless_bytes)
+    share = saved(totals.saved_bytes, totals.stateless_bytes)
     words: list[str | tuple[str, str]] = [
         ("uploaded ", "dim"),
         (uploaded, "bold"),
-        ("  would have been ", "dim"),
+        ("  without Landline ", "dim"),
         would,
     ]
     words += [("  saved ", "dim"), (share, "bold green")]
@@ -136,7 +136,7 @@ def sessions_table(snapshot: Snapshot, rows: list[SessionRow], *, width: int, se
     table.add_column("", width=1)
     names = ("session", "model", "target", "compression") if width >= WIDE else ("session", "model")
     names = names if width >= NARROW else ("session",)
-    sizes = {"turns": 5, "uploaded": 8, "would be": 8, "saved": 8, "cached": 7}
+    sizes = {"turns": 5, "uploaded": 8, "without": 8, "saved": 8, "cached": 7}
     sizes = sizes if width >= TIGHT else {"uploaded": 8, "saved": 8}
     id_columns = SHORT_ID if width >= TIGHT else SHORT_ID - 5
     for name in names:
@@ -156,8 +156,8 @@ def sessions_table(snapshot: Snapshot, rows: list[SessionRow], *, width: int, se
         numbers = {
             "turns": Text(count(row.turns), style="red" if row.failed_turns else ""),
             "uploaded": size(row.uploaded_bytes),
-            "would be": size(row.would_have_been_bytes),
-            "saved": saved(row.saved_bytes, row.would_have_been_bytes),
+            "without": size(row.stateless_bytes),
+            "saved": saved(row.saved_bytes, row.stateless_bytes),
             "cached": percent(row.tokens.cached, row.tokens.input),
         }
         table.add_row(
@@ -214,7 +214,7 @@ def _target_line(row: TargetRow) -> Text:
 
 
 def _health(row: TargetRow) -> str:
-    """As the page tells it: a closed breaker may wait all the same, an open one whose time is over does not."""
+    """As the page shows it. A closed breaker may have a wait (a rate limit); an open one whose wait is over is half-open."""
     if row.state == "closed" and row.wait_s:
-        return "resting"
+        return "waiting"
     return "half_open" if row.state == "open" and not row.wait_s else row.state

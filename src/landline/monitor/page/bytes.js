@@ -1,4 +1,4 @@
-// Where do my bytes go: what would have been sent, what was sent, and what of it was left on the wire, in parts.
+// Bytes by part: without Landline, as sent before compression, and on the wire.
 
 import { element, setAttribute, setData, setText, shape } from "./dom.js";
 import * as format from "./format.js";
@@ -15,7 +15,7 @@ const BAR_HEIGHT = 18;
 export class BytesView {
   constructor(parent) {
     this.bars = {
-      unsaved: new StackedBar("would have been"),
+      unsaved: new StackedBar("without Landline"),
       sent: new StackedBar("sent, before compression"),
       wire: new StackedBar("on the wire"),
     };
@@ -27,7 +27,7 @@ export class BytesView {
       const title = element("th", { scope: "row" }, element("span", { class: `swatch ${part}` }), name);
       body.append(element("tr", {}, title, element("td", {}, row.sent), element("td", {}, row.unsaved)));
     }
-    const titles = ["part", "sent", "would have been"].map((name) => element("th", { scope: "col" }, name));
+    const titles = ["part", "sent", "without Landline"].map((name) => element("th", { scope: "col" }, name));
     parent.replaceChildren(
       ...Object.values(this.bars).map((bar) => bar.node),
       element("table", { class: "parts" }, element("thead", {}, element("tr", {}, ...titles)), body),

@@ -1,4 +1,4 @@
-// A session's turns as columns: how much each sent, in front of how much it would have been. However many turns there are,
+// A session's turns as columns: how much each sent, in front of what it would have sent without Landline. However many turns there are,
 // it is three shapes; the turn under the pointer is said in words below.
 
 import { element, setAttribute, setText, shape } from "./dom.js";
@@ -35,11 +35,11 @@ export class TurnColumns {
   draw() {
     const width = this.svg.clientWidth;
     if (!width) return;
-    const most = Math.max(...this.turns.map((turn) => Math.max(turn.would_have_been_bytes, turn.uploaded_bytes)), 1);
+    const most = Math.max(...this.turns.map((turn) => Math.max(turn.stateless_bytes, turn.uploaded_bytes)), 1);
     this.step = Math.min(WIDEST, width / Math.max(this.turns.length, 1));
     const paths = { would: [], sent: [], failed: [] };
     this.turns.forEach((turn, place) => {
-      paths.would.push(this.column(place, turn.would_have_been_bytes / most));
+      paths.would.push(this.column(place, turn.stateless_bytes / most));
       paths[hasFailed(turn) ? "failed" : "sent"].push(this.column(place, turn.uploaded_bytes / most));
     });
     for (const [name, node] of Object.entries(this.shapes)) setAttribute(node, "d", paths[name].join(""));
@@ -60,7 +60,7 @@ export class TurnColumns {
 
   point(x) {
     const turn = x === null ? undefined : this.turns[Math.floor(x / this.step)];
-    const words = turn && `turn ${turn.number}: ${format.bytes(turn.uploaded_bytes)} instead of ${format.bytes(turn.would_have_been_bytes)}`;
+    const words = turn && `turn ${turn.number}: ${format.bytes(turn.uploaded_bytes)} instead of ${format.bytes(turn.stateless_bytes)}`;
     setText(this.words, words ?? "");
   }
 }
@@ -72,5 +72,5 @@ export function hasFailed(turn) {
 function describe(turns) {
   if (!turns.length) return "No turn yet";
   const last = turns.at(-1);
-  return `${format.counted(turns.length, "turn")}; the last, ${last.number}, sent ${format.bytes(last.uploaded_bytes)} and would have been ${format.bytes(last.would_have_been_bytes)}`;
+  return `${format.counted(turns.length, "turn")}; the last, ${last.number}, sent ${format.bytes(last.uploaded_bytes)}, without Landline ${format.bytes(last.stateless_bytes)}`;
 }

@@ -28,7 +28,7 @@ export function percent(part, whole) {
   return `${text.replace("-", "−")}${THIN}%`;
 }
 
-/** What was saved: its share, or by how many bytes more it was than it would have been. */
+/** The saved share; if more was sent than without Landline, the difference in bytes. */
 export function saved(bytesSaved, wouldHaveBeen) {
   return bytesSaved < 0 ? `−${bytes(-bytesSaved)}` : percent(bytesSaved, wouldHaveBeen);
 }

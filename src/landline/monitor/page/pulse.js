@@ -1,4 +1,4 @@
-// The upload of the last two minutes, second by second, as it was and as it would have been.
+// The upload of the last two minutes, second by second, with Landline and without.
 
 import { byId, setAttribute, setText, shape } from "./dom.js";
 import * as format from "./format.js";
@@ -31,7 +31,7 @@ export class Pulse {
     const passed = this.second === null ? 1 : Math.min(second - this.second, SECONDS);
     if (passed < 1) return;
     this.second = second;
-    const now = totals && [totals.uploaded_bytes, totals.would_have_been_bytes];
+    const now = totals && [totals.uploaded_bytes, totals.stateless_bytes];
     const before = this.last ?? now;
     this.last = now;
     for (let place = 1; place < passed; place += 1) this.samples.push([0, 0]);

@@ -1,4 +1,4 @@
-// One session: its turns as columns of sent against would-have-been, the time of each, and where its bytes go.
+// One session: its turns as columns of bytes with and without Landline, the time of each, and its bytes by part.
 
 import { BytesView } from "./bytes.js";
 import { hasFailed, TurnColumns } from "./columns.js";
@@ -29,12 +29,12 @@ export class SessionView {
     this.columns = new TurnColumns();
     this.said = element("div");
     this.lanes = element("p", { class: "facts lanes" });
-    this.waiting = element("p", { class: "empty" }, "Looking for this session …");
+    this.waiting = element("p", { class: "empty" }, "Loading this session …");
     const bytes = element("div", { id: "session-bytes" });
     this.body = element("div", { hidden: "" },
       element("p", { class: "sentence" }, "Uploaded ", this.uploaded, " instead of ", this.would, ": ", this.saved, "."),
-      element("h3", {}, "Each turn: sent, and what would have been"), this.columns.svg,
-      element("p", { class: "legend" }, key("would", "would have been"), key("sent", "uploaded"), key("failed", "failed"), this.columns.words),
+      element("h3", {}, "Each turn: uploaded, and without Landline"), this.columns.svg,
+      element("p", { class: "legend" }, key("would", "without Landline"), key("sent", "uploaded"), key("failed", "failed"), this.columns.words),
       element("h3", {}, "Where do the bytes of this session go"), bytes, this.said, this.lanes, this.makeTurns());
     this.node.replaceChildren(back, this.title, this.facts, this.waiting, this.body);
     this.bytes = new BytesView(bytes);
@@ -48,7 +48,7 @@ export class SessionView {
       this.show(this.detail, { isWhole: false, isNew: false });
     });
     this.list = new KeyedList(list, (turn) => turn.number, () => makeTurn(() => this.longest));
-    const titles = ["turn", "uploaded", "would have been", "tokens in", "cached", "time", "target"];
+    const titles = ["turn", "uploaded", "without Landline", "tokens in", "cached", "time", "target"];
     this.table = element("div", { role: "table", "aria-label": "Turns, the newest first" },
       element("div", { role: "rowgroup" }, element("div", { class: "turn titles", role: "row" },
         ...titles.map((title) => element("span", { role: "columnheader" }, title)))), list);
@@ -67,7 +67,7 @@ export class SessionView {
     this.node.hidden = id === null;
     this.body.hidden = true;
     this.waiting.hidden = false;
-    setText(this.waiting, "Looking for this session …");
+    setText(this.waiting, "Loading this session …");
     setText(this.title, id ?? "");
     setText(this.facts, " ");
     if (id !== null) this.title.focus({ preventScroll: true });
@@ -79,7 +79,7 @@ export class SessionView {
       this.waiting.hidden = false;
       this.body.hidden = true;
       setText(this.facts, " ");
-      setText(this.waiting, "This session is not remembered any more, or never was.");
+      setText(this.waiting, "This session is not known any more, or never was.");
       return;
     }
     this.waiting.hidden = true;
@@ -108,13 +108,13 @@ export class SessionView {
 
   showFacts({ row, lanes }) {
     const compressed = row.compression ? `, compression: ${row.compression}` : "";
-    const overhead = row.overhead_in_bytes ? `${format.bytes(row.overhead_in_bytes)} beside the turns` : "";
+    const overhead = row.overhead_in_bytes ? `${format.bytes(row.overhead_in_bytes)} outside of turns` : "";
     const facts = [`${row.transport}${compressed}`, STATES[row.state], format.counted(row.turns, "turn"), `since ${format.clock(row.opened_at)}`, overhead];
     setText(this.facts, facts.filter(Boolean).join(" · "));
     setData(this.uploaded, format.bytes(row.uploaded_bytes), row.uploaded_bytes);
-    setData(this.would, format.bytes(row.would_have_been_bytes), row.would_have_been_bytes);
-    setData(this.saved, format.saving(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
-    const largest = [...lanes].sort((one, other) => other.would_have_been_bytes - one.would_have_been_bytes).slice(0, LANES_NAMED);
+    setData(this.would, format.bytes(row.stateless_bytes), row.stateless_bytes);
+    setData(this.saved, format.saving(row.saved_bytes, row.stateless_bytes), row.saved_bytes);
+    const largest = [...lanes].sort((one, other) => other.stateless_bytes - one.stateless_bytes).slice(0, LANES_NAMED);
     const named = largest.map((lane) => `${lane.name ? format.name(lane.name) : "default"}: ${format.counted(lane.turns, "turn")}, ${format.bytes(lane.uploaded_bytes)}`);
     if (lanes.length > LANES_NAMED) named.push(`and ${format.exact(lanes.length - LANES_NAMED)} more`);
     setAttribute(this.table, "data-lanes", lanes.length > 1 ? "" : null);
@@ -153,7 +153,7 @@ function updateTurn(node, cells, parts, { words, spoken }, turn, longest) {
   setText(cells.number, String(turn.number));
   setAttribute(cells.number, "title", `${turn.response_id}, ${format.clock(turn.created_at)}`);
   setText(cells.uploaded, format.bytes(turn.uploaded_bytes));
-  setText(cells.would, format.bytes(turn.would_have_been_bytes));
+  setText(cells.would, format.bytes(turn.stateless_bytes));
   setText(cells.tokens, format.count(turn.tokens.input));
   setText(cells.cached, format.percent(turn.tokens.cached, turn.tokens.input));
   const failure = hasFailed(turn) ? `${turn.outcome}${turn.error_code ? `: ${turn.error_code}` : ""}` : "";
@@ -180,7 +180,6 @@ function updateTurn(node, cells, parts, { words, spoken }, turn, longest) {
 function notes(turn) {
   return [
     turn.is_warm_up && "warm-up",
-    turn.is_attached && "re-attached",
     turn.compactions && "compacted",
     turn.resends && "resent",
     turn.tries > 1 && `${turn.tries} tries`,

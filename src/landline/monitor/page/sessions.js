@@ -130,9 +130,9 @@ function makeRow(first) {
     setAttribute(cells.turns, "class", row.failed_turns ? "bad" : null);
     setText(failed, row.failed_turns ? `${format.count(row.failed_turns)} failed` : "");
     setData(cells.uploaded, format.bytes(row.uploaded_bytes), row.uploaded_bytes);
-    setData(cells.would, format.bytes(row.would_have_been_bytes), row.would_have_been_bytes);
-    setData(cells.saved, format.saved(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
-    setShare(bar, row.saved_bytes / (row.would_have_been_bytes || 1));
+    setData(cells.would, format.bytes(row.stateless_bytes), row.stateless_bytes);
+    setData(cells.saved, format.saved(row.saved_bytes, row.stateless_bytes), row.saved_bytes);
+    setShare(bar, row.saved_bytes / (row.stateless_bytes || 1));
     setData(cells.cached, format.percent(row.tokens.cached, row.tokens.input), row.tokens.cached);
   };
   return { node, update };

@@ -1,19 +1,19 @@
-// Targets and how they are, why each was chosen, and the models that were asked for.
+// Targets with their health, why each was chosen, and the models that were requested.
 
 import { byId, element, KeyedList, setAttribute, setData, setShare, setText } from "./dom.js";
 import * as format from "./format.js";
 
 const MODELS_LISTED = 8;
-const STATES = { closed: "well", resting: "resting", open: "left alone", half_open: "to be tried", probing: "being tried" };
+const STATES = { closed: "healthy", waiting: "rate limited", open: "circuit open", half_open: "half-open", probing: "half-open, probing" };
 const REASONS = {
-  only: "no other could be asked",
-  sealed: "made what only it can read",
-  warm: "served the longest known part",
+  only: "the only candidate",
+  sealed: "its state is needed",
+  warm: "has the longest warm prefix",
   key: "served this conversation last",
-  load: "had the least to do",
-  weight: "its share was due",
-  fail_over: "one before it failed",
-  last_resort: "none is well",
+  load: "was least busy",
+  weight: "by its weight",
+  fail_over: "another target failed",
+  last_resort: "no target is healthy",
 };
 
 export class TargetsView {
@@ -83,7 +83,7 @@ function makeTarget() {
 
 /** A breaker's state as it is seen: one that is closed may wait all the same, an open one whose time is over does not. */
 function healthOf({ state, wait_s: wait }) {
-  if (state === "closed" && wait > 0) return "resting";
+  if (state === "closed" && wait > 0) return "waiting";
   return state === "open" && wait === 0 ? "half_open" : state;
 }
 
@@ -121,8 +121,8 @@ function makeModel() {
   const update = (row) => {
     setText(name, row.name ? format.name(row.name) : "(none named)");
     setAttribute(name, "title", format.name(row.name));
-    setData(saved, format.saving(row.saved_bytes, row.would_have_been_bytes), row.saved_bytes);
-    setText(hint, `${format.counted(row.turns, "turn")}, ${format.bytes(row.uploaded_bytes)} of ${format.bytes(row.would_have_been_bytes)}`);
+    setData(saved, format.saving(row.saved_bytes, row.stateless_bytes), row.saved_bytes);
+    setText(hint, `${format.counted(row.turns, "turn")}, ${format.bytes(row.uploaded_bytes)} of ${format.bytes(row.stateless_bytes)}`);
   };
   return { node, update };
 }

@@ -9,14 +9,14 @@ const SPOKEN_EVERY_MS = 15_000;
 let spokenAt = 0;
 
 export function showTotals(totals, sessions) {
-  const most = Math.max(totals.uploaded_bytes, totals.would_have_been_bytes);
-  const { saved_bytes: saved, would_have_been_bytes: would } = totals;
-  setData(byId("saved-share"), format.saved(saved, would), totals.saved_bytes / (totals.would_have_been_bytes || 1));
+  const most = Math.max(totals.uploaded_bytes, totals.stateless_bytes);
+  const { saved_bytes: saved, stateless_bytes: would } = totals;
+  setData(byId("saved-share"), format.saved(saved, would), totals.saved_bytes / (totals.stateless_bytes || 1));
   setBytes("saved-bytes", totals.saved_bytes, Math.abs(totals.saved_bytes));
   setText(byId("saved-words"), saved < 0 ? "more; nothing is saved yet" : "not uploaded");
-  setBytes("would", totals.would_have_been_bytes);
+  setBytes("would", totals.stateless_bytes);
   setBytes("uploaded", totals.uploaded_bytes);
-  setShare(byId("would-bar"), totals.would_have_been_bytes / most);
+  setShare(byId("would-bar"), totals.stateless_bytes / most);
   setShare(byId("uploaded-bar"), totals.uploaded_bytes / most);
   showMore(totals, sessions);
   speak(totals);
@@ -41,8 +41,8 @@ function speak(totals) {
   const now = performance.now();
   if (totals.turns === 0 || (spokenAt && now - spokenAt < SPOKEN_EVERY_MS)) return;
   spokenAt = now;
-  const [sent, would] = [format.bytes(totals.uploaded_bytes), format.bytes(totals.would_have_been_bytes)];
-  const saving = format.saving(totals.saved_bytes, totals.would_have_been_bytes);
+  const [sent, would] = [format.bytes(totals.uploaded_bytes), format.bytes(totals.stateless_bytes)];
+  const saving = format.saving(totals.saved_bytes, totals.stateless_bytes);
   setText(byId("spoken"), `${saving}: uploaded ${sent} instead of ${would}, in ${format.counted(totals.turns, "turn")}.`);
 }
 

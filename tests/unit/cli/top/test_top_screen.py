@@ -52,19 +52,19 @@ def test_the_list_fills_the_screen_and_selects_the_first_session():
 def test_targets_with_trouble_come_first():
     lines = shown(snapshot_of(agents_with(3)), Place())
     targets = [line for line in lines if line.startswith("target")]
-    assert targets[0].startswith("target claude  left alone, 12 s more")
+    assert targets[0].startswith("target claude  circuit open, 12 s more")
     assert len(targets) == 3
 
 
 @pytest.mark.parametrize(
     ("state", "wait_s", "words"),
     [
-        ("closed", 0, "well  in"),
-        ("closed", 200, "resting, 3 min 20 s more  in"),
-        ("open", 5, "left alone, 5 s more  in"),
-        ("open", 0, "to be tried  in"),
-        ("half_open", 0, "to be tried  in"),
-        ("probing", 0, "being tried  in"),
+        ("closed", 0, "healthy  in"),
+        ("closed", 200, "rate limited, 3 min 20 s more  in"),
+        ("open", 5, "circuit open, 5 s more  in"),
+        ("open", 0, "half-open  in"),
+        ("half_open", 0, "half-open  in"),
+        ("probing", 0, "half-open, probing  in"),
     ],
 )
 def test_targets_are_told_in_the_pages_words(state, wait_s, words):
@@ -123,7 +123,7 @@ def test_a_narrow_screen_says_of_a_turn_what_it_sent_and_how_long_it_took():
     place = Place(opened="sess_00000")
     lines = shown(snapshot_of(agents, place), place, width=40)
     titles = next(number for number, line in enumerate(lines) if line.startswith("turn "))
-    assert lines[titles].split() == ["turn", "uploaded", "all"]
+    assert lines[titles].split() == ["turn", "uploaded", "total"]
     assert lines[titles + 1].endswith(" s")
     assert "…" not in lines[titles + 1]
     assert any(line.startswith("saved ") and line.endswith("B") for line in lines[6:titles])
@@ -218,8 +218,8 @@ def test_a_session_is_looked_at_turn_by_turn():
 def test_a_session_that_is_asked_for_is_not_called_forgotten():
     place = Place(opened="sess_00000")
     snapshot = snapshot_of(agents_with(1), Place())
-    assert any(line.startswith("Looking") for line in shown(snapshot, place, is_asked=True))
-    assert any("not remembered" in line for line in shown(snapshot, place))
+    assert any(line.startswith("Loading") for line in shown(snapshot, place, is_asked=True))
+    assert any("not known" in line for line in shown(snapshot, place))
 
 
 def test_a_lost_connection_is_said_first():
