@@ -1,14 +1,15 @@
-"""The ledger as watchers see it: one snapshot, then what changed.
+"""The ledger as watchers see it: one snapshot, then what changed. The monitor's endpoints read it.
 
 Nothing is computed unless someone asks, and then what changed since the last time is looked at, not everything.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
+from math import inf
 
 import msgspec
 
 from landline.ledger.ledger import Ledger, LiveSession
-from landline.monitor.order import Order
 from landline.monitor.rows import choice_rows, make_detail, make_row, model_rows, target_rows, total_up
 from landline.monitor.state import (
     PAGE_MAX,
@@ -22,6 +23,50 @@ from landline.monitor.state import (
     View,
 )
 from landline.routing.router import RoutedTurns, TargetHealth
+
+_Place = tuple[bool, float, str]
+"""Whether it ended, its number with the sign turned, its id: so the order is ended ones last, then largest first."""
+
+
+class SessionOrder:
+    """Ids of sessions; the largest number first, sockets that ended after all others."""
+
+    def __init__(self, number: Callable[[LiveSession], float]) -> None:
+        self._number = number
+        self._places: dict[str, _Place] = {}
+        self._sorted: list[_Place] = []
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def __iter__(self) -> Iterator[str]:
+        return (session_id for _, _, session_id in self._sorted)
+
+    def place(self, session: LiveSession) -> None:
+        """The session is new or changed."""
+        place = (session.is_ended, -self._number(session), session.session_id)
+        before = self._places.get(session.session_id)
+        if place == before:
+            return
+        if before is not None:
+            del self._sorted[bisect_left(self._sorted, before)]
+        self._places[session.session_id] = place
+        insort(self._sorted, place)
+
+    def keep(self, is_known: Callable[[str], bool]) -> None:
+        """Drops the sessions that are not known any more."""
+        self._sorted = [place for place in self._sorted if is_known(place[2])]
+        self._places = {place[2]: place for place in self._sorted}
+
+    def ids(self, offset: int, count: int) -> list[str]:
+        """A part of the order."""
+        return [session_id for _, _, session_id in self._sorted[offset : offset + max(count, 0)]]
+
+    @property
+    def live_count(self) -> int:
+        """Sessions that did not end."""
+        return bisect_left(self._sorted, (True, -inf, ""))
+
 
 _NUMBERS: dict[Sort, Callable[[LiveSession], float]] = {
     "opened": lambda session: session.opened_at,
@@ -55,7 +100,7 @@ class Feed:
         self._list_health = list_health
         self._list_served = list_served
         self._version = version
-        self._orders: dict[Sort, Order] = {}
+        self._orders: dict[Sort, SessionOrder] = {}
         self._rows: dict[str, tuple[int, SessionRow]] = {}
         """By session id: its change number at the time, and the row."""
         self._seen = 0
@@ -112,11 +157,11 @@ class Feed:
             return None
         return make_detail(session, after=after)
 
-    def watch(self, view: View, tenant: str | None = None) -> "Watch":
+    def watch(self, view: View, tenant: str | None = None) -> "FeedWatch":
         """For one watcher: what changes, step by step."""
-        return Watch(self, view, tenant)
+        return FeedWatch(self, view, tenant)
 
-    def _order(self, sort: Sort) -> Order:
+    def _order(self, sort: Sort) -> SessionOrder:
         """The order, brought up to date with every other one in use."""
         changed = self._ledger.changed_sessions(self._seen)
         for order in self._orders.values():
@@ -127,7 +172,7 @@ class Feed:
             self._forgotten = self._ledger.forgotten_sessions
             self._drop_forgotten()
         if sort not in self._orders:
-            self._orders[sort] = Order(_NUMBERS[sort])
+            self._orders[sort] = SessionOrder(_NUMBERS[sort])
             for session in self._ledger.sessions():
                 self._orders[sort].place(session)
         return self._orders[sort]
@@ -140,7 +185,7 @@ class Feed:
             order.keep(is_known)
         self._rows = {session_id: row for session_id, row in self._rows.items() if is_known(session_id)}
 
-    def _matching(self, order: Order, view: View, tenant: str | None) -> Iterator[str]:
+    def _matching(self, order: SessionOrder, view: View, tenant: str | None) -> Iterator[str]:
         wanted = view.find.casefold()
         for session_id in order:
             session = self._ledger.session(session_id)
@@ -163,7 +208,7 @@ class Feed:
         return known[1]
 
 
-class Watch:
+class FeedWatch:
     """What one watcher was told, so that it is told only what is new."""
 
     def __init__(self, feed: Feed, view: View, tenant: str | None) -> None:

@@ -12,7 +12,7 @@ from typing import get_args
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from landline.monitor.feed import Feed, Watch
+from landline.monitor.feed import Feed, FeedWatch
 from landline.monitor.state import PAGE_MAX, Change, Shown, Snapshot, Sort, View
 from landline.server.edge import Edge
 from landline.server.endpoint import Query, reply_error, reply_json
@@ -150,7 +150,7 @@ def _events(edge: Edge, feed: Feed) -> Answer:
     return endpoint
 
 
-async def _tell(watch: Watch, edge: Edge, audience: Audience, send: Send) -> None:
+async def _tell(watch: FeedWatch, edge: Edge, audience: Audience, send: Send) -> None:
     """Tells of changes until the server stops."""
     stopping = asyncio.Event()
     edge.drain.begun.subscribe(stopping.set)
