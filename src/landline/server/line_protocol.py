@@ -23,11 +23,9 @@ from landline.compression_budget import CompressionBudget
 from landline.server.compression import LineDeflateFactory
 from landline.server.connection import WIRE, BatchedTransport, WireCount
 from landline.server.outbox import TEXT_FRAMES
-from landline.wire.errors import api_error
+from landline.wire.errors import CLOSE_ABNORMAL, api_error
 from landline.wire.events import encode_event, error_frame
 
-CUT_CODE = 1006
-"""RFC 6455 §7.4.1: the connection was lost without a close frame."""
 SWITCHING_PROTOCOLS = 101
 LINGER_S = 10.0
 """How long a closed connection may take to read what was sent and to end its side."""
@@ -126,7 +124,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
         farewell = b"".join(self.conn.data_to_send())
         self.handle_events()
         closed = self.conn.close_sent
-        code, reason = (closed.code, closed.reason) if closed is not None else (CUT_CODE, "")
+        code, reason = (closed.code, closed.reason) if closed is not None else (CLOSE_ABNORMAL, "")
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.transport.write(refusal + farewell)
         self._stop_sending()
@@ -134,7 +132,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Reports a cut. If a close frame came first, its code is already queued before this one."""
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": CUT_CODE})
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": CLOSE_ABNORMAL})
         super().connection_lost(exc)
         self.wire.end()
         self._deflate.close()
@@ -142,7 +140,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
     def keepalive_timeout(self) -> None:
         """Gives up on a peer that answers no ping: the app hears of it now, not when the full buffer is thrown away."""
         super().keepalive_timeout()
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": CUT_CODE})
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": CLOSE_ABNORMAL})
         self._stop_sending()
         self.loop.call_later(LINGER_S, self.transport.abort)
 

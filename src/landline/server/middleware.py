@@ -23,13 +23,12 @@ from landline.server.log_throttle import LogThrottle
 from landline.stores.store import StoreUnavailableError
 from landline.turns.faults import server_fault
 from landline.turns.record import store_unavailable
-from landline.wire.errors import ApiError
+from landline.wire.errors import CLOSE_SERVER_ERROR, ApiError
 
 REQUEST_ID = "landline.request_id"
 """The scope's key for the id that the client reads in `x-request-id`."""
 ANSWER_HEADERS = "landline.answer_headers"
 """The scope's key for headers that every answer to the request has, whoever gives it."""
-CLOSE_SERVER_ERROR = 1011
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 _log = structlog.get_logger(__name__)

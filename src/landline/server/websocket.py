@@ -33,12 +33,14 @@ from landline.session.turn import (
     TurnRefused,
 )
 from landline.turns.faults import broken_end, note_fault, server_fault
-from landline.wire.errors import ApiError, api_error
+from landline.wire.errors import (
+    CLOSE_GOING_AWAY,
+    CLOSE_POLICY_VIOLATION,
+    CLOSE_SERVER_ERROR,
+    ApiError,
+    api_error,
+)
 from landline.wire.events import encode_event, error_frame
-
-CLOSE_GOING_AWAY = 1001
-CLOSE_TOO_SLOW = 1008
-CLOSE_SERVER_ERROR = 1011
 
 _log = structlog.get_logger(__name__)
 
@@ -158,8 +160,8 @@ class Line:
                 self._outbox.put([encode_event(error_frame(self._note_fault()))])
             self._outbox.flush_later()
             if self._outbox.is_overflowing:
-                await self._outbox.close_now(CLOSE_TOO_SLOW, "answers are not read")
-                return CLOSE_TOO_SLOW
+                await self._outbox.close_now(CLOSE_POLICY_VIOLATION, "answers are not read")
+                return CLOSE_POLICY_VIOLATION
 
     def _receive_frame(self, data: str | bytes) -> None:
         """Feeds the session; a message about a running turn, not only the one that asks for it, is of that turn's cost."""

@@ -11,10 +11,11 @@ import msgspec
 
 from landline.session.lineage import extend
 from landline.session.output_items import OpenCall, OpenCompaction, OpenItem, OpenMessage, OpenReasoning, Stamp
-from landline.session.relay import ITEM_ADDED, Relay
+from landline.session.relay import Relay
 from landline.session.turn import Turn, TurnEnded
 from landline.wire import events as wire
 from landline.wire.errors import ApiError, api_error
+from landline.wire.event_names import ITEM_ADDED
 from landline.wire.events import ServerEvent, SteerAnswer
 from landline.wire.items import Item
 from landline.wire.model_events import (

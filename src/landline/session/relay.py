@@ -4,31 +4,33 @@ Ours are the response's id and what Landline does in the upstream's place (`prev
 `conversation`), `sequence_number`, `stream_id`, and, behind a compaction of ours, `output_index`.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, UnsetType
 
 from landline.session.output_items import Stamp
+from landline.wire.event_names import (
+    ANNOUNCING,
+    ARGUMENTS_DELTA,
+    COMPLETED,
+    CUSTOM_INPUT_DELTA,
+    FAILED,
+    INCOMPLETE,
+    ITEM_ADDED,
+    ITEM_DONE,
+    REFUSAL_DELTA,
+    TERMINAL,
+    TEXT_DELTA,
+)
 from landline.wire.events import OutputItemDone, RelayedEvent, ServerEvent
 from landline.wire.items import Item, decode_item
 from landline.wire.model_events import Relayed
 from landline.wire.responses import IncompleteDetails, Response, ResponseError, ResponseStatus, Usage
 
-ITEM_ADDED = "response.output_item.added"
-_ITEM_DONE = "response.output_item.done"
-_ANNOUNCING = frozenset(("response.created", "response.queued", "response.in_progress"))
-_TERMINAL: dict[str, ResponseStatus] = {
-    "response.completed": "completed",
-    "response.incomplete": "incomplete",
-    "response.failed": "failed",
-}
-_GROWING = {
-    "response.output_text.delta": "text",
-    "response.refusal.delta": "refusal",
-    "response.function_call_arguments.delta": "arguments",
-    "response.custom_tool_call_input.delta": "input",
-}
+_STATUSES: dict[str, ResponseStatus] = {COMPLETED: "completed", INCOMPLETE: "incomplete", FAILED: "failed"}
+_GROWING = {TEXT_DELTA: "text", REFUSAL_DELTA: "refusal", ARGUMENTS_DELTA: "arguments", CUSTOM_INPUT_DELTA: "input"}
 """Deltas that are kept while their item is open: if the turn is stopped, the item ends with what it had."""
 
 
@@ -98,10 +100,10 @@ class Relay:
 
     def feed(self, events: list[ServerEvent], event: Relayed, ours: Response, output: list[Item]) -> None:
         """Takes one event; items that are done stand in `output`. The terminal event waits for `close`."""
-        if event.kind in _TERMINAL:
+        if event.kind in TERMINAL:
             self._terminal = event
             return
-        if event.kind in _ANNOUNCING and self.is_announced:
+        if event.kind in ANNOUNCING and self.is_announced:
             return
         members = event.members
         if "output_index" in members:
@@ -133,9 +135,8 @@ class Relay:
         told = _read(Raw(_encode(members)), _TOLD, _Told())
         items = _read(members.get("output", _NULL), _RAWS, [])
         start = len(output) if self._offset is None else self._offset
-        if items and (self._open or len(items) >= len(output) - start):
-            # The last word counts: Azure says what it encrypted only here (earendil-works/pi#4256, 2026-05).
-            output[start:] = [_item(bytes(raw)) for raw in items]
+        told_items = [_item(bytes(raw)) for raw in items]
+        output[start:] = final_items(output[start:], told_items, has_open=bool(self._open))
         _drop_gaps(output)
         if start or not items:
             members["output"] = Raw(_encode([Raw(item.raw) for item in output]))
@@ -168,7 +169,7 @@ class Relay:
         if event.kind == ITEM_ADDED and item[:1] == b"{":
             self._reserve(index, output)
             self._open[index] = _OpenItem(item, {})
-        elif event.kind == _ITEM_DONE and item[:1] == b"{":
+        elif event.kind == ITEM_DONE and item[:1] == b"{":
             self._reserve(index, output)
             self._open.pop(index, None)
             output[index] = _item(item)
@@ -182,6 +183,15 @@ class Relay:
         """Makes room up to the index."""
         while len(output) <= index:
             output.append(_NOTHING)
+
+
+def final_items(done: Sequence[_Value], terminal: Sequence[_Value], *, has_open: bool) -> Sequence[_Value]:
+    """The items of a response that ended: those that its terminal event lists, or those that were done one by one.
+
+    The terminal event counts if it lists at least as many: Azure tells encrypted content only there (earendil-works/pi#4256,
+    2026-05). It also counts if an item was left open, whatever it lists.
+    """
+    return terminal if terminal and (has_open or len(terminal) >= len(done)) else done
 
 
 _NOTHING = Item(raw=b"null", type="")
@@ -217,7 +227,7 @@ def _item(raw: bytes) -> Item:
 
 
 def _status(kind: str, told: _Told) -> ResponseStatus:
-    status = _TERMINAL[kind]
+    status = _STATUSES[kind]
     return "cancelled" if status == "incomplete" and told.status == "cancelled" else status
 
 

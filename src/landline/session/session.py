@@ -31,11 +31,10 @@ from landline.session.turn import (
     TurnRefused,
     TurnUpdate,
 )
-from landline.wire.errors import ApiError, api_error
+from landline.wire.errors import CLOSE_GOING_AWAY, ApiError, api_error
 from landline.wire.events import error_frame
 from landline.wire.requests import STREAM_ID_PATTERN, CreateRequest, SteerRequest, decode_create, unreadable_error
 
-CLOSE_GOING_AWAY = 1001
 _STREAM_ID = re.compile(STREAM_ID_PATTERN)
 
 

@@ -6,13 +6,11 @@ import msgspec
 from msgspec import Raw
 
 from landline.session.lineage import Link, extend_digests
+from landline.session.relay import final_items
+from landline.wire.event_names import ITEM_ADDED, ITEM_EVENTS, TERMINAL
 from landline.wire.items import Item, decode_item
 from landline.wire.model_events import Relayed
 from landline.wire.readable import UNREADABLE
-
-_ENDING = frozenset(("response.completed", "response.incomplete", "response.failed"))
-_ITEM_ADDED = "response.output_item.added"
-_ITEM_DONE = "response.output_item.done"
 
 
 class _Told(msgspec.Struct):
@@ -26,7 +24,7 @@ _NULL = Raw(b"null")
 
 
 class KeptResponse:
-    """One response, read beside what is relayed of it; `session/relay.py` makes the client's items in the same way."""
+    """One response of an upstream, read while it is relayed. Its items are those that the client's history gets."""
 
     def __init__(self) -> None:
         self._told: _Told | None = None
@@ -43,12 +41,12 @@ class KeptResponse:
     def note(self, event: Relayed) -> None:
         """Takes one event; malformed ones leave nothing to go on from."""
         try:
-            if event.kind in _ENDING:
+            if event.kind in TERMINAL:
                 self._told = _Told()
                 self._told = _TOLD.decode(event.members.get("response", Raw(b"{}")))
-            elif event.kind in (_ITEM_ADDED, _ITEM_DONE):
+            elif event.kind in ITEM_EVENTS:
                 index = _INDEX.decode(event.members.get("output_index", _NULL)) or 0
-                if event.kind == _ITEM_ADDED:
+                if event.kind == ITEM_ADDED:
                     self._open.add(index)
                 else:
                     self._open.discard(index)
@@ -61,10 +59,9 @@ class KeptResponse:
         if self._told is None or self._told.id is None or self._is_broken:
             return None
         raws = [self._items[index] for index in sorted(self._items)]
-        if self._told.output and (self._open or not raws):
-            raws = self._told.output
-        elif self._open:
+        if self._open and not self._told.output:
             return None  # the upstream may hold what it began of an item, and the client does not
+        raws = final_items(raws, self._told.output or (), has_open=bool(self._open))
         before = history.digest if history is not None else b""
         try:
             digests = extend_digests(before, _items(raws))

@@ -15,6 +15,8 @@ from aiohttp.compression_utils import ZLibCompressor
 from landline import __version__
 from landline.compression_budget import NO_GRANT, CompressionBudget, CompressionGrant, CompressionOffer
 from landline.upstream.counted import CountedConnection, CountingConnector
+from landline.wire.errors import CLOSE_TOO_LARGE
+from landline.wire.event_names import ERRORS, TERMINAL
 from landline.wire.readable import UNREADABLE
 
 DEFLATE_LEVEL = 6
@@ -26,13 +28,13 @@ MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 """Frames of one turn that wait for a slow client; beyond them the socket is not read."""
 CLOSE_TIMEOUT_S = 2.0
 """An upstream that does not answer a close is not waited for."""
-TOO_LARGE_CODE = 1009
-"""RFC 6455 §7.4.1: a frame was larger than the peer takes."""
+
+TOO_LARGE_CODE = CLOSE_TOO_LARGE
 
 UPSTREAM_OFFER = CompressionOffer(is_in_limitable=False, may_lose_context=False)
 """Both as aiohttp has it: its inflater has the widest window always, and it keeps its compressor whatever is agreed."""
 
-_ENDING = frozenset(("response.completed", "response.incomplete", "response.failed", "error", "response.error"))
+_ENDING = TERMINAL | ERRORS
 
 
 class _Head(msgspec.Struct):

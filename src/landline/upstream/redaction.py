@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from landline.wire.errors import ApiError
+from landline.wire.event_names import FAILED
 from landline.wire.model_events import Failed, ModelEvent, Relayed
 
 MARK = "[key]"
@@ -31,8 +32,8 @@ def _redact_event(event: ModelEvent, secrets: Sequence[str]) -> ModelEvent:
     match event:
         case Failed(error):
             return Failed(redact_error(error, secrets))
-        case Relayed("response.failed", members):
-            return Relayed(event.kind, {name: _redact_raw(value, secrets) for name, value in members.items()})
+        case Relayed(kind, members) if kind == FAILED:
+            return Relayed(kind, {name: _redact_raw(value, secrets) for name, value in members.items()})
         case _:
             return event
 

@@ -26,6 +26,15 @@ class ErrorRule(msgspec.Struct, frozen=True):
     """WebSocket close code that follows the frame; None leaves the socket open."""
 
 
+# WebSocket close codes that Landline sends or reads (RFC 6455 §7.4.1).
+CLOSE_GOING_AWAY = 1001
+CLOSE_ABNORMAL = 1006
+"""Stands for a connection that was lost without a close frame; never sent."""
+CLOSE_POLICY_VIOLATION = 1008
+"""Sent to a client that does not read its answers."""
+CLOSE_TOO_LARGE = 1009
+CLOSE_SERVER_ERROR = 1011
+
 _INVALID = "invalid_request_error"
 
 ERROR_RULES: dict[str, ErrorRule] = {
@@ -47,7 +56,7 @@ ERROR_RULES: dict[str, ErrorRule] = {
             400,
             "reconnect",
             "the socket reached its age limit",
-            close=1001,
+            close=CLOSE_GOING_AWAY,
         ),
         ErrorRule("previous_response_not_found", _INVALID, 400, "resend", "no such response in memory or store"),
         ErrorRule(
@@ -75,7 +84,14 @@ ERROR_RULES: dict[str, ErrorRule] = {
         ErrorRule(
             "websocket_upgrade_required", _INVALID, 426, "never", "this path speaks WebSocket, or sockets are off"
         ),
-        ErrorRule("payload_too_large", _INVALID, 400, "never", "the frame or body is over the size limit", close=1009),
+        ErrorRule(
+            "payload_too_large",
+            _INVALID,
+            400,
+            "never",
+            "the frame or body is over the size limit",
+            close=CLOSE_TOO_LARGE,
+        ),
         ErrorRule("invalid_api_key", "authentication_error", 401, "never", "the key is missing or unknown"),
         ErrorRule(
             "origin_not_allowed", "permission_error", 403, "never", "a web page of another origin made the request"

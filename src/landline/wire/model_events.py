@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from landline.wire.errors import ApiError
+from landline.wire.event_names import ITEM_ADDED, TEXT_DELTA
 from landline.wire.items import Item
 
 
@@ -166,13 +167,12 @@ _TEXT: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 
 def relayed_text(event: Relayed) -> str:
     """The text that a relayed event adds to the answer; "" for any other event."""
-    delta = event.members.get("delta") if event.kind == "response.output_text.delta" else None
+    delta = event.members.get("delta") if event.kind == TEXT_DELTA else None
     return _TEXT.decode(delta) if delta is not None and bytes(delta)[:1] == b'"' else ""
 
 
 def says_something(batch: Sequence[ModelEvent]) -> bool:
     """Whether text, a thought or a call begins or goes on in the batch."""
-    for event in batch:
-        if isinstance(event, _SPOKEN) or (isinstance(event, Relayed) and event.kind == "response.output_item.added"):
-            return True
-    return False
+    return any(
+        isinstance(event, _SPOKEN) or (isinstance(event, Relayed) and event.kind == ITEM_ADDED) for event in batch
+    )

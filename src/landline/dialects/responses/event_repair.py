@@ -10,25 +10,10 @@ from msgspec import Raw
 
 from landline.dialects.arguments import ArgumentsReader
 from landline.dialects.lenient_json import SurrogateJoiner, replace_lone_surrogates
+from landline.wire.event_names import ARGUMENTS_DELTA, ARGUMENTS_DONE, DELTAS, ITEM_DONE, ITEM_EVENTS, TERMINAL
 
 Members = dict[str, Raw]
 
-_ARGUMENTS_DELTA = "response.function_call_arguments.delta"
-_ARGUMENTS_DONE = "response.function_call_arguments.done"
-_ITEMS = frozenset(("response.output_item.added", "response.output_item.done"))
-_ENDS = frozenset(("response.completed", "response.incomplete", "response.failed"))
-_TEXTS = frozenset(
-    (
-        "response.output_text.delta",
-        "response.refusal.delta",
-        "response.reasoning_text.delta",
-        "response.reasoning.delta",
-        "response.reasoning_summary_text.delta",
-        "response.custom_tool_call_input.delta",
-        _ARGUMENTS_DELTA,
-    )
-)
-"""Events that say nothing if their `delta` is no string."""
 _CALL = b'"function_call"'
 _WHOLE_NUMBER = re.compile(rb"0|[1-9]\d{0,8}")
 _IDS = ("id", "call_id")
@@ -95,32 +80,32 @@ class EventRepairer:
             digits = bytes(index).strip(b'"')
             members = {**members, "output_index": Raw(digits if _WHOLE_NUMBER.fullmatch(digits) else b"0")}
             self.found["`output_index` is a string in place of an integer"] = None
-        if kind in _TEXTS:
+        if kind in DELTAS:
             if bytes(members.get("delta", b""))[:1] != b'"':
                 self.found[f"`delta` of `{kind}` is no string"] = None
                 return []
-            if kind == _ARGUMENTS_DELTA and bytes(members["delta"]) != b'""':
+            if kind == ARGUMENTS_DELTA and bytes(members["delta"]) != b'""':
                 self._said.add(bytes(members.get("output_index", b"")))
-        elif kind == _ARGUMENTS_DONE:
+        elif kind == ARGUMENTS_DONE:
             return self._end_arguments(members)
-        elif kind in _ITEMS and "item" in members:
-            item = self._mend_item(bytes(members["item"]), is_done=kind.endswith("done"))
+        elif kind in ITEM_EVENTS and "item" in members:
+            item = self._mend_item(bytes(members["item"]), is_done=kind == ITEM_DONE)
             members = members if item is None else {**members, "item": Raw(item)}
-        elif kind in _ENDS and _CALL in bytes(members.get("response", b"")):
+        elif kind in TERMINAL and _CALL in bytes(members.get("response", b"")):
             members = {**members, "response": self._mend_response(members["response"])}
         return [(kind, members)]
 
     def _end_arguments(self, members: Members) -> list[tuple[str, Members]]:
         mended = _mended(members.get("arguments"))
         if mended is None:
-            return [(_ARGUMENTS_DONE, members)]
+            return [(ARGUMENTS_DONE, members)]
         place = bytes(members.get("output_index", b""))
-        told = [(_ARGUMENTS_DONE, {**members, "arguments": mended})]
+        told = [(ARGUMENTS_DONE, {**members, "arguments": mended})]
         if place in self._said:
             return told
         self._said.add(place)
         delta = {name: value for name, value in members.items() if name not in ("arguments", "name")}
-        return [(_ARGUMENTS_DELTA, {**delta, "type": Raw(_encode(_ARGUMENTS_DELTA)), "delta": mended}), *told]
+        return [(ARGUMENTS_DELTA, {**delta, "type": Raw(_encode(ARGUMENTS_DELTA)), "delta": mended}), *told]
 
     def _mend_item(self, item: bytes, *, is_done: bool) -> bytes | None:
         """The item with arguments that are JSON once it is done, and with ids that are strings; None if it is good."""

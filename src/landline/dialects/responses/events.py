@@ -9,15 +9,22 @@ from landline.dialects.answer_body import AnswerBody, as_utf8
 from landline.dialects.responses.event_repair import EventRepairer
 from landline.dialects.responses.faults import Failure, read_failed_response, read_failure
 from landline.wire.errors import api_error
+from landline.wire.event_names import (
+    ANNOUNCING,
+    COMPLETED,
+    ERRORS,
+    FAILED,
+    ITEM_ADDED,
+    ITEM_DONE,
+    ITEM_EVENTS,
+    TERMINAL,
+)
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed, UsageReported
 from landline.wire.readable import UNREADABLE, find_unreadable
 
 HELD_EVENTS = 64
 """How many events may come before a response is announced; more are taken as its announcement."""
 _CUT = Failed(api_error("upstream_error", "The target's answer broke off before it was complete."))
-_ANNOUNCING = frozenset(("response.created", "response.queued", "response.in_progress"))
-_ENDING = frozenset(("response.completed", "response.incomplete", "response.failed"))
-_ERRORS = frozenset(("error", "response.error"))
 _KEEPALIVES = frozenset(("keepalive", "ping", "heartbeat", "response.keepalive", "response.heartbeat"))
 """Of OpenAI and of this server the first; of gateways the others."""
 _MAX_DIGITS = 4300
@@ -25,8 +32,8 @@ _MAX_DIGITS = 4300
 _NOTHING = Raw(b"{}")
 _NULL = Raw(b"null")
 _OBJECTS = {
-    **dict.fromkeys(_ANNOUNCING | _ENDING, "response"),
-    **dict.fromkeys(("response.output_item.added", "response.output_item.done"), "item"),
+    **dict.fromkeys(ANNOUNCING | TERMINAL, "response"),
+    **dict.fromkeys(ITEM_EVENTS, "item"),
 }
 """The member of an event that is kept and read again. What is only passed on, every delta, is not read as a whole unless it
 is long."""
@@ -114,7 +121,7 @@ class EventReader:
         if self.is_over:
             return []
         kind = _text(members["type"]) if "type" in members else None
-        if kind in _ERRORS or (kind is None and ("error" in members or "message" in members)):
+        if kind in ERRORS or (kind is None and ("error" in members or "message" in members)):
             return self._fail(payload)
         if kind is None:
             return []
@@ -124,7 +131,7 @@ class EventReader:
         self._note_sign(kind)
         mended = self._repairer.mend(kind, members)
         events: list[ModelEvent] = [Relayed(*each) for each in mended]
-        if kind in _ENDING:
+        if kind in TERMINAL:
             self.is_over = True
             return self._announced([*events, *_ending(kind, bytes(mended[-1][1].get("response", _NOTHING)))], kind)
         return self._announced(events, kind)
@@ -134,7 +141,7 @@ class EventReader:
         return [Failed(api_error("upstream_error", f"The target sent {what}."))]
 
     def _note_sign(self, kind: str) -> None:
-        is_announcement = kind in _ANNOUNCING
+        is_announcement = kind in ANNOUNCING
         self.signs += kind not in _KEEPALIVES and not (is_announcement and kind == self._announced_as)
         if is_announcement:
             self._announced_as = kind
@@ -152,12 +159,12 @@ class EventReader:
         if self.is_announced:
             return events
         self._held += events
-        starts = kind.startswith("response.output_item.") or self.is_over or len(self._held) > HELD_EVENTS
-        if kind not in _ANNOUNCING and not starts:
+        starts = kind in ITEM_EVENTS or self.is_over or len(self._held) > HELD_EVENTS
+        if kind not in ANNOUNCING and not starts:
             return []
         self.is_announced = True
         held, self._held = self._held, []
-        return held if kind in _ANNOUNCING else [Accepted(), *held]
+        return held if kind in ANNOUNCING else [Accepted(), *held]
 
 
 def _wrong_member(kind: str, members: dict[str, Raw], payload: bytes) -> str | None:
@@ -166,13 +173,13 @@ def _wrong_member(kind: str, members: dict[str, Raw], payload: bytes) -> str | N
     if name is None:
         unreadable = find_unreadable(payload) if len(payload) > _MAX_DIGITS else None
         return f"text cannot be read: {unreadable}" if unreadable is not None else None
-    value = members.get(name, _NOTHING if kind in _ANNOUNCING else _NULL)
+    value = members.get(name, _NOTHING if kind in ANNOUNCING else _NULL)
     if bytes(value)[:1] != b"{":
         return f"`{name}` is no object"
     unreadable = find_unreadable(value)
     if unreadable is not None:
         return f"`{name}` cannot be read: {unreadable}"
-    if kind in _ENDING and not _is_list_of_objects(value):
+    if kind in TERMINAL and not _is_list_of_objects(value):
         return "`response.output` is no array of objects"
     return None
 
@@ -199,9 +206,9 @@ def _ending(kind: str, response: bytes) -> list[ModelEvent]:
     """What a terminal event means."""
     usage = _read_usage(response)
     counted: list[ModelEvent] = [usage] if usage is not None else []
-    if kind == "response.failed":
+    if kind == FAILED:
         return [*counted, Failed(read_failed_response(response))]
-    if kind == "response.completed":
+    if kind == COMPLETED:
         return [*counted, Finished()]
     match _read_reason(response):
         case "max_output_tokens":
@@ -332,6 +339,6 @@ def _events_of(body: bytes) -> list[bytes]:
     events: list[dict[str, object]] = []
     for index, item in enumerate(whole.output):
         place: dict[str, object] = {"output_index": index, "item": item}
-        events += [{"type": f"response.output_item.{step}", **place} for step in ("added", "done")]
+        events += [{"type": step, **place} for step in (ITEM_ADDED, ITEM_DONE)]
     events.append({"type": f"response.{kind}", "response": Raw(body)})
     return [msgspec.json.encode(event) for event in events]
