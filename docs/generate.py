@@ -1,10 +1,11 @@
-"""Writes the reference pages that are made from the code: the API, settings, errors, commands. Run it by `make docs`.
+"""Writes the reference pages that are made from the code: the API, settings, errors, commands, packages. Run it by `make docs`.
 
 tests/unit/test_docs.py fails when a page differs from what this makes, so the pages cannot lie.
 """
 
 import ast
 import inspect
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 import typer.main
 from api_page import api_page, cell
 from metrics_page import metrics_page
+from package_diagram import package_diagram, package_table
 from profiles_page import profiles_page
 
 from landline.cli import app
@@ -76,6 +78,7 @@ def pages() -> dict[str, str]:
         "commands.md": commands_page(),
         "profiles.md": MADE + "\n" + profiles_page(),
         "metrics.md": MADE + "\n" + metrics_page(),
+        "architecture.md": architecture_page(),
     }
 
 
@@ -83,6 +86,18 @@ def main() -> None:
     for name, text in pages().items():
         (HERE / name).write_text(text, encoding="utf-8")
         print(f"docs/{name}: {len(text.splitlines())} lines")
+
+
+def architecture_page() -> str:
+    """The page as it is, which is written by hand, with its two made parts renewed."""
+    parts = {"packages": package_table(), "imports": f"```mermaid\n{package_diagram()}\n```"}
+    text = (HERE / "architecture.md").read_text(encoding="utf-8")
+    for name, part in parts.items():
+        begin, end = f"<!-- {name}: made from the code by `make docs` -->\n", "<!-- end -->"
+        text = re.sub(
+            f"(?s){re.escape(begin)}.*?{end}", lambda _, made=f"{begin}\n{part}\n\n{end}": made, text, count=1
+        )
+    return text
 
 
 def configuration_page() -> str:

@@ -22,7 +22,7 @@ def _generator() -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    "name", ["api.md", "configuration.md", "errors.md", "commands.md", "profiles.md", "metrics.md"]
+    "name", ["api.md", "configuration.md", "errors.md", "commands.md", "profiles.md", "metrics.md", "architecture.md"]
 )
 def test_made_page_is_what_the_code_makes_now(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == _generator().pages()[name], "run `make docs`"
@@ -36,6 +36,7 @@ def test_every_made_page_is_compared() -> None:
         "commands.md",
         "profiles.md",
         "metrics.md",
+        "architecture.md",
     }
 
 
@@ -85,3 +86,15 @@ def test_decisions_are_listed_by_their_titles() -> None:
     listed = re.findall(r"^- \[\d{4}\]\((.*)\) (.*)$", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert dict(listed) == decisions
     assert [name for name, _ in listed] == list(decisions)
+
+
+def test_package_table_and_diagram_name_every_package() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    packages = [
+        each.stem
+        for each in (ROOT / "src" / "landline").iterdir()
+        if not each.name.startswith("_") and (each.suffix == ".py" or (each / "__init__.py").exists())
+    ]
+    for package in packages:
+        assert f"| `{package}` |" in page
+        assert re.search(rf"^    ({package} --> \w+|\w+ --> {package})$", page, re.MULTILINE), package
