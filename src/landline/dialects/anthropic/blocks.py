@@ -1,4 +1,4 @@
-"""The content blocks of one answer as model events."""
+"""Converts the content blocks of one answer to model events; called by `stream` with each block event."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ class _TextBlock:
 
 
 class _ThinkingBlock:
-    """A thinking block; it goes back with every member that came."""
+    """A thinking block; all its members are kept, as the API wants them back unchanged."""
 
     def __init__(self, block: Raw) -> None:
         self.members = _MEMBERS.decode(block)
@@ -49,11 +49,11 @@ class _ThinkingBlock:
         self.signature = _SIGNATURE.decode(block).signature
 
     def add(self, text: str) -> str:
-        """What of the piece is new."""
+        """The new part of the piece."""
         return self._grow(self.said.feed(text)) if text else ""
 
     def end(self) -> str:
-        """What was held of it."""
+        """The text that was still held."""
         return self._grow(self.said.end())
 
     def _grow(self, text: str) -> str:
@@ -65,11 +65,11 @@ class _ThinkingBlock:
 
 
 class _ToolUseBlock:
-    """A tool call, its input so far, and the input that its start gave."""
+    """A tool call: its input so far, and the input that came with its start."""
 
     def __init__(self, use_id: str, named: StreamedCall, whole_input: str) -> None:
         self.use_id = use_id
-        """As the server says it."""
+        """The server's own id."""
         self.named = named
         self.whole_input = whole_input
         self._has_pieces = False
@@ -79,7 +79,7 @@ class _ToolUseBlock:
         return self.named.add(text)
 
     def is_whole(self) -> bool:
-        """Whether the input cannot have been cut: a call without arguments looks like one that was cut at once."""
+        """Whether the input is certainly complete: a call without arguments looks like one that was truncated at once."""
         text = self.named.arguments.text if self._has_pieces else self.whole_input
         try:
             return bool(_MEMBERS.decode(text))
@@ -87,32 +87,32 @@ class _ToolUseBlock:
             return False
 
     def end(self) -> list[ModelEvent]:
-        """A call without arguments comes without a piece of input. One that ends in the middle of it stays open: nobody
-        may take it for complete."""
+        """Ends the call. A call without arguments comes without a piece of input. A truncated one gets no `ToolCallEnded`, so
+        that nobody takes it for complete."""
         rest = [] if self._has_pieces else self.named.add(self.whole_input)
         ended = [] if self.named.is_truncated else [ToolCallEnded(self.named.started.index)]
         return [*rest, *self.named.end(), *ended]
 
 
 class BlockReader:
-    """Blocks by their index; kinds that are not known here say nothing (server tools, what is new)."""
+    """Reads blocks by their index; unknown kinds (server tools, new ones) are ignored."""
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str) -> None:
         self._find_tools = find_tools
         self._call_id_prefix = call_id_prefix
         self._open: dict[int, _TextBlock | _ThinkingBlock | _ToolUseBlock] = {}
         self._stopped: _ToolUseBlock | None = None
-        """A call that ended but may have been cut: a token limit closes its block too, and is told after it."""
+        """A call whose block ended but that may be truncated: a token limit closes the block too, and is reported later."""
         self._call_ids: set[str] = set()
         self.has_begun = False
         """Whether any block has come."""
         self._has_truncated = False
         self._has_thought = False
-        """Whether the newest text is thinking, which the next thinking would run into."""
+        """Whether the newest text is thinking, so that the next thinking needs a gap before it."""
         self._gap = ""
 
     def start(self, index: int, block: Raw) -> list[ModelEvent]:
-        """The events of `content_block_start`; gateways may give a whole block here, say one twice or forget its stop."""
+        """The events of `content_block_start`. Gateways may send a whole block here, repeat one or omit its stop."""
         whole = BLOCK_DECODER.decode(block)
         kind = whole.type
         opened = self._open.get(index)
@@ -178,7 +178,7 @@ class BlockReader:
                 return []
 
     def end(self, *, is_cut: bool) -> list[ModelEvent]:
-        """What was still held back when the answer ended; a call that was cut stays as it is."""
+        """What was still held when the answer ended (`is_cut`: early); truncated calls stay open."""
         events: list[ModelEvent] = []
         for block in self._open.values():
             if isinstance(block, _ToolUseBlock):
@@ -192,7 +192,7 @@ class BlockReader:
         return [*self._end_stopped(), *events]
 
     def has_truncated(self) -> bool:
-        """Whether a call ends in the middle of its input, whatever reason the server gives for the end."""
+        """Whether a call is truncated, whatever stop reason the server gives."""
         calls = [block for block in self._open.values() if isinstance(block, _ToolUseBlock)]
         return self._has_truncated or any(call.named.is_truncated for call in calls)
 

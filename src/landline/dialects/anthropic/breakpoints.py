@@ -1,8 +1,8 @@
-"""Where the prompt cache's breakpoints stand.
+"""Places the breakpoints of the prompt cache; called by `dialect` and, for those that clients set, by `transcript`.
 
-A breakpoint has the API keep the prompt up to there, and read what it kept for an earlier breakpoint at most 20 blocks
-before it. Four are allowed in a request (Messages API, prompt caching, November 2026). An agent's turn may add more than
-20 blocks, so the breakpoint of the request before is put again where it stood: each turn reads what the last one wrote.
+At a breakpoint the API stores the prompt so far, and reads what it stored for an earlier breakpoint at most 20 blocks
+before it. A request may have four (Messages API, prompt caching, November 2026). An agent's turn may add more than 20
+blocks, so the last request's breakpoint is set again at the same place: each turn reads what the previous one wrote.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _PART: msgspec.json.Decoder[_MarkedPart] = msgspec.json.Decoder(_MarkedPart)
 
 
 class Span(Protocol):
-    """Some of the messages; a breakpoint can be put at its end."""
+    """A part of the messages at whose end a breakpoint can stand."""
 
     @property
     def begins_answer(self) -> bool: ...
@@ -37,20 +37,20 @@ class Span(Protocol):
 
 
 class Breakpoints(msgspec.Struct, frozen=True):
-    """The places of one request."""
+    """The breakpoints of one request."""
 
     has_tools: bool = False
     """One at the end of the tools."""
     has_system: bool = False
     """One at the end of the system prompt."""
     spans: frozenset[int] = frozenset()
-    """Those at the ends of stretches of the messages, by index."""
+    """Indexes of the spans of messages that end with one."""
 
 
 def place_breakpoints(
     spans: Sequence[Span], mode: CacheMode, *, has_tools: bool, has_system: bool, is_system_marked: bool = False
 ) -> Breakpoints:
-    """The most useful four: the end, where the request before ended, the client's own, system prompt, tools.
+    """The most useful four: the end, the end of the previous request, the client's own, system prompt, tools.
 
     `is_system_marked`: the client wants one in the system prompt; it stands at its end.
     """
@@ -68,13 +68,13 @@ def place_breakpoints(
 
 
 def cache_mode(request: CreateRequest, mode: CacheMode) -> CacheMode:
-    """What the client wants of the cache, if the target has it."""
+    """The cache mode of a request: the target's, or `explicit` if the client asks for it."""
     options = request.prompt_cache_options
     return "explicit" if mode == "auto" and options is not None and options.mode == "explicit" else mode
 
 
 def mark_member(request: CreateRequest, ttl: Literal["5m", "1h"]) -> bytes:
-    """The member of a marked block. The API knows two lifetimes; what a client names (30 minutes or more) is the longer."""
+    """The `cache_control` member of a marked block. Of the API's two lifetimes, a client's `ttl` (30 minutes or more) is the longer."""
     options = request.prompt_cache_options
     is_long = ttl == "1h" or (options is not None and options.ttl is not None)
     return b',"cache_control":{"type":"ephemeral","ttl":"1h"}' if is_long else b',"cache_control":{"type":"ephemeral"}'
@@ -100,7 +100,7 @@ def _is_marked(part: Raw) -> bool:
 
 
 def _request_ends(spans: Sequence[Span]) -> list[int]:
-    """Where this request ends, and where the one ended whose answer is the newest."""
+    """The end of this request, and the end of the request whose answer is the newest."""
     if not spans:
         return []
     answer = next((index for index in range(len(spans) - 1, 0, -1) if spans[index].begins_answer), None)

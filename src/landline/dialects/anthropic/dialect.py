@@ -1,4 +1,4 @@
-"""The Messages API as a dialect: builds requests, opens decoders, reads errors."""
+"""The Messages API as a dialect: the entry point of this package. Builds requests, opens decoders, reads errors."""
 
 from collections.abc import Mapping, Sequence
 
@@ -40,10 +40,10 @@ _COUNTED = ("model", "tools", "tool_choice", "thinking", "output_config")
 
 
 class RequestParts(msgspec.Struct, frozen=True):
-    """A request before its bytes are joined."""
+    """The parts of a request before they are joined to its body."""
 
     members: dict[str, object]
-    """Every member of the body but the three that are long."""
+    """All members of the body except tools, system and messages, which are JSON already."""
     tools: Sequence[bytes]
     system: Sequence[bytes]
     is_system_marked: bool
@@ -68,7 +68,7 @@ class Anthropic:
         return False
 
     def build_request(self, prompt: Prompt) -> UpstreamRequest | ApiError:
-        """The request for a turn, or why this model cannot be asked."""
+        """The request for a turn, or the error that says why this model cannot answer it."""
         parts = self._build_parts(prompt)
         if isinstance(parts, ApiError):
             return parts
@@ -176,7 +176,7 @@ def _transcripts(history: Link | None, names: ToolNames) -> list[Transcript]:
 
 
 def _join(parts: RequestParts, members: Mapping[str, object], mode: CacheMode, mark: bytes = b"") -> bytes:
-    """The body. `pieces` are joined as they are, with the mark of a breakpoint between them."""
+    """Joins the body. The pieces of the messages are copied unchanged, with the marks of breakpoints between them."""
     places = place_breakpoints(
         parts.pieces,
         mode,
@@ -196,7 +196,7 @@ def _join(parts: RequestParts, members: Mapping[str, object], mode: CacheMode, m
 
 
 def _blocks(blocks: Sequence[bytes], mark: bytes) -> tuple[bytes, bytes, bytes]:
-    """The blocks with commas between them; the last one with the mark."""
+    """The blocks joined by commas; the mark goes into the last one."""
     return b",".join(blocks)[:-1], mark, b"}"
 
 

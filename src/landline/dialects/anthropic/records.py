@@ -21,7 +21,7 @@ class StreamEvent(msgspec.Struct, frozen=True, gc=False):
     delta: Raw | UnsetType = UNSET
     usage: Raw | UnsetType = UNSET
     error: Raw | UnsetType = UNSET
-    """Of gateways that send an error without a `type` of its own."""
+    """From gateways that send an error without a `type`."""
 
 
 class Kind(msgspec.Struct, frozen=True, gc=False):
@@ -104,14 +104,14 @@ class WholeMessage(Ending, frozen=True, gc=False):
 
 
 class LenientDelta(ContentBlock, frozen=True, gc=False):
-    """What any `delta` may hold."""
+    """All members that any `delta` may have."""
 
     stop_reason: str | None = None
     stop_details: StopDetails | None = None
 
 
 class LenientEvent(msgspec.Struct, frozen=True, gc=False):
-    """Every member that is read of any event, for those whose members are odd."""
+    """All members that are read of any event: the type of the lenient decoder."""
 
     type: str = ""
     index: int = 0
@@ -125,14 +125,14 @@ class LenientEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class UsageTotals:
-    """The highest of every count: totals grow, and gateways send a 0 for what another record tells (`message_start` gives
-    the input's and `message_delta` the totals at Anthropic; OpenRouter and others give one of them, 2026-07)."""
+    """The maximum of each count. Totals only grow, and gateways send 0 for counts that another record has: Anthropic sends
+    input tokens in `message_start` and totals in `message_delta`, OpenRouter and others only one of them (2026-07)."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
 
     def update(self, usage: MessagesUsage) -> bool:
-        """Whether the record says anything new."""
+        """Adds the counts of one record; whether any of them is new."""
         known = self._counts.copy()
         self._set("input", usage.input_tokens)
         self._set("output", usage.output_tokens)
@@ -143,7 +143,7 @@ class UsageTotals:
         return self._counts != known
 
     def report(self) -> UsageReported | None:
-        """None if nothing was counted. The API's `input_tokens` are those that the cache had no part in."""
+        """The usage, or None if there is none. The API's `input_tokens` exclude cached ones; ours include them."""
         if not self._counts:
             return None
         read, written = self._counts.get("read", 0), self._counts.get("written", 0)

@@ -1,6 +1,6 @@
-"""JSON schemas in the subset that the API enforces: what it lacks is told in descriptions, or nothing is enforced.
+"""Rewrites JSON schemas to the subset that the API enforces; other limits move into descriptions. Called by `tools`, `settings`.
 
-The API refuses the whole request for one keyword that it lacks, as the constraints of pydantic and zod are. Source:
+The API refuses the whole request for one unsupported keyword, such as the constraints of pydantic and zod. Source:
 Anthropic's guide "Structured outputs", its limits and what its SDKs rewrite (November 2026).
 """
 
@@ -17,17 +17,17 @@ UNIONS_MAX = 16
 
 _DEPTH_MAX = 64
 _SCHEMAS_KEPT = 256
-"""Schemas remembered by their bytes: clients send theirs with every turn."""
+"""Schemas cached by their bytes: clients send theirs with every turn."""
 _TYPES = frozenset(("object", "array", "string", "integer", "number", "boolean", "null"))
 _FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"))
 _DEFINITIONS = ("$defs", "definitions")
 _SILENT = ("$schema", "$id", "$comment", "$anchor")
-"""Said to readers of schemas, not to a model."""
+"""Keywords that mean nothing to a model."""
 _ALTERNATIVES = ("anyOf", "oneOf", "allOf")
 _STRUCTURE = frozenset(
     ("properties", "items", "prefixItems", "patternProperties", "enum", "const", "additionalProperties")
 )
-"""Keywords that cannot go beside alternatives."""
+"""Keywords that are not supported beside alternatives."""
 _BESIDE_ITEMS = frozenset(("prefixItems", "additionalItems", "unevaluatedItems"))
 _BESIDE_PROPERTIES = frozenset(("patternProperties", "unevaluatedProperties", "dependentSchemas"))
 _SIMPLE_PATTERN = re.compile(
@@ -41,7 +41,7 @@ _Schema = dict[str, Any]
 
 
 class EnforceableSchema(msgspec.Struct, frozen=True):
-    """A schema that the API takes, and what it uses up of a request's limits."""
+    """A schema that the API accepts, and its share of the limits of a request."""
 
     schema: bytes
     is_told: bool
@@ -52,10 +52,10 @@ class EnforceableSchema(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=_SCHEMAS_KEPT)
 def enforceable_schema(schema: bytes) -> EnforceableSchema | None:
-    """The schema as the API enforces it; None where it cannot: open objects and maps, any value, recursion, tuples.
+    """The schema as the API enforces it; None for open objects and maps, any value, recursion and tuples.
 
-    An object that names its properties and does not say that there may be others is closed: what the model then writes
-    matches the client's schema too.
+    An object with `properties` and without `additionalProperties` is closed: what the model then writes matches the
+    client's schema too.
     """
     reader = _SchemaRewriter()
     try:
@@ -68,18 +68,18 @@ def enforceable_schema(schema: bytes) -> EnforceableSchema | None:
 
 
 class _CannotEnforceError(Exception):
-    """The schema asks for what the API does not enforce, and leaving it out would let other values through unsaid."""
+    """The schema has an unsupported constraint that no description can replace."""
 
 
 class _SchemaRewriter:
-    """One schema that is being rewritten."""
+    """Rewrites one schema and counts what it uses."""
 
     def __init__(self) -> None:
         self.is_told = False
         self.optional = 0
         self.unions = 0
         self._references: dict[str, set[str]] = {}
-        """By place of a definition, "" for the root: the places that it refers to."""
+        """Definition ('' for the root) → the definitions that it refers to."""
         self._place = ""
 
     def read(self, schema: object, depth: int) -> _Schema:
@@ -130,7 +130,7 @@ class _SchemaRewriter:
         return reference
 
     def _kind(self, rest: _Schema, depth: int) -> _Schema:
-        """What values the schema takes: alternatives, certain values, or a type. Takes out of `rest` what it understood."""
+        """The keywords that define the values: alternatives, fixed values, or a type. Removes those handled from `rest`."""
         if any(name in rest for name in _ALTERNATIVES):
             return self._alternatives(rest, depth)
         for name in ("enum", "const"):
@@ -192,7 +192,7 @@ class _SchemaRewriter:
         if least in (0, 1):
             made["minItems"] = rest.pop("minItems")
         elif isinstance(least, int) and least > 1:
-            made["minItems"] = 1  # the rest of it is told
+            made["minItems"] = 1  # the API knows 0 and 1; the larger number goes into the description
         return made
 
 

@@ -1,4 +1,9 @@
-"""What differs between Claude models, API versions and gateways that all speak the Messages API."""
+"""The flags of an Anthropic target, and what they make of a request's settings: sampling, answer format, thinking.
+
+Called by `dialect`; the flags are keys of the configuration.
+
+Sources: Messages API, extended and adaptive thinking, effort, preserved thinking (November 2026).
+"""
 
 from typing import Literal
 
@@ -28,7 +33,7 @@ _BUDGETS: dict[ReasoningEffort, int] = {
     "xhigh": 32_768,
     "max": 65_536,
 }
-"""Tokens of thinking for models without efforts. The API has no such table; these are the steps that coding agents use."""
+"""Thinking budgets for models without efforts. The API has no such table; coding agents use these steps."""
 _FORCED = "thinking: off, because tool_choice forces a call"
 
 
@@ -72,10 +77,10 @@ class AnthropicFlags(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_settings(request: CreateRequest, flags: AnthropicFlags, *, is_thinking: bool) -> dict[str, object] | ApiError:
-    """Every plain setting that the client gave, or the error that names one that this API lacks.
+    """The plain settings of a request, or the error that names one that this API lacks.
 
-    Left out: `truncation`, `metadata`, `store`, `max_tool_calls`, `text.verbosity` and `prompt_cache_key`, which say
-    nothing about the answer or have no counterpart.
+    Not sent: `truncation`, `metadata`, `store`, `max_tool_calls`, `text.verbosity` and `prompt_cache_key`, which do not
+    concern the answer or have no counterpart.
     """
     refused = _refuse_lacking(request)
     if refused is not None:
@@ -125,14 +130,14 @@ def _refused(name: str) -> ApiError:
 
 
 class AnswerFormat(msgspec.Struct, frozen=True):
-    """How the form of the answer is asked for."""
+    """How the answer's format (`text.format`) is requested."""
 
     enforced: EnforceableSchema | None = None
     """The schema that the API enforces, as `output_config.format`."""
     told: str = ""
-    """What is asked in words, behind the system prompt."""
+    """The instruction after the system prompt, where the API cannot enforce the format."""
     note: str | None = None
-    """What of it is not enforced, for the log."""
+    """What is not enforced, for the log."""
 
     @property
     def member(self) -> dict[str, object] | None:
@@ -141,7 +146,7 @@ class AnswerFormat(msgspec.Struct, frozen=True):
 
 
 def answer_format(request: CreateRequest) -> AnswerFormat:
-    """The form of the answer that the request wants."""
+    """How to request the format that the client wants."""
     wanted = request.text.format if request.text is not None else None
     if wanted is None or wanted.type == "text" or request.is_warm_up:
         return AnswerFormat()
@@ -155,21 +160,21 @@ def answer_format(request: CreateRequest) -> AnswerFormat:
 
 
 class ThinkingMembers(msgspec.Struct, frozen=True):
-    """The members that ask for thinking, or ask for none."""
+    """The members of a request that turn thinking on or off."""
 
     thinking: dict[str, object] | None = None
     effort: str | None = None
     is_on: bool = False
-    """Whether the request itself turns thinking on."""
+    """Whether the request turns thinking on."""
     beta: str | None = None
     note: str | None = None
-    """Why there is no thinking although it was asked for."""
+    """Why there is no thinking although the client asked for it."""
 
 
 def ask_for_thinking(
     request: CreateRequest, flags: AnthropicFlags, max_tokens: int, *, is_forced: bool, starts_signed: bool
 ) -> ThinkingMembers:
-    """How the model is to think. `is_forced`: it must call a tool; `starts_signed`: an open tool loop has its thinking."""
+    """How the model shall think. `is_forced`: it must call a tool; `starts_signed`: the open tool loop began with thinking."""
     effort = request.reasoning.effort if request.reasoning is not None else None
     match flags.thinking:
         case "off":
@@ -214,7 +219,7 @@ def _effort_without_thinking(effort: str | None) -> str | None:
 def _ask_by_budget(
     effort: ReasoningEffort | None, max_tokens: int, *, is_forced: bool, starts_signed: bool
 ) -> ThinkingMembers:
-    """With a budget, the API refuses what it lets pass when thinking is adaptive: a tool loop that began without it."""
+    """With a budget, the API refuses a tool loop that began without thinking; with adaptive thinking it accepts it."""
     if effort is None or effort == "none":
         return ThinkingMembers()
     if is_forced:

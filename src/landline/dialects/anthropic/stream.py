@@ -1,4 +1,4 @@
-"""The body of an answer of the Messages API as model events."""
+"""Decodes the body of an answer of the Messages API to model events; opened by `dialect` for each turn."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from landline.wire.model_events import Failed, Finished, ModelEvent, RefusalDelt
 from landline.wire.readable import UNREADABLE
 
 REFUSED = "The model declined to answer."
-"""Said where the API gives no explanation."""
+"""The refusal's text where the API gives no explanation."""
 _CUT = api_error("upstream_error", "The target's answer broke off before it was complete.")
 
 _CUT_SHORT = ("max_tokens", "model_context_window_exceeded", "refusal")
@@ -43,10 +43,10 @@ _KNOWN = frozenset(
     )
 )
 _NEEDED = frozenset(("content_block", "delta", "content", "text", "partial_json", "name"))
-"""Members that no answer makes sense without."""
+"""Members that must not be dropped when their type is wrong."""
 _EMPTY_PIECE = re.compile(rb':\s*""\s*\}$')
 _EMPTY_PIECE_BYTES = 80
-"""More than any piece has that says nothing."""
+"""Longer than any empty piece."""
 _KIND = msgspec.json.Decoder(Kind)
 _RECORD = msgspec.json.Decoder(StreamEvent)
 _STARTED = msgspec.json.Decoder(StartedMessage)
@@ -56,10 +56,10 @@ _WHOLE = msgspec.json.Decoder(WholeMessage)
 
 
 class MessageStreamDecoder:
-    """One answer, fed in any split.
+    """Decodes one answer, fed in any split.
 
-    The closing events come with `message_stop`, or at the end of the body if a `stop_reason` was there before; an end
-    without either is a cut. Events, blocks and fields that are not known are passed over.
+    The closing events come with `message_stop`, or at the end of the body if a `stop_reason` came before; a body that ends
+    without either is broken off. Unknown events, blocks and fields are ignored.
     """
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, *, is_warm_up: bool = False) -> None:
@@ -74,7 +74,7 @@ class MessageStreamDecoder:
 
     @property
     def oddities(self) -> Sequence[str]:
-        """What was left out of the answer."""
+        """Members of the answer that were dropped."""
         return self._loose.oddities
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
@@ -113,7 +113,7 @@ class MessageStreamDecoder:
                 self._read_loosely(payload, events)
 
     def _read_loosely(self, payload: bytes, events: list[ModelEvent]) -> None:
-        """Reads an event without its odd members. Nothing of it was read yet: events are decoded before they count."""
+        """Reads an event without its odd members. None of it was applied before: an event is decoded as a whole first."""
         try:
             fitted = self._loose.read(payload)
             if fitted is not None:
@@ -163,8 +163,8 @@ class MessageStreamDecoder:
             self.progress.note_usage(is_alone=True, is_new=is_new)
 
     def _read_whole(self, payload: bytes, events: list[ModelEvent]) -> None:
-        """An answer that was not streamed: a warm-up's, or that of a gateway which ignores `stream`. Behind blocks it says
-        the same once more."""
+        """Reads an answer that was not streamed: a warm-up's, or that of a gateway that ignores `stream`. After streamed
+        blocks it repeats them, so its blocks are skipped."""
         message = _WHOLE.decode(payload)
         for block in message.content:
             BLOCK_DECODER.decode(block)
@@ -177,7 +177,7 @@ class MessageStreamDecoder:
         self._close(events, None)
 
     def _close(self, events: list[ModelEvent], fault: ApiError | None) -> None:
-        """Ends the turn: what was held back, the count, the ending."""
+        """Appends what was held, the usage and the ending."""
         for record in self._loose.end():
             self._read(_RECORD.decode(record), record, events)
         self._is_closed = True
@@ -200,18 +200,18 @@ class MessageStreamDecoder:
             events.append(Finished())
 
     def _filtered(self, events: list[ModelEvent]) -> list[ModelEvent]:
-        """A warm-up says nothing; only what it cost and how it ended is left. `max_tokens` is how it always ends."""
+        """Keeps usage and ending of a warm-up, nothing else. Its stop reason is always `max_tokens`, which is success here."""
         closing = [event for event in events if isinstance(event, UsageReported | Failed)]
         return [*closing, *(Finished() for event in events if isinstance(event, Finished))]
 
 
 def _is_empty(delta: Raw) -> bool:
-    """Whether it is a piece without text; gateways keep connections open with such."""
+    """Whether it is a delta without text, which gateways send to keep connections open."""
     return len(bytes(delta)) < _EMPTY_PIECE_BYTES and _EMPTY_PIECE.search(bytes(delta)) is not None
 
 
 def _is_unknown(payload: bytes) -> bool:
-    """Whether it is an event of a kind that is not read here, whose members may be of any type."""
+    """Whether it is an event of an unknown kind, whose members may have any type."""
     try:
         kind = _KIND.decode(payload).type
     except UNREADABLE:

@@ -1,4 +1,4 @@
-"""Tools as the Messages API offers them, and the choice among them."""
+"""The `tools` and `tool_choice` members of a Messages request; called by `dialect`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -48,13 +48,13 @@ _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, 
 
 
 class MessagesTool(UpstreamTool, frozen=True):
-    """A tool with what its schema uses up of the request's limits, if the API is to hold calls to it."""
+    """A tool with its strict form, and the share of the request's limits that this uses."""
 
     strict_json: bytes = b""
-    """The member of `tools` that asks for that; empty where it is not to be asked, or cannot be."""
+    """The element of `tools` with `strict`; empty if the client did not ask for it, or the API cannot enforce the schema."""
     wants_strict: bool = False
     is_told: bool = False
-    """Whether limits of the strict schema are told in words."""
+    """Whether limits of the schema are only in its descriptions."""
     optional: int = 0
     unions: int = 0
 
@@ -64,13 +64,13 @@ class OfferedTools(msgspec.Struct, frozen=True):
 
     members: list[bytes]
     loose: int = 0
-    """Tools whose calls are not held to their schemas although the client asked for that."""
+    """Tools that are not strict although the client asked for it."""
     told: int = 0
-    """Tools of which limits are told in words."""
+    """Strict tools with limits that are only in their descriptions."""
 
 
 def offer_tools(tools: Sequence[UpstreamTool], form: EnforceableSchema | None) -> OfferedTools:
-    """As many of the tools strict as the API takes beside the form of the answer, the first ones first.
+    """As many of the tools strict as the API's limits allow beside the answer's format, in order.
 
     Which ones depends on the list alone, so the prompt's beginning stays the same from turn to turn.
     """
@@ -113,7 +113,7 @@ def tool_maker(flags: AnthropicFlags) -> ToolMaker:
 
 
 def _with_strict(tool: MessagesTool, member: Mapping[str, object]) -> MessagesTool:
-    """The tool with the member that has the API hold calls to its schema, if that is possible."""
+    """The tool with its strict form, if the API can enforce its schema."""
     form = enforceable_schema(tool.parameters)
     if form is None or _ROOT_TYPE.decode(form.schema).type != "object":
         return msgspec.structs.replace(tool, wants_strict=True)
@@ -151,10 +151,10 @@ def is_forced(chosen: ChosenTools) -> bool:
 
 
 def _input_schema(parameters: bytes) -> tuple[bytes, str]:
-    """The schema as the API takes it, and what of it is told in words.
+    """The schema as the API accepts it, and text for the description.
 
-    It refuses every request whose tools have alternatives at the root of a schema (2025 to 2026-07): they go into the
-    description, and the properties that they name are the tool's.
+    The API refuses every request with alternatives at the root of a tool's schema (2025 to 2026-07). They move into the
+    description, and the properties that they name become the tool's.
     """
     members = _MEMBERS.decode(parameters)
     apart = {name: members.pop(name) for name in _COMBINED if name in members}
@@ -167,7 +167,7 @@ def _input_schema(parameters: bytes) -> tuple[bytes, str]:
 
 
 def _properties_of(schema: bytes) -> dict[str, Raw]:
-    """Those that a schema names and those that its alternatives name; what is no schema of an object names none."""
+    """The properties of a schema and of its alternatives; none for a schema that is no object's."""
     try:
         root = _ROOT.decode(schema)
     except msgspec.ValidationError:

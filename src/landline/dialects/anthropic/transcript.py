@@ -1,17 +1,17 @@
-"""A lineage as messages of the Messages API, carried along link by link: what a link's items add is made into bytes once.
+"""Converts a lineage to messages of the Messages API, link by link: the items of a link are encoded only once.
 
-The API takes turns: user and assistant messages of content blocks. Its rules, and what is done about them:
+Called by `dialect` through `Link.folds`. User and assistant messages alternate; the rules, and how they are kept:
 
-- items of one side that follow each other are one message;
-- every `tool_use` is answered exactly once, at the start of the message after it: what the user says in between comes
-  after the results, a call that is still unanswered when the model goes on, or at the end, gets a note as its result, and
-  an output whose call is not open any more is told as text;
-- the first message is the user's, and so is the last: models take no unfinished answers since 4.6;
-- ids of calls are used once in a conversation;
-- blank text is left out; thinking that nothing follows in its message is left out.
+- consecutive items of one side form one message;
+- every `tool_use` gets exactly one result, at the start of the next message: user content in between moves behind the
+  results; a call that is unanswered when the model continues, or at the end, gets a note as its result; an output
+  whose call is not open any more becomes text;
+- the first and the last message are the user's: models since 4.6 accept no unfinished answers;
+- a call id is used only once in a conversation;
+- blank text is dropped, and so is thinking that nothing follows in its message.
 
-The messages only grow at their end (but for what answers the last calls), because caches and signatures of thinking
-depend on everything before them. The result does not depend on how the items are cut into links.
+Messages only grow at their end (except for results of the last calls), because caches and thinking signatures depend on
+everything before them. The result does not depend on how the items are split into links.
 """
 
 import re
@@ -47,9 +47,9 @@ VENDOR = "anthropic"
 """`Signed.by` of thinking that goes back."""
 CALL_ID_FORMAT = CallIdFormat(re.compile(r"[a-zA-Z0-9_-]{1,64}"), "call_", 24)
 BEGIN = b'{"type":"text","text":"(Begin.)"}'
-"""The user's first block where the conversation has none: it holds nothing yet, or begins with the model's own words."""
+"""The first user block of a conversation that is empty or begins with the model."""
 GO_ON = b'{"type":"text","text":"(Go on.)"}'
-"""The user's last block where the conversation ends with the model's words."""
+"""The last user block of a conversation that ends with the model."""
 Role = Literal["user", "assistant"]
 BlockJson = bytes
 """One content block as a JSON object."""
@@ -63,12 +63,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 class MessageSpan(msgspec.Struct, frozen=True):
-    """Some of the messages' JSON. It ends inside its last block, before the brace that closes it, so that a cache
-    breakpoint can be put there; what follows closes the block."""
+    """A part of the messages' JSON. It stops before the brace that closes its last block, so that the member of a cache
+    breakpoint can be inserted there; the next span, or the end of the body, closes the block."""
 
     body: bytes
     begins_answer: bool = False
-    """Whether an assistant message begins with it: the messages before it are those of a request that was answered."""
+    """Whether it begins an assistant message: the spans before it are those of an answered request."""
     is_marked: bool = False
     """Whether the client wants a breakpoint at its end."""
 
@@ -81,7 +81,7 @@ class OpenToolUse(msgspec.Struct, frozen=True):
 
 
 class UserBlock(msgspec.Struct, frozen=True):
-    """Something that the user said while calls were unanswered."""
+    """User content that came while calls were unanswered."""
 
     block: BlockJson
     is_marked: bool = False
@@ -93,33 +93,33 @@ class Transcript(msgspec.Struct, frozen=True):
     pieces: tuple[MessageSpan, ...] = ()
     """What this link added."""
     role: Role | None = None
-    """Whose message is open; None before the first one."""
+    """The role of the open message; None before the first one."""
     system: tuple[str, ...] = ()
     """Leading developer messages."""
     is_system_marked: bool = False
     """Whether the client wants a breakpoint at one of them."""
     open_calls: tuple[OpenToolUse, ...] = ()
-    """Those of the newest assistant message."""
+    """The unanswered calls of the newest assistant message."""
     call_ids: CallIds = CallIds()
-    """Of all calls."""
+    """The ids of all calls."""
     held: tuple[UserBlock, ...] = ()
-    """What waits for those results."""
+    """User content that waits for their results."""
     thoughts: tuple[BlockJson, ...] = ()
-    """Signed thinking that waits for what it led to."""
+    """Signed thinking that waits for the block that follows it."""
     is_loop: bool = False
     """Whether the newest assistant message has calls."""
     starts_signed: bool = False
-    """Whether it starts with thinking."""
+    """Whether that message starts with thinking."""
     left_out: int = 0
-    """Reasoning items that cannot go back: of other vendors, without a signature, or with nothing that they led to."""
+    """Reasoning items that are not sent: of other vendors, unsigned, or followed by nothing."""
     passed_over: int = 0
-    """Items that tell what hosted tools of other targets did."""
+    """Items of hosted tools of other targets."""
     error: ApiError | None = None
-    """Why the conversation cannot be said; it stays for the rest of the lineage."""
+    """Why the conversation cannot be sent; inherited by the rest of the lineage."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing that the model could read."""
+        """Whether it has nothing that the model could read."""
         return self.role is None and not self.system
 
 
@@ -137,7 +137,7 @@ def extend_transcript(before: Transcript | None, items: Sequence[Item], names: T
 
 
 def close_transcript(transcript: Transcript) -> Transcript:
-    """What is still to be said for the model to answer: results that are missing, what waited for them, a user's message."""
+    """What completes the messages of a request: missing results, content that waited for them, a last user message."""
     writer = _Writer(transcript)
     writer.settle()
     if writer.role != "user":
@@ -146,7 +146,7 @@ def close_transcript(transcript: Transcript) -> Transcript:
 
 
 class _Writer:
-    """A transcript that is being extended."""
+    """Extends a transcript."""
 
     def __init__(self, before: Transcript) -> None:
         self._pieces: list[MessageSpan] = []
@@ -156,7 +156,7 @@ class _Writer:
         self._system = list(before.system)
         self._is_system_marked = before.is_system_marked
         self._open_calls: dict[str, list[str]] = {}
-        """Use ids by call ids: a call id may come again before it is answered."""
+        """Call id → ids in the request: a call id may come again before it is answered."""
         for call in before.open_calls:
             self._open_calls.setdefault(call.call_id, []).append(call.use_id)
         self._held = list(before.held)
@@ -213,7 +213,7 @@ class _Writer:
                 assert_never(saying)
 
     def settle(self) -> None:
-        """Answers the calls that nobody answered, and says what waited for that."""
+        """Writes results for unanswered calls, then the content that waited for them."""
         self._drop_thoughts()
         for use_id in chain.from_iterable(self._open_calls.values()):
             self.write("user", tool_result(use_id, Content((NO_OUTPUT,))))
@@ -253,7 +253,7 @@ class _Writer:
             self.settle()
 
     def _begin_answer(self) -> None:
-        """Makes the model's next words belong to an answer of its own if the one before was replied to."""
+        """Starts a new assistant message if the user replied to the current one."""
         if self._held or (self.role == "user" and self._open_calls):
             self.settle()
 
@@ -268,7 +268,7 @@ class _Writer:
             self.write("assistant", each)
 
     def _drop_thoughts(self) -> None:
-        """Thinking cannot be the last of a message (an answer that was cut off while the model thought)."""
+        """Drops thinking at the end of a message, which the API refuses (an answer that stopped while the model thought)."""
         self._left_out += bool(self._thoughts)
         self._thoughts = ()
 
@@ -305,7 +305,7 @@ def blocks_of(content: Content[BlockJson]) -> list[BlockJson | None]:
 
 
 def tool_result(tool_use_id: str, content: Content[BlockJson]) -> BlockJson:
-    """The output of a call: a string if there is only text, else blocks."""
+    """The result block of a call: a string if the output is only text, else blocks."""
     result: dict[str, object] = {"type": "tool_result", "tool_use_id": tool_use_id}
     if content.attachments:
         result["content"] = [msgspec.Raw(block) for block in blocks_of(content) if block is not None]
@@ -315,7 +315,7 @@ def tool_result(tool_use_id: str, content: Content[BlockJson]) -> BlockJson:
 
 
 def read_attachment(part: Attachment) -> BlockJson | ApiError:
-    """An image or file as a block, or the error that says what this API cannot read."""
+    """An image or file as a block, or the error that names the unsupported kind."""
     match part:
         case InputImage(image_url, file_id):
             return _image_block(image_url, file_id)

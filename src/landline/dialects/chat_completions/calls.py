@@ -1,4 +1,4 @@
-"""Tool calls put together from their pieces, whatever a server leaves out of them or says twice."""
+"""Assembles tool calls from streamed pieces, whatever a server omits or repeats; used by `stream`."""
 
 from collections.abc import Callable, Container, Sequence
 
@@ -13,7 +13,7 @@ from landline.wire.model_events import ModelEvent
 from landline.wire.readable import UNREADABLE
 
 LEGACY_INDEX = -1
-"""Stands for the one call of the old `function_call` member."""
+"""Index of the single call of the legacy `function_call` member."""
 
 
 class _CallInProgress:
@@ -24,13 +24,13 @@ class _CallInProgress:
     def __init__(self, position: int, index: int | None) -> None:
         self.position = position
         self.index = index
-        """As the server says it."""
+        """The server's index."""
         self.given_id = ""
-        """As the server says it."""
+        """The server's id."""
         self.name = ""
-        """As far as it has come."""
+        """The name so far."""
         self.texts: list[str] = []
-        """Pieces of the arguments that came before the name was known."""
+        """Argument pieces that came before the name was known."""
         self.named: StreamedCall | None = None
 
     @property
@@ -40,17 +40,17 @@ class _CallInProgress:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing came but its place, as in a last piece of some gateways."""
+        """Whether only its index came, as in the last piece of some gateways."""
         return self.named is None and not self.name and not self.given_id and not "".join(self.texts).strip()
 
     def goes_on(self, text: str) -> bool:
-        """Whether this text can only be more of its arguments: they are not complete, and none begin here."""
+        """Whether the text can only continue its arguments: they are incomplete, and no object begins here."""
         reader = self.named.arguments if self.named is not None else None
         is_open = reader is not None and reader.has_begun and not reader.is_whole
         return is_open and bool(text) and text.lstrip()[:1] != "{"
 
     def is_said_by(self, text: str) -> bool:
-        """Whether this text says its arguments again which came in pieces before, or all of them so far."""
+        """Whether the text repeats its arguments, which came in pieces, or is cumulative."""
         reader = self.named.arguments if self.named is not None else None
         if reader is None or not reader.has_begun:
             return False
@@ -62,31 +62,31 @@ class _CallInProgress:
 class CallAssembler:
     """The calls of one answer.
 
-    Quirks met (November 2026): no `index` (older Ollama, some gateways); the same index for parallel calls (Ollama, Gemini's
-    chat-completions layer), with ids or without; no or empty `id`, or another one in every piece (vLLM); ids that earlier
-    answers had (`call_0`); `name` empty or repeated in later pieces, or in pieces of its own; arguments as an object, said
-    again in the last piece, or so far in every piece.
+    Known quirks (November 2026): no `index` (older Ollama, some gateways); the same index for parallel calls (Ollama, Gemini's
+    chat-completions layer), with or without ids; no or empty `id`, or a different one in every piece (vLLM); ids of earlier
+    answers (`call_0`); `name` empty or repeated in later pieces, or split; arguments as an object, repeated in the last
+    piece, or cumulative.
     """
 
     def __init__(
         self, find_tools: Callable[[], ToolSet], find_call_ids: Callable[[], Container[str]], call_id_prefix: str
     ) -> None:
-        """`find_call_ids` gives the ids of the conversation so far: clients know a call by its id alone."""
+        """`find_call_ids` returns the ids of the conversation so far: clients identify a call by its id alone."""
         self._find_tools = find_tools
         self._find_call_ids = find_call_ids
         self._call_id_prefix = call_id_prefix
         self.has_begun = False
         self._calls: list[_CallInProgress] = []
         self._started = 0
-        """How many of them were told; they are told in order."""
+        """How many calls were announced; they are announced in order."""
         self._by_index: dict[int, _CallInProgress] = {}
         self._by_id: dict[str, _CallInProgress] = {}
         self._call_ids: set[str] = set()
         self.renamed: dict[str, str] = {}
-        """Ids of calls that were replaced, as the server says them → as the client knows them."""
+        """Replaced call ids: the server's → the client's."""
 
     def feed(self, pieces: Sequence[CallDelta]) -> list[ModelEvent]:
-        """The events of the pieces that came together."""
+        """The events of the pieces of one chunk."""
         events: list[ModelEvent] = []
         siblings: list[_CallInProgress] = []
         for piece in pieces:
@@ -94,7 +94,7 @@ class CallAssembler:
         return events
 
     def settle(self, calls: Sequence[CallDelta]) -> list[ModelEvent]:
-        """The events of whole calls that the server says once more: what is missing, and calls that did not come before."""
+        """The events of whole calls that the server repeats: missing text, and calls that did not come before."""
         events: list[ModelEvent] = []
         known = list(self._calls)
         for place, whole in enumerate(calls):
@@ -110,7 +110,7 @@ class CallAssembler:
         return events
 
     def end(self, *, is_cut: bool) -> list[ModelEvent]:
-        """What was still held back when the answer ended."""
+        """What was still held when the answer ended."""
         events: list[ModelEvent] = []
         for call in self._calls:
             if call.named is None and call.name:
@@ -122,11 +122,11 @@ class CallAssembler:
         return events
 
     def are_whole(self) -> bool:
-        """Whether no call was cut."""
+        """Whether all calls are complete."""
         return all(call.is_whole for call in self._calls if not call.is_empty)
 
     def has_truncated(self) -> bool:
-        """Whether a call ends in the middle of its arguments, whatever reason the server gives for the end."""
+        """Whether a call is truncated, whatever finish reason the server gives."""
         return any(call.named is not None and call.named.is_truncated for call in self._calls)
 
     def has_nameless(self) -> bool:
@@ -134,7 +134,7 @@ class CallAssembler:
         return any(call.named is None and not call.name and not call.is_empty for call in self._calls)
 
     def _read(self, delta: CallDelta, siblings: list[_CallInProgress]) -> list[ModelEvent]:
-        """`siblings`: the calls of the pieces that came together with this one, before it."""
+        """`siblings`: the calls of the earlier pieces of the same chunk."""
         name, text = _read_delta(delta)
         if not name and not delta.id and delta.index is not None:
             going_on = self._by_index.get(delta.index)
@@ -149,7 +149,7 @@ class CallAssembler:
         return self._name(call, delta, name)
 
     def _name(self, call: _CallInProgress, delta: CallDelta, name: str) -> list[ModelEvent]:
-        """Takes what a piece says of who is called, and starts the calls whose names are complete."""
+        """Takes the id and name of a piece, and starts the calls whose names are complete."""
         if delta.id:
             call.given_id = call.given_id or delta.id
             self._by_id.setdefault(delta.id, call)
@@ -163,14 +163,14 @@ class CallAssembler:
         return events
 
     def _joined(self, before: str, name: str) -> str:
-        """The name with one more piece, which may be the name again, or the name so far."""
+        """The name with one more piece, which may be a repetition, or cumulative."""
         tools = self._find_tools()
         if tools.find_called(before + name) is not None and tools.find_called(name) is None:
             return before + name
         return name if name.startswith(before) else before + name
 
     def _is_named(self, call: _CallInProgress, *, is_over: bool) -> bool:
-        """Whether no piece of the name can follow: `is_over` where arguments came without one."""
+        """Whether the name is complete. `is_over`: a piece came with arguments and without a name."""
         tools, has_arguments = self._find_tools(), bool("".join(call.texts).strip())
         if is_over and has_arguments:
             return True
@@ -181,13 +181,14 @@ class CallAssembler:
         self, delta: CallDelta, name: str, text: str, siblings: Sequence[_CallInProgress]
     ) -> _CallInProgress:
         call = self._call_at(delta, name)
+        # Without an index, a second named piece in one chunk is a parallel call, not more of the first.
         is_next = call in siblings and delta.index is None and bool(name) and bool(call is not None and call.name)
         if call is None or is_next or (name and call.name and self._is_other(call, delta, name, text)):
             call = self._open_call(delta.index)
         return call
 
     def _call_at(self, delta: CallDelta, name: str) -> _CallInProgress | None:
-        """The call that the piece's id or index means, or the newest one if it has neither."""
+        """The call of the piece's id or index, or the newest one if it has neither."""
         known = self._by_id.get(delta.id or "")
         at_index = self._by_index.get(delta.index) if delta.index is not None else None
         last = self._calls[-1] if self._calls else None
@@ -199,7 +200,7 @@ class CallAssembler:
         return None if is_new else last
 
     def _is_other(self, call: _CallInProgress, delta: CallDelta, name: str, text: str) -> bool:
-        """Whether a piece with a name is another call than the one in its place."""
+        """Whether a piece with a name begins another call than the one at its id or index."""
         is_same_name = name == call.name
         if delta.index == LEGACY_INDEX or (is_same_name and call.goes_on(text)):
             return False
@@ -233,7 +234,7 @@ class CallAssembler:
         return [*released, call.named.started, *(event for text in texts for event in call.named.add(text))]
 
     def _split(self, call: _CallInProgress, text: str) -> list[ModelEvent]:
-        """Arguments of a further call of the same tool, which the server joined to the one before."""
+        """A further call of the same tool, whose arguments the server appended to those of the one before."""
         further = self._open_call(None)
         further.name, further.texts = call.name, [text]
         events = self._start(further)
@@ -241,7 +242,7 @@ class CallAssembler:
 
 
 def _read_delta(delta: CallDelta) -> tuple[str, str]:
-    """The name, if this piece has one, and the piece of arguments or input."""
+    """The name, if the piece has one, and its part of the arguments or the input."""
     if delta.custom is not None:
         return delta.custom.name or "", delta.custom.input or ""
     if delta.function is None:
@@ -268,7 +269,7 @@ def _same_json(text: str, other: str) -> bool:
 
 
 def legacy_delta(function: CallFunction) -> CallDelta:
-    """A piece of the old `function_call` member as a piece of a call."""
+    """A piece of the legacy `function_call` member as a piece of a call."""
     arguments = function.arguments
     return CallDelta(
         index=LEGACY_INDEX,

@@ -1,4 +1,6 @@
-"""The chunks of a chat-completions stream: the fields that are read, as lenient as servers are different.
+"""The chunks of a chat-completions stream as decoded types, their token counts and finish reasons; read by `stream`.
+
+Only fields that are read are declared, nearly all optional, because servers differ.
 
 Sources: OpenAI chat-completions reference; vLLM, SGLang, llama.cpp server, Ollama, DeepSeek, OpenRouter, Mistral and
 Moonshot documentation (November 2026).
@@ -13,11 +15,11 @@ from landline.wire.readable import UNREADABLE
 
 Number = int | float | None
 _LIMITS = frozenset(("length", "model_length", "max_tokens", "model_context_window_exceeded"))
-"""Of Mistral the second, of Gemini the third, of Z.ai the last."""
+"""Mistral sends the second, Gemini the third, Z.ai the last."""
 _FILTERS = frozenset(
     ("content_filter", "sensitive", "safety", "recitation", "blocklist", "prohibited_content", "spii", "language")
 )
-"""Of Z.ai the second; of Gemini's chat-completions layer the others, and `content_filter: PROHIBITED_CONTENT`."""
+"""Z.ai sends the second; Gemini's chat-completions layer the others, and `content_filter: PROHIBITED_CONTENT`."""
 _FAILURES = {
     "error": ("upstream_error", "The model's answer broke off with an error."),
     "abort": ("upstream_error", "The target aborted the answer."),
@@ -61,20 +63,20 @@ class ContentPart(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReasoningDetail(msgspec.Struct, frozen=True, gc=False):
-    """OpenRouter's structured reasoning, as far as it is text."""
+    """The text of OpenRouter's structured reasoning."""
 
     text: str | None = None
     summary: str | None = None
 
 
 class Delta(msgspec.Struct, frozen=True, gc=False):
-    """What a chunk adds; in an unstreamed answer the whole message."""
+    """The delta of a chunk; in an unstreamed answer the whole message."""
 
     content: str | list[ContentPart] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: list[Raw] | None = None
-    """Of `ReasoningDetail`."""
+    """Each a `ReasoningDetail`."""
     refusal: str | None = None
     tool_calls: list[CallDelta] | None = None
     function_call: CallFunction | None = None
@@ -158,7 +160,7 @@ _DETAIL_DECODER: msgspec.json.Decoder[ReasoningDetail] = msgspec.json.Decoder(Re
 
 
 def detail_text(raw: Raw) -> str:
-    """What a detail says; "" if it says nothing that can be read."""
+    """The text of a detail; "" if it has none."""
     try:
         detail = _DETAIL_DECODER.decode(raw)
     except UNREADABLE:
@@ -167,7 +169,7 @@ def detail_text(raw: Raw) -> str:
 
 
 def read_usage(usage: ChatUsage | None, timings: Timings | None) -> UsageReported | None:
-    """The server's own count, or None if it gave none; nothing is estimated.
+    """The server's usage, or None if it sent none; nothing is estimated.
 
     Cached tokens: `prompt_tokens_details` (OpenAI, vLLM, SGLang, llama.cpp), `prompt_cache_hit_tokens` (DeepSeek),
     `cached_tokens` (Moonshot), `timings.cache_n` (llama.cpp without `include_usage`).
@@ -205,7 +207,7 @@ def _first(*counts: Number) -> int:
 
 
 def read_reason(reason: str | None) -> Finished | Failed:
-    """The ending; a reason that is not known is a good one, as is none."""
+    """The ending that a finish reason means; an unknown reason, or none, is success."""
     kind = (reason or "").partition(":")[0].strip().lower()
     if kind in _LIMITS:
         return Finished("max_output_tokens")

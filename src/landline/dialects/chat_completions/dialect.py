@@ -1,4 +1,4 @@
-"""Chat completions as a dialect: builds requests, opens decoders, reads errors."""
+"""Chat completions as a dialect: the entry point of this package. Builds requests, opens decoders, reads errors."""
 
 import operator
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ class ChatCompletions:
         return False
 
     def build_request(self, prompt: Prompt, overrides: RequestOverrides = _NO_OVERRIDES) -> UpstreamRequest | ApiError:
-        """The request for a turn, or why this server cannot be asked."""
+        """The request for a turn, or the error that says why this server cannot answer it."""
         tool_set = self.tool_set(prompt)
         if isinstance(tool_set, ApiError):
             return tool_set
@@ -97,7 +97,7 @@ class ChatCompletions:
         return read_fault(status, headers, body)
 
     def tool_set(self, prompt: Prompt) -> ToolSet | ApiError:
-        """The tools of a turn; remembered by their bytes."""
+        """The tools of a turn; cached by their bytes."""
         return self._tools.read(prompt)
 
     def _members(self, prompt: Prompt, tool_set: ToolSet, overrides: RequestOverrides) -> dict[str, object] | ApiError:
@@ -124,7 +124,7 @@ class ChatCompletions:
     def _messages(
         self, transcripts: Sequence[Transcript], last: Transcript, front: str | None, suffix: str
     ) -> Sequence[bytes]:
-        """The conversation in pieces that join to the inside of a JSON array."""
+        """The conversation as byte strings that join to the inside of a JSON array."""
         system = [front or "", *last.system, suffix]
         pieces = [self._system_message([text for text in system if text])]
         pieces += map(_closed, transcripts)
@@ -165,7 +165,7 @@ def _notes(last: Transcript) -> tuple[str, ...]:
 
 
 def count_requests(body: bytes) -> list[CountRequest]:
-    """For a chat-completions body: llama-server's counter, which takes it as it stands, and vLLM's tokenizer."""
+    """Ways to count a body: llama-server's counter, which takes it unchanged, and vLLM's tokenizer."""
     shape = msgspec.json.decode(body, type=_TokenizeRequest)
     return [
         CountRequest("/chat/completions/input_tokens", body, read_input_tokens),
@@ -174,7 +174,7 @@ def count_requests(body: bytes) -> list[CountRequest]:
 
 
 class _TokenizeRequest(msgspec.Struct):
-    """What vLLM's `TokenizeChatRequest` takes of a chat request (0.11: model, messages, tools, template arguments)."""
+    """The members of a chat request that vLLM's `TokenizeChatRequest` knows (0.11: model, messages, tools, template arguments)."""
 
     model: str
     messages: Raw
@@ -188,7 +188,7 @@ class _VllmCount(msgspec.Struct):
 
 
 def _read_count(body: bytes) -> int | None:
-    """None also for llama-server's own `/tokenize`, which counts plain text and knows nothing of messages."""
+    """The count; None also for llama-server's own `/tokenize`, which counts plain text only and ignores messages."""
     try:
         return msgspec.json.decode(body, type=_VllmCount).count
     except msgspec.DecodeError:

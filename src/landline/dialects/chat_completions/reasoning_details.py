@@ -1,4 +1,6 @@
-"""OpenRouter's `reasoning_details`: what vendors signed or encrypted of the reasoning, to be sent back as it came.
+"""OpenRouter's `reasoning_details`: signed or encrypted reasoning of vendors, collected and sent back unchanged.
+
+Collected by `stream`, sent back by `transcript`.
 
 Gemini 3 refuses the outputs of calls whose signature is gone (OpenRouter guide on reasoning tokens; earendil-works/pi#260).
 """
@@ -12,24 +14,24 @@ from msgspec import Raw
 from landline.wire.readable import UNREADABLE
 
 VENDOR = "chat_completions"
-"""`Signed.by` of details that go back."""
+"""`Signed.by` of these details."""
 
 _GROWING = {"reasoning.text": "text", "reasoning.summary": "summary"}
-"""Members that come in pieces, by kind."""
+"""Detail type → its member that comes in pieces."""
 _MEMBERS: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 _encode = msgspec.json.Encoder().encode
 
 
 class DetailCollector:
-    """The details of one answer, put together from their pieces."""
+    """Assembles the details of one answer from their pieces."""
 
     def __init__(self) -> None:
         self._details: list[dict[str, Any]] = []
         self._texts: list[list[str]] = []
-        """What has grown of each of them."""
+        """The text pieces of each detail."""
 
     def add(self, details: Sequence[Raw]) -> None:
-        """More pieces: those of one kind and index that follow each other are one detail."""
+        """Adds pieces. Consecutive pieces of the same type and index form one detail."""
         for raw in details:
             piece = _read(raw)
             last = self._details[-1] if self._details else {}
@@ -45,8 +47,8 @@ class DetailCollector:
                 self._texts[-1].append(text)
 
     def take(self, renamed: Mapping[str, str]) -> list[str]:
-        """The details so far as JSON objects, under the ids that our client knows their calls by; none if nothing of them is
-        signed: their text is reasoning like any other."""
+        """The details so far as JSON objects, with the client's call ids; none if no detail is signed, as the text is emitted
+        as reasoning anyway."""
         details, texts, self._details, self._texts = self._details, self._texts, [], []
         if not any(detail.get("signature") or detail.get("data") for detail in details):
             return []
@@ -59,7 +61,7 @@ class DetailCollector:
 
 
 def with_ids(blocks: Sequence[str], upstream_ids: Mapping[str, str]) -> list[Raw]:
-    """Details for a request, under the ids that their calls have in it."""
+    """Details for a request, with the call ids of that request."""
     changed = {call_id: upstream_id for call_id, upstream_id in upstream_ids.items() if call_id != upstream_id}
     if not changed:
         return [Raw(block.encode()) for block in blocks]
@@ -76,7 +78,7 @@ def _place(detail: Mapping[str, Any]) -> tuple[object, object]:
 
 
 def _read(raw: Raw) -> dict[str, Any]:
-    """The members; none if it is no object."""
+    """The members; empty if it is no object."""
     try:
         return _MEMBERS.decode(raw)
     except UNREADABLE:

@@ -1,4 +1,7 @@
-"""What differs between servers that all say they speak chat completions."""
+"""The flags of a chat-completions target, and what they make of a request's settings and tools.
+
+Called by `dialect` and by the embedded target; the flags are keys of the configuration.
+"""
 
 from typing import Literal
 
@@ -54,20 +57,20 @@ class ChatCompletionsFlags(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestOverrides(msgspec.Struct, frozen=True, kw_only=True):
-    """What one request says differently, for callers that know more about the server than the dialect does."""
+    """Changes to one request, by callers that know more about the server than the dialect: the embedded target."""
 
     members: dict[str, object] = {}
-    """Members added to the body or put in place of ours, as in `{"id_slot": 3, "cache_prompt": True}`."""
+    """Members added to the body, or replacing others, as in `{"id_slot": 3, "cache_prompt": True}`."""
     omit: frozenset[str] = frozenset()
     """Members left out, as in `{"tools", "tool_choice"}`."""
     system_suffix: str = ""
-    """Text that follows the system message (a tool description of our own, say)."""
+    """Text appended to the system message, such as a description of tools."""
 
 
 def read_settings(request: CreateRequest, flags: ChatCompletionsFlags) -> dict[str, object]:
-    """Every setting that the client gave and that chat completions has.
+    """The settings of a request that chat completions has.
 
-    Left out: `truncation`, `metadata`, `store`, `max_tool_calls` and reasoning summaries, which have no counterpart.
+    Not sent: `truncation`, `metadata`, `store`, `max_tool_calls` and reasoning summaries, which have no counterpart.
     """
     text = request.text
     reasoning = request.reasoning
@@ -118,7 +121,7 @@ def _response_format(wanted: TextFormat | None) -> dict[str, object] | None:
 
 
 def tool_maker(flags: ChatCompletionsFlags) -> ToolMaker:
-    """How tools are offered to a server with these flags."""
+    """Returns the function that encodes tools for a server with these flags."""
     make_custom = _native_custom if flags.custom_tools == "custom" else _one_string_function
 
     def make(namespace: str | None, tool: ToolDefinition, name: str) -> UpstreamTool:
@@ -128,7 +131,7 @@ def tool_maker(flags: ChatCompletionsFlags) -> ToolMaker:
 
 
 def choice_member(chosen: ChosenTools, flags: ChatCompletionsFlags) -> str | dict[str, object] | None:
-    """The value of `tool_choice`; None leaves it out."""
+    """The value of `tool_choice`; None omits it."""
     if chosen.tool is None:
         return chosen.mode
     kind = "custom" if chosen.tool.kind == "custom" and flags.custom_tools == "custom" else "function"
@@ -148,7 +151,7 @@ def _function(namespace: str | None, tool: ToolDefinition, name: str) -> Upstrea
 
 
 def _one_string_function(namespace: str | None, tool: ToolDefinition, name: str) -> UpstreamTool:
-    """A custom tool for servers that only know functions."""
+    """A custom tool as a function, for servers that only know functions."""
     parameters = ONE_STRING_PARAMETERS
     function = {"name": name, "description": tool.one_string_description, "parameters": Raw(parameters)}
     made = _encode({"type": "function", "function": function})

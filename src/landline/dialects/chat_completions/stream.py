@@ -1,4 +1,4 @@
-"""The body of a chat-completions answer as model events."""
+"""Decodes the body of a chat-completions answer to model events; opened by `dialect` for each turn."""
 
 from collections.abc import Callable, Container, Sequence
 from typing import Literal
@@ -56,16 +56,16 @@ _NEEDED = frozenset(
         "input",
     )
 )
-"""Members that no answer makes sense without."""
+"""Members that must not be dropped when their type is wrong."""
 _PieceKind = Literal["new", "last", "whole"]
-"""What a delta or message says: what is new, the same with the answer's end, or everything once more."""
+"""What a delta or message holds: new text, the same with the answer's end, or a repetition of the whole answer."""
 
 
 class ChatStreamDecoder:
-    """One answer, fed in any split.
+    """Decodes one answer, fed in any split.
 
-    Text, reasoning and calls come out with the chunk that completes them. The closing events come with `[DONE]`, or at the
-    end of the body if a `finish_reason` was there before; an end without either is a cut.
+    Text, reasoning and calls are emitted with the chunk that completes them. The closing events come with `[DONE]`, or at
+    the end of the body if a `finish_reason` came before; a body that ends without either is broken off.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ChatStreamDecoder:
         self._loose = LenientReader(ChatChunk, _NEEDED)
         self._text, self._thought, self._refusal = StreamedText(), StreamedText(), StreamedText()
         self._has_messages = False
-        """Whether a message began the answer, so that others say what is new; behind deltas one says all once more."""
+        """Whether the answer began with a `message`: further messages are then new text. After deltas, a message repeats them."""
         self._details = DetailCollector() if keeps_details else None
         self._is_warm_up = is_warm_up
         self._is_closed = False
@@ -92,12 +92,12 @@ class ChatStreamDecoder:
         self._usage: ChatUsage | None = None
         self._timings: Timings | None = None
         self._logprobs: list[LogprobEntry] = []
-        self._said_behind: list[ModelEvent] = []
-        """Behind a call. It waits until the calls are complete, because it ends them."""
+        self._text_after_calls: list[ModelEvent] = []
+        """Text after a call. It is held until the calls are complete, because it would end them."""
 
     @property
     def oddities(self) -> Sequence[str]:
-        """What was left out of the answer."""
+        """Members of the answer that were dropped."""
         return self._loose.oddities
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
@@ -156,7 +156,7 @@ class ChatStreamDecoder:
                 self._close(events, fault)
 
     def _decode_loosely(self, payload: bytes) -> ChatChunk | None:
-        """A chunk without its odd members; None if it says nothing."""
+        """A chunk without its odd members; None if nothing is left."""
         fitted = self._loose.read(payload) if payload.strip() else None
         return _decode(fitted) if fitted is not None else None
 
@@ -165,16 +165,16 @@ class ChatStreamDecoder:
         if choice.logprobs is not None and not _is_thought(delta or message):
             self._logprobs += [_logprob_entry(token) for token in choice.logprobs.content or ()]
         reason = choice.finish_reason if choice.finish_reason != "0" else None
-        way = "last" if reason or self._finish_reason is not None else "new"
+        kind = "last" if reason or self._finish_reason is not None else "new"
         if delta is not None:
-            self._read_delta(delta, events, way)
+            self._read_delta(delta, events, kind)
         if message is not None:
             self._has_messages = self._has_messages or not self._has_begun
-            self._read_delta(message, events, way if self._has_messages else "whole")
+            self._read_delta(message, events, kind if self._has_messages else "whole")
         if reason:
             self.progress.note_finish(is_new=reason != self._finish_reason)
             self._finish_reason = reason
-            if choice.error is not UNSET and _is_said(choice.error):
+            if choice.error is not UNSET and _has_value(choice.error):
                 self._fault = read_stream_fault(bytes(choice.error))
         if choice.usage is not None:
             self._count(choice.usage)
@@ -185,37 +185,37 @@ class ChatStreamDecoder:
         return said or self._calls.has_begun
 
     def _count(self, usage: ChatUsage) -> None:
-        """The last count holds; gateways end with one of nothing."""
+        """Keeps the last usage that is not empty: some gateways end with an empty one."""
         if usage.prompt_tokens or self._usage is None:
             self._usage = usage
 
-    def _read_delta(self, delta: Delta, events: list[ModelEvent], way: _PieceKind) -> None:
+    def _read_delta(self, delta: Delta, events: list[ModelEvent], kind: _PieceKind) -> None:
         if _says_something(delta):
             self.progress.note_output()
-        said = self._said_behind if self._calls.has_begun else events
+        said = self._text_after_calls if self._calls.has_begun else events
         thought = delta.reasoning_content or delta.reasoning
         if not thought and delta.reasoning_details:
             thought = "".join(map(detail_text, delta.reasoning_details))
         if thought:
-            self._think(thought, said, way)
+            self._think(thought, said, kind)
         calls = delta.tool_calls or delta.function_call is not None
         if self._details is not None:
             self._details.add(delta.reasoning_details or ())
             if said is events and (delta.content or calls):
                 events += self._take_details()
         if delta.content:
-            self._read_content(delta.content, said, way)
+            self._read_content(delta.content, said, kind)
         if delta.refusal:
-            refusal = _new_of(self._refusal, delta.refusal, way)
+            refusal = _new_text(self._refusal, delta.refusal, kind)
             if refusal:
                 said.append(RefusalDelta(refusal))
         if calls:
             if said is events:
                 self._release(said)
-            events += self._read_calls(delta, is_whole=way == "whole")
+            events += self._read_calls(delta, is_whole=kind == "whole")
 
-    def _think(self, text: str, said: list[ModelEvent], way: _PieceKind) -> None:
-        text = _new_of(self._thought, text, way)
+    def _think(self, text: str, said: list[ModelEvent], kind: _PieceKind) -> None:
+        text = _new_text(self._thought, text, kind)
         if text:
             said.append(ReasoningDelta(text))
 
@@ -226,21 +226,21 @@ class ChatStreamDecoder:
         return self._calls.settle(pieces) if is_whole else self._calls.feed(pieces)
 
     def _take_details(self) -> list[ModelEvent]:
-        """What the vendor signed of the reasoning that was just said, and of calls."""
+        """What the vendor signed of the latest reasoning, and of calls."""
         details = self._details.take(self._calls.renamed) if self._details is not None else ()
         return [ReasoningSigned(VENDOR, each) for each in details]
 
-    def _read_content(self, content: str | list[ContentPart], said: list[ModelEvent], way: _PieceKind) -> None:
+    def _read_content(self, content: str | list[ContentPart], said: list[ModelEvent], kind: _PieceKind) -> None:
         if not isinstance(content, str):
             thought = "".join(_thinking_text(part.thinking) for part in content)
             if thought:
-                self._think(thought, said, way)
+                self._think(thought, said, kind)
             content = "".join(part.text or "" for part in content)
         if not content:
             return
         if self._thought.is_holding:
             said.append(ReasoningDelta(self._thought.end()))
-        content = self._text.feed(content) if way == "new" else _new_of(self._text, content, way)
+        content = self._text.feed(content) if kind == "new" else _new_text(self._text, content, kind)
         if self._logprobs and content:
             logprobs, self._logprobs = self._logprobs, []
             said.append(TextDelta(content, logprobs))
@@ -248,7 +248,7 @@ class ChatStreamDecoder:
             said.append(TextDelta(content))
 
     def _release(self, said: list[ModelEvent]) -> None:
-        """Says what was held of texts in case it was said again: something else begins, or the answer ends."""
+        """Emits text that was held as a possible repetition: something else begins, or the answer ends."""
         thought, text, refusal = self._thought.end(), self._text.end(), self._refusal.end()
         if thought:
             said.append(ReasoningDelta(thought))
@@ -258,25 +258,25 @@ class ChatStreamDecoder:
             said.append(RefusalDelta(refusal))
 
     def _close(self, events: list[ModelEvent], fault: ApiError | None) -> None:
-        """Ends the turn: what was held back, the count, the ending."""
+        """Appends what was held, the usage and the ending."""
         for record in self._loose.end():
             self._read_record(record, events)
         self._is_closed = True
-        self._release(self._said_behind if self._calls.has_begun else events)
+        self._release(self._text_after_calls if self._calls.has_begun else events)
         ending = self._ending(fault)
         is_whole = ending == Finished()
         events += self._calls.end(is_cut=not is_whole)
         if is_whole or self._calls.are_whole():
-            events += (*self._take_said_behind(), *self._take_details())
+            events += (*self._take_text_after_calls(), *self._take_details())
         usage = read_usage(self._usage, self._timings)
         if usage is not None:
             events.append(usage)
         events.append(ending)
 
-    def _take_said_behind(self) -> list[ModelEvent]:
-        """Nothing if it is blank: parsers leave the line breaks between calls."""
-        is_said = any(not isinstance(event, TextDelta) or event.text.strip() for event in self._said_behind)
-        return self._said_behind if is_said else []
+    def _take_text_after_calls(self) -> list[ModelEvent]:
+        """The text after the calls; nothing if it is blank: parsers leave line breaks between calls."""
+        is_said = any(not isinstance(event, TextDelta) or event.text.strip() for event in self._text_after_calls)
+        return self._text_after_calls if is_said else []
 
     def _ending(self, fault: ApiError | None) -> Finished | Failed:
         ending = read_reason(self._finish_reason)
@@ -285,11 +285,11 @@ class ChatStreamDecoder:
             return Failed(fault)
         if isinstance(ending, Finished) and self._calls.has_nameless():
             return Failed(api_error("model_error", "The model made a tool call without a name."))
-        # vLLM says `tool_calls` of a call that the token limit cut, Ollama `stop` (2026).
+        # For a call that the token limit truncated, vLLM reports `tool_calls` and Ollama `stop` (2026).
         return Finished("max_output_tokens") if ending == Finished() and self._calls.has_truncated() else ending
 
     def _filtered(self, events: list[ModelEvent]) -> list[ModelEvent]:
-        """A warm-up says nothing; only what it cost and how it ended is left."""
+        """Keeps usage and ending of a warm-up, nothing else."""
         closing = [event for event in events if isinstance(event, UsageReported | Failed)]
         return [*closing, *(Finished() for event in events if isinstance(event, Finished))]
 
@@ -301,18 +301,18 @@ _CUT = api_error("upstream_error", "The target's answer broke off before it was 
 def _fault_of(chunk: ChatChunk, payload: bytes) -> ApiError | None:
     """The error that a record carries, in any of the known envelopes."""
     is_envelope = chunk.object == "error" or (
-        chunk.choices is None and (_is_said(chunk.message) or _is_said(chunk.detail))
+        chunk.choices is None and (_has_value(chunk.message) or _has_value(chunk.detail))
     )
-    return read_stream_fault(payload) if is_envelope or _is_said(chunk.error) else None
+    return read_stream_fault(payload) if is_envelope or _has_value(chunk.error) else None
 
 
-def _is_said(value: Raw | UnsetType) -> bool:
-    """Whether a member has a value; gateways write the error of a good record as null or empty."""
+def _has_value(value: Raw | UnsetType) -> bool:
+    """Whether a member has a value; gateways send null or empty errors in good records."""
     return not isinstance(value, UnsetType) and bytes(value) not in _EMPTY
 
 
 def _says_something(delta: Delta) -> bool:
-    """Whether the model wrote any of it; gateways keep connections open with empty deltas."""
+    """Whether it has output; gateways send empty deltas to keep connections open."""
     return bool(
         delta.content
         or delta.tool_calls
@@ -325,13 +325,13 @@ def _says_something(delta: Delta) -> bool:
 
 
 def _is_thought(delta: Delta | None) -> bool:
-    """Whether the chunk's tokens are reasoning, whose log-probabilities have no place in the answer (vLLM sends them)."""
+    """Whether the chunk's tokens are reasoning; vLLM sends their log-probabilities, which the API has no member for."""
     return delta is not None and not delta.content and bool(delta.reasoning_content or delta.reasoning)
 
 
-def _new_of(said: StreamedText, text: str, way: _PieceKind) -> str:
-    """What of the text was not said yet."""
-    return said.settle(text) if way == "whole" else said.feed(text, is_last=way == "last")
+def _new_text(said: StreamedText, text: str, kind: _PieceKind) -> str:
+    """The new part of the text."""
+    return said.settle(text) if kind == "whole" else said.feed(text, is_last=kind == "last")
 
 
 def _thinking_text(thinking: str | list[ContentPart] | None) -> str:

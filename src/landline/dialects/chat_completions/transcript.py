@@ -1,16 +1,16 @@
-"""A lineage as chat messages, carried along link by link: what a link's items add is made into bytes once.
+"""Converts a lineage to chat messages, link by link: the items of a link are encoded only once.
 
-Strict servers want every call answered in the messages that directly follow it, exactly once. So a transcript keeps the
-newest assistant message open until its calls are answered:
+Called by `dialect` through `Link.folds`. Strict servers require that every call is answered exactly once, in the messages
+that directly follow it. So a transcript keeps the newest assistant message open until its calls are answered:
 
-- items of the model that follow each other are one assistant message;
-- messages that stand between calls and their outputs come after the outputs;
-- images in outputs come in a user message after the outputs (or in them, by flag);
-- a call that is still unanswered when the model goes on, or at the end, gets a note in place of its output;
-- an output whose call is not open any more is told in a user message;
-- ids of calls are used once in a conversation, and are no longer than vendors take them.
+- consecutive items of the model form one assistant message;
+- messages between calls and their outputs move behind the outputs;
+- images in outputs become a user message after the outputs (or stay in them, by flag);
+- a call that is unanswered when the model continues, or at the end, gets a note as its output;
+- an output whose call is not open any more becomes a user message;
+- a call id is used only once in a conversation, and in a format that the server accepts.
 
-The result does not depend on how the items are cut into links, so a history that is sent whole and one that is sent in
+The result does not depend on how the items are split into links, so a history that is sent whole and one that is sent in
 deltas look the same to the model.
 """
 
@@ -42,9 +42,9 @@ from landline.wire.errors import ApiError, api_error
 from landline.wire.items import InputFile, InputImage, Item, OpaquePart
 
 GO_ON = "(Go on.)"
-"""The user's last message where a server does not answer its own model's words."""
+"""Appended as a user message for servers that refuse a conversation that ends with the model."""
 NOTED = "(Noted.)"
-"""The model's word between outputs and what the user says next."""
+"""Inserted as an assistant message between outputs and a user message, for servers that require it."""
 ID_FORMS = {
     "max_40": CallIdFormat(re.compile(r".{1,40}", re.DOTALL), "call_", 24),
     "alphanumeric_9": CallIdFormat(re.compile(r"[a-zA-Z0-9]{9}"), "", 9),
@@ -58,7 +58,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class RequestCall(msgspec.Struct, frozen=True):
-    """A call under the id that it has in the request."""
+    """A call with the id that it has in the request."""
 
     call: ToolCall
     upstream_id: str
@@ -77,17 +77,17 @@ class OpenAssistantMessage(msgspec.Struct):
     """What its vendor signed, as JSON objects."""
     calls: list[RequestCall] = []
     open_calls: OpenCalls[ChatPart] = msgspec.field(default_factory=_no_calls)
-    """By their places in `calls`."""
+    """By position in `calls`."""
     held: list[bytes] = []
     """Messages that came while calls were unanswered."""
 
     @property
     def is_over(self) -> bool:
-        """Whether the user has spoken since: what the model says next is another message."""
+        """Whether an output or a message has followed, so that the model's next item begins a new message."""
         return bool(self.open_calls.outputs or self.held)
 
     def copy(self) -> "OpenAssistantMessage":
-        """One that can be added to without changing this one."""
+        """A copy that can be added to without changing this one."""
         lists = list(self.texts), list(self.thoughts), list(self.details), list(self.calls)
         return OpenAssistantMessage(*lists, self.open_calls.copy(), list(self.held))
 
@@ -101,19 +101,19 @@ class Transcript(msgspec.Struct, frozen=True):
     """The conversation up to and with one link."""
 
     closed: bytes = b""
-    """The messages that this link finished, as JSON, each followed by a comma."""
+    """The messages that this link completed, as JSON, each followed by a comma."""
     open_message: OpenAssistantMessage | None = None
     system: tuple[str, ...] = ()
-    """Leading system messages, if the server wants them in one."""
+    """Leading system messages, if the server accepts only one."""
     call_ids: CallIds = CallIds()
-    """Of all calls."""
+    """The ids of all calls."""
     has_messages: bool = False
     left_out: int = 0
-    """Reasoning that is not told."""
+    """Reasoning items that are not sent."""
     passed_over: int = 0
-    """Items that tell what hosted tools of other targets did."""
+    """Items of hosted tools of other targets."""
     error: ApiError | None = None
-    """Why the conversation cannot be said; it stays for the rest of the lineage."""
+    """Why the conversation cannot be sent; inherited by the rest of the lineage."""
 
 
 def extend_transcript(
@@ -143,7 +143,7 @@ def close_transcript(transcript: Transcript, flags: ChatCompletionsFlags) -> byt
 
 
 class _Writer:
-    """A transcript that is being extended."""
+    """Extends a transcript."""
 
     def __init__(self, before: Transcript, flags: ChatCompletionsFlags) -> None:
         self._flags = flags
@@ -212,7 +212,7 @@ class _Writer:
         self._closed.append(message)
 
     def _open_message(self) -> OpenAssistantMessage:
-        """The run that the model's next item belongs to."""
+        """The message that the model's next item belongs to."""
         if self._opened is not None and self._opened.is_over:
             self._close()
         if self._opened is None:
@@ -232,9 +232,9 @@ def _late_output(answered: CallOutput[ChatPart]) -> str | list[ChatPart]:
 def assistant_messages(
     opened: OpenAssistantMessage, flags: ChatCompletionsFlags, *, then_told: bool = False
 ) -> list[bytes]:
-    """The assistant message, the outputs of its calls, then what had to wait for them.
+    """The assistant message, the outputs of its calls, then the messages that waited for them.
 
-    `then_told`: a message follows that is not the model's.
+    `then_told`: a message of the user or the developer follows.
     """
     assistant = _assistant_message(opened, flags)
     messages = [_encode(assistant)] if assistant is not None else []
@@ -253,7 +253,7 @@ def assistant_messages(
 
 
 def _assistant_message(opened: OpenAssistantMessage, flags: ChatCompletionsFlags) -> dict[str, object] | None:
-    """None if there is nothing to say: servers refuse an empty message."""
+    """None if it is empty, which servers refuse."""
     text = "\n\n".join(text for text in opened.texts if text)
     thought = "\n\n".join(opened.thoughts) if flags.reasoning_field != "none" else ""
     if not text and not thought and not opened.details and not opened.calls:
@@ -278,7 +278,7 @@ def _call_member(used: RequestCall, flags: ChatCompletionsFlags) -> dict[str, ob
 
 
 def as_chat(content: Content[ChatPart]) -> str | list[ChatPart]:
-    """A string if there is only text, which every server takes; else a list of parts."""
+    """A string if there is only text, which every server accepts; else a list of parts."""
     if not content.attachments:
         return content.text
     return [text_part(part) if isinstance(part, str) else part for part in content.parts]
@@ -311,7 +311,7 @@ def _image_part(image: InputImage) -> ChatPart | ApiError:
 
 
 def _with_true_type(url: str) -> str:
-    """The image's URL; a `data:` URL in base64 under the type that its bytes have."""
+    """The image's URL; a base64 `data:` URL gets the media type that its bytes have."""
     found = _IMAGE_DATA_URL.match(url)
     if found is None:
         return url

@@ -1,4 +1,4 @@
-"""The parts of an answer as model events, with what was signed of them."""
+"""Converts the parts of an answer to model events, with their signatures; used by `stream`."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from landline.wire.model_events import (
 )
 
 _OWN_PREFIXES = ("default_api:", "default_api.")
-"""What models at times put in front of a tool's name, because their prompt shows them the tools that way."""
+"""Prefixes that models sometimes put before a tool's name, because their prompt shows the tools that way."""
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
 """One step of a JSONPath (RFC 9535) to a single value: a member in either spelling, or an index."""
 
@@ -30,8 +30,8 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
 class PartReader:
     """Reads parts in order.
 
-    Text that comes in many parts is one text to our client, so what was signed of it is told when it ends: a signed block
-    would end the message before.
+    Text in many parts is one text to our client, so its signatures are emitted when it ends: a `ReasoningSigned` in the
+    middle would end the message.
     """
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
@@ -40,7 +40,7 @@ class PartReader:
         self._said = {"text": StreamedText(), "thought": StreamedText()}
         self._kind: Literal["text", "thought"] | None = None
         self._chars = 0
-        """Characters of the text or thought that is being said."""
+        """Characters of the current text or thought."""
         self._text_blocks: list[ModelEvent] = []
         self.has_said = False
         """Whether there was any text, thought or call."""
@@ -48,7 +48,7 @@ class PartReader:
     def read(
         self, part: Part, logprobs: list[LogprobEntry] | None, events: list[ModelEvent], *, is_last: bool = False
     ) -> None:
-        """Adds the events of one part. Kinds of parts that are not known say nothing. `is_last`: the answer ends with it."""
+        """Appends the events of one part; unknown parts are ignored. `is_last`: the answer ends with it."""
         if part.function_call is not None:
             self._enter(None, events)
             self.has_said = True
@@ -69,7 +69,7 @@ class PartReader:
             self._text_blocks += self._count("text", text, part)
 
     def end(self, events: list[ModelEvent]) -> None:
-        """What was still held back when the answer ended."""
+        """Appends what was still held when the answer ended."""
         self._enter(None, events)
         events += self._calls.end()
 
@@ -86,7 +86,7 @@ class PartReader:
         self._text_blocks = []
 
     def _count(self, kind: Literal["text", "thought"], text: str, part: Part) -> list[ModelEvent]:
-        """Counts what is new of the part's text; the block of its signature, if it has one."""
+        """Counts the new text of a part; returns the event of its signature, if it has one."""
         start = self._chars
         self._chars += len(text)
         self.has_said = self.has_said or bool(part.text)
@@ -106,18 +106,18 @@ class _PartialCall:
 
 
 class FunctionCallReader:
-    """Gemini sends each call whole, in a part of its own."""
+    """Reads function calls. Gemini sends each call whole, in a part of its own."""
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
         self._find_tools = find_tools
         self._call_id_prefix = call_id_prefix
         self._model = model
         self._call_ids: dict[str, tuple[str, str]] = {}
-        """With the name and arguments of their calls."""
+        """Call id → name and arguments."""
         self._open: _PartialCall | None = None
 
     def read(self, call: FunctionCallPart, signature: str | None) -> list[ModelEvent]:
-        """The events of one part: what was signed with the call, then the call."""
+        """The events of one part: the call's signature, then the call."""
         if self._open is None:
             if not call.will_continue and not call.partial_args:
                 return self._make(call, signature, _arguments_text(call), is_whole=True)
@@ -129,7 +129,7 @@ class FunctionCallReader:
         return [] if call.will_continue else self._end_open(is_whole=True)
 
     def end(self) -> list[ModelEvent]:
-        """The call whose last piece never came, as far as it is known."""
+        """The call whose last piece never came, with the arguments so far."""
         return self._end_open(is_whole=False)
 
     def _end_open(self, *, is_whole: bool) -> list[ModelEvent]:
@@ -145,7 +145,7 @@ class FunctionCallReader:
         call_id = call.id or ""
         said = call.name or "", arguments
         if self._call_ids.get(call_id) == said:
-            return []  # a gateway says its calls again in the last record
+            return []  # gateways repeat calls in the last record
         if not call_id or call_id in self._call_ids:
             call_id = f"{self._call_id_prefix}_{index}"
         self._call_ids[call_id] = said
@@ -165,18 +165,22 @@ def _tool_name(name: str, tools: ToolSet) -> str:
 
 
 def _arguments_text(call: FunctionCallPart) -> str:
-    """The object as it came; what is none is for the reader of arguments."""
+    """The arguments unchanged; `ArgumentsReader` handles what is no object."""
     return "" if isinstance(call.args, UnsetType) else bytes(call.args).decode("utf-8", "replace")
 
 
 class ArgumentsBuilder:
-    """One call's arguments in the making."""
+    """Assembles one call's arguments from values with JSONPaths.
+
+    Only the Enterprise Agent Platform sends such pieces, if `streamFunctionCallArguments` is set, which Landline does not do;
+    a gateway may.
+    """
 
     def __init__(self) -> None:
         self._arguments: dict[str | int, Any] = {}
 
     def add(self, piece: PartialArg) -> None:
-        """More of one value: pieces of a string are joined, any other value is whole."""
+        """Adds a piece: strings are concatenated, any other value is complete."""
         path = [_step(found) for found in _STEP.finditer(piece.json_path)]
         if not path:
             return
@@ -204,7 +208,7 @@ def _value_of(piece: PartialArg) -> str | float | bool | None:
 
 
 def _plain(value: Any) -> Any:
-    """Objects and arrays out of the holders, which are objects whose keys are numbers where an array is meant."""
+    """Converts the nested dictionaries: one whose keys are all integers is an array."""
     if not isinstance(value, dict):
         return value
     holder = cast("dict[str | int, Any]", value)

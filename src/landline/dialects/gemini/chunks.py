@@ -1,4 +1,6 @@
-"""The records of a generateContent stream: the fields that are read; all others are passed over.
+"""The records of a generateContent stream as decoded types, their token counts and finish reasons; read by `stream`.
+
+Only fields that are read are declared; all others are ignored.
 
 Source: Gemini API reference v1beta and the google-genai client 3.4 (November 2026). What only its Enterprise Agent Platform
 sends (`partialArgs`, `willContinue`, `blockReasonMessage`) is read too.
@@ -123,10 +125,10 @@ CHUNK_DECODER: msgspec.json.Decoder[GeminiChunk] = msgspec.json.Decoder(GeminiCh
 
 
 def read_usage(usage: UsageMetadata | None) -> UsageReported | None:
-    """The server's own count, or None if it gave none.
+    """The server's usage, or None if it sent none.
 
-    What the model read is the prompt, which counts what an explicit or implicit cache had of it, and what tools of the
-    server gave it; what it wrote is the answer and its thoughts, which Gemini counts apart.
+    Input: the prompt, cached parts included, and results of the server's own tools. Output: the answer and the thoughts,
+    which Gemini counts separately.
     """
     if usage is None or usage.prompt_token_count is None:
         return None
@@ -146,7 +148,7 @@ def _count(number: Number) -> int:
 def read_ending(reason: str, message: str | None, *, has_said: bool) -> Finished | Failed:
     """The closing event of a `finishReason`.
 
-    One that is not known here ends the answer as usual if there is one; of an empty answer it is the only thing known.
+    An unknown reason ends an answer normally; for an empty answer it becomes the error, being all that is known.
     """
     if reason in _TOO_LONG:
         return Finished("max_output_tokens")
@@ -162,7 +164,7 @@ def read_ending(reason: str, message: str | None, *, has_said: bool) -> Finished
 
 
 def read_block(feedback: PromptFeedback | None) -> ApiError | None:
-    """The error of a prompt that the target did not let through to the model."""
+    """The error of a prompt that the target blocked."""
     if feedback is None or not feedback.block_reason:
         return None
     message = f": {feedback.block_reason_message}" if feedback.block_reason_message else "."

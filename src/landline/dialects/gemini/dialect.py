@@ -1,4 +1,4 @@
-"""Gemini as a dialect: builds requests, opens decoders, reads errors."""
+"""Gemini as a dialect: the entry point of this package. Builds requests, opens decoders, reads errors."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -27,7 +27,7 @@ from landline.wire.items import Item
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream"}
 _PATH_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/@")
-"""What a name may hold in the path of a URL without being escaped."""
+"""Bytes of a model name that need no escape in a URL's path."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,7 +40,7 @@ class Gemini:
 
     @property
     def prefills_warm_up(self) -> bool:
-        """No: an implicit cache keeps nothing of a prompt that Gemini was not asked to answer in full."""
+        """No: the implicit cache stores only prompts that were answered."""
         return False
 
     @property
@@ -48,7 +48,7 @@ class Gemini:
         return False
 
     def build_request(self, prompt: Prompt) -> UpstreamRequest | ApiError:
-        """The request for a turn, or why Gemini cannot be asked."""
+        """The request for a turn, or the error that says why Gemini cannot answer it."""
         tool_set = self._tools.read(prompt)
         if isinstance(tool_set, ApiError):
             return tool_set
@@ -130,7 +130,7 @@ def _transcripts(history: Link | None, options: TranscriptOptions) -> list[Trans
 def _split_system(instructions: str, system: Sequence[str], pieces: Sequence[bytes]) -> tuple[str, Sequence[bytes]]:
     """The system instruction, and the contents.
 
-    Where the developer alone has spoken, Gemini would refuse a request without contents: then its words are the question.
+    Gemini refuses a request without contents. If there are only developer messages, they become the user's content.
     """
     if any(pieces):
         return "\n\n".join(text for text in (instructions, *system) if text), pieces
@@ -139,7 +139,7 @@ def _split_system(instructions: str, system: Sequence[str], pieces: Sequence[byt
 
 
 def _rest_of(members: bytes) -> tuple[bytes, ...]:
-    """What follows the first member of the body."""
+    """The JSON that follows the first member of the body."""
     return (b"}",) if members == b"{}" else (b",", members[1:])
 
 

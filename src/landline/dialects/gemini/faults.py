@@ -1,4 +1,4 @@
-"""What an error of Google's APIs means: a `google.rpc.Status` with its details as one of our errors.
+"""Classifies errors of Google's APIs: a `google.rpc.Status` with its details as one of Landline's errors.
 
 Sources: Gemini API troubleshooting guide, google.rpc.Code, and errors that users of google-gemini/gemini-cli reported
 (2025 and 2026).
@@ -27,7 +27,7 @@ _CODES = {
     "RESOURCE_EXHAUSTED": "rate_limit_exceeded",
     "UNAVAILABLE": "server_is_overloaded",
 }
-"""`FAILED_PRECONDITION` is a region or an account without billing. What is not here is the target's own failure."""
+"""`FAILED_PRECONDITION` is a region or an account without billing. Any other status is a failure of the target."""
 _HTTP_OF_STATUS = {"RESOURCE_EXHAUSTED": 429, "UNAVAILABLE": 503, "INVALID_ARGUMENT": 400}
 _KEY_REASONS = frozenset(("API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "ACCESS_TOKEN_EXPIRED", "CREDENTIALS_MISSING"))
 _OVERFLOW = re.compile(
@@ -67,7 +67,7 @@ _LIST_DECODER: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
 
 
 def read_fault(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
-    """The meaning of a non-2xx answer; one that Google did not write is read as any server's."""
+    """The meaning of a non-2xx answer; a body that is no `google.rpc.Status` is read like any server's."""
     error = _status_of(body)
     return faults.read_fault(status, headers, body) if error is None else _error_of(error, headers)
 
@@ -102,7 +102,7 @@ def _error_of(error: _Status, headers: Mapping[str, str]) -> ApiError:
 
 
 def _code_of(error: _Status) -> str:
-    """The row of our error table."""
+    """The code in the error table."""
     if _reasons(error) & _KEY_REASONS:
         return "upstream_auth_error"
     match error.status:
@@ -117,9 +117,9 @@ def _code_of(error: _Status) -> str:
 
 
 def _is_spent(error: _Status) -> bool:
-    """Whether no wait that a client would make helps: a limit of a day, or an account without credit.
+    """Whether a retry is pointless: a daily limit, or an account without credit.
 
-    The sentence "check your plan and billing details" alone says nothing: limits of a minute come with it, and a wait.
+    The sentence "check your plan and billing details" alone proves nothing: limits per minute have it too, with a wait.
     """
     quotas = [violation.quota_id for detail in error.details for violation in detail.violations]
     if any("PerDay" in quota for quota in quotas):

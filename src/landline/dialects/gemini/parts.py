@@ -1,4 +1,10 @@
-"""Images, files and audio as parts of a Gemini content."""
+"""Parts of a Gemini content: text, media, and the thought signatures that stand on them.
+
+Used by `transcript` for requests and by `answer` for answers. A signature is what Gemini signs of its reasoning and wants
+back on the part where it stood: a function call (the first of calls made together), text, a thought, or an empty part at the
+end of a streamed answer. It is valid only for the model that made it: another one answers "Corrupted thought signature"
+(seen on routes that change models, 2026).
+"""
 
 from typing import Literal
 
@@ -9,7 +15,7 @@ from landline.wire.errors import ApiError, api_error
 from landline.wire.items import InputFile, InputImage, Item
 
 VENDOR = "gemini"
-"""`Signed.by` of these blocks."""
+"""`Signed.by` of these signatures."""
 SKIP_CHECK = "skip_thought_signature_validator"
 """In place of the signature of a call that has none, because another vendor's model made it or a client dropped it (Gemini
 API, "Thought signatures", FAQ). The server takes it as it stands."""
@@ -52,15 +58,15 @@ _MIME_TYPES = {
     "wmv": "video/wmv",
     "xml": "text/xml",
 }
-"""By the ending of the name: Gemini wants to know, and a URL or a plain file does not say (API reference, file types)."""
+"""Media type by file extension: Gemini requires one, and a URL or a plain file has none (API reference, file types)."""
 _UNTOLD = frozenset(("", "application/octet-stream", "binary/octet-stream"))
-"""Types of `data:` URLs that tell nothing of what is in them; Gemini refuses them."""
+"""Types of `data:` URLs that say nothing about the content; Gemini refuses them."""
 _URL_SCHEMES = ("https://", "http://", "gs://")
 _encode = msgspec.json.Encoder().encode
 
 
 class Media(msgspec.Struct, frozen=True):
-    """One part that is no text."""
+    """A part that is not text."""
 
     json: bytes
     """The part."""
@@ -83,7 +89,7 @@ def text_part(text: str) -> bytes:
 
 
 def read_attachment(part: Attachment) -> Media | ApiError:
-    """A part that is no text, or the error that names what Gemini cannot be given."""
+    """An attachment as a part, or the error that names the unsupported kind."""
     if isinstance(part, InputImage):
         return _read_image(part)
     if isinstance(part, InputFile):
@@ -122,7 +128,7 @@ def _read_file(file: InputFile) -> Media | ApiError:
 
 
 def _at_url(url: str, name: str = "", *, is_image: bool = False) -> Media | ApiError:
-    """What a `data:` URL holds, or a reference: Google fetches it, this server does not."""
+    """The content of a `data:` URL, or a reference, which Google fetches."""
     if url.startswith("data:"):
         head, _, data = url.partition(",")
         mime_type, *settings = head.removeprefix("data:").split(";")
@@ -154,7 +160,7 @@ def _refused(message: str) -> ApiError:
 
 
 class PartSignature(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One signature and the part that it stood on."""
+    """One signature and the part on which it stood."""
 
     kind: Literal["call", "text", "thought"]
     signature: str
@@ -163,19 +169,19 @@ class PartSignature(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of a call."""
     start: int = 0
     end: int = 0
-    """Of text and thoughts: where the signed part stood in the text that was said without a break, in characters."""
+    """For text and thoughts: the characters of the signed part within the continuous text."""
 
 
 _DECODER: msgspec.json.Decoder[PartSignature] = msgspec.json.Decoder(PartSignature)
 
 
 def encode_signature(block: PartSignature) -> str:
-    """The block as its reasoning item keeps it."""
+    """The signature as stored in its reasoning item."""
     return msgspec.json.encode(block).decode()
 
 
 def read_signatures(item: Item, model: str) -> list[PartSignature] | None:
-    """The blocks of a reasoning item that this model can use; None if another one signed it, or nobody."""
+    """The signatures of a reasoning item that this model can use; None if there are none."""
     if item.signed is None or item.signed.by != VENDOR:
         return None
     blocks = [_DECODER.decode(block) for block in item.signed.blocks]

@@ -1,4 +1,11 @@
-"""What differs between servers and models that all say they speak generateContent."""
+"""The flags of a Gemini target, what a model supports, and what they make of a request's settings and tools.
+
+Called by `dialect`; the flags are keys of the configuration.
+
+Sources on models: Gemini API guides "Thinking", "Thought signatures" and "Function calling", the guides of Gemini 3, 3.5,
+3.7 and 3.8 Flash and of Gemini 4 Argon (October 2026). `MINIMAL` is refused from 3.7 on and by every Pro model; 3 Pro had no
+`MEDIUM`.
+"""
 
 import re
 from typing import Literal
@@ -22,7 +29,7 @@ ThinkingLevel = Literal["MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"]
 JSON_ONLY = "write one JSON value and nothing else: no text before or after it and no code fence"
 _VERSION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
 _NEWEST = (99, 0)
-"""Of names without a version (`gemini-flash-latest`)."""
+"""Version assumed for names without one (`gemini-flash-latest`)."""
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 """Tokens of thinking for 2.5 models: the table of Gemini's own chat-completions layer. More is as much as the model takes."""
 _SERVICE_TIERS = {"flex": "flex", "priority": "priority", "default": "standard"}
@@ -33,7 +40,7 @@ _encode = msgspec.json.Encoder().encode
 class GeminiFlags(msgspec.Struct, frozen=True, kw_only=True):
     """The defaults suit the Gemini API (`https://generativelanguage.googleapis.com/v1beta`).
 
-    `auto` goes by the model's name: see `families`.
+    `auto` goes by the model's name: see `family_of`.
     """
 
     thinking: Literal["auto", "level", "budget", "none"] = "auto"
@@ -56,7 +63,7 @@ class GeminiFlags(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelFamily(msgspec.Struct, frozen=True):
-    """What one model takes and demands."""
+    """What one model supports and requires."""
 
     thinking: Literal["level", "budget", "none"]
     levels: tuple[ThinkingLevel, ...]
@@ -72,7 +79,7 @@ class ModelFamily(msgspec.Struct, frozen=True):
 
 
 def family_of(model: str, flags: GeminiFlags) -> ModelFamily:
-    """The family of a model, as the flags correct it."""
+    """The family of a model by its name, corrected by the flags."""
     version = _version_of(model)
     is_pro = "pro" in model
     return ModelFamily(
@@ -111,9 +118,9 @@ def _levels_of(version: tuple[int, int], *, is_pro: bool) -> tuple[ThinkingLevel
 def generation_config(
     request: CreateRequest, family: ModelFamily, *, is_format_in_words: bool = False
 ) -> dict[str, object]:
-    """Every setting that the client gave and that Gemini has; without the form of the answer where that is told in words.
+    """The settings of a request that Gemini has; without `text.format` if that is an instruction in words.
 
-    Left out: `parallel_tool_calls`, `truncation`, `metadata`, `store`, `max_tool_calls`, `user`, cache keys and verbosity,
+    Not sent: `parallel_tool_calls`, `truncation`, `metadata`, `store`, `max_tool_calls`, `user`, cache keys and verbosity,
     which have no counterpart. Models from 3.5 on take sampling settings and do not heed them.
     """
     settings: dict[str, object] = {
@@ -130,7 +137,7 @@ def generation_config(
 
 
 def format_instruction(request: CreateRequest) -> str:
-    """The form of the answer in words, for models that take no such setting beside tools; "" if any text will do."""
+    """`text.format` as an instruction, for models that accept no such setting beside tools; "" for plain text."""
     wanted = request.text.format if request.text is not None else None
     if wanted is None or wanted.type == "text":
         return ""
@@ -161,7 +168,7 @@ def _thinking_config(reasoning: ReasoningSettings | None, family: ModelFamily) -
 
 
 def _level(effort: str, family: ModelFamily) -> str:
-    """The model's level for an effort; where it lacks the level, the next one above it, or its highest."""
+    """The model's level for an effort; if it lacks that level, the next higher one, or its highest."""
     ladder = ("MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH")
     wanted = {"none": "MINIMAL", "max": "XHIGH"}.get(effort, effort.upper())
     at_least = [level for level in family.levels if ladder.index(level) >= ladder.index(wanted)]
@@ -200,15 +207,15 @@ def declare(namespace: str | None, tool: ToolDefinition, name: str) -> UpstreamT
 
 
 def function_name(name: str) -> str:
-    """The name as Gemini takes it: the first character must be a letter or an underscore."""
+    """The name as Gemini accepts it: the first character must be a letter or an underscore."""
     return name if name[:1].isalpha() or name[:1] == "_" else f"_{name}"[:MAX_NAME_CHARS]
 
 
 def tool_members(tool_set: ToolSet, chosen: ChosenTools) -> dict[str, object]:
     """`tools` and `toolConfig`.
 
-    Every tool is declared whatever the choice, so that the start of the prompt stays the same and is read from the cache; a
-    subset is said by its names. `VALIDATED` is `AUTO` that holds calls to their schemas, and the only such mode that takes
+    Every tool is declared whatever the choice, so that the beginning of the prompt stays the same and is read from the
+    cache; a subset is given by names. `VALIDATED` is `AUTO` that holds calls to their schemas, and the only such mode that takes
     names (API reference, FunctionCallingConfig).
     """
     if not tool_set.tools:

@@ -1,4 +1,4 @@
-"""The body of a generateContent answer as model events."""
+"""Decodes the body of a generateContent answer to model events; opened by `dialect` for each turn."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,10 +27,10 @@ from landline.wire.readable import UNREADABLE
 
 
 class GeminiStreamDecoder:
-    """One answer, fed in any split.
+    """Decodes one answer, fed in any split.
 
-    Gemini's streams have no end marker (some gateways add one), and several records may carry a `finishReason`: the closing
-    events come with the end of the body. An end without a `finishReason` is a cut.
+    Gemini's streams have no end marker (some gateways add one), and several records may have a `finishReason`: so the
+    closing events come with the end of the body. A body that ends without a `finishReason` is broken off.
     """
 
     def __init__(self, find_tools: Callable[[], ToolSet], call_id_prefix: str, model: str) -> None:
@@ -43,11 +43,11 @@ class GeminiStreamDecoder:
         self._finish_message: str | None = None
         self._usage: UsageMetadata | None = None
         self._tail = b""
-        """The stream from its last record on: an error may follow that is no record."""
+        """The stream from its last record on: an error may follow it as plain JSON."""
 
     @property
     def oddities(self) -> Sequence[str]:
-        """What was left out of the answer."""
+        """Members of the answer that were dropped."""
         return self._loose.oddities
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
@@ -73,7 +73,7 @@ class GeminiStreamDecoder:
         return events
 
     def _end(self, events: list[ModelEvent]) -> None:
-        """Nothing more comes: well if a reason was given, else the answer was cut."""
+        """Ends the answer: normally if a finish reason came, else as broken off."""
         failed = Failed(_error_behind(self._tail) or _CUT) if self._finish_reason is None else None
         self._close(events, failed)
 
@@ -100,7 +100,7 @@ class GeminiStreamDecoder:
             self._read(chunk, payload, events)
 
     def _decode_loosely(self, payload: bytes) -> GeminiChunk | None:
-        """A chunk without its odd members; None if it says nothing."""
+        """A chunk without its odd members; None if nothing is left."""
         fitted = self._loose.read(payload)
         return CHUNK_DECODER.decode(fitted) if fitted is not None else None
 
@@ -131,7 +131,7 @@ class GeminiStreamDecoder:
             self._finish_message = candidate.finish_message
 
     def _close(self, events: list[ModelEvent], failed: Failed | None) -> None:
-        """Ends the turn: what was held back, the count, the ending."""
+        """Appends what was held, the usage and the ending."""
         if self._is_closed:
             return
         for record in self._loose.end():
@@ -146,7 +146,7 @@ class GeminiStreamDecoder:
 
 
 _NEEDED = frozenset(("candidates", "content", "parts", "text", "functionCall", "name", "args", "partialArgs"))
-"""Members that no answer makes sense without."""
+"""Members that must not be dropped when their type is wrong."""
 _CUT = api_error("upstream_error", "The target's answer broke off before it was complete.")
 
 
@@ -155,7 +155,7 @@ def _says_something(part: Part) -> bool:
 
 
 def _error_behind(tail: bytes) -> ApiError | None:
-    """An error that was written into the stream as plain JSON, behind its last record (seen by the google-genai client)."""
+    """An error that was written into the stream as plain JSON after its last record (handled by the google-genai client too)."""
     text = tail.replace(b"\r\n", b"\n")
     rest = (text.partition(b"\n\n")[2] if text.startswith(b"data:") else text).strip()
     return read_stream_fault(rest) if rest[:1] in (b"{", b"[") else None
@@ -167,7 +167,7 @@ def _fault_of(chunk: GeminiChunk, payload: bytes) -> ApiError | None:
 
 
 def _logprobs_of(result: LogprobsResult | None) -> list[LogprobEntry] | None:
-    """Gemini's two lists as one: what was chosen at each position, and what was likely there."""
+    """Gemini's two lists merged: the chosen token of each position, and the alternatives."""
     if result is None or not result.chosen_candidates:
         return None
     tops = [each.candidates or [] for each in result.top_candidates or ()]

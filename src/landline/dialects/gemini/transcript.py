@@ -1,15 +1,16 @@
-"""A lineage as Gemini contents, carried along link by link: what a link's items add is made into bytes once.
+"""Converts a lineage to Gemini contents, link by link: the items of a link are encoded only once.
 
-The contents take turns, user and model. Gemini wants every call answered in the content that directly follows it, as many
-responses as calls, in their order. So a transcript keeps the newest content of the model's open until its calls are answered:
+Called by `dialect` through `Link.folds`. User and model contents alternate. Gemini requires that every call is answered in
+the content that directly follows it, as many responses as calls, in their order. So a transcript keeps the newest model
+content open until its calls are answered:
 
-- items of the model that follow each other are one content, items of the user's side too;
-- what the user says between calls and their outputs comes after the outputs;
-- a call that is still unanswered when the model goes on, or at the end, gets a note in place of its output;
-- an output whose call is not open any more is told as text;
-- a conversation that begins with the model gets a note in front, one that ends with its words a note behind.
+- consecutive items of the model form one content, and so do those of the user's side;
+- user content between calls and their outputs moves behind the outputs;
+- a call that is unanswered when the model continues, or at the end, gets a note as its output;
+- an output whose call is not open any more becomes text;
+- a conversation that begins with the model gets a note before it, one that ends with the model a note after it.
 
-The result does not depend on how the items are cut into links.
+The result does not depend on how the items are split into links.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,14 +38,14 @@ from landline.wire.errors import ApiError
 from landline.wire.items import Item, Reasoning, text_of, typed_item
 
 NO_BEGINNING = "(The beginning of the conversation is left out.)"
-"""Gemini refuses a function call that follows no content of the user's."""
+"""Sent first because Gemini refuses a function call without a user content before it."""
 GO_ON = "(Go on.)"
-"""Gemini refuses a conversation that ends with the model, or answers it with nothing (2026-08)."""
+"""Sent last because Gemini refuses a conversation that ends with the model, or answers nothing (2026-08)."""
 _encode = msgspec.json.Encoder().encode
 
 
 class ModelText(msgspec.Struct, frozen=True):
-    """One message of the model's; `blocks` say which of its text was signed."""
+    """A message of the model; `blocks` are the signatures on parts of its text."""
 
     text: str
     blocks: tuple[PartSignature, ...] = ()
@@ -56,33 +57,33 @@ def _no_calls() -> OpenCalls[Media]:
 
 
 class OpenModelContent(msgspec.Struct):
-    """The newest content of the model's, still open."""
+    """The newest content of the model, still open."""
 
     said: list[ModelText | ToolCall] = []
     signatures: dict[str, str] = {}
-    """Of calls, by their ids."""
+    """Signatures of calls, by call id."""
     open_calls: OpenCalls[Media] = msgspec.field(default_factory=_no_calls)
-    """By their places in `said`."""
+    """By position in `said`."""
     held: list[bytes] = []
-    """Parts of the user's that came while calls were unanswered."""
+    """User parts that came while calls were unanswered."""
 
     @property
     def is_over(self) -> bool:
-        """Whether the user has spoken since: what the model says next is another content."""
+        """Whether an output or user part has followed, so that the model's next item begins a new content."""
         return bool(self.open_calls.outputs or self.held)
 
     def copy(self) -> "OpenModelContent":
-        """One that can be added to without changing this one."""
+        """A copy that can be added to without changing this one."""
         return OpenModelContent(list(self.said), dict(self.signatures), self.open_calls.copy(), list(self.held))
 
     def say(self, said: ModelText | ToolCall) -> None:
-        """Adds what the model said next."""
+        """Adds a text or a call."""
         if isinstance(said, ToolCall):
             self.open_calls.add(said.call_id, len(self.said))
         self.said.append(said)
 
     def sign(self, blocks: Sequence[PartSignature], thought: str) -> None:
-        """Adds what was signed: of calls to come, of the text before, of this thought."""
+        """Adds signatures: of calls to come, of the text before, or of this thought."""
         for block in blocks:
             last = self.said[-1] if self.said else None
             if block.kind == "call":
@@ -96,7 +97,7 @@ class OpenModelContent(msgspec.Struct):
 
 
 class TranscriptOptions(msgspec.Struct, frozen=True):
-    """How the conversation is said to one model."""
+    """What the conversion depends on besides the items."""
 
     model: str
     family: ModelFamily
@@ -108,19 +109,19 @@ class Transcript(msgspec.Struct, frozen=True):
     """The conversation up to and with one link."""
 
     written: bytes = b""
-    """What this link adds to the inside of the array of contents."""
+    """JSON that this link adds inside the array of contents."""
     is_user_open: bool = False
-    """Whether the last content that was written is the user's, its array of parts still open."""
+    """Whether the last written content is the user's, with its array of parts still open."""
     has_contents: bool = False
     turn: OpenModelContent | None = None
     system: tuple[str, ...] = ()
-    """Leading messages of the developer's."""
+    """Leading developer messages."""
     left_out: int = 0
-    """Reasoning of other models."""
+    """Reasoning items of other models, which are not sent."""
     passed_over: int = 0
-    """Items that tell what hosted tools of other targets did."""
+    """Items of hosted tools of other targets."""
     error: ApiError | None = None
-    """Why the conversation cannot be said; it stays for the rest of the lineage."""
+    """Why the conversation cannot be sent; inherited by the rest of the lineage."""
 
 
 def extend_transcript(before: Transcript | None, items: Sequence[Item], options: TranscriptOptions) -> Transcript:
@@ -140,14 +141,14 @@ def extend_transcript(before: Transcript | None, items: Sequence[Item], options:
 
 
 def close_transcript(transcript: Transcript, options: TranscriptOptions) -> bytes:
-    """What ends the contents that are still open at the end of the conversation."""
+    """JSON that closes the contents that are still open at the end of the conversation."""
     writer = _Writer(transcript, options)
     writer.close()
     return writer.transcript().written
 
 
 class _Writer:
-    """A transcript that is being extended."""
+    """Extends a transcript."""
 
     def __init__(self, before: Transcript, options: TranscriptOptions) -> None:
         self._options = options
@@ -189,7 +190,7 @@ class _Writer:
                 assert_never(saying)
 
     def think(self, item: Item) -> None:
-        """Takes what this model signed; reasoning that only another one can read is left out."""
+        """Takes what this model signed; reasoning of other models is not sent."""
         value = typed_item(item)
         assert isinstance(value, Reasoning)
         blocks = read_signatures(item, self._options.model)
@@ -199,7 +200,7 @@ class _Writer:
             self._left_out += 1
 
     def close(self) -> None:
-        """Ends every content; the last is the user's."""
+        """Closes all contents; the last one is the user's."""
         self._close_turn()
         if self._has_contents and not self._is_user_open:
             self._write_user([text_part(GO_ON)])
@@ -225,7 +226,7 @@ class _Writer:
             self._tell("user", Content((f"Output of the tool call {call_id}:", *content.parts)))
 
     def _open_turn(self) -> OpenModelContent:
-        """The turn that the model's next item belongs to."""
+        """The content that the model's next item belongs to."""
         if self._turn is not None and self._turn.is_over:
             self._close_turn()
         if self._turn is None:
@@ -262,8 +263,8 @@ class _Writer:
 def model_parts(turn: OpenModelContent, family: ModelFamily, *, has_call_ids: bool) -> list[bytes]:
     """The parts of the model's content.
 
-    Calls made together have one signature, on the first; a model that demands one gets the value that skips the check where
-    there is none. It stays there for good, so that the start of the prompt does not change when the user speaks again.
+    Calls made together have one signature, on the first. If it is missing and the model requires one, it gets the value that
+    skips the check, also in later requests, so that the beginning of the prompt stays the same.
     """
     parts: list[bytes] = []
     is_first_call = True
@@ -280,7 +281,7 @@ def model_parts(turn: OpenModelContent, family: ModelFamily, *, has_call_ids: bo
 
 
 def answer_parts(turn: OpenModelContent, family: ModelFamily, *, has_call_ids: bool) -> list[bytes]:
-    """The parts of the user's content that answers the calls, in their order, then what had to wait for them."""
+    """The parts of the user content that answers the calls in their order, then the parts that waited for them."""
     responses: list[bytes] = []
     attached: list[bytes] = []
     for place, call in enumerate(turn.said):
@@ -312,7 +313,7 @@ def _thought_part(said: ModelText) -> Iterator[bytes]:
 
 
 def _text_parts(said: ModelText) -> Iterator[bytes]:
-    """The text cut where it was signed: a signed part must not be joined with another one."""
+    """The text split at its signatures: a signed part must not be merged with another one."""
     position = 0
     for block in said.blocks:
         start = min(max(block.start, position), len(said.text))

@@ -1,4 +1,4 @@
-"""Responses as a dialect: the client's own create and items, sent on as they are; the upstream's events, passed on."""
+"""Responses as a dialect: the entry point of this package. Forwards the client's create and items, relays the events."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class Responses:
 
     @property
     def prefills_warm_up(self) -> bool:
-        """A warm-up is worth something on a socket only: over HTTP no state is left behind for the next turn."""
+        """No: over HTTP a warm-up leaves no state for the next turn; on a socket `build_frame` sends it."""
         return False
 
     @property
@@ -64,11 +64,11 @@ class Responses:
         )
 
     def retry_request(self, prompt: Prompt, error: ApiError) -> UpstreamRequest | None:
-        """The request to try once more after a refusal: without reasoning, if the upstream cannot read what it was sent.
+        """The request without reasoning, if the upstream refused reasoning that it cannot decrypt.
 
-        Another of its models or accounts encrypted it, or its key is gone. OpenAI says `invalid_encrypted_content` then, or
-        that an item `rs_…` is not found, Azure that it was created under a different resource; others only speak of it.
-        Models that do not reason refuse to be asked for it.
+        Another model or account encrypted it, or the key is gone. OpenAI then answers `invalid_encrypted_content`, or that
+        an item `rs_…` is not found; Azure that it was created under a different resource; others only mention it. Models
+        that do not reason refuse `include: ["reasoning.encrypted_content"]`.
         """
         is_reasoning = error.code == "invalid_encrypted_content" or _UNREADABLE.search(error.message) is not None
         if not is_reasoning or (prompt.history is not None and prompt.history.is_sealed):
@@ -89,10 +89,10 @@ class Responses:
         stream_id: str | None = None,
         omit_reasoning: bool = False,
     ) -> bytes | ApiError:
-        """One `response.create` frame with these items: what is new since `previous_response_id`, or the whole history.
+        """One `response.create` frame with these items: those new since `previous_response_id`, or the whole history.
 
-        A warm-up stays one (`generate: false`). Where instructions cannot be sent behind a response, the caller sees to it
-        that they are those that the chain began with.
+        A warm-up stays one (`generate: false`). If instructions cannot be sent with `previous_response_id`, the caller
+        ensures that they are those with which the chain began.
         """
         members: Members = {"type": Raw(b'"response.create"')}
         if stream_id is not None:
@@ -123,7 +123,7 @@ class Responses:
         return read_refusal(status, headers, body).error
 
     def headers(self, prompt: Prompt) -> dict[str, str]:
-        """What tells routers in front of the upstream which conversation this is; also for a socket's upgrade."""
+        """Headers that tell routers in front of the upstream which conversation this is; also for a socket's upgrade."""
         return affinity_headers(self.flags.affinity_headers, prompt.affinity_key)
 
     def _policy(self, prompt: Prompt, *, takes_none: bool = False) -> ReasoningPolicy:
@@ -135,7 +135,7 @@ class Responses:
         return create_members(prompt, self.flags, keeps_reasoning=asks)
 
     def _asks_for_reasoning(self, prompt: Prompt, rendered: Sequence[RenderedLink]) -> bool:
-        """Whether the model is known to reason: one that does not refuses `include: ["reasoning.encrypted_content"]`."""
+        """Whether to ask for encrypted reasoning: only of models known to reason, as others refuse the `include`."""
         is_known = prompt.request.reasoning is not None or any(each.has_reasoning for each in rendered[-1:])
         is_wanted = self.flags.keep_reasoning and self.flags.foreign_reasoning == "omit"
         return is_known and is_wanted and not is_stored(prompt, self.flags)
@@ -156,7 +156,7 @@ def _pieces(rendered: Sequence[RenderedLink], prompt: Prompt) -> list[bytes]:
 
 
 def _join(members: Members, pieces: Sequence[bytes]) -> bytes:
-    """One JSON object; the items are copied once, as the bytes that they are."""
+    """One JSON object; the items are copied once, byte for byte."""
     head = _encode(members)[:-1] + b',"input":['
     if not pieces:
         return head + b"]}"

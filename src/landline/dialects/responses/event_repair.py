@@ -1,4 +1,4 @@
-"""Events of a Responses server whose members are odd, as clients can read them."""
+"""Repairs odd events of a Responses server so that clients can read them; called by `events` for every relayed event."""
 
 import json
 import re
@@ -18,28 +18,28 @@ _CALL = b'"function_call"'
 _WHOLE_NUMBER = re.compile(rb"0|[1-9]\d{0,8}")
 _IDS = ("id", "call_id")
 _PLACE = ("type", "item_id", "output_index", "content_index", "summary_index")
-"""Members that tell one growing text from another."""
+"""Members that identify the text to which a delta belongs."""
 _MEMBERS: msgspec.json.Decoder[Members] = msgspec.json.Decoder(Members)
 _RAWS: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
 _encode = msgspec.json.Encoder().encode
 
 
 class EventRepairer:
-    """Mends the events of one response. Members that nobody needs stay the bytes that they are, however odd."""
+    """Repairs the events of one response. Members that nobody needs stay unchanged, however odd."""
 
     def __init__(self) -> None:
         self.is_waiting = False
-        """Whether half a character is still to come, so that `join` must see the next event."""
+        """Whether a low surrogate is missing, so that the next event must go through `join`."""
         self.found: dict[str, None] = {}
-        """What was odd, for the log."""
+        """Oddities, for the log."""
         self._halves = SurrogateJoiner()
         self._waiting: dict[str, Members] = {}
-        """Events whose text ends in half a character, by the place of that text."""
+        """Events whose text ends in a high surrogate, by the place of that text."""
         self._said: set[bytes] = set()
-        """Places of calls whose arguments came in pieces."""
+        """`output_index` of the calls whose arguments came in deltas."""
 
     def join(self, payload: bytes) -> list[bytes]:
-        """The events for one with halves of characters in it, or behind one; none for JSON that is no event.
+        """The events for one that contains lone surrogates, or follows one; none for JSON that is no event.
 
         Raises ValueError, RecursionError or msgspec.DecodeError for what is no JSON.
         """
@@ -66,7 +66,7 @@ class EventRepairer:
         return [*flushed, _encode(members)]
 
     def _flush(self) -> list[bytes]:
-        """Deltas for halves whose other half does not follow."""
+        """Deltas with U+FFFD for high surrogates whose low surrogate does not follow."""
         flushed = [_encode({**members, "delta": "\ufffd"}) for members in self._waiting.values()]
         self._waiting.clear()
         self._halves = SurrogateJoiner()
@@ -74,7 +74,7 @@ class EventRepairer:
         return flushed
 
     def mend(self, kind: str, members: Members) -> list[tuple[str, Members]]:
-        """The event as clients can read it: none if it says nothing, two if what it ends was not told before."""
+        """The event as clients can read it: none if it is empty, two if the arguments that it ends had no delta."""
         index = members.get("output_index")
         if index is not None and bytes(index)[:1] == b'"':
             digits = bytes(index).strip(b'"')
@@ -108,7 +108,7 @@ class EventRepairer:
         return [(ARGUMENTS_DELTA, {**delta, "type": Raw(_encode(ARGUMENTS_DELTA)), "delta": mended}), *told]
 
     def _mend_item(self, item: bytes, *, is_done: bool) -> bytes | None:
-        """The item with arguments that are JSON once it is done, and with ids that are strings; None if it is good."""
+        """The item with string ids and, once it is done, with JSON arguments; None if nothing needs repair."""
         try:
             members = _MEMBERS.decode(item)
         except msgspec.DecodeError:
@@ -139,7 +139,7 @@ class EventRepairer:
 
 
 def _mended(arguments: Raw | None) -> Raw | None:
-    """Arguments as one JSON text; None if they are good."""
+    """The arguments as one JSON text; None if nothing needs repair."""
     data = bytes(arguments) if arguments is not None else b"null"
     try:
         text = msgspec.json.decode(data, type=str) if data[:1] == b'"' else data.decode()

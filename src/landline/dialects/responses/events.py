@@ -1,4 +1,4 @@
-"""One event of a Responses server, from whatever transport, as model events."""
+"""Reads the events of a Responses server, one by one from a socket or as the body of an HTTP answer, as model events."""
 
 from collections.abc import Sequence
 
@@ -23,20 +23,19 @@ from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, R
 from landline.wire.readable import UNREADABLE, find_unreadable
 
 HELD_EVENTS = 64
-"""How many events may come before a response is announced; more are taken as its announcement."""
+"""Events held before a response is announced; if more come, Landline announces it."""
 _CUT = Failed(api_error("upstream_error", "The target's answer broke off before it was complete."))
 _KEEPALIVES = frozenset(("keepalive", "ping", "heartbeat", "response.keepalive", "response.heartbeat"))
-"""Of OpenAI and of this server the first; of gateways the others."""
+"""The first is OpenAI's and this server's, the others are gateways'."""
 _MAX_DIGITS = 4300
-"""Of an integer that Python converts: official clients lose the stream over a longer one. Deltas are shorter as a whole."""
+"""Longest integer that Python converts: official clients fail on a longer one. Most deltas are shorter as a whole."""
 _NOTHING = Raw(b"{}")
 _NULL = Raw(b"null")
 _OBJECTS = {
     **dict.fromkeys(ANNOUNCING | TERMINAL, "response"),
     **dict.fromkeys(ITEM_EVENTS, "item"),
 }
-"""The member of an event that is kept and read again. What is only passed on, every delta, is not read as a whole unless it
-is long."""
+"""Event → the member that is stored and decoded later, so it is checked. Deltas are only passed on: long ones are checked."""
 
 
 class _UpstreamInputDetails(msgspec.Struct):
@@ -80,25 +79,25 @@ _ENDED: msgspec.json.Decoder[_Ended] = msgspec.json.Decoder(_Ended)
 class EventReader:
     """Reads the events of one response, in order, each as one JSON object.
 
-    What comes before the response is announced (rate limits, keepalives) is held until it is, so that a refusal is a lone
-    `Failed`. Nothing is read after `Finished` or `Failed`.
+    Events before the announcement (rate limits, keepalives) are held until it comes, so that a refusal is a lone `Failed`.
+    Nothing is read after `Finished` or `Failed`.
     """
 
     def __init__(self) -> None:
         self.is_announced = False
-        """Whether the upstream said that it made a response."""
+        """Whether the upstream has announced the response."""
         self.is_over = False
         self.signs = 0
-        """How many events were part of a response: not keepalives, nor an announcement said once more."""
+        """Number of events that belong to the response: no keepalives, no repeated announcements."""
         self.failure: Failure | None = None
-        """The error that the upstream told in an event of its own, with its code as it spelled it."""
+        """The error that came in an event of its own, with the upstream's code."""
         self._held: list[ModelEvent] = []
         self._repairer = EventRepairer()
         self._announced_as = ""
 
     @property
     def oddities(self) -> Sequence[str]:
-        """What was odd in events, for the log."""
+        """Oddities of the events, for the log."""
         return tuple(self._repairer.found)
 
     def read(self, payload: bytes) -> list[ModelEvent]:
@@ -110,7 +109,7 @@ class EventReader:
             if not self._repairer.is_waiting:
                 return self._read(_MEMBERS.decode(_on_one_line(payload)), payload)
         except UNREADABLE:
-            pass  # it is read once more, as one with halves of characters in it
+            pass  # it is read again below, as an event with lone surrogates
         try:
             joined = [(_MEMBERS.decode(each), each) for each in self._repairer.join(payload)]
         except (ValueError, *UNREADABLE) as error:
@@ -152,9 +151,9 @@ class EventReader:
         return [Failed(self.failure.error)]
 
     def _announced(self, events: list[ModelEvent], kind: str) -> list[ModelEvent]:
-        """The events, with those that were held; none yet if no response is announced.
+        """The events, after those that were held; none yet if the response is not announced.
 
-        Sockets may leave the announcement out (openai 3.54.0, its socket's notes): then it is ours to make.
+        Sockets may omit the announcement (openai 3.54.0, its socket's notes): then Landline makes it.
         """
         if self.is_announced:
             return events
@@ -168,7 +167,7 @@ class EventReader:
 
 
 def _wrong_member(kind: str, members: dict[str, Raw], payload: bytes) -> str | None:
-    """What is wrong with the object that an event is about, or with an event that is only passed on."""
+    """What is wrong with the object of an event, or with an event that is only passed on; None for nothing."""
     name = _OBJECTS.get(kind)
     if name is None:
         unreadable = find_unreadable(payload) if len(payload) > _MAX_DIGITS else None
@@ -203,7 +202,7 @@ def _text(value: Raw) -> str | None:
 
 
 def _ending(kind: str, response: bytes) -> list[ModelEvent]:
-    """What a terminal event means."""
+    """The model events that a terminal event means."""
     usage = _read_usage(response)
     counted: list[ModelEvent] = [usage] if usage is not None else []
     if kind == FAILED:
@@ -220,7 +219,7 @@ def _ending(kind: str, response: bytes) -> list[ModelEvent]:
 
 
 def _read_usage(response: bytes) -> UsageReported | None:
-    """The upstream's own count; None if it gave none, or one of another shape."""
+    """The upstream's usage; None if there is none, or it has another shape."""
     try:
         usage = _COUNTED.decode(response).usage
     except UNREADABLE:
@@ -249,7 +248,7 @@ def _read_reason(response: bytes) -> str | None:
 
 
 class ResponsesStreamDecoder:
-    """One answer, fed in any split: an event stream, or one response object of a server that does not stream."""
+    """Decodes one answer over HTTP, fed in any split: an event stream, or a response object of a server that does not stream."""
 
     def __init__(self) -> None:
         self._body = AnswerBody()
@@ -258,11 +257,11 @@ class ResponsesStreamDecoder:
         self._is_closed = False
         self._found: dict[str, None] = {}
         self._error: Failed | None = None
-        """What an error event said. If the response's own end follows, that counts: it has the response."""
+        """The error of an error event. If a terminal event follows, that counts instead: it has the response."""
 
     @property
     def oddities(self) -> Sequence[str]:
-        """What was odd in the answer."""
+        """Oddities of the answer."""
         return tuple({**self._found, **dict.fromkeys(self._reader.oddities)})
 
     def feed(self, chunk: bytes) -> list[ModelEvent]:
@@ -321,12 +320,12 @@ def _resumed() -> EventReader:
 
 
 def _is_whole(payload: bytes) -> bool:
-    """Whether a record without its blank line is all there."""
+    """Whether an unterminated record is complete."""
     return payload.rstrip()[-1:] in (b"}", b"]")
 
 
 def _events_of(body: bytes) -> list[bytes]:
-    """The events that would have told a response object; a body that is none is one event, an empty one none."""
+    """The events that a response object stands for; any other body is one event, an empty one none."""
     if not body.strip():
         return []
     try:

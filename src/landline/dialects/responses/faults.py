@@ -1,4 +1,4 @@
-"""What a Responses server's errors mean, whatever envelope they come in."""
+"""Classifies errors of Responses servers: refusals, error events and failed responses, in any envelope."""
 
 from collections.abc import Mapping
 
@@ -19,11 +19,11 @@ _SAME_MEANING = frozenset((
     "model_error",
 ))
 # fmt: on
-"""Codes of ours that an upstream uses alike. Others (`server_error`, `invalid_api_key` …) would speak of this server."""
+"""Codes that mean the same from an upstream. Others (`server_error`, `invalid_api_key` …) would blame this server."""
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """An upstream's error: what it means here, and how the upstream spelled it."""
+    """An upstream's error: Landline's error for it, and the upstream's own code and status."""
 
     error: ApiError
     code: str = ""
@@ -31,7 +31,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class _Envelope(msgspec.Struct):
-    """What stands beside the error in an error event."""
+    """Members beside the error in an error event."""
 
     status: int | None = None
     status_code: int | None = None
@@ -81,7 +81,7 @@ def read_failed_response(response: bytes) -> ApiError:
 
 
 def _meaning(status: int | None, headers: Mapping[str, str], fault: Fault) -> Failure:
-    """The row of our error table: the code itself if it means the same here, else the nearest by words and status."""
+    """The upstream's code if it means the same here, else the nearest by wording and status."""
     if fault.code in _SAME_MEANING:
         wait_s = read_wait_s(headers, fault.message) if ERROR_RULES[fault.code].retry == "after" else None
         message = public_message(fault) or f"The target answered {fault.code!r}."
@@ -106,7 +106,7 @@ def _headers_inside(error: Raw) -> dict[str, Raw] | None:
 
 
 def _text_headers(headers: Mapping[str, Raw] | None) -> dict[str, str]:
-    """Headers as text; numbers are taken as they are written."""
+    """Headers as text; numbers keep their spelling."""
     return {name: _text(value) for name, value in (headers or {}).items()}
 
 

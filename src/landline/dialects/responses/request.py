@@ -1,4 +1,8 @@
-"""What differs between servers that all say they speak Responses."""
+"""The flags of a Responses target, and what they make of a create: its members, its history, its count request.
+
+Called by `dialect`. The client's own JSON is forwarded byte for byte, except for members that are Landline's to set and for
+reasoning that the upstream cannot use.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Literal, cast
@@ -18,7 +22,7 @@ _OURS = frozenset((
     "model", "generate",
 ))
 # fmt: on
-"""What concerns the delivery to our client, or what Landline does itself."""
+"""Members that concern the delivery to our client, or that Landline sets itself."""
 MIN_OUTPUT_TOKENS = 16
 """The API's least `max_output_tokens`; Landline asks for less where it only wants a prompt read."""
 _SETTINGS = tuple(name for name in CreateRequest.__struct_fields__ if name not in _OURS)
@@ -28,7 +32,7 @@ _COUNTED = frozenset((
     "personality",
 ))
 # fmt: on
-"""What the counter takes (openai 3.54.0, `InputTokenCountParams`); it refuses what concerns only an answer."""
+"""Members that the counter accepts (openai 3.54.0, `InputTokenCountParams`); it refuses those that concern only an answer."""
 _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _REQUEST: msgspec.json.Decoder[CreateRequest] = msgspec.json.Decoder(CreateRequest)
 _encode = msgspec.json.Encoder().encode
@@ -62,7 +66,7 @@ class ResponsesFlags(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create_members(prompt: Prompt, flags: ResponsesFlags, *, keeps_reasoning: bool = False) -> Members:
-    """Every member but `input` and those of one transport: `model` first, then the client's in its own order.
+    """All members except `input` and those of one transport: `model` first, then the client's in its order.
 
     `keeps_reasoning` asks for reasoning in encrypted form, so that the next turn can give it back.
     """
@@ -81,12 +85,12 @@ def create_members(prompt: Prompt, flags: ResponsesFlags, *, keeps_reasoning: bo
 
 
 def is_stored(prompt: Prompt, flags: ResponsesFlags) -> bool:
-    """Whether the upstream keeps what the turn makes."""
+    """Whether the upstream stores the response."""
     return flags.store == "pass" and prompt.request.store is not False
 
 
 def stream_options(prompt: Prompt) -> Members:
-    """What the client said of the stream itself, for an upstream that streams over HTTP."""
+    """The client's `stream_options`, for an upstream that streams over HTTP."""
     options = prompt.request.stream_options
     if options is None or options.include_obfuscation is None:
         return {}
@@ -94,7 +98,7 @@ def stream_options(prompt: Prompt) -> Members:
 
 
 def _corrected(kept: Members, request: CreateRequest) -> Members:
-    """The members, where the request that counts says something else than they do, as it says."""
+    """The members, updated where the effective request differs from what the client sent."""
     said = _REQUEST.decode(_encode(kept))
     corrected = dict(kept)
     for name in _SETTINGS:
@@ -111,7 +115,7 @@ def _corrected(kept: Members, request: CreateRequest) -> Members:
 
 
 def _without_nulls(value: object) -> object:
-    """Settings without what they do not set; JSON that came in stays as it is."""
+    """Settings without null and absent members; raw JSON stays unchanged."""
     match value:
         case msgspec.Struct():
             fields: dict[str, Any] = msgspec.structs.asdict(value)
@@ -124,34 +128,34 @@ def _without_nulls(value: object) -> object:
 
 
 class ReasoningPolicy(msgspec.Struct, frozen=True):
-    """What an upstream makes of reasoning that it is sent."""
+    """Which reasoning an upstream accepts."""
 
     takes_foreign: bool = False
-    """It reads reasoning in plain text, whoever thought it."""
+    """It accepts reasoning in plain text, of any model."""
     is_stored: bool = True
-    """It keeps its items, so that an id is enough to find one."""
+    """It stores items, so that an id is enough to refer to one."""
     takes_none: bool = False
-    """It refused what it was sent. OpenAI does not take a call that it knows by its id without the reasoning that led to it
-    (laravel/ai#1052, 2026-09), so what the model said goes out without ids."""
+    """It refused reasoning, so none is sent. OpenAI refuses a call whose id it knows without the reasoning before it
+    (laravel/ai#1052, 2026-09), so output of the model is then sent without ids."""
 
 
 class RenderedLink(msgspec.Struct, frozen=True):
-    """A link's items in upstream JSON, and what the links before it leave to be said."""
+    """A link's items in upstream JSON, and the state carried to the next link."""
 
     pieces: tuple[bytes, ...] = ()
     held: tuple[bytes, ...] = ()
-    """Reasoning that waits for what it led to. OpenAI takes none without that (openai/openai-agents-python#1611), as an
-    answer that was stopped leaves it behind."""
+    """Reasoning that waits for the item that follows it. OpenAI refuses reasoning without one, as a stopped answer leaves it
+    (openai/openai-agents-python#1611)."""
     left_out: int = 0
-    """Reasoning of the lineage that is not said."""
+    """Reasoning items of the lineage that are not sent."""
     is_bare: bool = False
-    """Whether the reasoning of what comes next was left out."""
+    """Whether the reasoning before the next item was not sent."""
     has_reasoning: bool = False
     """Whether the upstream's model has reasoned."""
 
 
 def render_items(before: RenderedLink | None, items: Sequence[Item], policy: ReasoningPolicy) -> RenderedLink:
-    """The items of the link that follows."""
+    """Renders the items of the next link."""
     state = before or RenderedLink()
     pieces: list[bytes] = []
     held, left_out, is_bare, has_reasoning = list(state.held), state.left_out, state.is_bare, state.has_reasoning
@@ -177,12 +181,12 @@ def render_items(before: RenderedLink | None, items: Sequence[Item], policy: Rea
 
 
 class _ReasoningOrigin(msgspec.Struct, frozen=True):
-    """What is to be known of a reasoning item."""
+    """Where a reasoning item comes from."""
 
     is_ours: bool
-    """Landline sealed it, or keeps what its vendor signed."""
+    """Landline sealed it, or stores its vendor's signature."""
     is_foreign: bool
-    """Another vendor's model thought it, or one that thinks in plain text."""
+    """Made by another vendor's model, or by one that reasons in plain text."""
     is_encrypted: bool
 
 
@@ -203,7 +207,7 @@ def _is_usable(thought: _ReasoningOrigin, policy: ReasoningPolicy) -> bool:
 
 
 def _is_clients(item: Item) -> bool:
-    """Whether a client says such items, and no model."""
+    """Whether it is a client's item, not a model's."""
     if item.type == "message":
         return item.role != "assistant"
     return item.type.endswith(("_output", "_response")) or item.type in ("additional_tools", "configuration_update")
@@ -215,7 +219,7 @@ def _without(item: Item, name: str) -> bytes:
 
 
 def count_request(members: Members, pieces: Sequence[bytes]) -> CountRequest:
-    """The question for these members and items."""
+    """The count request for these members and items."""
     asked = {name: value for name, value in members.items() if name in _COUNTED}
     body = msgspec.json.encode({**asked, "input": Raw(b"[" + b",".join(pieces) + b"]")})
     return CountRequest("/responses/input_tokens", body, read_input_tokens)
