@@ -129,13 +129,13 @@ FIXED_LIMITS = (
 
 INTRODUCTION = """# The API
 
-What Landline takes and answers, and what it does with each part of it. `GET /openapi.json` says the same to programs. How the
-parts work together is told elsewhere: [continuing a conversation](state.md), [background responses](background.md),
-[compaction](compaction.md), [steering](steering.md).
+What Landline accepts and returns, and how it treats each part. `GET /openapi.json` is the same for programs. How the parts work
+together is described in [continuing a conversation](state.md), [background responses](background.md),
+[compaction](compaction.md) and [steering](steering.md).
 
-Base URL: `http://HOST:PORT/v1`; every path is also there without `/v1`. `HEAD` is answered like `GET`; another method is a
-405, another path a 404. Every answer has an `x-request-id`. Errors are explained in [errors.md](errors.md); each endpoint can
-also answer 500 `server_error`.
+Base URL: `http://HOST:PORT/v1`; every path also works without `/v1`. `HEAD` is answered like `GET`; another method is a 405,
+another path a 404. Every answer has an `x-request-id`. Errors are explained in [errors.md](errors.md); each endpoint can also
+return 500 `server_error`.
 
 ## Endpoints
 """
@@ -146,16 +146,16 @@ The body of `POST /v1/responses` and, at the top level, of a `response.create` f
 that are not in this table are ignored; a wrong type is a 400 that names the field.
 
 - **honoured**: does what the API says
-- **echoed**: stands in the response and has no effect of its own
+- **echoed**: appears in the response and has no effect of its own
 - **ignored**: accepted, no effect
-- **refused**: 400 `unsupported_parameter`, because going on without it would change what was asked
+- **refused**: 400 `unsupported_parameter`, because ignoring it would change the request
 """
 
 ITEMS = """## Items
 
-What stands in `input`, in conversations and in a response's `output`. Items of other types are kept as they came and played
-back; how they are said to a model depends on its target (see [chat_completions.md](chat_completions.md)). The parts of a
-message are checked when they come: `input_text`, `input_image`, `input_file`, `output_text`, `refusal`, `summary_text`,
+The elements of `input`, of conversations and of a response's `output`. Items of other types are kept unchanged and returned as
+they are; how they are sent to a model depends on its target (see [chat_completions.md](chat_completions.md)). These parts of a
+message are validated: `input_text`, `input_image`, `input_file`, `output_text`, `refusal`, `summary_text`,
 `reasoning_text` and `text`; others are kept.
 """
 

@@ -210,7 +210,7 @@ def parameter_row(parameter: Any) -> str:
 CONFIGURATION_INTRODUCTION = """# Configuration
 
 `landline serve` needs no configuration. With `--config FILE`, or `LANDLINE_CONFIG` in the environment, it reads a TOML
-file like this one; `landline check FILE` prints everything that is wrong with a file.
+file like this one; `landline check FILE` prints all mistakes of a file.
 
 ```toml
 [server]
@@ -231,20 +231,20 @@ targets = ["one", "two:name-upstream"]  # a pool: each a target, or "target:name
 weights = [2, 1]                        # optional
 ```
 
-`landline check FILE` also shows what each target's profile gave it, and `landline check FILE --live` asks every target for
-real.
+`landline check FILE` also shows the settings that each target got from its profile, and `landline check FILE --live` sends real requests
+to every target.
 
-The environment stands above the file, and the command line above both: `LANDLINE_HOST` and `--host` for `server.host`,
-`LANDLINE_PORT` and `--port` for `server.port`. `LANDLINE_CACHE_DIR` says where fetched models are kept,
-`LANDLINE_DATA_DIR` where responses are stored when `[store]` names no place, and the key when `[sealing]` names none.
-Paths in a file are relative to the folder that the file is in.
+The environment overrides the file, and the command line overrides both: `LANDLINE_HOST` and `--host` for `server.host`,
+`LANDLINE_PORT` and `--port` for `server.port`. `LANDLINE_CACHE_DIR` is the folder for downloaded models,
+`LANDLINE_DATA_DIR` the folder for stored responses if `[store]` sets no URL, and for the key if `[sealing]` sets none.
+Paths in a file are relative to the folder of the file.
 
-A wrong setting stops the start; the message names the key's path, what was expected and what came.
+An invalid setting stops the start; the message names the path of the key, what was expected and what was found.
 """
 
 ERRORS_INTRODUCTION = """# Errors
 
-Every error that a client can meet. Over HTTP it is the status with the body
+Every error that a client can get. Over HTTP it is the status with the body
 `{"error": {"message", "type", "param", "code"}}`; over a socket it is a frame
 `{"type": "error", "status", "error": {…}}`, and the socket stays open unless a close code is given. A request whose
 response was already announced ends with `response.failed` instead, which carries `code` and `message`.
@@ -259,7 +259,7 @@ ADVICE = {
 
 COMMANDS_INTRODUCTION = """# Commands
 
-`--help` after any of them says the same.
+`--help` shows the same for each command.
 """
 
 if __name__ == "__main__":

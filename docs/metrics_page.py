@@ -29,8 +29,8 @@ def _ends(buckets: tuple[float, ...]) -> str:
 
 INTRODUCTION = """# Metrics
 
-`GET /metrics` says what the server counts, as text for [Prometheus](https://prometheus.io), or as OpenMetrics for whoever
-asks for that by `Accept`. Nothing has to be set up; `[metrics] enabled = false` takes the path away.
+`GET /metrics` returns all metrics as text for [Prometheus](https://prometheus.io), or as OpenMetrics if `Accept` asks for that. It
+needs no setup; `[metrics] enabled = false` removes the path.
 
 ```yaml
 scrape_configs:
@@ -39,36 +39,36 @@ scrape_configs:
       - targets: ["127.0.0.1:8080"]
 ```
 
-A turn is counted once, when it is over, whichever way it came: over a socket, over HTTP, in the background. Everything is
-counted since the start of the process and kept in memory only. The numbers are those of the monitor page and of
-`landline top`; [telemetry.md](telemetry.md) tells how to have them sent instead.
+A turn is counted once, when it ends, whether it came over a socket, over HTTP, or ran in the background. Counts begin at the start
+of the process and are kept in memory only. The numbers are those of the monitor page and of `landline top`;
+[telemetry.md](telemetry.md) describes how to push them to a collector instead.
 
-## What is counted
+## Metric families
 """
 
 REST = f"""
-Besides: `process_*` and `python_info` of the Python client for Prometheus, for CPU seconds, memory and open files.
+In addition, there are `process_*` and `python_info` of the Python client for Prometheus: CPU seconds, memory and open files.
 
 ## Labels
 
-No label is a client's free choice. `model` is a name of the configuration; where a row `"*"` takes any name, the first
-{MODELS_KEPT} that a target took have rows of their own, and all others, like names that no target took, are `other`. `target` is
-the name in the configuration, empty for turns that none took. `key` is the beginning of a hash.
+The number of values of each label is bounded. `model` is a name of the configuration; where a row `"*"` matches any name, the first
+{MODELS_KEPT} that a target served have values of their own, and all others, including names that no target served, are `other`.
+`target` is the name in the configuration, empty for turns that no target served. `key` is the beginning of a hash.
 
-`direction` is the server's point of view: `in` is what it read, `out` what it wrote, towards clients as towards targets.
+`direction` is from the server's point of view, towards clients and targets alike: `in` is what it read, `out` what it wrote.
 
 ## Buckets
 
-Seconds that end the buckets of the histograms:
+Upper bounds of the histograms' buckets, in seconds:
 
 - `landline_turn_queue_seconds`: {_ends(QUEUE_BUCKETS_S)}
 - `landline_turn_first_event_seconds`: {_ends(FIRST_EVENT_BUCKETS_S)}
 - `landline_turn_output_token_seconds`: {_ends(OUTPUT_TOKEN_BUCKETS_S)}
 - `landline_turn_duration_seconds`: {_ends(DURATION_BUCKETS_S)}
 
-## Questions
+## Example queries
 
-What share of the upload does the line save?
+What share of the upload is saved?
 
 ```promql
 1 - sum(rate(landline_wire_bytes_total{{direction="in"}}[5m])) / sum(rate(landline_stateless_bytes_total[5m]))

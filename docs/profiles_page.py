@@ -29,7 +29,7 @@ def _keys(profile: Profile) -> str:
     names = " or ".join(f"`{name}`" for name in profile.key_envs)
     if not names:
         return "none"
-    return names if profile.needs_key else f"{names}, if it wants one"
+    return names if profile.needs_key else f"{names}, if it requires one"
 
 
 def _section(name: str, profile: Profile) -> str:
@@ -61,9 +61,9 @@ def _toml_value(value: object) -> str:
 
 INTRODUCTION = """# Profiles
 
-A profile is what a vendor or server wants of the target that speaks to it: `profile = "groq"` stands for its dialect, its
-URL, the environment variable of its key by convention, and the flags in which it differs from the defaults. What the
-file says itself stands above the profile; a `dialect` takes another way to speak to the same vendor, where there is one.
+A profile holds the settings of a vendor or server: `profile = "groq"` sets its dialect, its URL, the conventional environment
+variable of its key, and the flags that differ from the defaults. Settings in the file override the profile; `dialect` selects
+another API of the same vendor, where there is one.
 
 ```toml
 [targets.fast]
@@ -75,8 +75,8 @@ base_url = "http://gpu-7:8000/v1"
 warm_up = "skip"
 ```
 
-A key that is found by convention is sent to the vendor's own URL only; with another `base_url`, name its variable by
-`api_key_env`. For servers that you run yourself, the URL is where they listen if nothing is changed. `landline check FILE`
-shows what a target came to, and `landline check FILE --live` whether it works. The rows are
+A key from the conventional variable is sent to the vendor's own URL only; with another `base_url`, name the variable in
+`api_key_env`. For servers that you run yourself, the URL is their default address. `landline check FILE` shows the resulting
+settings of each target, and `landline check FILE --live` whether they work. The rows are
 [data](../src/landline/dialects/profiles.py); flags are explained in [configuration.md](configuration.md).
 """
