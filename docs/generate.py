@@ -17,25 +17,23 @@ from metrics_page import metrics_page
 from package_diagram import package_diagram, package_table
 from profiles_page import profiles_page
 
+from landline.agent.command import make_agent
 from landline.cli import app
-from landline.cli.agent import make_agent
-from landline.config.describe import expectation
+from landline.config.problems import expectation
 from landline.config.settings import (
-    LedgerSettings,
-    MetricsSettings,
-    ModelSettings,
-    MonitorSettings,
-    SealingSettings,
-    ServerSettings,
-    StoreSettings,
-)
-from landline.config.targets import (
     AnthropicTarget,
     ChatCompletionsTarget,
     EmbeddedTarget,
     GeminiTarget,
+    LedgerSettings,
+    MetricsSettings,
+    ModelSettings,
+    MonitorSettings,
     ResponsesTarget,
     ScriptedTarget,
+    SealingSettings,
+    ServerSettings,
+    StoreSettings,
 )
 from landline.session.limits import Limits
 from landline.telemetry.settings import TelemetrySettings

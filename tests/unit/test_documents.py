@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import typer.main
 
+from landline.agent.command import make_agent
 from landline.cli import app
-from landline.cli.agent import make_agent
 from support import REPOSITORY
 
 DOCUMENTS = sorted(

@@ -206,3 +206,10 @@ def _sum(numbers: list[int | None]) -> str:
 def _known_sum(numbers: list[int | None]) -> int | None:
     known = [number for number in numbers if number is not None]
     return sum(known) if len(known) == len(numbers) else None
+
+
+def make_agent() -> typer.Typer:
+    """The agent as a command line of its own, called with what follows `landline agent`."""
+    agent = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    agent.command()(agent_command)
+    return agent

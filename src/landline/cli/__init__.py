@@ -142,7 +142,7 @@ def check(
 )
 def agent(context: typer.Context) -> None:
     """Hand everything after the name to the agent's own command, whose options are its own."""
-    from landline.cli.agent import make_agent
+    from landline.agent.command import make_agent
 
     make_agent()(args=context.args, prog_name="landline agent")
 

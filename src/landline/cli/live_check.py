@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from landline.cli.fetch import fetch_model
 from landline.cli.live_probes import CHECKS, Check, Mark, Prober, Verdict
+from landline.cli.models import fetch_model
 from landline.config import Config, EmbeddedTarget, ScriptedTarget, split_upstream
 from landline.engine.catalog import DEFAULT_MODEL, ModelUnavailableError
 from landline.engine.child import ChildFailedError

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from landline.cli.greeting import url_host
-from landline.cli.serve import serve_config
+from landline.cli.serve import serve_config, url_host
 from landline.config import Config, Overrides, Problem, ResponsesTarget, profile_at, settle_table
 
 DEFAULT_KEY_ENV = "OPENAI_API_KEY"

@@ -2,27 +2,24 @@
 
 from landline.config.loading import Overrides, default_config, load_config, settle_table
 from landline.config.problems import Problem
-from landline.config.profiling import profile_at, usual_keys
-from landline.config.providers import provider_of
+from landline.config.profiling import profile_at, provider_of, usual_keys
 from landline.config.settings import (
-    Config,
-    ModelSettings,
-    SealingSettings,
-    ServerSettings,
-    StoreSettings,
-    Upstream,
-    split_upstream,
-)
-from landline.config.targets import (
     AnthropicTarget,
     ChatCompletionsTarget,
+    Config,
     EmbeddedTarget,
     GeminiTarget,
+    ModelSettings,
     RemoteTarget,
     ResponsesTarget,
     ScriptedTarget,
+    SealingSettings,
+    ServerSettings,
+    StoreSettings,
     TargetSettings,
+    Upstream,
     api_url,
+    split_upstream,
 )
 
 __all__ = [

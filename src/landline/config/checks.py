@@ -11,21 +11,19 @@ from landline.config.problems import Problem, did_you_mean, join_path
 from landline.config.profiling import conventional_keys, profile_of
 from landline.config.settings import (
     SQLITE_PREFIX,
-    Config,
-    SealingSettings,
-    ServerSettings,
-    StoreSettings,
-    split_upstream,
-)
-from landline.config.targets import (
     AnthropicTarget,
     ChatCompletionsTarget,
+    Config,
     EmbeddedTarget,
     GeminiTarget,
     RemoteTarget,
     ResponsesTarget,
     ScriptedTarget,
+    SealingSettings,
+    ServerSettings,
+    StoreSettings,
     TargetSettings,
+    split_upstream,
 )
 from landline.engine.catalog import CATALOGUE
 from landline.engine.gguf import NotGgufError, read_gguf_head

@@ -11,14 +11,17 @@ from landline.config.checks import check_config
 from landline.config.problems import Problem
 from landline.config.profiling import find_key
 from landline.config.reading import read_config
-from landline.config.settings import SQLITE_PREFIX, Config, ModelSettings, StoreSettings
-from landline.config.targets import (
+from landline.config.settings import (
+    SQLITE_PREFIX,
     AnthropicTarget,
     ChatCompletionsTarget,
+    Config,
     EmbeddedTarget,
     GeminiTarget,
+    ModelSettings,
     ResponsesTarget,
     ScriptedTarget,
+    StoreSettings,
     TargetSettings,
 )
 

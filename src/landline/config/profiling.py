@@ -1,14 +1,24 @@
-"""What a target's `profile` gives it: the vendor's dialect, URL and flags, and the variable of its key."""
+"""Profiles applied to targets: what a known vendor or server gives a target that its settings leave out; and who it is."""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import assert_never, cast
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
 from landline.config.problems import Problem, did_you_mean, join_path
-from landline.config.targets import EmbeddedTarget, RemoteTarget, ScriptedTarget, TargetSettings
+from landline.config.settings import (
+    AnthropicTarget,
+    ChatCompletionsTarget,
+    EmbeddedTarget,
+    GeminiTarget,
+    RemoteTarget,
+    ResponsesTarget,
+    ScriptedTarget,
+    TargetSettings,
+)
 from landline.dialects.profiles import PROFILES, Profile, Way
+from landline.telemetry.conventions import Provider
 
 OWN_PROFILES = ("anthropic", "gemini")
 """Dialects of one vendor: without a URL, the vendor is meant."""
@@ -101,3 +111,47 @@ def _merge(given: Mapping[str, object], table: Mapping[str, object]) -> dict[str
         if isinstance(default, dict) and isinstance(value, dict):
             merged[key] = {**cast("dict[str, object]", default), **cast("dict[str, object]", value)}
     return merged
+
+
+_OWN = Provider("landline")
+_BY_PROFILE = {
+    "azure": "azure.ai.openai",
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "moonshot": "moonshot_ai",
+    "xai": "x_ai",
+}
+"""Profiles whose vendors the GenAI conventions call otherwise (`gen_ai.provider.name`, November 2026)."""
+_BY_HOST = (("aiplatform.googleapis.com", "gcp.vertex_ai"), ("amazonaws.com", "aws.bedrock"))
+_PORTS = {"http": 80, "https": 443}
+
+
+def provider_of(target: TargetSettings) -> Provider:
+    """Whose model the target is, as far as its settings say."""
+    match target:
+        case EmbeddedTarget() | ScriptedTarget():
+            return _OWN
+        case ChatCompletionsTarget() | AnthropicTarget() | GeminiTarget() | ResponsesTarget():
+            url = urlsplit(target.base_url)
+            host = url.hostname or ""
+            return Provider(_vendor(target, host), host, url.port or _PORTS.get(url.scheme, 0))
+        case _:
+            assert_never(target)
+
+
+def _vendor(target: RemoteTarget, host: str) -> str:
+    profile = target.profile or profile_at(target.base_url)
+    if profile is not None:
+        return _BY_PROFILE.get(profile, profile)
+    for suffix, name in _BY_HOST:
+        if host.endswith(suffix):
+            return name
+    match target:
+        case AnthropicTarget():
+            return "anthropic"
+        case GeminiTarget():
+            return "gcp.gemini"
+        case ChatCompletionsTarget() | ResponsesTarget():
+            return "openai"
+        case _:
+            assert_never(target)

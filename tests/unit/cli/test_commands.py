@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import landline
 from landline.cli import app
-from landline.cli.fetch import fetch_model
+from landline.cli.models import fetch_model
 from landline.cli.serve import ServeOptions, choose_config
 from landline.config import Config, EmbeddedTarget
 from landline.engine.catalog import CACHE_DIR_VARIABLE, CATALOGUE, DEFAULT_MODEL, ModelUnavailableError, cached_path

@@ -1,4 +1,4 @@
-"""A target takes from its profile what it does not say itself, and its key only where the vendor is."""
+"""What a profile gives a target, which key it takes, and who serves behind it."""
 
 from pathlib import Path
 
@@ -8,15 +8,19 @@ from landline.config import (
     AnthropicTarget,
     ChatCompletionsTarget,
     Config,
+    EmbeddedTarget,
     GeminiTarget,
     Problem,
     RemoteTarget,
     ResponsesTarget,
     ScriptedTarget,
+    TargetSettings,
     load_config,
+    provider_of,
 )
 from landline.config.reading import read_config
 from landline.dialects.profiles import PROFILES, Way
+from landline.telemetry.conventions import Provider
 
 MODEL = '[models."m"]\ntargets = ["t"]\n'
 KEY = "sk-1"
@@ -165,3 +169,39 @@ def test_a_key_in_a_header_of_the_file_is_a_key(tmp_path: Path) -> None:
 def test_a_profile_that_cannot_be_meant_is_named(tmp_path: Path, lines: str, expected: str) -> None:
     keys = dict.fromkeys(("GROQ_API_KEY", "MISTRAL_API_KEY", "AZURE_OPENAI_API_KEY"), KEY)
     assert problem(tmp_path, lines, keys).startswith(expected)
+
+
+LOCAL = "http://127.0.0.1:8000/v1"
+
+
+@pytest.mark.parametrize(
+    ("target", "provider"),
+    [
+        (EmbeddedTarget(), Provider("landline")),
+        (ScriptedTarget(transcript="it.jsonl"), Provider("landline")),
+        (ChatCompletionsTarget(base_url=LOCAL, profile="vllm"), Provider("vllm", "127.0.0.1", 8000)),
+        (ChatCompletionsTarget(base_url=LOCAL), Provider("openai", "127.0.0.1", 8000)),
+        (ChatCompletionsTarget(base_url="https://api.x.ai/v1"), Provider("x_ai", "api.x.ai", 443)),
+        (ChatCompletionsTarget(base_url="https://api.mistral.ai/v1"), Provider("mistral_ai", "api.mistral.ai", 443)),
+        (ChatCompletionsTarget(base_url="https://api.groq.com/openai/v1"), Provider("groq", "api.groq.com", 443)),
+        (ResponsesTarget(base_url="http://models.example/v1"), Provider("openai", "models.example", 80)),
+        (
+            ResponsesTarget(base_url="https://it.openai.azure.com/openai/v1"),
+            Provider("azure.ai.openai", "it.openai.azure.com", 443),
+        ),
+        (AnthropicTarget(), Provider("anthropic", "api.anthropic.com", 443)),
+        (AnthropicTarget(base_url=LOCAL), Provider("anthropic", "127.0.0.1", 8000)),
+        (GeminiTarget(), Provider("gcp.gemini", "generativelanguage.googleapis.com", 443)),
+        (GeminiTarget(base_url=LOCAL), Provider("gcp.gemini", "127.0.0.1", 8000)),
+        (
+            GeminiTarget(base_url="https://aiplatform.googleapis.com/v1"),
+            Provider("gcp.vertex_ai", "aiplatform.googleapis.com", 443),
+        ),
+        (
+            ChatCompletionsTarget(base_url="https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1"),
+            Provider("aws.bedrock", "bedrock-runtime.eu-west-1.amazonaws.com", 443),
+        ),
+    ],
+)
+def test_provider_has_the_conventions_name(target: TargetSettings, provider: Provider) -> None:
+    assert provider_of(target) == provider

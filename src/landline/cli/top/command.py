@@ -13,11 +13,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from landline.cli.top.keys import Key, listening
-from landline.cli.top.lines import line
-from landline.cli.top.place import Place
+from landline.cli.top.navigation import Key, Place, listening
 from landline.cli.top.screen import draw, sessions_table, target_lines, totals_lines
 from landline.cli.top.source import NoMonitorError, Source, decode_state
+from landline.cli.top.text import line
 from landline.monitor.state import Snapshot, View
 from landline.terminal import escaped, one_line
 

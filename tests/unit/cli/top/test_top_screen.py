@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from rich.console import Console
 
-from landline.cli.top.keys import Key
-from landline.cli.top.place import SORTS, Place
+from landline.cli.top.navigation import SORTS, Key, Place
 from landline.cli.top.screen import KEYS_OF_DETAIL, KEYS_OF_LIST, SORT_WORDS, draw
 from landline.ledger import ByteCounts
 from landline.monitor.feed import Feed

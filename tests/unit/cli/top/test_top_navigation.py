@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.cli.top.keys import Key, decode_keys
+from landline.cli.top.navigation import Key, decode_keys
 
 
 @pytest.mark.parametrize(

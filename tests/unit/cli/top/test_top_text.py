@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.cli.top.numbers import count, percent, seconds, size, span
+from landline.cli.top.text import count, percent, seconds, size, span
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from landline.cli.greeting import codex_command, curl_command, greeting, python_command, python_http_command, url_host
+from landline.cli.serve import codex_command, curl_command, greeting, python_command, python_http_command, url_host
 
 URL = "http://127.0.0.1:8080/v1"
 NAMES = ["smollm2-135m-instruct", 'it\'s "odd"', "a b/c:d", "$HOME `x`"]
