@@ -33,24 +33,24 @@ def make_target(name: str, target: settings.TargetSettings, compression: Compres
     embedded model's file is not there.
     """
     match target:
-        case settings.EmbeddedTarget():
+        case settings.EmbeddedTargetSettings():
             return EmbeddedTarget(name, resolve_model(target.gguf or target.model), _narrow(target, EngineSettings))
-        case settings.ChatCompletionsTarget():
+        case settings.ChatCompletionsTargetSettings():
             return _over_http(name, target, ChatCompletions(_narrow(target, ChatCompletionsFlags)))
-        case settings.ResponsesTarget():
+        case settings.ResponsesTargetSettings():
             responses = Responses(_narrow(target, ResponsesFlags))
             if target.transport == "websocket":
                 return _over_socket(name, target, responses, compression)
             return _over_http(name, target, responses)
-        case settings.GeminiTarget():
+        case settings.GeminiTargetSettings():
             return _over_http(name, target, Gemini(_narrow(target, GeminiFlags)))
-        case settings.AnthropicTarget():
+        case settings.AnthropicTargetSettings():
             return _over_http(name, target, Anthropic(_narrow(target, AnthropicFlags)))
-        case settings.ScriptedTarget():
+        case settings.ScriptedTargetSettings():
             return ScriptedTarget(name, Path(target.transcript))
 
 
-def _over_http(name: str, target: settings.RemoteTarget, dialect: Dialect) -> HttpTarget:
+def _over_http(name: str, target: settings.RemoteTargetSettings, dialect: Dialect) -> HttpTarget:
     return HttpTarget(
         name,
         settings.api_url(target),
@@ -64,7 +64,7 @@ def _over_http(name: str, target: settings.RemoteTarget, dialect: Dialect) -> Ht
 
 
 def _over_socket(
-    name: str, target: settings.ResponsesTarget, dialect: Responses, compression: CompressionBudget | None
+    name: str, target: settings.ResponsesTargetSettings, dialect: Responses, compression: CompressionBudget | None
 ) -> ResponsesSocketTarget:
     return ResponsesSocketTarget(
         name,
@@ -80,7 +80,7 @@ def _over_socket(
     )
 
 
-def _api_key(target: settings.RemoteTarget) -> str | None:
+def _api_key(target: settings.RemoteTargetSettings) -> str | None:
     return os.environ[target.api_key_env] if target.api_key_env is not None else None
 
 

@@ -1,4 +1,4 @@
-"""Text that models, tools, clients and upstreams wrote, made safe to print: it cannot steer a terminal, nor look like
+"""Safe printing of text that models, tools, clients and upstreams wrote: it cannot steer a terminal, nor look like
 something other than what it is.
 
 It is judged character by character, so it does not matter where a stream was cut into pieces: without its ESC, an escape

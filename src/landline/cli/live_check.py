@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from landline.cli.live_probes import CHECKS, Check, Mark, Prober, Verdict
+from landline.cli.live_probes import CHECKS, Check, CheckResult, Mark, Prober
 from landline.cli.models import fetch_model
-from landline.config import Config, EmbeddedTarget, ScriptedTarget, split_upstream
+from landline.config import Config, EmbeddedTargetSettings, ScriptedTargetSettings, split_upstream
 from landline.engine.catalog import DEFAULT_MODEL, ModelUnavailableError
 from landline.engine.child import ChildFailedError
 from landline.targets import make_target
@@ -25,7 +25,7 @@ OPEN_TIMEOUT_S = 180.0
 ANY_MODEL = "any"
 """What targets of one model are asked for."""
 
-OnFound = Callable[["Attempt", Check, Verdict], None]
+OnFound = Callable[["Attempt", Check, CheckResult], None]
 
 _SIGNS: dict[Mark, tuple[str, str]] = {"yes": ("✓", "green"), "no": ("✗", "red"), "lacks": ("\N{EN DASH}", "yellow")}
 
@@ -36,7 +36,7 @@ class Attempt(msgspec.Struct, eq=False):
     target: str
     model: str | None
     """The upstream's name for it; None if the configuration names none."""
-    found: dict[Check, Verdict] = {}
+    found: dict[Check, CheckResult] = {}
     is_over: bool = False
 
     @property
@@ -67,7 +67,7 @@ def run_live_check(config: Config, *, model: str | None, timeout_s: float) -> in
 def _fetch_models(config: Config) -> None:
     """What cannot be fetched is told where the target is opened."""
     for target in config.targets.values():
-        if isinstance(target, EmbeddedTarget) and target.gguf is None:
+        if isinstance(target, EmbeddedTargetSettings) and target.gguf is None:
             with contextlib.suppress(ModelUnavailableError):
                 fetch_model(target.model or DEFAULT_MODEL)
 
@@ -81,7 +81,7 @@ def list_attempts(config: Config, model: str | None = None) -> list[Attempt]:
     for name, row in config.models.items():
         for reference in row.targets:
             upstream = split_upstream(reference)
-            has_one = isinstance(config.targets[upstream.target], EmbeddedTarget | ScriptedTarget)
+            has_one = isinstance(config.targets[upstream.target], EmbeddedTargetSettings | ScriptedTargetSettings)
             asked = ANY_MODEL if has_one else upstream.model or (model if name == "*" else name)
             pairs[upstream.target, asked] = None
     named = {target for target, asked in pairs if asked is not None}
@@ -127,7 +127,7 @@ def _cell(attempt: Attempt, check: Check) -> Text:
     return Text(f"{sign} {verdict.figure}".rstrip(), style=style)
 
 
-def _print_line(attempt: Attempt, check: Check, verdict: Verdict) -> None:
+def _print_line(attempt: Attempt, check: Check, verdict: CheckResult) -> None:
     typer.echo(f"{attempt.name}, {check}: {_SIGNS[verdict.mark][0]} {one_line(verdict.figure)}".rstrip(), err=True)
 
 
@@ -147,12 +147,12 @@ async def _try_target(
 
 async def _verdicts(
     target: Target | str, model: str | None, timeout_s: float
-) -> AsyncGenerator[tuple[Check, Verdict], None]:
+) -> AsyncGenerator[tuple[Check, CheckResult], None]:
     if isinstance(target, str):
-        yield "answers", Verdict("no", target)
+        yield "answers", CheckResult("no", target)
     elif model is None:
         reason = "only `*` leads here, which names no model to ask for; say one with `--model NAME`"
-        yield "answers", Verdict("no", reason)
+        yield "answers", CheckResult("no", reason)
     else:
         async with contextlib.aclosing(Prober(target, model, timeout_s=timeout_s).run()) as found:
             async for each in found:

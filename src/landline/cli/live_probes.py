@@ -53,7 +53,7 @@ _TOOL: dict[str, object] = {
 }
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class CheckResult(msgspec.Struct, frozen=True):
     """What one check found: it works, it does not, or the target has no such thing (which is nobody's fault)."""
 
     mark: Mark
@@ -63,7 +63,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """What was measured, in a few characters."""
 
 
-class Answered(msgspec.Struct, frozen=True, eq=False):
+class ProbedTurn(msgspec.Struct, frozen=True, eq=False):
     """One turn at a target, as a client would have got it."""
 
     ended: TurnEnded
@@ -94,7 +94,7 @@ class Prober:
         self._timeout_s = timeout_s
         self._line_id = new_id("line")
 
-    async def run(self) -> AsyncGenerator[tuple[Check, Verdict], None]:
+    async def run(self) -> AsyncGenerator[tuple[Check, CheckResult], None]:
         """The verdicts as they are found. If the target does not answer at all, only that is said."""
         answer = await self.ask(None, [_user("Count from one to twelve in words.")], max_output_tokens=_ANSWER_TOKENS)
         yield "answers", _judge_answer(answer)
@@ -108,7 +108,7 @@ class Prober:
             yield "socket", _judge_socket(self._target.sent)
         yield "token count", await self._count()
 
-    async def ask(self, history: Link | None, items: Sequence[Item], **settings: object) -> Answered:
+    async def ask(self, history: Link | None, items: Sequence[Item], **settings: object) -> ProbedTurn:
         """One turn that follows the history."""
         turn = self._turn(extend(history, items), settings)
         composer = Composer(turn, model=self._model, new_id=new_id)
@@ -127,9 +127,9 @@ class Prober:
                         first_s = time.monotonic() - started_s
         except TimeoutError:
             composer.fail(api_error("upstream_error", f"no end within {self._timeout_s:g} s"))
-        return Answered(composer.close(time.time()), deltas, first_s)
+        return ProbedTurn(composer.close(time.time()), deltas, first_s)
 
-    async def _call_a_tool(self) -> Verdict:
+    async def _call_a_tool(self) -> CheckResult:
         """A call, and the answer to its output. Not every server knows `required`; then the model is left to choose."""
         question = _user("What is the weather in Oslo? Call `get_weather` to find out.")
         settings: dict[str, object] = {"tools": [_TOOL], "max_output_tokens": _TOOL_TOKENS}
@@ -139,44 +139,44 @@ class Prober:
             refusal = called.error
             called = await self.ask(None, [question], **settings)
             if called.error is not None:
-                return Verdict("no", _explain(refusal or called.error))
+                return CheckResult("no", _explain(refusal or called.error))
             if not called.calls:
-                return Verdict("lacks", "the model was offered a tool and made no call")
+                return CheckResult("lacks", "the model was offered a tool and made no call")
         wrong = _wrong_arguments(called.calls[0])
         if wrong is not None:
-            return Verdict("no", wrong)
+            return CheckResult("no", wrong)
         outputs = [_output(call) for call in called.calls]
         answered = await self.ask(called.ended.history, outputs, **settings)
         if answered.error is not None:
-            return Verdict("no", f"the call came, but its output was refused: {_explain(answered.error)}")
-        return Verdict("yes", "" if is_forced else "only where the model chooses to; `required` is not obeyed")
+            return CheckResult("no", f"the call came, but its output was refused: {_explain(answered.error)}")
+        return CheckResult("yes", "" if is_forced else "only where the model chooses to; `required` is not obeyed")
 
-    async def _read_a_prefix_twice(self) -> Verdict:
+    async def _read_a_prefix_twice(self) -> CheckResult:
         """Two turns of one conversation whose front is long enough to be cached."""
         settings: dict[str, object] = {"instructions": _long_text(), "max_output_tokens": _ANSWER_TOKENS}
         first = await self.ask(None, [_user("Which colour has entry 7? One word.")], **settings)
         if first.error is not None:
-            return Verdict("no", f"a prompt of some 1,500 tokens: {_explain(first.error)}")
+            return CheckResult("no", f"a prompt of some 1,500 tokens: {_explain(first.error)}")
         second = await self.ask(first.ended.history, [_user("And entry 8?")], **settings)
         if second.error is not None:
-            return Verdict("no", f"the conversation was not continued: {_explain(second.error)}")
+            return CheckResult("no", f"the conversation was not continued: {_explain(second.error)}")
         if second.usage is None:
-            return Verdict("lacks", "no usage is reported, so what was cached is not known")
+            return CheckResult("lacks", "no usage is reported, so what was cached is not known")
         cached, total = second.usage.input_tokens_details.cached_tokens, second.usage.input_tokens
         if not cached:
-            return Verdict("lacks", f"none of the second turn's {total:,} tokens is said to come from a cache")
-        return Verdict("yes", figure=f"{cached:,} of {total:,}")
+            return CheckResult("lacks", f"none of the second turn's {total:,} tokens is said to come from a cache")
+        return CheckResult("yes", figure=f"{cached:,} of {total:,}")
 
-    async def _count(self) -> Verdict:
+    async def _count(self) -> CheckResult:
         turn = self._turn(Link(None, [_user("How many tokens is this?")]), {})
         try:
             async with asyncio.timeout(self._timeout_s):
                 count = await self._target.count_tokens(self._prompt(turn))
         except TimeoutError:
-            return Verdict("no", f"no count within {self._timeout_s:g} s")
+            return CheckResult("no", f"no count within {self._timeout_s:g} s")
         if isinstance(count, ApiError):
-            return Verdict("lacks", _explain(count))
-        return Verdict("yes", figure=f"{count:,}")
+            return CheckResult("lacks", _explain(count))
+        return CheckResult("yes", figure=f"{count:,}")
 
     def _turn(self, history: Link | None, settings: Mapping[str, object]) -> Turn:
         body = json.dumps({"model": self._model, "store": False, **settings})
@@ -196,30 +196,30 @@ class Prober:
         )
 
 
-def _judge_answer(answer: Answered) -> Verdict:
+def _judge_answer(answer: ProbedTurn) -> CheckResult:
     if answer.error is not None:
-        return Verdict("no", _explain(answer.error))
-    return Verdict("yes", figure="" if answer.first_s is None else f"{answer.first_s:.1f} s")
+        return CheckResult("no", _explain(answer.error))
+    return CheckResult("yes", figure="" if answer.first_s is None else f"{answer.first_s:.1f} s")
 
 
-def _judge_stream(answer: Answered) -> Verdict:
+def _judge_stream(answer: ProbedTurn) -> CheckResult:
     if answer.deltas > 1:
-        return Verdict("yes")
-    return Verdict("lacks", "the answer came in one piece" if answer.deltas else "the answer had no text")
+        return CheckResult("yes")
+    return CheckResult("lacks", "the answer came in one piece" if answer.deltas else "the answer had no text")
 
 
-def _judge_usage(usage: Usage | None) -> Verdict:
+def _judge_usage(usage: Usage | None) -> CheckResult:
     if usage is None or not usage.input_tokens:
-        return Verdict("lacks", "no token counts come with the answer")
-    return Verdict("yes", figure=f"{usage.input_tokens:,} in, {usage.output_tokens:,} out")
+        return CheckResult("lacks", "no token counts come with the answer")
+    return CheckResult("yes", figure=f"{usage.input_tokens:,} in, {usage.output_tokens:,} out")
 
 
-def _judge_socket(sent: SentTurns) -> Verdict:
+def _judge_socket(sent: SentTurns) -> CheckResult:
     if sent.over_http:
-        return Verdict("no", "no socket was to be had; turns go over HTTP")
+        return CheckResult("no", "no socket was to be had; turns go over HTTP")
     if not sent.deltas:
-        return Verdict("lacks", "every turn was sent in full: what was said before was not known any more")
-    return Verdict("yes", figure="deltas")
+        return CheckResult("lacks", "every turn was sent in full: what was said before was not known any more")
+    return CheckResult("yes", figure="deltas")
 
 
 def _explain(error: ApiError) -> str:
@@ -227,7 +227,7 @@ def _explain(error: ApiError) -> str:
 
 
 def _wrong_arguments(call: Item) -> str | None:
-    arguments = msgspec.json.decode(call.raw, type=_Call).arguments
+    arguments = msgspec.json.decode(call.raw, type=_ProbedCall).arguments
     try:
         msgspec.json.decode(arguments, type=_Arguments)
     except msgspec.DecodeError:
@@ -235,7 +235,7 @@ def _wrong_arguments(call: Item) -> str | None:
     return None
 
 
-class _Call(msgspec.Struct):
+class _ProbedCall(msgspec.Struct):
     call_id: str
     arguments: str = ""
 
@@ -245,7 +245,7 @@ class _Arguments(msgspec.Struct):
 
 
 def _output(call: Item) -> Item:
-    call_id = msgspec.json.decode(call.raw, type=_Call).call_id
+    call_id = msgspec.json.decode(call.raw, type=_ProbedCall).call_id
     return _item({"type": "function_call_output", "call_id": call_id, "output": '{"sky": "clear", "celsius": 4}'})
 
 

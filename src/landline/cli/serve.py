@@ -17,7 +17,7 @@ from landline.cli.logs import turn_writer
 from landline.cli.models import fetch_model, find_row
 from landline.config import (
     Config,
-    EmbeddedTarget,
+    EmbeddedTargetSettings,
     Overrides,
     Problem,
     ServerSettings,
@@ -56,7 +56,7 @@ def greeting(
         f"  {codex_command(base_url, model, sockets=sockets)}",
     ]
     if monitor:
-        lines += ["", f"See what the line saves: {base_url.removesuffix('/v1')}/monitor"]
+        lines += ["", f"Monitor: {base_url.removesuffix('/v1')}/monitor"]
     lines += ["", ACCESS]
     if note is not None:
         lines += ["", note]
@@ -171,9 +171,9 @@ def _why_not_bound(error: OSError, server: ServerSettings) -> str:
     where = f"{url_host(server.host)}:{server.port}"
     match error.errno:
         case errno.EADDRINUSE:
-            hint = "Another program listens there, a Landline perhaps. `--port 9000` takes that port, `--port 0` any free one."
+            hint = "Another program listens there, perhaps another Landline. `--port 9000` uses that port, `--port 0` any free one."
         case errno.EACCES:
-            hint = "Ports below 1024 need rights of their own. `--port 8080` takes that port, `--port 0` any free one."
+            hint = "Ports below 1024 need special privileges. `--port 8080` uses that port, `--port 0` any free one."
         case errno.EADDRNOTAVAIL:
             hint = "`--host` expects an address of this machine, such as 127.0.0.1."
         case _:
@@ -206,14 +206,14 @@ def choose_config(options: ServeOptions) -> Config | list[Problem]:
     return [*out_of_place, *config]
 
 
-def _embedded_target(options: ServeOptions) -> EmbeddedTarget:
+def _embedded_target(options: ServeOptions) -> EmbeddedTargetSettings:
     gguf = str(options.gguf.absolute()) if options.gguf is not None else None
     given = {"context_per_slot": options.context, "slots": options.slots}
-    target = EmbeddedTarget(model=options.model, gguf=gguf)
+    target = EmbeddedTargetSettings(model=options.model, gguf=gguf)
     return replace(target, **{key: value for key, value in given.items() if value is not None})
 
 
-def _model_name(target: EmbeddedTarget) -> str:
+def _model_name(target: EmbeddedTargetSettings) -> str:
     """What the target's model is called; its file, if it is of the catalogue, need not be there yet."""
     if target.gguf is not None:
         return resolve_model(target.gguf).name
@@ -223,7 +223,7 @@ def _model_name(target: EmbeddedTarget) -> str:
 def fetch_models(config: Config) -> None:
     """Makes sure that every model of the catalogue that the configuration names is on this machine."""
     for target in config.targets.values():
-        if isinstance(target, EmbeddedTarget) and target.gguf is None:
+        if isinstance(target, EmbeddedTargetSettings) and target.gguf is None:
             fetch_model(target.model or DEFAULT_MODEL)
 
 
@@ -232,7 +232,7 @@ def _greeting(config: Config, host: str, port: int) -> str:
     upstream = split_upstream(reference)
     target = config.targets[upstream.target]
     notes: list[str] = []
-    if isinstance(target, EmbeddedTarget):
+    if isinstance(target, EmbeddedTargetSettings):
         takes = footprint_of(resolve_model(target.gguf or target.model), target)
         notes += describe_footprint(takes)
         if takes.context_tokens < CODEX_CONTEXT_TOKENS:

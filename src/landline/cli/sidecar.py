@@ -1,4 +1,4 @@
-"""`landline sidecar`: the preset for one's own machine. Clients send what they always sent; upstream goes what is new."""
+"""`landline sidecar`: a preset for one's own machine. Clients send their whole history; the upstream gets only new items."""
 
 import os
 import shlex
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from landline.cli.serve import serve_config, url_host
-from landline.config import Config, Overrides, Problem, ResponsesTarget, profile_at, settle_table
+from landline.config import Config, Overrides, Problem, ResponsesTargetSettings, profile_at, settle_table
 
 DEFAULT_KEY_ENV = "OPENAI_API_KEY"
 """What every OpenAI client sends to whatever URL it is pointed at. Only for an upstream that no profile knows: a vendor's
@@ -56,7 +56,7 @@ def sidecar_config(options: SidecarOptions, environment: Mapping[str, str]) -> C
 def greet(config: Config, host: str, port: int) -> str:
     """What is printed once it listens: where it is, where it leads, and what to set in clients."""
     target = config.targets[_TARGET]
-    assert isinstance(target, ResponsesTarget)
+    assert isinstance(target, ResponsesTargetSettings)
     base_url = f"http://{url_host(host)}:{port}/v1"
     way = "over its WebSocket" if target.transport == "websocket" else "over HTTP"
     profile = f", profile {target.profile}" if target.profile is not None else ""
@@ -67,10 +67,10 @@ def greet(config: Config, host: str, port: int) -> str:
             f"Landline listens on {base_url}",
             f"Upstream: {target.base_url} {way}{profile}, {key}",
             "",
-            "Any model name goes there. Point clients here; whatever key they send stays here:",
+            "Any model name is passed on. Point clients here; the keys that they send are not passed on:",
             f"  export OPENAI_BASE_URL={base_url}",
             f"  codex -c {codex}",
             "",
-            f"See what that saves between here and the upstream: {base_url.removesuffix('/v1')}/monitor",
+            f"Monitor of what that saves upstream: {base_url.removesuffix('/v1')}/monitor",
         )
     )

@@ -11,14 +11,14 @@ from landline.config.problems import Problem, did_you_mean, join_path
 from landline.config.profiling import conventional_keys, profile_of
 from landline.config.settings import (
     SQLITE_PREFIX,
-    AnthropicTarget,
-    ChatCompletionsTarget,
+    AnthropicTargetSettings,
+    ChatCompletionsTargetSettings,
     Config,
-    EmbeddedTarget,
-    GeminiTarget,
-    RemoteTarget,
-    ResponsesTarget,
-    ScriptedTarget,
+    EmbeddedTargetSettings,
+    GeminiTargetSettings,
+    RemoteTargetSettings,
+    ResponsesTargetSettings,
+    ScriptedTargetSettings,
     SealingSettings,
     ServerSettings,
     StoreSettings,
@@ -155,17 +155,22 @@ def _is_http_url(text: str) -> bool:
 
 def _check_target(path: str, target: TargetSettings, environment: Mapping[str, str]) -> Iterator[Problem]:
     match target:
-        case EmbeddedTarget():
+        case EmbeddedTargetSettings():
             yield from _check_embedded(path, target)
-        case ChatCompletionsTarget() | AnthropicTarget() | GeminiTarget() | ResponsesTarget():
+        case (
+            ChatCompletionsTargetSettings()
+            | AnthropicTargetSettings()
+            | GeminiTargetSettings()
+            | ResponsesTargetSettings()
+        ):
             yield from _check_remote(path, target, environment)
-        case ScriptedTarget():
+        case ScriptedTargetSettings():
             yield from _check_transcript(join_path(path, "transcript"), target.transcript)
         case _:
             assert_never(target)
 
 
-def _check_embedded(path: str, target: EmbeddedTarget) -> Iterator[Problem]:
+def _check_embedded(path: str, target: EmbeddedTargetSettings) -> Iterator[Problem]:
     if target.gguf is not None and target.model is not None:
         yield Problem(path, "expected `model` or `gguf`, got both; keep one")
     if target.model is not None and target.model not in CATALOGUE:
@@ -177,7 +182,7 @@ def _check_embedded(path: str, target: EmbeddedTarget) -> Iterator[Problem]:
         yield from _check_file(join_path(path, "chat_template"), target.chat_template)
 
 
-def _check_remote(path: str, target: RemoteTarget, environment: Mapping[str, str]) -> Iterator[Problem]:
+def _check_remote(path: str, target: RemoteTargetSettings, environment: Mapping[str, str]) -> Iterator[Problem]:
     """The key itself is never shown."""
     if not _is_http_url(target.base_url):
         yield Problem(
@@ -206,7 +211,7 @@ def _check_remote(path: str, target: RemoteTarget, environment: Mapping[str, str
 
 def _check_loop(path: str, target: TargetSettings, server: ServerSettings) -> Iterator[Problem]:
     """A target that is this server would ask itself for ever."""
-    if isinstance(target, EmbeddedTarget | ScriptedTarget) or not _is_http_url(target.base_url):
+    if isinstance(target, EmbeddedTargetSettings | ScriptedTargetSettings) or not _is_http_url(target.base_url):
         return
     url = urlsplit(target.base_url)
     if url.port == server.port and is_loopback(url.hostname or ""):
@@ -216,7 +221,7 @@ def _check_loop(path: str, target: TargetSettings, server: ServerSettings) -> It
         )
 
 
-def _check_missing_key(path: str, target: RemoteTarget) -> Iterator[Problem]:
+def _check_missing_key(path: str, target: RemoteTargetSettings) -> Iterator[Problem]:
     profile, _ = profile_of(target)
     names = conventional_keys(target)
     if profile is None or not profile.needs_key or not names:

@@ -13,14 +13,14 @@ from landline.config.profiling import find_key
 from landline.config.reading import read_config
 from landline.config.settings import (
     SQLITE_PREFIX,
-    AnthropicTarget,
-    ChatCompletionsTarget,
+    AnthropicTargetSettings,
+    ChatCompletionsTargetSettings,
     Config,
-    EmbeddedTarget,
-    GeminiTarget,
+    EmbeddedTargetSettings,
+    GeminiTargetSettings,
     ModelSettings,
-    ResponsesTarget,
-    ScriptedTarget,
+    ResponsesTargetSettings,
+    ScriptedTargetSettings,
     StoreSettings,
     TargetSettings,
 )
@@ -59,7 +59,7 @@ def settle_table(
 
 
 def default_config(
-    embedded: EmbeddedTarget, model_name: str, overrides: Overrides | None = None
+    embedded: EmbeddedTargetSettings, model_name: str, overrides: Overrides | None = None
 ) -> Config | list[Problem]:
     """What `landline serve` uses without a file: one embedded model, under its own name and no other, so that nobody takes
     its answers for those of the model that they asked for."""
@@ -102,11 +102,16 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
 
 def _resolve(target: TargetSettings, folder: Path) -> TargetSettings:
     match target:
-        case EmbeddedTarget():
+        case EmbeddedTargetSettings():
             names = ("gguf", "mmproj", "chat_template", "park_dir")
-        case ScriptedTarget():
+        case ScriptedTargetSettings():
             names = ("transcript",)
-        case ChatCompletionsTarget() | AnthropicTarget() | GeminiTarget() | ResponsesTarget():
+        case (
+            ChatCompletionsTargetSettings()
+            | AnthropicTargetSettings()
+            | GeminiTargetSettings()
+            | ResponsesTargetSettings()
+        ):
             return target
     given = {name: getattr(target, name) for name in names}
     return replace(target, **{name: _absolute(folder, path) for name, path in given.items() if path is not None})

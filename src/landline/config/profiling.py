@@ -8,13 +8,13 @@ from msgspec.structs import replace
 
 from landline.config.problems import Problem, did_you_mean, join_path
 from landline.config.settings import (
-    AnthropicTarget,
-    ChatCompletionsTarget,
-    EmbeddedTarget,
-    GeminiTarget,
-    RemoteTarget,
-    ResponsesTarget,
-    ScriptedTarget,
+    AnthropicTargetSettings,
+    ChatCompletionsTargetSettings,
+    EmbeddedTargetSettings,
+    GeminiTargetSettings,
+    RemoteTargetSettings,
+    ResponsesTargetSettings,
+    ScriptedTargetSettings,
     TargetSettings,
 )
 from landline.dialects.profiles import PROFILES, Profile, Way
@@ -54,13 +54,13 @@ def fill_in(table: Mapping[str, object], path: str) -> tuple[Mapping[str, object
 
 def find_key(target: TargetSettings, environment: Mapping[str, str]) -> TargetSettings:
     """The target with the variable of its key, if that is left out and one that is conventional is set."""
-    if isinstance(target, EmbeddedTarget | ScriptedTarget) or target.api_key_env is not None:
+    if isinstance(target, EmbeddedTargetSettings | ScriptedTargetSettings) or target.api_key_env is not None:
         return target
     names = [name for name in conventional_keys(target) if environment.get(name)]
     return replace(target, api_key_env=names[0]) if names else target
 
 
-def conventional_keys(target: RemoteTarget) -> tuple[str, ...]:
+def conventional_keys(target: RemoteTargetSettings) -> tuple[str, ...]:
     """The variables that hold the key of the target's vendor.
 
     None for a URL that is not the vendor's: a key goes where its owner is, or where the file sends it by name.
@@ -72,14 +72,14 @@ def conventional_keys(target: RemoteTarget) -> tuple[str, ...]:
     return () if is_elsewhere and not profile.is_local else profile.key_envs
 
 
-def usual_keys(target: RemoteTarget) -> tuple[str, ...]:
+def usual_keys(target: RemoteTargetSettings) -> tuple[str, ...]:
     """The variables that usually hold the key of such a target, wherever its URL leads: for a hint, not to be read."""
     dialect = str(target.__struct_config__.tag)
     name = target.profile or profile_at(target.base_url) or (dialect if dialect in OWN_PROFILES else "")
     return PROFILES[name].key_envs if name in PROFILES else ()
 
 
-def profile_of(target: RemoteTarget) -> tuple[Profile | None, Way | None]:
+def profile_of(target: RemoteTargetSettings) -> tuple[Profile | None, Way | None]:
     """The target's profile and the way in which it is spoken to."""
     profile = PROFILES.get(target.profile or "")
     return profile, profile.way(target.__struct_config__.tag) if profile is not None else None
@@ -129,9 +129,14 @@ _PORTS = {"http": 80, "https": 443}
 def provider_of(target: TargetSettings) -> Provider:
     """Whose model the target is, as far as its settings say."""
     match target:
-        case EmbeddedTarget() | ScriptedTarget():
+        case EmbeddedTargetSettings() | ScriptedTargetSettings():
             return _OWN
-        case ChatCompletionsTarget() | AnthropicTarget() | GeminiTarget() | ResponsesTarget():
+        case (
+            ChatCompletionsTargetSettings()
+            | AnthropicTargetSettings()
+            | GeminiTargetSettings()
+            | ResponsesTargetSettings()
+        ):
             url = urlsplit(target.base_url)
             host = url.hostname or ""
             return Provider(_vendor(target, host), host, url.port or _PORTS.get(url.scheme, 0))
@@ -139,7 +144,7 @@ def provider_of(target: TargetSettings) -> Provider:
             assert_never(target)
 
 
-def _vendor(target: RemoteTarget, host: str) -> str:
+def _vendor(target: RemoteTargetSettings, host: str) -> str:
     profile = target.profile or profile_at(target.base_url)
     if profile is not None:
         return _BY_PROFILE.get(profile, profile)
@@ -147,11 +152,11 @@ def _vendor(target: RemoteTarget, host: str) -> str:
         if host.endswith(suffix):
             return name
     match target:
-        case AnthropicTarget():
+        case AnthropicTargetSettings():
             return "anthropic"
-        case GeminiTarget():
+        case GeminiTargetSettings():
             return "gcp.gemini"
-        case ChatCompletionsTarget() | ResponsesTarget():
+        case ChatCompletionsTargetSettings() | ResponsesTargetSettings():
             return "openai"
         case _:
             assert_never(target)

@@ -70,7 +70,7 @@ def _keys_of(cls: object) -> set[str]:
     return {field.encode_name for field in msgspec.structs.fields(cast("type[msgspec.Struct]", cls))}
 
 
-class Reading(msgspec.Struct, frozen=True):
+class TableReading(msgspec.Struct, frozen=True):
     """What a table came to."""
 
     config: Config
@@ -91,13 +91,13 @@ MOST = 2**53
 """No number is larger: clocks, buffers and databases take none that is, nor infinity."""
 
 
-def read_config(table: Mapping[str, object]) -> Reading:
+def read_config(table: Mapping[str, object]) -> TableReading:
     """The settings that the file's table describes, as far as it does, and every reason why it does not."""
     problems: list[Problem] = []
     config = cast("Config", _read_struct(Config, table, "", problems))
     targets = table.get("targets")
     names = cast("dict[str, object]", targets) if isinstance(targets, dict) else {}
-    return Reading(config, problems, frozenset(names) - frozenset(config.targets))
+    return TableReading(config, problems, frozenset(names) - frozenset(config.targets))
 
 
 def _read(annotation: object, value: object, path: str, problems: list[Problem]) -> object:

@@ -28,7 +28,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1)]
 Silence = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class EmbeddedTarget(
+class EmbeddedTargetSettings(
     EngineSettings, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="dialect", tag="embedded"
 ):
     """A model that runs on this machine, in a child process of Landline. Paths are relative to the file."""
@@ -39,7 +39,7 @@ class EmbeddedTarget(
     """A GGUF file of yours."""
 
 
-class ChatCompletionsTarget(
+class ChatCompletionsTargetSettings(
     ChatCompletionsFlags,
     frozen=True,
     kw_only=True,
@@ -64,7 +64,7 @@ class ChatCompletionsTarget(
     it, so raise it for models that think for longer without a word."""
 
 
-class AnthropicTarget(
+class AnthropicTargetSettings(
     AnthropicFlags, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="dialect", tag="anthropic"
 ):
     """Anthropic's Messages API, and servers that speak it."""
@@ -85,7 +85,7 @@ class AnthropicTarget(
     it, so raise it for models that think for longer without a word."""
 
 
-class GeminiTarget(
+class GeminiTargetSettings(
     GeminiFlags, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="dialect", tag="gemini"
 ):
     """Google's Gemini API (`generateContent`), and servers that speak it."""
@@ -106,7 +106,7 @@ class GeminiTarget(
     it, so raise it for models that think for longer without a word."""
 
 
-class ResponsesTarget(
+class ResponsesTargetSettings(
     ResponsesFlags, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="dialect", tag="responses"
 ):
     """Any server that speaks Responses itself, over HTTP or its own WebSocket: OpenAI, xAI, Azure, another Landline …"""
@@ -130,7 +130,7 @@ class ResponsesTarget(
     it, so raise it for models that think for longer without a word."""
 
 
-class ScriptedTarget(
+class ScriptedTargetSettings(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="dialect", tag="scripted"
 ):
     """Plays a transcript instead of asking a model: for tests, demos and load."""
@@ -139,25 +139,27 @@ class ScriptedTarget(
     """The transcript file, relative to the configuration."""
 
 
-RemoteTarget = ChatCompletionsTarget | AnthropicTarget | GeminiTarget | ResponsesTarget
+RemoteTargetSettings = (
+    ChatCompletionsTargetSettings | AnthropicTargetSettings | GeminiTargetSettings | ResponsesTargetSettings
+)
 """Targets that a URL names."""
 
-TargetSettings = EmbeddedTarget | RemoteTarget | ScriptedTarget
+TargetSettings = EmbeddedTargetSettings | RemoteTargetSettings | ScriptedTargetSettings
 
 _VERSION = re.compile(r"/v\d+[a-z0-9]*(/|$)")
 
 
-def api_url(target: RemoteTarget) -> str:
+def api_url(target: RemoteTargetSettings) -> str:
     """The URL that the dialect's paths follow: with the API's version, which vendors' own clients add by themselves."""
     url = target.base_url.rstrip("/")
     if _VERSION.search(urlsplit(url).path):
         return url
     match target:
-        case AnthropicTarget():
+        case AnthropicTargetSettings():
             return url + "/v1"
-        case GeminiTarget():
+        case GeminiTargetSettings():
             return url + "/v1beta"
-        case ChatCompletionsTarget() | ResponsesTarget():
+        case ChatCompletionsTargetSettings() | ResponsesTargetSettings():
             return url
 
 
@@ -282,7 +284,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     prefixes: PrefixSettings = PrefixSettings()
     """How much history is remembered, to recognise clients that send theirs whole."""
     monitor: MonitorSettings = MonitorSettings()
-    """The page that shows what the line saves."""
+    """The page that shows what Landline saves."""
     ledger: LedgerSettings = LedgerSettings()
     """How savings are counted."""
     metrics: MetricsSettings = MetricsSettings()

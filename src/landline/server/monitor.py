@@ -1,4 +1,4 @@
-"""`/monitor`: a page that shows what the line saves, live, and the state behind it as JSON and as server-sent events.
+"""`/monitor`: a page that shows live what Landline saves, and the state behind it as JSON and as server-sent events.
 
 Nothing is fetched from elsewhere, and nothing is computed while nobody looks.
 """

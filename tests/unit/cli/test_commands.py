@@ -14,7 +14,7 @@ import landline
 from landline.cli import app
 from landline.cli.models import fetch_model
 from landline.cli.serve import ServeOptions, choose_config
-from landline.config import Config, EmbeddedTarget
+from landline.config import Config, EmbeddedTargetSettings
 from landline.engine.catalog import CACHE_DIR_VARIABLE, CATALOGUE, DEFAULT_MODEL, ModelUnavailableError, cached_path
 from support.engine.gguf_files import Value, write_gguf
 
@@ -174,7 +174,7 @@ def test_a_gguf_file_is_served_under_its_own_name(tmp_path: Path) -> None:
     config = choose_config(ServeOptions(gguf=file))
     assert isinstance(config, Config)
     assert list(config.models) == ["tiny"]
-    assert config.targets == {"embedded": EmbeddedTarget(gguf=str(file))}
+    assert config.targets == {"embedded": EmbeddedTargetSettings(gguf=str(file))}
 
 
 def test_context_of_the_embedded_model_is_an_option(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_context_of_the_embedded_model_is_an_option(tmp_path: Path) -> None:
     file.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + bytes(16))
     config = choose_config(ServeOptions(gguf=file, context=32768, slots=2))
     assert isinstance(config, Config)
-    assert config.targets == {"embedded": EmbeddedTarget(gguf=str(file), context_per_slot=32768, slots=2)}
+    assert config.targets == {"embedded": EmbeddedTargetSettings(gguf=str(file), context_per_slot=32768, slots=2)}
 
 
 def test_a_server_that_starts_says_what_to_paste(

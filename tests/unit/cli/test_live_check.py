@@ -10,15 +10,15 @@ from typer.testing import CliRunner
 
 from landline.cli import app
 from landline.cli.live_check import Attempt, list_attempts, reasons, results_table, try_all
-from landline.cli.live_probes import CHECKS, Check, Verdict
+from landline.cli.live_probes import CHECKS, Check, CheckResult
 from landline.config import (
-    AnthropicTarget,
-    ChatCompletionsTarget,
+    AnthropicTargetSettings,
+    ChatCompletionsTargetSettings,
     Config,
-    GeminiTarget,
+    GeminiTargetSettings,
     ModelSettings,
-    ResponsesTarget,
-    ScriptedTarget,
+    ResponsesTargetSettings,
+    ScriptedTargetSettings,
     TargetSettings,
 )
 from support.fakes.anthropic import API_KEY as ANTHROPIC_KEY
@@ -62,21 +62,21 @@ def config_of(target: TargetSettings, model: str = "m") -> Config:
     return Config(targets={"t": target}, models={model: ModelSettings(targets=["t"])})
 
 
-async def found(config: Config, *, timeout_s: float = 20.0, model: str | None = None) -> dict[Check, Verdict]:
+async def found(config: Config, *, timeout_s: float = 20.0, model: str | None = None) -> dict[Check, CheckResult]:
     [attempt] = attempts = list_attempts(config, model)
     await try_all(config, attempts, timeout_s=timeout_s)
     assert attempt.is_over
     return attempt.found
 
 
-async def ask_chat(scenario: Scenario, server: FakeChatServer) -> dict[Check, Verdict]:
-    target = ChatCompletionsTarget(base_url=server.base_url, api_key_env="LIVE_KEY")
+async def ask_chat(scenario: Scenario, server: FakeChatServer) -> dict[Check, CheckResult]:
+    target = ChatCompletionsTargetSettings(base_url=server.base_url, api_key_env="LIVE_KEY")
     return await found(config_of(target, scenario.model))
 
 
-async def ask_socket(server: FakeResponses) -> dict[Check, Verdict]:
+async def ask_socket(server: FakeResponses) -> dict[Check, CheckResult]:
     async with server.serving():
-        return await found(config_of(ResponsesTarget(base_url=server.base_url, transport="websocket")))
+        return await found(config_of(ResponsesTargetSettings(base_url=server.base_url, transport="websocket")))
 
 
 async def test_a_chat_server_that_does_all_passes_every_check(chat_server: FakeChatServer) -> None:
@@ -149,8 +149,8 @@ async def test_what_is_not_counted_or_cached_is_lacking(chat_server: FakeChatSer
         return Answer(text="one", delta_chars=100, usage=nothing) if isinstance(step, Answer) and step.text else step
 
     verdicts = await ask_chat(chat_server.scenario(choose), chat_server)
-    assert verdicts["streams"] == Verdict("lacks", "the answer came in one piece")
-    assert verdicts["cache"] == Verdict("lacks", "none of the second turn's 9 tokens is said to come from a cache")
+    assert verdicts["streams"] == CheckResult("lacks", "the answer came in one piece")
+    assert verdicts["cache"] == CheckResult("lacks", "none of the second turn's 9 tokens is said to come from a cache")
 
 
 async def test_anthropic_passes_every_check_with_what_it_signed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,9 @@ async def test_anthropic_passes_every_check_with_what_it_signed(monkeypatch: pyt
     monkeypatch.setenv("LIVE_KEY", ANTHROPIC_KEY)
     with FakeAnthropicServer() as server:
         model = server.scenario(choose).model
-        verdicts = await found(config_of(AnthropicTarget(base_url=server.base_url, api_key_env="LIVE_KEY"), model))
+        verdicts = await found(
+            config_of(AnthropicTargetSettings(base_url=server.base_url, api_key_env="LIVE_KEY"), model)
+        )
     assert {check: verdict.mark for check, verdict in verdicts.items()} == {
         check: "yes" for check in CHECKS if check != "socket"
     }
@@ -180,7 +182,7 @@ async def test_gemini_passes_every_check_with_what_it_signed(monkeypatch: pytest
     monkeypatch.setenv("LIVE_KEY", GEMINI_KEY)
     with FakeGeminiServer() as server:
         model = server.scenario(choose).model
-        verdicts = await found(config_of(GeminiTarget(base_url=server.base_url, api_key_env="LIVE_KEY"), model))
+        verdicts = await found(config_of(GeminiTargetSettings(base_url=server.base_url, api_key_env="LIVE_KEY"), model))
     assert {check: verdict.mark for check, verdict in verdicts.items()} == {
         check: "yes" for check in CHECKS if check != "socket"
     }
@@ -189,7 +191,7 @@ async def test_gemini_passes_every_check_with_what_it_signed(monkeypatch: pytest
 async def test_deltas_over_a_socket_are_seen() -> None:
     server = FakeResponses(choose=answer_responses)
     verdicts = await ask_socket(server)
-    assert verdicts["socket"] == Verdict("yes", figure="deltas")
+    assert verdicts["socket"] == CheckResult("yes", figure="deltas")
     assert {verdict.mark for verdict in verdicts.values()} == {"yes"}
     assert {each.transport for each in server.received} == {"websocket"}
 
@@ -197,7 +199,7 @@ async def test_deltas_over_a_socket_are_seen() -> None:
 async def test_a_server_that_upgrades_nothing_does_not_work_as_configured() -> None:
     verdicts = await ask_socket(FakeResponses(choose=answer_responses, upgrade_status=426))
     assert verdicts["answers"].mark == "yes"
-    assert verdicts["socket"] == Verdict("no", "no socket was to be had; turns go over HTTP")
+    assert verdicts["socket"] == CheckResult("no", "no socket was to be had; turns go over HTTP")
 
 
 async def test_a_server_that_forgets_gets_every_turn_in_full() -> None:
@@ -214,14 +216,14 @@ async def test_a_server_that_forgets_gets_every_turn_in_full() -> None:
 async def test_silence_has_a_deadline() -> None:
     server = FakeResponses(Silence())
     async with server.serving():
-        target = ResponsesTarget(base_url=server.base_url)
+        target = ResponsesTargetSettings(base_url=server.base_url)
         verdicts = await found(config_of(target), timeout_s=0.2)
     assert list(verdicts) == ["answers"]
     assert "no end within 0.2 s" in verdicts["answers"].reason
 
 
 async def test_a_target_that_nothing_names_a_model_for_wants_one() -> None:
-    config = config_of(ChatCompletionsTarget(base_url=f"http://127.0.0.1:{unused_port()}/v1"), "*")
+    config = config_of(ChatCompletionsTargetSettings(base_url=f"http://127.0.0.1:{unused_port()}/v1"), "*")
     verdicts = await found(config)
     assert verdicts["answers"].mark == "no"
     assert "--model NAME" in verdicts["answers"].reason
@@ -229,9 +231,9 @@ async def test_a_target_that_nothing_names_a_model_for_wants_one() -> None:
 
 
 def test_every_target_is_asked_once_for_each_model() -> None:
-    chat = ChatCompletionsTarget(base_url="http://127.0.0.1:1/v1")
+    chat = ChatCompletionsTargetSettings(base_url="http://127.0.0.1:1/v1")
     config = Config(
-        targets={"a": chat, "b": chat, "s": ScriptedTarget(transcript="x")},
+        targets={"a": chat, "b": chat, "s": ScriptedTargetSettings(transcript="x")},
         models={
             "x": ModelSettings(targets=["a", "b:big"]),
             "y": ModelSettings(targets=["b:big", "s"]),
@@ -243,7 +245,7 @@ def test_every_target_is_asked_once_for_each_model() -> None:
 
 
 def test_a_reason_cannot_steer_the_terminal() -> None:
-    attempt = Attempt("t", "m", {"answers": Verdict("no", "\x1b[2Jgone [red]x[/red]")}, is_over=True)
+    attempt = Attempt("t", "m", {"answers": CheckResult("no", "\x1b[2Jgone [red]x[/red]")}, is_over=True)
     [line] = reasons([attempt])
     assert line.plain == "✗ t:m, answers: [2Jgone [red]x[/red]"
     assert results_table([attempt]).row_count == 1

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from landline.cli.sidecar import SidecarOptions, greet, sidecar_config
-from landline.config import Config, Problem, ResponsesTarget
+from landline.config import Config, Problem, ResponsesTargetSettings
 
 UNKNOWN = "https://llm.example.org/v1"
 
@@ -17,9 +17,9 @@ def config_of(environment: dict[str, str] | None = None, **options: Any) -> Conf
     return config
 
 
-def target_of(environment: dict[str, str] | None = None, **options: Any) -> ResponsesTarget:
+def target_of(environment: dict[str, str] | None = None, **options: Any) -> ResponsesTargetSettings:
     target = config_of(environment, **options).targets["upstream"]
-    assert isinstance(target, ResponsesTarget)
+    assert isinstance(target, ResponsesTargetSettings)
     return target
 
 
@@ -31,7 +31,7 @@ def test_every_model_goes_to_one_target_and_the_server_stays_on_loopback() -> No
 
 
 def test_unknown_upstream_is_spoken_to_over_its_socket() -> None:
-    assert target_of() == ResponsesTarget(base_url=UNKNOWN, transport="websocket", foreign_reasoning="send")
+    assert target_of() == ResponsesTargetSettings(base_url=UNKNOWN, transport="websocket", foreign_reasoning="send")
     assert target_of(http=True).transport == "http"
 
 

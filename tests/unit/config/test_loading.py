@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from landline.config import (
-    ChatCompletionsTarget,
-    EmbeddedTarget,
+    ChatCompletionsTargetSettings,
+    EmbeddedTargetSettings,
     ModelSettings,
     Overrides,
-    ScriptedTarget,
+    ScriptedTargetSettings,
     default_config,
     load_config,
 )
@@ -22,7 +22,7 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
     config = accepted(load(tmp_path, WITH_A_KEY, environment={"FAKE_KEY": "secret"}))
     assert (config.server.host, config.server.port) == ("127.0.0.1", 8080)
     assert config.targets == {
-        "fake": ChatCompletionsTarget(base_url="http://127.0.0.1:9100/v1", api_key_env="FAKE_KEY"),
+        "fake": ChatCompletionsTargetSettings(base_url="http://127.0.0.1:9100/v1", api_key_env="FAKE_KEY"),
     }
     assert config.models == {"demo": ModelSettings(targets=["fake"])}
 
@@ -38,9 +38,9 @@ def test_flags_and_engine_settings_stand_beside_a_targets_own_keys(tmp_path: Pat
         )
     )
     embedded, chat = config.targets["e"], config.targets["c"]
-    assert isinstance(embedded, EmbeddedTarget)
+    assert isinstance(embedded, EmbeddedTargetSettings)
     assert (embedded.slots, embedded.threads, embedded.model) == (2, 1, None)
-    assert isinstance(chat, ChatCompletionsTarget)
+    assert isinstance(chat, ChatCompletionsTargetSettings)
     assert (chat.developer_role, chat.forward, chat.extra_body) == ("developer", ("user",), {"top_k": 3})
 
 
@@ -50,7 +50,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     text = '[targets.t]\ndialect = "scripted"\ntranscript = "play/demo.jsonl"\n' + MODEL
-    assert accepted(load(tmp_path, text)).targets["t"] == ScriptedTarget(
+    assert accepted(load(tmp_path, text)).targets["t"] == ScriptedTargetSettings(
         transcript=str((tmp_path / "play" / "demo.jsonl").resolve())
     )
 
@@ -61,7 +61,7 @@ def test_the_command_line_stands_above_the_file(tmp_path: Path) -> None:
 
 
 def test_without_a_file_the_embedded_model_answers_to_its_own_name_only() -> None:
-    config = accepted(default_config(EmbeddedTarget(), "smollm2", Overrides(port=0)))
+    config = accepted(default_config(EmbeddedTargetSettings(), "smollm2", Overrides(port=0)))
     assert list(config.models) == ["smollm2"]
     assert config.server.port == 0
 

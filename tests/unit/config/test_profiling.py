@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 
 from landline.config import (
-    AnthropicTarget,
-    ChatCompletionsTarget,
+    AnthropicTargetSettings,
+    ChatCompletionsTargetSettings,
     Config,
-    EmbeddedTarget,
-    GeminiTarget,
+    EmbeddedTargetSettings,
+    GeminiTargetSettings,
     Problem,
-    RemoteTarget,
-    ResponsesTarget,
-    ScriptedTarget,
+    RemoteTargetSettings,
+    ResponsesTargetSettings,
+    ScriptedTargetSettings,
     TargetSettings,
     load_config,
     provider_of,
@@ -32,11 +32,11 @@ def load(folder: Path, lines: str, environment: dict[str, str] | None = None) ->
     return load_config(file, environment or {})
 
 
-def target(folder: Path, lines: str, environment: dict[str, str] | None = None) -> RemoteTarget:
+def target(folder: Path, lines: str, environment: dict[str, str] | None = None) -> RemoteTargetSettings:
     config = load(folder, lines, environment)
     assert isinstance(config, Config), [str(problem) for problem in config]
     found = config.targets["t"]
-    assert isinstance(found, RemoteTarget)
+    assert isinstance(found, RemoteTargetSettings)
     return found
 
 
@@ -55,7 +55,7 @@ def test_every_way_of_every_profile_makes_a_target(name: str, way: Way) -> None:
     reading = read_config({"targets": {"t": {"profile": name, "dialect": way.dialect, **url}}})
     assert reading.problems == []
     made = reading.config.targets["t"]
-    assert not isinstance(made, ScriptedTarget)
+    assert not isinstance(made, ScriptedTargetSettings)
     assert made.__struct_config__.tag == way.dialect
 
 
@@ -71,7 +71,7 @@ def test_every_profile_says_where_it_is_from_and_what_is_its_key(name: str) -> N
 
 def test_a_profile_gives_dialect_url_flags_and_key(tmp_path: Path) -> None:
     found = target(tmp_path, 'profile = "groq"', {"GROQ_API_KEY": KEY})
-    assert isinstance(found, ChatCompletionsTarget)
+    assert isinstance(found, ChatCompletionsTargetSettings)
     assert found.base_url == "https://api.groq.com/openai/v1"
     assert (found.reasoning_field, found.forward, found.affinity_headers) == ("reasoning", ("user",), ())
     assert (found.profile, found.api_key_env) == ("groq", "GROQ_API_KEY")
@@ -80,7 +80,7 @@ def test_a_profile_gives_dialect_url_flags_and_key(tmp_path: Path) -> None:
 def test_what_the_file_says_stands_above_the_profile(tmp_path: Path) -> None:
     lines = 'profile = "groq"\nreasoning_field = "none"\napi_key_env = "MINE"\nbase_url = "http://127.0.0.1:1/v1"'
     found = target(tmp_path, lines, {"GROQ_API_KEY": KEY, "MINE": KEY})
-    assert isinstance(found, ChatCompletionsTarget)
+    assert isinstance(found, ChatCompletionsTargetSettings)
     assert (found.reasoning_field, found.base_url, found.api_key_env) == ("none", "http://127.0.0.1:1/v1", "MINE")
     assert found.forward == ("user",)
 
@@ -88,33 +88,33 @@ def test_what_the_file_says_stands_above_the_profile(tmp_path: Path) -> None:
 def test_a_dialect_in_the_file_takes_the_vendors_other_way(tmp_path: Path) -> None:
     environment = {"OPENAI_API_KEY": KEY}
     found = target(tmp_path, 'profile = "openai"', environment)
-    assert isinstance(found, ResponsesTarget)
+    assert isinstance(found, ResponsesTargetSettings)
     assert (found.transport, found.socket.lanes) == ("websocket", 16)
     found = target(tmp_path, 'profile = "openai"\ndialect = "chat_completions"', environment)
-    assert isinstance(found, ChatCompletionsTarget)
+    assert isinstance(found, ChatCompletionsTargetSettings)
     assert (found.developer_role, found.max_tokens_field) == ("developer", "max_completion_tokens")
 
 
 def test_a_table_of_the_file_is_filled_in_key_by_key(tmp_path: Path) -> None:
     found = target(tmp_path, 'profile = "vercel"\nsocket = { max_sockets = 2 }', {"VERCEL_OIDC_TOKEN": KEY})
-    assert isinstance(found, ResponsesTarget)
+    assert isinstance(found, ResponsesTargetSettings)
     assert (found.socket.max_sockets, found.socket.has_one_model) == (2, True)
     assert found.api_key_env == "VERCEL_OIDC_TOKEN"
 
 
 def test_the_vendors_of_one_dialect_need_no_profile(tmp_path: Path) -> None:
     found = target(tmp_path, 'dialect = "anthropic"', {"ANTHROPIC_API_KEY": KEY})
-    assert isinstance(found, AnthropicTarget)
+    assert isinstance(found, AnthropicTargetSettings)
     assert (found.base_url, found.key_header) == ("https://api.anthropic.com/v1", "x-api-key")
     assert found.api_key_env == "ANTHROPIC_API_KEY"
     found = target(tmp_path, 'dialect = "gemini"', {"GOOGLE_API_KEY": KEY})
-    assert isinstance(found, GeminiTarget)
+    assert isinstance(found, GeminiTargetSettings)
     assert (found.key_header, found.api_key_env) == ("x-goog-api-key", "GOOGLE_API_KEY")
 
 
 def test_the_defaults_of_those_dialects_are_their_profiles(tmp_path: Path) -> None:
-    assert AnthropicTarget().base_url == PROFILES["anthropic"].ways[0].base_url
-    assert GeminiTarget().base_url == PROFILES["gemini"].ways[0].base_url
+    assert AnthropicTargetSettings().base_url == PROFILES["anthropic"].ways[0].base_url
+    assert GeminiTargetSettings().base_url == PROFILES["gemini"].ways[0].base_url
 
 
 def test_a_key_is_not_sent_to_a_url_that_is_not_its_vendors(tmp_path: Path) -> None:
@@ -177,28 +177,34 @@ LOCAL = "http://127.0.0.1:8000/v1"
 @pytest.mark.parametrize(
     ("target", "provider"),
     [
-        (EmbeddedTarget(), Provider("landline")),
-        (ScriptedTarget(transcript="it.jsonl"), Provider("landline")),
-        (ChatCompletionsTarget(base_url=LOCAL, profile="vllm"), Provider("vllm", "127.0.0.1", 8000)),
-        (ChatCompletionsTarget(base_url=LOCAL), Provider("openai", "127.0.0.1", 8000)),
-        (ChatCompletionsTarget(base_url="https://api.x.ai/v1"), Provider("x_ai", "api.x.ai", 443)),
-        (ChatCompletionsTarget(base_url="https://api.mistral.ai/v1"), Provider("mistral_ai", "api.mistral.ai", 443)),
-        (ChatCompletionsTarget(base_url="https://api.groq.com/openai/v1"), Provider("groq", "api.groq.com", 443)),
-        (ResponsesTarget(base_url="http://models.example/v1"), Provider("openai", "models.example", 80)),
+        (EmbeddedTargetSettings(), Provider("landline")),
+        (ScriptedTargetSettings(transcript="it.jsonl"), Provider("landline")),
+        (ChatCompletionsTargetSettings(base_url=LOCAL, profile="vllm"), Provider("vllm", "127.0.0.1", 8000)),
+        (ChatCompletionsTargetSettings(base_url=LOCAL), Provider("openai", "127.0.0.1", 8000)),
+        (ChatCompletionsTargetSettings(base_url="https://api.x.ai/v1"), Provider("x_ai", "api.x.ai", 443)),
         (
-            ResponsesTarget(base_url="https://it.openai.azure.com/openai/v1"),
+            ChatCompletionsTargetSettings(base_url="https://api.mistral.ai/v1"),
+            Provider("mistral_ai", "api.mistral.ai", 443),
+        ),
+        (
+            ChatCompletionsTargetSettings(base_url="https://api.groq.com/openai/v1"),
+            Provider("groq", "api.groq.com", 443),
+        ),
+        (ResponsesTargetSettings(base_url="http://models.example/v1"), Provider("openai", "models.example", 80)),
+        (
+            ResponsesTargetSettings(base_url="https://it.openai.azure.com/openai/v1"),
             Provider("azure.ai.openai", "it.openai.azure.com", 443),
         ),
-        (AnthropicTarget(), Provider("anthropic", "api.anthropic.com", 443)),
-        (AnthropicTarget(base_url=LOCAL), Provider("anthropic", "127.0.0.1", 8000)),
-        (GeminiTarget(), Provider("gcp.gemini", "generativelanguage.googleapis.com", 443)),
-        (GeminiTarget(base_url=LOCAL), Provider("gcp.gemini", "127.0.0.1", 8000)),
+        (AnthropicTargetSettings(), Provider("anthropic", "api.anthropic.com", 443)),
+        (AnthropicTargetSettings(base_url=LOCAL), Provider("anthropic", "127.0.0.1", 8000)),
+        (GeminiTargetSettings(), Provider("gcp.gemini", "generativelanguage.googleapis.com", 443)),
+        (GeminiTargetSettings(base_url=LOCAL), Provider("gcp.gemini", "127.0.0.1", 8000)),
         (
-            GeminiTarget(base_url="https://aiplatform.googleapis.com/v1"),
+            GeminiTargetSettings(base_url="https://aiplatform.googleapis.com/v1"),
             Provider("gcp.vertex_ai", "aiplatform.googleapis.com", 443),
         ),
         (
-            ChatCompletionsTarget(base_url="https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1"),
+            ChatCompletionsTargetSettings(base_url="https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1"),
             Provider("aws.bedrock", "bedrock-runtime.eu-west-1.amazonaws.com", 443),
         ),
     ],

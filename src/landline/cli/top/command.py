@@ -1,4 +1,4 @@
-"""Runs `landline top`: prints once, or follows a server until the user has seen enough."""
+"""Runs `landline top`: prints once, or follows a server until the user quits."""
 
 import asyncio
 import math
@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from landline.cli.top.navigation import Key, Place, listening
-from landline.cli.top.screen import draw, sessions_table, target_lines, totals_lines
+from landline.cli.top.navigation import Key, Navigation, listening
+from landline.cli.top.screen import FeedStatus, draw, sessions_table, target_lines, totals_lines
 from landline.cli.top.source import NoMonitorError, Source, decode_state
 from landline.cli.top.text import line
 from landline.monitor.state import Snapshot, View
@@ -36,7 +36,7 @@ class TopOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_top(options: TopOptions) -> int:
-    """The exit status: 0, or 1 when no server tells anything. Without a terminal it prints once."""
+    """The exit status: 0, or 1 when no server answers. Without a terminal it prints once."""
     is_watched = sys.stdin.isatty() and sys.stdout.isatty() and not options.once and not options.as_json
     try:
         source = Source(options.url)
@@ -57,18 +57,18 @@ class Top:
     def __init__(self, source: Source, console: Console) -> None:
         self._source = source
         self._live = Live(console=console, screen=True, auto_refresh=False)
-        self._place = Place()
+        self._place = Navigation()
         self._snapshot: Snapshot | None = None
-        self._told_at = 0.0
-        """When it came, by the loop's clock."""
+        self._received_at = 0.0
+        """When the snapshot came, by the loop's clock."""
         self._age_s = 0.0
-        """Seconds since then, or until the connection was lost."""
-        self._is_asked = False
-        """Whether the snapshot is still the answer to another question than the place asks now."""
+        """Seconds since then; stands still while the connection is lost."""
+        self._is_loading = False
+        """Whether the snapshot is still the answer to an earlier request."""
         self._trouble = ""
         self._is_over = False
         self._moved = asyncio.Event()
-        """There is another view to ask for, or none any more."""
+        """Set when the user has changed the view, or leaves."""
 
     async def run(self) -> None:
         self._take(decode_state(await self._source.state(self._place.view)))
@@ -86,14 +86,14 @@ class Top:
                     following.result()
 
     async def _follow(self, view: View) -> None:
-        """Shows what the server tells, and asks it again when the connection is lost."""
+        """Shows the server's snapshots, and reconnects when the connection is lost."""
         tries = 0
         while True:
             try:
                 async with aclosing(self._source.watch(view)) as snapshots:
                     async for snapshot in snapshots:
                         self._take(snapshot)
-                        tries, self._trouble, self._is_asked = 0, "", False
+                        tries, self._trouble, self._is_loading = 0, "", False
                         self._draw()
             except NoMonitorError as error:
                 await self._wait(_RETRY_S[min(tries, len(_RETRY_S) - 1)], str(error))
@@ -101,7 +101,7 @@ class Top:
 
     def _take(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._told_at = asyncio.get_running_loop().time()
+        self._received_at = asyncio.get_running_loop().time()
 
     async def _wait(self, wait_s: float, reason: str) -> None:
         loop = asyncio.get_running_loop()
@@ -121,7 +121,7 @@ class Top:
         view = self._place.view
         self._place.press(key, self._snapshot)
         if self._place.view != view:
-            self._is_asked = True
+            self._is_loading = True
             self._moved.set()
         self._draw()
 
@@ -133,22 +133,16 @@ class Top:
         assert self._snapshot is not None
         size = self._live.console.size
         if not self._trouble:
-            self._age_s = asyncio.get_running_loop().time() - self._told_at
-        screen = draw(
-            self._snapshot,
-            self._place,
-            url=self._source.base_url,
-            trouble=self._trouble,
-            is_asked=self._is_asked,
-            age_s=self._age_s,
-            width=size.width,
-            height=size.height,
+            self._age_s = asyncio.get_running_loop().time() - self._received_at
+        status = FeedStatus(
+            url=self._source.base_url, trouble=self._trouble, is_loading=self._is_loading, age_s=self._age_s
         )
+        screen = draw(self._snapshot, self._place, status, width=size.width, height=size.height)
         self._live.update(screen, refresh=True)
 
     @contextmanager
     def _clock(self) -> Generator[None]:
-        """Draws once a second, because time goes on where nothing happens."""
+        """Draws once a second: the uptime changes although nothing else does."""
         task = asyncio.create_task(self._tick())
         try:
             yield

@@ -112,7 +112,7 @@ SORTS: tuple[Sort, ...] = get_args(Sort)
 
 
 @dataclass
-class Place:
+class Navigation:
     """A cursor in the list of sessions, or in the turns of one."""
 
     sort: Sort = "changed"

@@ -1,10 +1,11 @@
 """What the screen shows: a snapshot and a place in it become lines. Nothing here reads or waits."""
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from landline.cli.top.navigation import Place
+from landline.cli.top.navigation import Navigation
 from landline.cli.top.text import (
     NOTHING,
     SHORT_ID,
@@ -39,11 +40,11 @@ _TIGHT = 60
 """Below so many columns a turn says only what was sent and how long it took."""
 
 
-def detail_head(detail: SessionDetail | None, session_id: str, *, is_asked: bool, width: int) -> list[Text]:
+def detail_head(detail: SessionDetail | None, session_id: str, *, is_loading: bool, width: int) -> list[Text]:
     """The lines above the turns."""
     title = line((f"session {plain(session_id)}", "bold"))
     if detail is None:
-        missing = "Loading …" if is_asked else "This session is not known any more."
+        missing = "Loading …" if is_loading else "This session is not known any more."
         return [Text(""), title, line(missing, style="dim")]
     row = detail.row
     cached = f"cached {percent(row.tokens.cached, row.tokens.input)}" if row.tokens.input else ""
@@ -164,27 +165,25 @@ _TARGET_WORDS = {
 }
 
 
-def draw(
-    snapshot: Snapshot,
-    place: Place,
-    *,
-    url: str,
-    trouble: str = "",
-    is_asked: bool = False,
-    age_s: float = 0.0,
-    width: int,
-    height: int,
-) -> RenderableType:
-    """The whole screen of `height` lines.
+class FeedStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How the server's state comes at the moment."""
 
-    `trouble`: why nothing comes at the moment; "" while something does. `is_asked`: the server was asked for what the
-    place needs, and has not answered yet. `age_s`: seconds since the snapshot came.
-    """
-    head = [_title(snapshot, url, trouble, age_s), *totals_lines(snapshot, width)]
+    url: str
+    trouble: str = ""
+    """Why nothing comes; "" while something does."""
+    is_loading: bool = False
+    """The server was asked for what the user navigated to, and has not answered yet."""
+    age_s: float = 0.0
+    """Since the snapshot came."""
+
+
+def draw(snapshot: Snapshot, place: Navigation, status: FeedStatus, *, width: int, height: int) -> RenderableType:
+    """The whole screen of `height` lines."""
+    head = [_title(snapshot, status), *totals_lines(snapshot, width)]
     if place.opened:
         place.rows = max(1, height - len(head) - OVERHEAD_LINES - 1)
-        detail = snapshot.session if not is_asked else None
-        head += detail_head(detail, place.opened, is_asked=is_asked, width=width)
+        detail = snapshot.session if not status.is_loading else None
+        head += detail_head(detail, place.opened, is_loading=status.is_loading, width=width)
         body: list[Text] | Table = turn_lines(detail, top=place.top, rows=place.rows, width=width)
         used, keys = len(body), (KEYS_OF_DETAIL, *_FEWER_KEYS_OF_DETAIL)
     else:
@@ -293,13 +292,14 @@ def sessions_table(snapshot: Snapshot, rows: list[SessionRow], *, width: int, se
     return table
 
 
-def _title(snapshot: Snapshot, url: str, trouble: str, age_s: float) -> Text:
+def _title(snapshot: Snapshot, status: FeedStatus) -> Text:
+    trouble = status.trouble
     state = (trouble, "bold red") if trouble else ("live", "green")
-    up = span(snapshot.at - snapshot.started_at + age_s)
-    return line(("landline top", "bold"), "  ", state, f"  {url}", (f"  up {up}", "dim"))
+    up = span(snapshot.at - snapshot.started_at + status.age_s)
+    return line(("landline top", "bold"), "  ", state, f"  {status.url}", (f"  up {up}", "dim"))
 
 
-def _sessions_title(snapshot: Snapshot, place: Place) -> Text:
+def _sessions_title(snapshot: Snapshot, place: Navigation) -> Text:
     page = snapshot.sessions
     what = "session" if page.matching == 1 else "sessions"
     what = what if place.show == "all" else f"live {what}"
@@ -307,7 +307,7 @@ def _sessions_title(snapshot: Snapshot, place: Place) -> Text:
     return line((f"{count(page.matching)} {what}", "bold"), (f"{first}, {SORT_WORDS[place.sort]}", "dim"))
 
 
-def _rows_in_sight(snapshot: Snapshot, place: Place) -> list[SessionRow]:
+def _rows_in_sight(snapshot: Snapshot, place: Navigation) -> list[SessionRow]:
     """The rows around the cursor; the screen moves no more than it must."""
     rows = snapshot.sessions.rows
     cursor = place.cursor(snapshot)

@@ -1,6 +1,7 @@
 """The screen of `landline top`: it always fits, and says what the snapshot says."""
 
 from io import StringIO
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 from rich.console import Console
 
-from landline.cli.top.navigation import SORTS, Key, Place
-from landline.cli.top.screen import KEYS_OF_DETAIL, KEYS_OF_LIST, SORT_WORDS, draw
+from landline.cli.top.navigation import SORTS, Key, Navigation
+from landline.cli.top.screen import KEYS_OF_DETAIL, KEYS_OF_LIST, SORT_WORDS, FeedStatus, draw
 from landline.ledger import ByteCounts
 from landline.monitor.feed import Feed
 from landline.monitor.state import Snapshot
@@ -18,9 +19,9 @@ from support.ledger.synthetic import MadeUpAgents
 URL = "http://127.0.0.1:8080"
 
 
-def snapshot_of(agents: MadeUpAgents, place: Place | None = None) -> Snapshot:
+def snapshot_of(agents: MadeUpAgents, place: Navigation | None = None) -> Snapshot:
     feed: Feed = agents.feed()
-    return feed.snapshot((place or Place()).view)
+    return feed.snapshot((place or Navigation()).view)
 
 
 def agents_with(sessions: int, turns: int = 12) -> MadeUpAgents:
@@ -29,17 +30,17 @@ def agents_with(sessions: int, turns: int = 12) -> MadeUpAgents:
     return agents
 
 
-def shown(snapshot: Snapshot, place: Place, *, width: int = 80, height: int = 24, **state: str | bool) -> list[str]:
+def shown(snapshot: Snapshot, place: Navigation, *, width: int = 80, height: int = 24, **status: Any) -> list[str]:
     """The screen's lines, as a terminal of this size has them."""
     console = Console(file=StringIO(), width=width, height=height, force_terminal=False)
     with console.capture() as capture:
-        console.print(draw(snapshot, place, url=URL, width=width, height=height, **state))
+        console.print(draw(snapshot, place, FeedStatus(url=URL, **status), width=width, height=height))
     return capture.get().removesuffix("\n").split("\n")
 
 
 def test_the_list_fills_the_screen_and_selects_the_first_session():
     agents = agents_with(30)
-    lines = shown(snapshot_of(agents), Place())
+    lines = shown(snapshot_of(agents), Navigation())
     assert len(lines) == 24
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith("landline top  live  http://127.0.0.1:8080")
@@ -49,7 +50,7 @@ def test_the_list_fills_the_screen_and_selects_the_first_session():
 
 
 def test_targets_with_trouble_come_first():
-    lines = shown(snapshot_of(agents_with(3)), Place())
+    lines = shown(snapshot_of(agents_with(3)), Navigation())
     targets = [line for line in lines if line.startswith("target")]
     assert targets[0].startswith("target claude  circuit open, 12 s more")
     assert len(targets) == 3
@@ -69,7 +70,7 @@ def test_targets_with_trouble_come_first():
 def test_targets_are_told_in_the_pages_words(state, wait_s, words):
     snapshot = snapshot_of(agents_with(1))
     row = structs.replace(snapshot.targets[0], state=state, wait_s=wait_s)
-    lines = shown(structs.replace(snapshot, targets=[row]), Place())
+    lines = shown(structs.replace(snapshot, targets=[row]), Navigation())
     assert f"target gpu1  {words}" in "\n".join(lines)
 
 
@@ -77,9 +78,9 @@ def test_targets_are_told_in_the_pages_words(state, wait_s, words):
 def test_what_cost_more_than_it_saved_is_said_in_bytes(width):
     agents = MadeUpAgents()
     agents.turn("x", bytes=ByteCounts(uploaded=56_300, stateless=49))
-    text = "\n".join(shown(snapshot_of(agents), Place(), width=width))
+    text = "\n".join(shown(snapshot_of(agents), Navigation(), width=width))
     assert "-56.3 kB" in text.split("1 session", 1)[1]
-    place = Place(opened="x")
+    place = Navigation(opened="x")
     assert "saved -56.3 kB" in "\n".join(shown(snapshot_of(agents, place), place))
 
 
@@ -89,7 +90,7 @@ def test_sums_are_said_in_fewer_words_rather_than_cut(width, words):
     for _ in range(2_000):
         agents.turn("sess_00001")
     agents.turn("sess_00001", outcome="failed")
-    uploads, turns = shown(snapshot_of(agents), Place(), width=width)[1:3]
+    uploads, turns = shown(snapshot_of(agents), Navigation(), width=width)[1:3]
     assert words in uploads + turns
     assert "saved " in uploads
     assert " failed" in turns
@@ -99,8 +100,8 @@ def test_sums_are_said_in_fewer_words_rather_than_cut(width, words):
 @pytest.mark.parametrize("width", [20, 40, 57, 80])
 def test_how_to_leave_is_said_at_any_width(width):
     agents = agents_with(1)
-    assert shown(snapshot_of(agents), Place(), width=width)[-1].endswith("q quit")
-    place = Place(opened="sess_00000")
+    assert shown(snapshot_of(agents), Navigation(), width=width)[-1].endswith("q quit")
+    place = Navigation(opened="sess_00000")
     assert shown(snapshot_of(agents, place), place, width=width)[-1].endswith("q quit")
 
 
@@ -108,18 +109,18 @@ def test_how_to_leave_is_said_at_any_width(width):
 def test_ids_are_shortened_as_on_the_page(width, id_):
     agents = MadeUpAgents()
     agents.open("line_a24af9f34df85ac16668ec47499757da86e971724c564a6c")
-    assert f"▸ {id_} " in "\n".join(shown(snapshot_of(agents), Place(), width=width))
+    assert f"▸ {id_} " in "\n".join(shown(snapshot_of(agents), Navigation(), width=width))
 
 
 def test_time_goes_on_where_nothing_happens():
     snapshot = snapshot_of(agents_with(1))
     snapshot = structs.replace(snapshot, at=snapshot.started_at + 10)
-    assert shown(snapshot, Place(), age_s=50.5)[0].endswith("up 1 min 0 s")
+    assert shown(snapshot, Navigation(), age_s=50.5)[0].endswith("up 1 min 0 s")
 
 
 def test_a_narrow_screen_says_of_a_turn_what_it_sent_and_how_long_it_took():
     agents = agents_with(1, turns=1)
-    place = Place(opened="sess_00000")
+    place = Navigation(opened="sess_00000")
     lines = shown(snapshot_of(agents, place), place, width=40)
     titles = next(number for number, line in enumerate(lines) if line.startswith("turn "))
     assert lines[titles].split() == ["turn", "uploaded", "total"]
@@ -129,21 +130,21 @@ def test_a_narrow_screen_says_of_a_turn_what_it_sent_and_how_long_it_took():
 
 
 def test_an_empty_ledger_says_what_to_do():
-    lines = shown(snapshot_of(MadeUpAgents()), Place())
+    lines = shown(snapshot_of(MadeUpAgents()), Navigation())
     assert "None yet. Point a client here and its turns appear." in lines
     assert len(lines) == 24
 
 
 def test_a_wide_screen_says_more_and_a_narrow_one_less():
     snapshot = snapshot_of(agents_with(3))
-    wide, usual, narrow = ("\n".join(shown(snapshot, Place(), width=width)) for width in (140, 80, 60))
+    wide, usual, narrow = ("\n".join(shown(snapshot, Navigation(), width=width)) for width in (140, 80, 60))
     assert ("compression" in wide, "compression" in usual) == (True, False)
     assert ("model" in usual, "model" in narrow) == (True, False)
 
 
 def test_the_cursor_walks_the_list_and_the_screen_follows():
     agents = agents_with(30)
-    place = Place(sort="opened")
+    place = Navigation(sort="opened")
     snapshot = snapshot_of(agents, place)
     shown(snapshot, place)
     for _ in range(20):
@@ -162,7 +163,7 @@ def test_the_cursor_walks_the_list_and_the_screen_follows():
 
 def test_the_cursor_stays_on_its_session_when_the_order_changes():
     agents = agents_with(5)
-    place = Place()
+    place = Navigation()
     snapshot = snapshot_of(agents, place)
     place.press(Key.DOWN, snapshot)
     chosen = place.selected
@@ -173,7 +174,7 @@ def test_the_cursor_stays_on_its_session_when_the_order_changes():
 
 
 def test_sorting_goes_through_every_order():
-    place = Place()
+    place = Navigation()
     snapshot = snapshot_of(agents_with(2))
     seen = []
     for _ in SORTS:
@@ -184,7 +185,7 @@ def test_sorting_goes_through_every_order():
 
 
 def test_a_key_shows_only_live_sessions():
-    place = Place()
+    place = Navigation()
     snapshot = snapshot_of(agents_with(2))
     place.press(Key.SHOW, snapshot)
     assert place.view.show == "live"
@@ -197,7 +198,7 @@ def test_a_session_is_looked_at_turn_by_turn():
     for _ in range(30):
         agents.turn("sess_00001")
     agents.turn("sess_00001", outcome="failed", error_code="upstream_error", tries=2, lane="side")
-    place = Place()
+    place = Navigation()
     place.press(Key.ENTER, snapshot_of(agents))
     assert place.view.session == place.opened == "sess_00001"
     lines = shown(snapshot_of(agents, place), place)
@@ -215,14 +216,14 @@ def test_a_session_is_looked_at_turn_by_turn():
 
 
 def test_a_session_that_is_asked_for_is_not_called_forgotten():
-    place = Place(opened="sess_00000")
-    snapshot = snapshot_of(agents_with(1), Place())
-    assert any(line.startswith("Loading") for line in shown(snapshot, place, is_asked=True))
+    place = Navigation(opened="sess_00000")
+    snapshot = snapshot_of(agents_with(1), Navigation())
+    assert any(line.startswith("Loading") for line in shown(snapshot, place, is_loading=True))
     assert any("not known" in line for line in shown(snapshot, place))
 
 
 def test_a_lost_connection_is_said_first():
-    lines = shown(snapshot_of(agents_with(1)), Place(), trouble="connection lost, trying again in 2 s", width=60)
+    lines = shown(snapshot_of(agents_with(1)), Navigation(), trouble="connection lost, trying again in 2 s", width=60)
     assert lines[0].startswith("landline top  connection lost, trying again in 2 s")
 
 
@@ -230,11 +231,11 @@ def test_names_cannot_steer_the_terminal_or_the_markup():
     agents = MadeUpAgents()
     agents.open("x")
     agents.turn("x", model="[b]\x1b[2Jx\ny[/b]")
-    text = "\n".join(shown(snapshot_of(agents), Place(), width=140))
+    text = "\n".join(shown(snapshot_of(agents), Navigation(), width=140))
     assert "[b][2Jx y[/b]" in text
     assert "\x1b" not in text
     agents.turn("x", model="\u202elive")
-    assert "\ufffdlive" in "\n".join(shown(snapshot_of(agents), Place(), width=140))
+    assert "\ufffdlive" in "\n".join(shown(snapshot_of(agents), Navigation(), width=140))
 
 
 @given(
@@ -245,7 +246,7 @@ def test_names_cannot_steer_the_terminal_or_the_markup():
 )
 def test_the_screen_always_fits(sessions, width, height, keys):
     agents = agents_with(sessions, turns=4)
-    place = Place()
+    place = Navigation()
     for key in keys:
         place.press(key, snapshot_of(agents, place))
         lines = shown(snapshot_of(agents, place), place, width=width, height=height)
@@ -257,7 +258,7 @@ def test_the_screen_always_fits(sessions, width, height, keys):
 def test_bars_are_as_long_as_what_they_stand_for(sent):
     agents = MadeUpAgents()
     agents.open("x")
-    place = Place(opened="x")
+    place = Navigation(opened="x")
     for would in (1000, 500):
         entry = agents.turn("x")
         agents.ledger.session("x").turns.pop()
