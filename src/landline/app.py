@@ -29,7 +29,7 @@ from landline.server.compression import warn_of_reduction
 from landline.server.drain import Drain, drain_background
 from landline.server.edge import Edge, ModelInfo
 from landline.server.ids import new_id
-from landline.server.lifecycle import OnStarted, ServeSettings, serve
+from landline.server.lifecycle import LineServer, OnStarted, ServeSettings, serve
 from landline.stores import make_store
 from landline.stores.default import chosen_store, default_store
 from landline.stores.events import EventLog
@@ -176,15 +176,10 @@ def run_server(
         drain_grace_s=config.server.drain_s,
         max_message_bytes=config.limits.max_frame_bytes,
     )
-    return serve(
-        app.asgi,
-        app.drain,
-        serve_settings,
-        parts=app.opened(),
-        listener=listener,
-        compression=app.compression,
-        on_started=on_started,
+    server = LineServer(
+        app.asgi, app.drain, serve_settings, listener=listener, compression=app.compression, on_started=on_started
     )
+    return serve(server, app.opened())
 
 
 def _make_store(settings: StoreSettings) -> Store:

@@ -199,12 +199,6 @@ class SlotBook:
     def queue_length(self) -> int:
         return len(self._queue)
 
-    def holder_of(self, lineage: Lineage) -> int | None:
-        """The slot whose last prompt was exactly this lineage."""
-        newest = next(iter(lineage.prefixes())).key
-        found = (at for at, slot in enumerate(self._slots) if slot.held is not None and slot.held.newest == newest)
-        return next(found, None)
-
     def _grant(self, waiting: _Waiting, now: float) -> SlotGrant:
         find = self._find(waiting.lineage)
         commands: list[SlotCommand] = []

@@ -55,23 +55,12 @@ OnStarted = Callable[[str, int], None]
 """Called once with the host and the bound port, when connections are accepted."""
 
 
-def serve(
-    app: ASGIApp,
-    drain: Drain,
-    settings: ServeSettings,
-    *,
-    parts: AbstractAsyncContextManager[object],
-    listener: socket.socket | None = None,
-    compression: CompressionBudget | None = None,
-    on_started: OnStarted | None = None,
-) -> int:
+def serve(server: "LineServer", parts: AbstractAsyncContextManager[object]) -> int:
     """Serves until SIGTERM or SIGINT and a drain; returns the exit code. A second signal ends it at once.
 
-    `parts` is what the app needs while it serves: entered before, left after. `listener` is what `bind` gave; without it,
-    the address of the settings is bound when the parts are ready. Raises what entering `parts` raises, and OSError when
-    the address cannot be bound.
+    `parts` is what the app needs while it serves: entered before, left after. Raises what entering `parts` raises, and
+    OSError when the address cannot be bound.
     """
-    server = LineServer(app, drain, settings, listener=listener, compression=compression, on_started=on_started)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve_until_signalled(server, parts))
 
@@ -108,7 +97,7 @@ class LineServer:
         on_started: OnStarted | None = None,
     ) -> None:
         """`compression` bounds what all sockets' windows take; without it, they have the default budget. `listener` is
-        what `bind` gave, if the address is bound already."""
+        what `bind` gave; without it, the address of the settings is bound when the server runs."""
         self._settings = settings
         self._listener = listener
         protocol = partial(LineProtocol, budget=compression or CompressionBudget())

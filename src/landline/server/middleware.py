@@ -45,40 +45,16 @@ class RequestRoot:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
-        request_id = self._edge.new_id("req")
+        scope[REQUEST_ID] = self._edge.new_id("req")
         expired = self._edge.drain.expired
         abort = partial(_abort_later, asyncio.current_task(), self._edge.drain.abort_s)
         if scope["type"] == "http":
             expired.subscribe(abort)
-        scope[REQUEST_ID] = request_id
-        is_started = False
         wire = wire_of(scope)
         if late_bytes := wire.begin_request():
             self._edge.ledger.add_overhead(late_bytes, 0)
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal is_started
-            if not is_started and message["type"] in _STARTS:
-                is_started = True
-                own = [(b"x-request-id", request_id.encode()), *scope.get(ANSWER_HEADERS, ())]
-                message["headers"] = [*message.get("headers", ()), *own]
-            await send(message)
-
         try:
-            await self._app(scope, receive, send_with_id)
-        except asyncio.CancelledError:
-            if not expired.is_set or is_started or scope["type"] != "http":
-                raise
-            await reply_error(scope, send_with_id, shutdown_error())
-        except StoreUnavailableError:  # an outage, which the store logs once
-            if not is_started:
-                await reply_error(scope, send_with_id, store_unavailable("What is stored cannot be reached now."))
-        except Exception:  # noqa: BLE001  # the root of the connection's task
-            _log.exception("request_broke", request_id=request_id, path=scope["path"])
-            if not is_started:
-                await reply_error(scope, send_with_id, server_fault(request_id))
-            elif scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": CLOSE_SERVER_ERROR, "reason": "server error"})
+            await self._answer(scope, receive, _MarkedAnswer(scope, send))
         finally:
             expired.unsubscribe(abort)
             wire.requests -= 1
@@ -87,10 +63,45 @@ class RequestRoot:
                 wire.when_lost(partial(self._settle, wire))
         return None
 
+    async def _answer(self, scope: Scope, receive: Receive, answer: "_MarkedAnswer") -> None:
+        """Runs the application; what it raises is answered in its place, if it has not begun to answer itself."""
+        try:
+            await self._app(scope, receive, answer.send)
+        except asyncio.CancelledError:
+            if not self._edge.drain.expired.is_set or answer.is_started or scope["type"] != "http":
+                raise
+            await reply_error(scope, answer.send, shutdown_error())
+        except StoreUnavailableError:  # an outage, which the store logs once
+            if not answer.is_started:
+                error = store_unavailable("What is stored cannot be reached now.")
+                await reply_error(scope, answer.send, error)
+        except Exception:  # noqa: BLE001  # the root of the connection's task
+            _log.exception("request_broke", request_id=scope[REQUEST_ID], path=scope["path"])
+            if not answer.is_started:
+                await reply_error(scope, answer.send, server_fault(scope[REQUEST_ID]))
+            elif scope["type"] == "websocket":
+                await answer.send({"type": "websocket.close", "code": CLOSE_SERVER_ERROR, "reason": "server error"})
+
     def _settle(self, wire: WireCount) -> None:
         """Counts what is no turn's, unless it may still be that of a request under way."""
         if not wire.requests:
             self._edge.ledger.add_overhead(wire.take_received(), wire.take_sent())
+
+
+class _MarkedAnswer:
+    """One answer on its way to the client: its head gets `x-request-id` and `ANSWER_HEADERS`."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.is_started = False
+        self._scope = scope
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        if not self.is_started and message["type"] in _STARTS:
+            self.is_started = True
+            own = [(b"x-request-id", self._scope[REQUEST_ID].encode()), *self._scope.get(ANSWER_HEADERS, ())]
+            message["headers"] = [*message.get("headers", ()), *own]
+        await self._send(message)
 
 
 def _abort_later(task: asyncio.Task[object] | None, wait_s: float) -> None:

@@ -150,7 +150,7 @@ PROCESS = """
 import asyncio, sys
 from contextlib import nullcontext
 from landline.server.drain import Drain
-from landline.server.lifecycle import ServeSettings, serve
+from landline.server.lifecycle import LineServer, ServeSettings, serve
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
@@ -164,7 +164,7 @@ async def app(scope, receive, send):
     await asyncio.Event().wait()
 
 started = lambda host, port: print(f"port {port}", flush=True)
-sys.exit(serve(app, Drain(), ServeSettings(port=0), parts=nullcontext(), on_started=started))
+sys.exit(serve(LineServer(app, Drain(), ServeSettings(port=0), on_started=started), nullcontext()))
 """
 
 
