@@ -87,8 +87,8 @@ class CompressionBudget:
         budget_bytes: int = DEFAULT_BUDGET_BYTES,
         on_reduced: "Callable[[StepName, CompressionBudget], None] | None" = None,
     ) -> None:
-        """`on_reduced` is told once of each step that a socket had to take for want of memory, until a socket can have
-        everything again."""
+        """`on_reduced` is called once for each lower step that is granted for lack of memory, until a socket gets the best
+        step again."""
         self.budget_bytes = budget_bytes
         self.used_bytes = 0
         """By the sockets and streams that are open now."""

@@ -64,7 +64,7 @@ class ConversationLog:
         return self._encode(self._items, tool_choice, is_frame=False)
 
     def frame(self, tool_choice: ToolChoiceWord, anchor: ContinuationPoint | None) -> bytes:
-        """The socket's `response.create`: what is new since the anchor, or without one all of the history."""
+        """The socket's `response.create`: items since the anchor, or without one the full history."""
         if anchor is None:
             return self._encode(self._items, tool_choice, is_frame=True)
         return self._encode(self._items[anchor.item_count :], tool_choice, is_frame=True, after=anchor.response_id)

@@ -14,7 +14,7 @@ import msgspec
 
 
 class ToolError(Exception):
-    """A tool cannot do what was asked; its message is told to the model, which may ask better."""
+    """A tool cannot do what was asked; the model gets the message and may correct its call."""
 
 
 class LocalTool(msgspec.Struct, frozen=True):
@@ -149,7 +149,7 @@ DEFAULT_OUTPUT_BYTES = 3000
 """Some 1,000 tokens of source text: three files and the question still fit a context of 4,096."""
 MAX_SEARCHED_FILES = 2000
 MAX_SEARCHED_BYTES = 1_000_000
-"""A bigger file is passed over by grep, and the answer says so."""
+"""Larger files are not searched by grep; its output says so."""
 MAX_LINE_CHARACTERS = 200
 _SNIFFED_BYTES = 8192
 
@@ -342,7 +342,7 @@ def _join_bounded(lines: Iterator[str], *, output_bytes: int, count: int) -> str
 
 
 def _take_bytes(lines: Iterator[str], output_bytes: int) -> Iterator[str]:
-    """Lines as long as they fit; the first comes always, so that a small bound still says something."""
+    """Lines as long as they fit; the first one always, so that a small limit still gives something."""
     used = 0
     for line in lines:
         size = len(line.encode()) + 1

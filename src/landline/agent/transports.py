@@ -205,7 +205,7 @@ class SocketByteCounter:
     """Bytes handed to and taken from the kernel by all sockets made by `socket_factory`.
 
     Python's own event loops use the socket object and are counted; uvloop uses its file descriptor and is not: then both
-    numbers stay 0, which is never true of a line that was used, so it can be told.
+    numbers stay 0. A connection that was used never has 0, so callers can detect that.
     """
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ from landline.config import (
 )
 
 _TOLD_APART = frozenset(("model", "gguf", "transcript", "base_url", "api_key_env", "profile"))
-"""Settings that the other columns tell."""
+"""Settings that the other columns show."""
 
 
 def targets_table(config: Config) -> Table:
@@ -84,7 +84,7 @@ def _served_by(model: ModelSettings) -> str:
 
 
 def _given_settings(settings: msgspec.Struct, prefix: str = "") -> Iterator[str]:
-    """`key = value` in order, as TOML would say it. Of headers only the names: a value may be a secret."""
+    """`key = value` in order, as in TOML. Of headers only the names: a value may be a secret."""
     for field in msgspec.structs.fields(settings):
         value: object = getattr(settings, field.name)
         key = prefix + field.encode_name

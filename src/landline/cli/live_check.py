@@ -1,4 +1,4 @@
-"""`landline check --live`: asks every target of a configuration for real, and tells what works as it is found."""
+"""`landline check --live`: sends real requests to every target of a configuration, and prints results as they come."""
 
 import asyncio
 import contextlib
@@ -49,7 +49,7 @@ class Attempt(msgspec.Struct, eq=False):
 
 
 def run_live_check(config: Config, *, model: str | None, timeout_s: float) -> int:
-    """Prints a table that fills itself, then the reasons; the exit status: 0 if everything that is configured works."""
+    """Prints a table that fills as results come, then the reasons; the exit status: 0 if everything that is configured works."""
     _fetch_models(config)
     console = Console()
     attempts = list_attempts(config, model)
@@ -65,7 +65,7 @@ def run_live_check(config: Config, *, model: str | None, timeout_s: float) -> in
 
 
 def _fetch_models(config: Config) -> None:
-    """What cannot be fetched is told where the target is opened."""
+    """A model that cannot be fetched is reported when its target is opened."""
     for target in config.targets.values():
         if isinstance(target, EmbeddedTargetSettings) and target.gguf is None:
             with contextlib.suppress(ModelUnavailableError):
@@ -151,7 +151,7 @@ async def _verdicts(
     if isinstance(target, str):
         yield "answers", CheckResult("no", target)
     elif model is None:
-        reason = "only `*` leads here, which names no model to ask for; say one with `--model NAME`"
+        reason = "only `*` leads here, which names no model to request; name one with `--model NAME`"
         yield "answers", CheckResult("no", reason)
     else:
         async with contextlib.aclosing(Prober(target, model, timeout_s=timeout_s).run()) as found:

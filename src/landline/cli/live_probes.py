@@ -31,7 +31,7 @@ from landline.wire.responses import Usage
 
 Check = Literal["answers", "streams", "usage", "tool call", "cache", "socket", "token count"]
 CHECKS: tuple[Check, ...] = ("answers", "streams", "usage", "tool call", "cache", "socket", "token count")
-"""In the order in which they are told."""
+"""In the order in which they are shown."""
 Mark = Literal["yes", "no", "lacks"]
 
 _ANSWER_TOKENS = 256
@@ -95,7 +95,7 @@ class Prober:
         self._line_id = new_id("line")
 
     async def run(self) -> AsyncGenerator[tuple[Check, CheckResult], None]:
-        """The verdicts as they are found. If the target does not answer at all, only that is said."""
+        """The results as they are found. If the target does not answer at all, that is the only one."""
         answer = await self.ask(None, [_user("Count from one to twelve in words.")], max_output_tokens=_ANSWER_TOKENS)
         yield "answers", _judge_answer(answer)
         if answer.error is not None:
@@ -152,7 +152,7 @@ class Prober:
         return CheckResult("yes", "" if is_forced else "only where the model chooses to; `required` is not obeyed")
 
     async def _read_a_prefix_twice(self) -> CheckResult:
-        """Two turns of one conversation whose front is long enough to be cached."""
+        """Two turns of one conversation whose beginning is long enough to be cached."""
         settings: dict[str, object] = {"instructions": _long_text(), "max_output_tokens": _ANSWER_TOKENS}
         first = await self.ask(None, [_user("Which colour has entry 7? One word.")], **settings)
         if first.error is not None:
@@ -164,7 +164,7 @@ class Prober:
             return CheckResult("lacks", "no usage is reported, so what was cached is not known")
         cached, total = second.usage.input_tokens_details.cached_tokens, second.usage.input_tokens
         if not cached:
-            return CheckResult("lacks", f"none of the second turn's {total:,} tokens is said to come from a cache")
+            return CheckResult("lacks", f"none of the second turn's {total:,} tokens were reported as cached")
         return CheckResult("yes", figure=f"{cached:,} of {total:,}")
 
     async def _count(self) -> CheckResult:
@@ -218,7 +218,7 @@ def _judge_socket(sent: SentTurns) -> CheckResult:
     if sent.over_http:
         return CheckResult("no", "no socket was to be had; turns go over HTTP")
     if not sent.deltas:
-        return CheckResult("lacks", "every turn was sent in full: what was said before was not known any more")
+        return CheckResult("lacks", "every turn was sent in full: the socket had lost the conversation")
     return CheckResult("yes", figure="deltas")
 
 

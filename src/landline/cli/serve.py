@@ -36,7 +36,7 @@ ACCESS = (
     "Web pages of other origins and names other than loopback ones are refused unless `allowed_origins` and `allowed_hosts` "
     "in `[server]` name them (docs/browsers.md)."
 )
-"""What somebody who puts a web app or a proxy in front has to know."""
+"""For users who put a web app or a proxy in front."""
 
 _ENDINGS = '("response.completed", "response.incomplete", "response.failed", "error")'
 
@@ -141,7 +141,7 @@ def run_serve(options: ServeOptions) -> int:
 def serve_config(config: Config | list[Problem], greet: Greet, *, file: Path | None = None) -> int:
     """Serves until a signal ends it; the exit status. What is wrong with the configuration is printed.
 
-    The address is taken first: one that cannot be had is told before a model is fetched or loaded or a store is opened.
+    The address is bound first: a port in use is reported before a model is fetched or loaded or a store is opened.
     """
     if not isinstance(config, Config):
         print_problems(config, file)

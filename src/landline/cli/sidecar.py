@@ -31,14 +31,14 @@ def run_sidecar(options: SidecarOptions) -> int:
 
 
 def sidecar_config(options: SidecarOptions, environment: Mapping[str, str]) -> Config | list[Problem]:
-    """The configuration that the command line stands for: any model name, one Responses target, on loopback."""
+    """The configuration that the command line describes: any model name, one Responses target, on loopback."""
     profile = options.profile or profile_at(options.upstream)
     target: dict[str, object] = {"dialect": "responses", "base_url": options.upstream}
     if profile is not None:
         target["profile"] = profile
     else:
         target["transport"] = "websocket"
-        target["foreign_reasoning"] = "send"  # whatever reasoning there is, this one upstream told it
+        target["foreign_reasoning"] = "send"  # all reasoning comes from this one upstream
     if options.http:
         target["transport"] = "http"
     if options.api_key_env is not None:

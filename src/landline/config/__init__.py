@@ -1,4 +1,7 @@
-"""What the user of a server decides: the settings, how a file is read into them, and what is wrong with it."""
+"""The settings of a server: their types, how a file is read into them, and its problems.
+
+The command line loads them; `app` and `targets` build the server from them.
+"""
 
 from landline.config.loading import Overrides, default_config, load_config, settle_table
 from landline.config.problems import Problem

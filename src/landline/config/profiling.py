@@ -1,4 +1,4 @@
-"""Profiles applied to targets: what a known vendor or server gives a target that its settings leave out; and who it is."""
+"""Profiles applied to targets: the settings that a known vendor or server gives them, and the provider's name."""
 
 from collections.abc import Mapping
 from typing import assert_never, cast
@@ -25,7 +25,7 @@ OWN_PROFILES = ("anthropic", "gemini")
 
 
 def fill_in(table: Mapping[str, object], path: str) -> tuple[Mapping[str, object], Problem | None]:
-    """The target's table with what its profile gives where the table says nothing; a table inside is filled in likewise.
+    """The target's table with the profile's values for settings that it does not have; nested tables are filled in the same way.
 
     `path` is the target's, for the problem if the profile cannot be meant; the table is then what comes nearest.
     """
@@ -121,13 +121,13 @@ _BY_PROFILE = {
     "moonshot": "moonshot_ai",
     "xai": "x_ai",
 }
-"""Profiles whose vendors the GenAI conventions call otherwise (`gen_ai.provider.name`, November 2026)."""
+"""Profiles whose vendors have another name in the GenAI conventions (`gen_ai.provider.name`, November 2026)."""
 _BY_HOST = (("aiplatform.googleapis.com", "gcp.vertex_ai"), ("amazonaws.com", "aws.bedrock"))
 _PORTS = {"http": 80, "https": 443}
 
 
 def provider_of(target: TargetSettings) -> Provider:
-    """Whose model the target is, as far as its settings say."""
+    """Who serves behind the target, as far as its settings show."""
     match target:
         case EmbeddedTargetSettings() | ScriptedTargetSettings():
             return _OWN

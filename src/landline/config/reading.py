@@ -156,7 +156,7 @@ def _read_struct(cls: type[msgspec.Struct], value: object, path: str, problems: 
 
 
 def _blank(annotation: object) -> object:
-    """What stands for a required value that is wrong or not there; a problem says so."""
+    """A placeholder for a required value that is wrong or missing; a problem reports it."""
     return [] if isinstance(inspect.type_info(annotation), inspect.ListType) else ""
 
 

@@ -52,7 +52,7 @@ class ChatCompletionsTargetSettings(
     base_url: Name
     """The URL that `/chat/completions` follows, as in `http://127.0.0.1:8000/v1`."""
     profile: Name | None = None
-    """The vendor or server whose row in [profiles.md](profiles.md) gives what is left out here."""
+    """The vendor or server in [profiles.md](profiles.md) that supplies the settings left out here."""
     api_key_env: Name | None = None
     """The environment variable that holds the key. The key itself is never written in the file."""
     key_header: Name = BEARER_HEADER
@@ -72,7 +72,7 @@ class AnthropicTargetSettings(
     base_url: Name = "https://api.anthropic.com/v1"
     """The URL that `/messages` follows. Without a version, as Anthropic's own clients take it, `/v1` is added."""
     profile: Name | None = None
-    """The vendor or server whose row in [profiles.md](profiles.md) gives what is left out here. `anthropic` if there is
+    """The vendor or server in [profiles.md](profiles.md) that supplies the settings left out here. `anthropic` if there is
     no `base_url` either."""
     api_key_env: Name | None = None
     """The environment variable that holds the key. The key itself is never written in the file."""
@@ -93,7 +93,7 @@ class GeminiTargetSettings(
     base_url: Name = "https://generativelanguage.googleapis.com/v1beta"
     """The URL that `/models/…` follows. Without a version, as Google's own clients take it, `/v1beta` is added."""
     profile: Name | None = None
-    """The vendor or server whose row in [profiles.md](profiles.md) gives what is left out here. `gemini` if there is no
+    """The vendor or server in [profiles.md](profiles.md) that supplies the settings left out here. `gemini` if there is no
     `base_url` either."""
     api_key_env: Name | None = None
     """The environment variable that holds the key. The key itself is never written in the file."""
@@ -114,11 +114,11 @@ class ResponsesTargetSettings(
     base_url: Name
     """The URL that `/responses` follows, as in `https://api.openai.com/v1`; the same for both transports."""
     transport: Literal["http", "websocket"] = "http"
-    """`websocket` keeps a socket for each conversation and sends only what is new; `http` sends the whole history."""
+    """`websocket` keeps a socket for each conversation and sends only new items; `http` sends the whole history."""
     socket: SocketSettings = SocketSettings()
     """What the server's sockets allow, where `transport` is `websocket`: the table below."""
     profile: Name | None = None
-    """The vendor or server whose row in [profiles.md](profiles.md) gives what is left out here."""
+    """The vendor or server in [profiles.md](profiles.md) that supplies the settings left out here."""
     api_key_env: Name | None = None
     """The environment variable that holds the key. The key itself is never written in the file."""
     key_header: Name = BEARER_HEADER
@@ -191,7 +191,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     http_compression: bool = True
     """Whether HTTP answers are compressed (zstd, gzip) for clients that offer it in `Accept-Encoding`."""
     allowed_hosts: list[Name] = []
-    """Names and addresses by which requests may ask for this server (`Host`), besides loopback ones and the address that it
+    """Host names and addresses that requests may use in `Host`, besides loopback ones and the address that the server
     listens on: `"llm.example.com"`, `"*.example.com"` for the names below, each with `:PORT` for one port only. Others are
     refused with 421. See [browsers.md](browsers.md)."""
     allowed_origins: list[Name] = []
@@ -218,7 +218,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """`sqlite:///PATH` (relative to the file), `postgresql://USER:PASSWORD@HOST/DATABASE`, or `memory`, which forgets all
     at the end of the process. Without it: a SQLite file in `LANDLINE_DATA_DIR` or the user's data folder."""
     retention_days: Annotated[float, msgspec.Meta(ge=0)] = 30.0
-    """How long responses are kept; what is over its time goes once an hour, with 0 every response that has ended. Conversations are kept until they are deleted."""
+    """How long responses are kept. Expired ones are deleted once an hour; with 0, every response that has ended is expired.
+    Conversations are kept until they are deleted."""
     timeout_s: Annotated[float, msgspec.Meta(ge=0.1, le=600)] = DEFAULT_TIMEOUT_S
     """How long the database may take to connect or to answer a statement, or another program may hold its lock, before it
     counts as away and clients get `store_unavailable`."""
@@ -248,8 +249,7 @@ class MonitorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     enabled: bool = True
     """Whether there is such a page. It costs nothing while nobody looks at it."""
     content: bool = False
-    """Shows the first characters of messages as well. Without it, nothing that a client or a model said is kept for the page
-    or shown."""
+    """Also shows the first characters of messages. By default no content is kept for the page or shown."""
 
 
 class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""One turn in the ledger: everything that is known of its cost when it is over."""
+"""One turn in the ledger: everything that is known about its cost when it is over. `server.account` makes it."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -14,11 +14,11 @@ from landline.wire.responses import Usage
 FinishReason = Literal["stop", "tool_call", "length", "content_filter", "error"]
 """Why a model stopped, in the GenAI conventions' words; `error` if it was stopped, or broke off."""
 _LIMITS: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
-"""What `incomplete_details.reason` says of the model. Other reasons are why Landline or the client stopped it."""
+"""Of `incomplete_details.reason`. With other reasons Landline or the client stopped the model."""
 Hop = Literal["clients", "upstreams"]
-"""Where uploads are counted: from clients to this server, or from this server to its targets."""
+"""The hop on which uploads are counted: from clients to this server, or from this server to its targets."""
 NAME_CHARS = 256
-"""Of a model's name, which clients choose: entries are kept by the thousand, and names are shown and told elsewhere."""
+"""Limit of a model's name. Clients choose it, and thousands of entries are kept and exported."""
 
 
 class ByteCounts(msgspec.Struct, frozen=True, gc=False):
@@ -36,12 +36,12 @@ class ByteCounts(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def saved(self) -> int:
-        """What a client without a session would have sent more."""
+        """How much more a client without a session would have sent."""
         return self.stateless - self.uploaded
 
 
 class Split(msgspec.Struct, frozen=True, gc=False):
-    """Where the bytes of a create went; the sum is its payload."""
+    """The bytes of a create by part; the sum is its payload."""
 
     tools: int = 0
     instructions: int = 0
@@ -57,7 +57,7 @@ class Tokens(msgspec.Struct, frozen=True, gc=False):
 
     input: int = 0
     cached: int = 0
-    """Of `input`: reused, not read again."""
+    """Of `input`: read from a cache."""
     cache_write: int = 0
     output: int = 0
     reasoning: int = 0
@@ -65,19 +65,19 @@ class Tokens(msgspec.Struct, frozen=True, gc=False):
 
 
 class Times(msgspec.Struct, frozen=True, gc=False):
-    """Seconds. None where the turn did not come so far."""
+    """Seconds. None where the turn did not get that far."""
 
     queued: float | None = None
-    """From the create to the first question to a target."""
+    """From the create to the first request to a target."""
     first_event: float | None = None
-    """From the create to the model's first text, thought or call."""
+    """From the create to the model's first text, reasoning or call."""
     total: float = 0.0
     per_output_token: float | None = None
     """From the first event to the end, for each output token after the first."""
 
 
 class RequestedSettings(msgspec.Struct, frozen=True, gc=False):
-    """What the client set of its create, as far as it is told elsewhere. None where it said nothing."""
+    """Settings of the create that telemetry reports. None where the client did not set them."""
 
     previous_response_id: str | None = None
     output_type: Literal["text", "json"] | None = None
@@ -106,7 +106,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str
     affinity: str
     prefix_items: int = 0
-    """Items of the lineage that were warm at the target; only looked for where it decides."""
+    """Items of the lineage that were warm at the target; only counted where routing compares them."""
     tries: int
     resends: int
     upstream_requests: int

@@ -1,6 +1,6 @@
-"""Which turns over HTTP belong together: HTTP has no session, so the conversation that a turn continues stands for it.
+"""Names the sessions of turns over HTTP, which has none: turns of one conversation are one session. `turns` calls it.
 
-Memory only, bounded. A socket's turns are not looked up: the socket is their session.
+Memory only, bounded. Turns of a socket are not looked up: the socket is their session.
 """
 
 from collections import OrderedDict
@@ -19,8 +19,8 @@ class HttpSessions:
 
     1. the turn's conversation (`conversation`), which has an id;
     2. the lineage that it continues, by id or recognised as one that was played back: the session that made it;
-    3. how its lineage begins, if a model has written in it: the newest session that began so. Clients that play back less
-       than they were told continue no lineage, and are still themselves.
+    3. how its lineage begins, if a model has written in it: the newest session that began so. Clients that play back
+       less than they received continue no lineage, but are recognised by this.
 
     A turn of which none is known begins a session, and so does one in which no model has written: agents that are given
     the same task twice are two.
@@ -29,7 +29,7 @@ class HttpSessions:
     def __init__(
         self, new_id: Callable[[str], str], *, knows_lineages: bool = True, max_remembered: int = MAX_REMEMBERED
     ) -> None:
-        """Without `knows_lineages` lineages are not looked up: where nothing else digests them, that would cost too much."""
+        """Without `knows_lineages` lineages are not looked up: computing their digests for this alone costs too much."""
         self._new_id = new_id
         self._knows_lineages = knows_lineages
         self._max_remembered = max_remembered

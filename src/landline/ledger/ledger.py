@@ -1,6 +1,7 @@
 """The ledger: every turn that ended, summed by what it belongs to, and the newest turns of every session.
 
-Memory only, bounded: what was used least recently is folded into "other" or forgotten. No clock of its own.
+Memory only, bounded: names beyond the limit are counted as "other", the sessions used least recently are dropped. It has no
+clock of its own. `server.account` adds entries; metrics, telemetry, the monitor and the log watch or read it.
 """
 
 import itertools
@@ -15,7 +16,7 @@ from landline.ledger.sums import Sums, tally_of
 from landline.session.meter import Transport
 
 TURNS_KEPT = 200
-"""Of one session, to be shown one by one."""
+"""Turns kept of one session, for the monitor."""
 ALL_TURNS_KEPT = 20_000
 """Of all sessions together: some 30 MB."""
 SESSIONS_KEPT = 4096
@@ -38,7 +39,7 @@ class Excerpt(msgspec.Struct, frozen=True):
     """How an item of a conversation begins."""
 
     kind: str
-    """Who said it, or what it is."""
+    """The role of a message, or the kind of item."""
     text: str
 
 
@@ -88,7 +89,7 @@ class Ledger:
         self.hop: Hop = hop
         """Where the uploads that are compared with stateless bytes are counted."""
         self.changes = 0
-        """How often something changed; goes up with everything that a watcher could see."""
+        """Goes up with every change that a watcher can see."""
         self.running_turns = 0
         self.open_lines = 0
         """Sockets that are open."""
@@ -109,7 +110,7 @@ class Ledger:
         self._watchers: list[Callable[[Entry], None]] = []
 
     def open_session(self, session_id: str, transport: Transport, tenant: str, now: float) -> LiveSession:
-        """A session begins, or goes on. `now` in Unix seconds."""
+        """The session of this id, which begins if it is not known. `now` in Unix seconds."""
         session = self._sessions.get(session_id)
         if session is None:
             session = self._sessions[session_id] = LiveSession(session_id, transport, tenant, now)
@@ -119,7 +120,7 @@ class Ledger:
         return session
 
     def note_change(self, session: LiveSession | None = None) -> None:
-        """Something was changed in a session, or beside all sessions: whoever watches looks again."""
+        """Something changed in the session, or outside of all sessions: `changes` goes up, so watchers look again."""
         self.changes += 1
         if session is not None and self._sessions.get(session.session_id) is session:
             session.change = self.changes
@@ -136,7 +137,7 @@ class Ledger:
         self._count_running(session, -1)
 
     def close_session(self, session_id: str) -> None:
-        """A socket is gone; its turns stay to be looked at until others push them out."""
+        """The socket is closed. Its turns are kept until newer ones displace them."""
         session = self._sessions.get(session_id)
         if session is not None and session.is_open:
             session.is_open = False

@@ -1,4 +1,4 @@
-"""A turn's line in the log: `turn_ended`, made when its last bytes have left. It never holds what was said."""
+"""The log line of a turn, `turn_ended`, written when its last bytes have left. It never holds content."""
 
 import json
 import re

@@ -19,8 +19,8 @@ from landline.ledger.sums import Sums
 from landline.session.meter import Transport
 
 MODELS_KEPT = 32
-"""Model names that clients made up and a target took (a `"*"` row takes any), beside those of the configuration: more are
-counted as `other`. Each name is some 80 time series for every target that serves it."""
+"""Labels for model names that are not in the configuration (a `"*"` row accepts any name): further ones are counted as
+`other`. Each name is some 80 time series for every target that serves it."""
 
 QUEUE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 FIRST_EVENT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -101,7 +101,7 @@ class ModelLabels:
         self._made_up: set[str] = set()
 
     def label(self, entry: Entry) -> str:
-        """The turn's model, or `other`. What was once told apart always is."""
+        """The turn's model, or `other`. A name that was once a label stays one."""
         name = entry.model
         if name in self._configured or name in self._made_up:
             return name
@@ -124,7 +124,7 @@ class TurnMetrics:
 
     @property
     def rows(self) -> Mapping[tuple[str, str], TurnCounts]:
-        """By model, `other` for those that are not told apart, and target, "" for turns that none took."""
+        """By model (`other` for those without a label of their own) and target ("" for turns that none served)."""
         return self._rows
 
     def add(self, entry: Entry) -> None:
@@ -136,7 +136,7 @@ class TurnMetrics:
 
 
 def key_label(key: str) -> str:
-    """A key as a label: the first digits of its hash, because what is scraped is kept and shown elsewhere."""
+    """A key as a label: the first digits of its hash, because scraped labels are stored and shown elsewhere."""
     return blake2s(key.encode(), digest_size=4).hexdigest() if key else "none"
 
 

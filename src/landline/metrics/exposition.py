@@ -29,7 +29,7 @@ def collect(sources: MetricSources) -> Collected:
 
 
 def encode(collected: Collected, accept: str) -> Exposition:
-    """The text for a scrape with this `Accept`: OpenMetrics for who asks for it, else Prometheus' own format.
+    """The text for a scrape with this `Accept`: OpenMetrics if it asks for that, else Prometheus' own format.
 
     Ten times the time of `collect`, so it may run in any thread. The registry is of this scrape alone: nothing else in the
     process is shown.

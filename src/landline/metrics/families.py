@@ -1,4 +1,4 @@
-"""What `/metrics` says, as a table: each family's name, kind, labels and meaning, and where its samples come from.
+"""The metric families at `/metrics` as a table: name, kind, labels, meaning, and where the samples come from.
 
 docs/metrics.md is made from it. Names follow Prometheus' conventions: base units, `_total` for what only grows. Within one
 family every turn is counted once, so sums over any labels mean something.
@@ -53,7 +53,7 @@ class MetricSources(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Responses and conversations that a store in memory gave up since the start."""
     compression: Compression
     compressed_lines: Callable[[], Iterable[tuple[tuple[str, str], int]]]
-    """Open sockets on which compression was offered, by who is at the other end and what they got."""
+    """Open sockets on which compression was offered, by peer and by what was granted."""
 
 
 class MetricFamily(msgspec.Struct, frozen=True):
@@ -68,13 +68,13 @@ class MetricFamily(msgspec.Struct, frozen=True):
 
     @property
     def unit(self) -> str:
-        """The base unit, as the name says it."""
+        """The base unit, taken from the name."""
         stem = self.name.removesuffix("_total")
         return next((unit for unit in ("bytes", "seconds", "tokens") if stem.endswith(f"_{unit}")), "")
 
 
 def _by_row(read: Callable[[TurnCounts], Iterable[Sample]]) -> Callable[[MetricSources], Iterable[Sample]]:
-    """Samples of each model at each target, whose names go before the sample's own labels."""
+    """Samples of each model at each target; the two names come before the sample's own labels."""
 
     def read_all(sources: MetricSources) -> Iterable[Sample]:
         for place, row in sources.turns.rows.items():
@@ -115,8 +115,8 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_turns_total",
         "counter",
         (*_PLACE, "outcome", "transport"),
-        "Turns that ended. `outcome` is the response's status; `refused`: no response was created; `aborted`: the client "
-        "went away first.",
+        "Turns that ended. `outcome` is the response's status, `refused` (no response was created) or `aborted` (the client "
+        "disconnected first).",
         _by_row(lambda row: row.outcomes.items()),
     ),
     MetricFamily(
@@ -137,8 +137,8 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_create_bytes_total",
         "counter",
         (*_PLACE, "part"),
-        "Where the payload in went: `tools`, `instructions`, `history` (input that the server knew already), `new_items` "
-        "and `other`. The parts add up to the payload in.",
+        "The payload in by part: `tools`, `instructions`, `history` (input that the server knew already), `new_items` and "
+        "`other`. The parts add up to the payload in.",
         _by_row(_parts),
     ),
     MetricFamily(
@@ -153,37 +153,37 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_saved_bytes",
         "gauge",
         _PLACE,
-        "Stateless bytes less the wire bytes in, since the start. A gauge because a turn that resends its history over "
-        "HTTP saves nothing and still has a head: it falls by that.",
+        "Stateless bytes minus the wire bytes in, since the start. A gauge, because it falls when a turn sends more than "
+        "without Landline: one that resends its history over HTTP saves nothing and has a head.",
         _one(lambda row: row.sums.bytes.saved),
     ),
     MetricFamily(
         "landline_upstream_bytes_total",
         "counter",
         (*_PLACE, "direction"),
-        "Bodies and frames that targets sent (`in`) and were sent (`out`). Of a turn that failed over, all is counted at "
-        "the target that took it.",
+        "Bodies and frames received from targets (`in`) and sent to them (`out`). After a fail-over, all bytes of the turn "
+        "are counted for the target that served it.",
         _both(lambda row: (row.sums.bytes.upstream_in, row.sums.bytes.upstream_out)),
     ),
     MetricFamily(
         "landline_input_tokens_total",
         "counter",
         _PLACE,
-        "Tokens of prompts, as the model's server counts them, reused ones included.",
+        "Tokens of prompts as the model's server counts them, cached ones included.",
         _one(lambda row: row.sums.tokens.input),
     ),
     MetricFamily(
         "landline_cached_input_tokens_total",
         "counter",
         _PLACE,
-        "Of the input tokens: reused from before, not read again.",
+        "Of the input tokens: those read from a cache.",
         _one(lambda row: row.sums.tokens.cached),
     ),
     MetricFamily(
         "landline_cache_write_input_tokens_total",
         "counter",
         _PLACE,
-        "Of the input tokens: written to the model server's cache, where it tells.",
+        "Of the input tokens: those written to a cache, where the model's server reports it.",
         _one(lambda row: row.sums.tokens.cache_write),
     ),
     MetricFamily(
@@ -204,21 +204,21 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_warm_turns_total",
         "counter",
         _PLACE,
-        "Turns of which the model's server reused something.",
+        "Turns with cached input tokens.",
         _one(lambda row: row.sums.warm_turns),
     ),
     MetricFamily(
         "landline_turn_queue_seconds",
         "histogram",
         _PLACE,
-        "From the create to the first question to a target.",
+        "From the create to the first request to a target.",
         _one(lambda row: row.queue.read()),
     ),
     MetricFamily(
         "landline_turn_first_event_seconds",
         "histogram",
         _PLACE,
-        "From the create to the model's first text, thought or call.",
+        "From the create to the model's first text, reasoning or call.",
         _one(lambda row: row.first_event.read()),
     ),
     MetricFamily(
@@ -239,29 +239,29 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_tries_total",
         "counter",
         _PLACE,
-        "Targets that were tried, those that failed before another took the turn included.",
+        "Targets that were tried, including those that failed before another one served the turn.",
         _one(lambda row: row.tries),
     ),
     MetricFamily(
         "landline_upstream_requests_total",
         "counter",
         _PLACE,
-        "How often targets were asked: tries, passes of a compaction, quiet resends.",
+        "Requests to targets: tries, passes of a compaction, full resends.",
         _one(lambda row: row.upstream_requests),
     ),
     MetricFamily(
         "landline_upstream_resends_total",
         "counter",
         _PLACE,
-        "Quiet full resends over an upstream socket that had lost the conversation.",
+        "Full resends because an upstream socket had lost the conversation.",
         _one(lambda row: row.sums.resends),
     ),
     MetricFamily(
         "landline_routed_turns_total",
         "counter",
         ("target", "reason", "affinity"),
-        "Turns that targets took, and why it was them: the reasons of routing.md. `affinity` is `hard` where state left no "
-        "choice, `soft` where it was preferred. The reason `fail_over` counts the fail-overs.",
+        "Turns that a target served, by the reason of its choice (see routing.md). `affinity` is `hard` if only this target "
+        "has the state, `soft` if it was preferred for its state. The reason `fail_over` counts fail-overs.",
         lambda sources: [((each.target, each.reason, each.affinity), each.turns) for each in sources.routed_turns()],
     ),
     MetricFamily(
@@ -282,15 +282,15 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_target_turns_in_flight",
         "gauge",
         ("target",),
-        "Turns that the target works on.",
+        "Turns in flight at the target.",
         lambda sources: [((each.target,), each.in_flight) for each in sources.target_health()],
     ),
     MetricFamily(
         "landline_target_failures_total",
         "counter",
         ("target", "code"),
-        "Tries that a target failed or refused, by the code of the error: turns that another target took then, or none, among "
-        "them. `other` stands for codes of a vendor's own.",
+        "Tries that failed at the target, by error code, whether or not another target served the turn. `other` is any code "
+        "of a vendor's own.",
         lambda sources: [
             ((each.target, code), tries) for each in sources.target_health() for code, tries in each.failures.items()
         ],
@@ -299,7 +299,7 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_open_lines",
         "gauge",
         (),
-        "Sockets that are open.",
+        "Open client sockets.",
         lambda sources: [((), sources.ledger.open_lines)],
     ),
     MetricFamily(
@@ -313,8 +313,8 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_overhead_bytes_total",
         "counter",
         ("direction",),
-        "Bytes on clients' connections that belong to no turn: upgrades, pings, other requests. Of a socket they are added "
-        "when it is closed. With the wire bytes of turns it is all that went over the wire.",
+        "Bytes on clients' connections outside of turns: upgrades, pings, other requests. Those of a socket are added when "
+        "it is closed. Together with the wire bytes of turns they are all bytes on the wire.",
         lambda sources: [
             (("in",), sources.ledger.overhead_in_bytes),
             (("out",), sources.ledger.overhead_out_bytes),
@@ -324,7 +324,7 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_key_turns_total",
         "counter",
         ("key",),
-        "Turns by key: the first digits of its hash, `none` without one.",
+        "Turns by key: the first digits of its hash, `none` without a key.",
         _key_sums(lambda sums: sums.turns),
     ),
     MetricFamily(
@@ -356,8 +356,7 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_memory_bytes",
         "gauge",
         ("use",),
-        "Memory by what it is for: `sessions`, `prefixes` and a `store` in memory hold histories, `compression` the windows of "
-        "sockets.",
+        "Memory by use: `sessions`, `prefixes` and a `store` in memory hold histories, `compression` the windows of sockets.",
         lambda sources: [
             (("sessions",), sum(session.history_bytes() for session in sources.ledger.sessions())),
             *(((each.use,), each.size_bytes) for each in sources.memory()),
@@ -368,7 +367,7 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_memory_limit_bytes",
         "gauge",
         ("use",),
-        "What may be used for it in the whole process; `sessions` have a limit each.",
+        "Limit of the memory in the whole process, by use. `sessions` are not among them: each has a limit of its own.",
         lambda sources: [
             *(((each.use,), each.limit_bytes) for each in sources.memory()),
             (("compression",), sources.compression.budget_bytes),
@@ -378,36 +377,36 @@ FAMILIES: tuple[MetricFamily, ...] = (
         "landline_store_evictions_total",
         "counter",
         (),
-        "Responses and conversations that a store in memory forgot before their time, because its memory was used up.",
+        "Responses and conversations that a store in memory dropped before they expired, because its memory was full.",
         lambda sources: [((), sources.store_evictions())],
     ),
     MetricFamily(
         "landline_compressed_lines",
         "gauge",
         ("peer", "granted"),
-        "Open sockets on which compression was offered, by who is at the other end (`client`, `upstream`) and what they got: "
-        "the windows' bits, `per_message` without context, or `none`.",
+        "Open sockets on which compression was offered, by peer (`client`, `upstream`) and by what was granted: the bits of "
+        "the windows, `per_message` (no context between messages), or `none`.",
         lambda sources: list(sources.compressed_lines()),
     ),
     MetricFamily(
         "landline_reduced_compression_total",
         "counter",
         (),
-        "Sockets that got less compression than they offered, because its memory was used up.",
+        "Sockets that were granted less compression than they offered, because its memory was full.",
         lambda sources: [((), sources.compression.reduced_total)],
     ),
     MetricFamily(
         "landline_event_loop_lag_seconds",
         "histogram",
         (),
-        "How late the server's event loop woke from naps of half a second: what every turn on it waits besides.",
+        "How late the server's event loop wakes from sleeps of half a second: the extra wait of every turn.",
         lambda sources: [((), sources.loop_lag.read())],
     ),
     MetricFamily(
         "landline_build_info",
         "gauge",
         ("version", "python"),
-        "Always 1; says what runs.",
+        "Always 1; the labels are the versions.",
         lambda _: [((__version__, platform.python_version()), 1)],
     ),
 )

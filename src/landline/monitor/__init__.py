@@ -1,1 +1,1 @@
-"""The state that the monitor shows: the page at `/monitor`, its events and `landline top`."""
+"""The state behind the monitor page and `landline top`, and the page itself. `server.monitor` serves both."""

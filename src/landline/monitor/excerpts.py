@@ -1,4 +1,4 @@
-"""The first characters of what was said, for the monitor page. Only in use with `[monitor] content = true`."""
+"""The first characters of items, for the monitor page. Only in use with `[monitor] content = true`."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -25,7 +25,7 @@ EXCERPT_CHARS = 160
 
 
 class ExcerptRecorder:
-    """Runs turns with another runner and keeps excerpts of what they said in their sessions."""
+    """Runs turns with another runner, and keeps excerpts of their items in their sessions."""
 
     def __init__(self, runner: RunsTurns, ledger: Ledger) -> None:
         self._runner = runner
@@ -60,7 +60,7 @@ class ExcerptRecorder:
 
 
 def excerpt(item: Item) -> Excerpt:
-    """Who said it, or of what kind it is, and how it begins."""
+    """The item's role or kind, and its first characters."""
     match typed_item(item):
         case Message(role, content):
             kind, text = role, text_of(content)

@@ -82,7 +82,7 @@ _NUMBERS: dict[Sort, Callable[[LiveSession], float]] = {
 class Feed:
     """What can be seen of one ledger. Times come from `clock`, in Unix seconds.
 
-    `tenant` limits what is seen of sessions to those of one tenant; None shows all.
+    `tenant` limits the sessions to those of one tenant; None shows all.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Feed:
         return make_detail(session, after=after)
 
     def watch(self, view: View, tenant: str | None = None) -> "FeedWatch":
-        """For one watcher: what changes, step by step."""
+        """The changes for one watcher."""
         return FeedWatch(self, view, tenant)
 
     def _order(self, sort: Sort) -> SessionOrder:
@@ -209,7 +209,7 @@ class Feed:
 
 
 class FeedWatch:
-    """What one watcher was told, so that it is told only what is new."""
+    """The changes for one watcher: it remembers what it sent last."""
 
     def __init__(self, feed: Feed, view: View, tenant: str | None) -> None:
         self.first = feed.snapshot(view, tenant)
@@ -223,7 +223,7 @@ class FeedWatch:
         self._session = self.first.session
 
     def change(self) -> Change | None:
-        """What is different since the last time; None if nothing is."""
+        """What changed since the last call; None if nothing did."""
         mark = self._feed.mark
         if mark == self._mark:
             return None
@@ -242,7 +242,7 @@ class FeedWatch:
         )
 
     def still(self) -> Change:
-        """Says that nothing is different, to who could not tell that from a dead connection."""
+        """An empty change, so that the watcher can tell an idle server from a dead connection."""
         return Change(at=self._feed.clock())
 
     def _changed_page(self, before: SessionPage, now: SessionPage) -> SessionPage | None:

@@ -1,4 +1,4 @@
-"""What a watcher of the ledger is shown: the shape of `/monitor/state`, of its events, and of one session's detail.
+"""The shape of what watchers of the ledger get: of `/monitor/state`, of its events, and of one session's detail.
 
 Bytes are whole numbers, times seconds, moments Unix seconds. "Uploaded" is what clients sent on the wire, or what the
 server sent to the targets if that hop is measured; "stateless" is the size of the bodies that a client without a session
@@ -27,7 +27,7 @@ PAGE_MAX = 200
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """What of the sessions a watcher wants to see."""
+    """Which sessions a watcher wants to see, and in which order."""
 
     sessions: int = 50
     """How many, `PAGE_MAX` at most."""
@@ -47,7 +47,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     uploaded_bytes: int
     stateless_bytes: int
     saved_bytes: int
-    """The difference; negative when the line cost more than it saved."""
+    """Stateless minus uploaded; negative if more was sent than without Landline."""
     downloaded_bytes: int
     overhead_in_bytes: int
     """On the wire, but of no turn: handshakes and pings of closed sockets, all other requests. Not in `uploaded_bytes`."""
@@ -87,7 +87,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     """What its socket has, in words; "" over HTTP."""
     lanes: int
     model: str
-    """Of its last turn, and likewise `target`."""
+    """Of its last turn, as is `target`."""
     target: str
     turns: int
     failed_turns: int
@@ -229,7 +229,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is different since the last event; what is left out is as it was."""
+    """What changed since the last event; members that are left out are unchanged."""
 
     at: float
     totals: Totals | None = None

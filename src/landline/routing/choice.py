@@ -13,7 +13,7 @@ Reason = Literal["only", "sealed", "warm", "key", "load", "weight", "fail_over",
 """`only`: no other target may be asked. `sealed`: it made a compaction in the history that nobody else can read. `warm`: it
 served the longest known part of the history. `key`: it was the last to serve the turn's affinity key. `load`: it has the
 fewest turns in flight for its weight. `weight`: it is as idle as another, and its share was due. `fail_over`: a target
-before it failed. `last_resort`: none is well, so nothing is lost by asking."""
+before it failed. `last_resort`: no target is healthy, so nothing is lost by asking."""
 Affinity = Literal["none", "soft", "hard"]
 """Whether state decided: `soft` is a preference, with `hard` no other target could have served the turn."""
 _AFFINITIES: dict[Reason, Affinity] = {"sealed": "hard", "warm": "soft", "key": "soft"}

@@ -9,7 +9,7 @@ from typing import Literal
 from landline.wire.errors import DEFAULT_RETRY_AFTER_S, ApiError
 
 State = Literal["closed", "open", "half_open", "probing"]
-"""`closed`: works. `open`: failed too often, left alone for a while. `half_open`: that while is over, one turn may try.
+"""`closed`: healthy. `open`: failed too often, gets no turns for a while. `half_open`: that time is over, one turn may try.
 `probing`: that turn is under way."""
 Incident = Literal["tripped", "waited", "probe_begun", "proved", "probe_failed", "probe_abandoned"]
 
@@ -34,7 +34,7 @@ FAILURE_SHARE = 0.5
 """Of the latest turns (`WATCHED_MIN` at least, `WATCHED_TURNS` at most), the share of failures that opens it as well."""
 BACKOFF_S = 1.0
 BACKOFF_MAX_S = 30.0
-"""An open breaker is left alone for the first time so long; each failed probe doubles that, up to the second."""
+"""How long a breaker stays open: the first time, doubled by each failed probe, and at most."""
 JITTER_SHARE = 0.2
 """How much of a wait is left to chance, so that servers do not probe in step."""
 
@@ -47,15 +47,15 @@ class Health:
         self.state: State = "closed"
         self.in_flight = 0
         self.resting_until = 0.0
-        """Until when the target asked to be left alone (a rate limit); it works nevertheless."""
+        """The end of a rate limit that the target sent; it is healthy nevertheless."""
         self.open_until = 0.0
         """While `open`: when one turn may try."""
         self._jitter = jitter
         self._openings = 0
-        """Since a turn last ended well."""
+        """Since a turn last succeeded."""
         self._failures_in_a_row = 0
         self._watched: deque[bool] = deque(maxlen=WATCHED_TURNS)
-        """Whether the latest turns went well."""
+        """Whether the latest turns succeeded."""
         self._probe: Ticket | None = None
 
     def is_usable(self, now: float) -> bool:
@@ -65,7 +65,7 @@ class Health:
         return self.state in ("closed", "half_open") or (self.state == "open" and now >= self.open_until)
 
     def is_broken(self, now: float) -> bool:
-        """Whether it failed too often and is to be left alone, which a mere rest is not."""
+        """Whether its circuit is open. A rate limit alone does not open it."""
         return self.state == "probing" or (self.state == "open" and now < self.open_until)
 
     def wait_s(self, now: float) -> float:
@@ -92,7 +92,7 @@ class Health:
             self._forget_turns()
 
     def note_success(self) -> None:
-        """A turn ended well."""
+        """A turn succeeded."""
         self.prove()
         self._openings = 0
         self._failures_in_a_row = 0
@@ -110,7 +110,7 @@ class Health:
                 self._open("tripped", now)
 
     def note_rest(self, until: float) -> None:
-        """The target asked to be left alone: it works."""
+        """The target sent a rate limit: it is healthy."""
         self.prove()
         self.resting_until = max(self.resting_until, until)
 
@@ -154,7 +154,7 @@ class Ticket:
         self._health.prove()
 
     def succeed(self) -> None:
-        """The turn ended well."""
+        """The turn succeeded."""
         self._health.note_success()
 
     def fail(self, now: float) -> None:
@@ -162,7 +162,7 @@ class Ticket:
         self._health.note_failure(self, now)
 
     def rest(self, now: float, wait_s: float) -> None:
-        """The target wants to be left alone for a while."""
+        """The target sent a rate limit."""
         self._health.note_rest(now + wait_s)
 
     def end(self) -> None:
@@ -196,7 +196,7 @@ def verdict(error: ApiError) -> Verdict:
 
 
 def wait_of(error: ApiError) -> float:
-    """Seconds for which a busy target is left alone."""
+    """Seconds for which a busy target gets no turns."""
     return DEFAULT_RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
 
 

@@ -93,7 +93,7 @@ def open_telemetry(settings: TelemetrySettings, sources: TelemetrySources) -> Te
 
 
 def _resource(settings: TelemetrySettings) -> Resource:
-    """Who tells. The SDK reads `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` itself."""
+    """The resource of this server. The SDK reads `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` itself."""
     resource = Resource.create({"service.version": __version__})
     known = str(resource.attributes.get(SERVICE_NAME, ""))
     is_unknown = known.startswith("unknown_service")

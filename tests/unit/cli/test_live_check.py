@@ -150,7 +150,7 @@ async def test_what_is_not_counted_or_cached_is_lacking(chat_server: FakeChatSer
 
     verdicts = await ask_chat(chat_server.scenario(choose), chat_server)
     assert verdicts["streams"] == CheckResult("lacks", "the answer came in one piece")
-    assert verdicts["cache"] == CheckResult("lacks", "none of the second turn's 9 tokens is said to come from a cache")
+    assert verdicts["cache"] == CheckResult("lacks", "none of the second turn's 9 tokens were reported as cached")
 
 
 async def test_anthropic_passes_every_check_with_what_it_signed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,7 @@ class Navigation:
         return View(sessions=PAGE_MAX, sort=self.sort, show=self.show, session=self.opened)
 
     def press(self, key: Key, snapshot: Snapshot) -> None:
-        """Moves as the key says; `QUIT` is not for here."""
+        """Moves by the key; `QUIT` is handled by the caller."""
         match key:
             case Key.BACK:
                 self.opened, self.top = "", 0

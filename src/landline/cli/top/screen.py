@@ -35,9 +35,9 @@ _PARTS = (
 )
 _BAD = ("failed", "refused", "aborted")
 _NUMBER_WIDTH = 6
-"""A turn's number stands before its bar, what it sent and took behind it."""
+"""Of the turn's number before its bar; bytes and times follow the bar."""
 _TIGHT = 60
-"""Below so many columns a turn says only what was sent and how long it took."""
+"""Below this width a turn shows only what was sent and how long it took."""
 
 
 def detail_head(detail: SessionDetail | None, session_id: str, *, is_loading: bool, width: int) -> list[Text]:
@@ -147,11 +147,11 @@ KEYS_OF_LIST = "↑↓ select  enter details  s sort  a all/live  q quit"
 KEYS_OF_DETAIL = "↑↓ scroll  esc back  q quit"
 _FEWER_KEYS = ("↑↓ enter  s sort  a all  q quit", "q quit")
 _FEWER_KEYS_OF_DETAIL = ("esc back  q quit", "q quit")
-"""Where the room is short: how to leave is said last, and always."""
+"""For narrow terminals; the key to quit is always shown."""
 WIDE = 110
-"""From so many columns on, the list says more of each session."""
+"""From this width on, the list has more columns."""
 NARROW = 72
-"""Below so many, it says less."""
+"""Below this width, it has fewer."""
 TIGHT = 60
 """Below so many, hardly more than what was saved."""
 _MAX_TARGETS = 4

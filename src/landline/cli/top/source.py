@@ -14,7 +14,7 @@ from landline.wire.sse import SseDecoder
 
 CONNECT_TIMEOUT_S = 5.0
 SILENCE_TIMEOUT_S = 60.0
-"""The server says something every 25 s; after a longer silence the line is taken as lost."""
+"""The server sends something every 25 s; after a longer silence the connection counts as lost."""
 _TURNS_KEPT = 200
 
 _SNAPSHOT: msgspec.json.Decoder[Snapshot] = msgspec.json.Decoder(Snapshot)
@@ -22,7 +22,7 @@ _CHANGE: msgspec.json.Decoder[Change] = msgspec.json.Decoder(Change)
 
 
 class NoMonitorError(Exception):
-    """What is at the URL does not tell what is wanted; the message says what is there instead."""
+    """The URL has no monitor; the message says what is there instead."""
 
 
 class Source:
@@ -74,7 +74,7 @@ class Source:
 def base_of(url: str) -> str:
     """The server's root, from whatever of its URLs was given: with or without a scheme, `/v1` or `/monitor`.
 
-    Raises `NoMonitorError` for what is no URL of a server.
+    Raises `NoMonitorError` if it is not the URL of a server.
     """
     parts = _parts(url if "://" in url else f"http://{url}")
     if parts is None:
@@ -86,7 +86,7 @@ def base_of(url: str) -> str:
 
 
 def _parts(url: str) -> SplitResult | None:
-    """None for what is no URL of a server, with brackets that do not close or a port that is no number among it."""
+    """None if it is not the URL of a server, including unclosed brackets and ports that are not numbers."""
     try:
         parts = urlsplit(url)
         is_server = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
