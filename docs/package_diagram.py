@@ -3,13 +3,12 @@ them, and a test compares them.
 """
 
 import ast
+import tomllib
 from pathlib import Path
 
 import grimp
 
-SOURCE = Path(__file__).resolve().parent.parent / "src"
-PURE = ("wire", "session", "dialects")
-"""Without I/O; an import contract in pyproject.toml holds them to it."""
+ROOT = Path(__file__).resolve().parent.parent
 
 Imports = dict[str, set[str]]
 """Package → the packages that it imports, names without `landline.`."""
@@ -28,7 +27,7 @@ def package_diagram() -> str:
     """A Mermaid graph of the imports. One that a chain of others implies is left out, or the arrows could not be followed."""
     imports = read_imports()
     arrows = [f"    {name} --> {below}" for name in sorted(imports) for below in sorted(_direct(name, imports))]
-    pure = f"    class {','.join(PURE)} pure"
+    pure = f"    class {','.join(_pure())} pure"
     return "\n".join(["flowchart TD", *arrows, "    classDef pure stroke-width:3px", pure])
 
 
@@ -43,6 +42,15 @@ def read_imports() -> Imports:
             if above in imports and below in imports and above != below:
                 imports[above].add(below)
     return imports
+
+
+def _pure() -> list[str]:
+    """The packages that an import contract keeps from I/O."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    [sources] = [contract["source_modules"] for contract in contracts if contract["type"] == "forbidden"]
+    return [source.removeprefix("landline.") for source in sources]
 
 
 def _top(module: str) -> str:
@@ -74,7 +82,7 @@ def _height(name: str, imports: Imports) -> int:
 
 def _purpose(name: str) -> str:
     """The first sentence of the docstring."""
-    place = SOURCE / "landline" / name
+    place = ROOT / "src" / "landline" / name
     file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     paragraph = " ".join(text.partition("\n\n")[0].split())
