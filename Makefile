@@ -41,7 +41,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	@echo "== types"
-	@$(BIN)/basedpyright
+	@$(BIN)/basedpyright $(PATHS)
 
 imports: $(VENV)/.dev
 	@echo "== import contracts"

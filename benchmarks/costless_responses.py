@@ -8,7 +8,7 @@ compressed, and of a frame nothing is read but its end.
 import asyncio
 import json
 import sys
-from typing import cast
+from typing import Any, cast
 
 import uvloop
 from websockets.frames import Frame, Opcode
@@ -19,7 +19,13 @@ DELTAS = 64
 DELTA_TEXT = "word "
 _ITEM = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
 _PLACE = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
-_RESPONSE = {"object": "response", "created_at": 0, "model": "costless", "status": "in_progress", "output": []}
+_RESPONSE: dict[str, Any] = {
+    "object": "response",
+    "created_at": 0,
+    "model": "costless",
+    "status": "in_progress",
+    "output": [],
+}
 _USAGE = {
     "input_tokens": 1,
     "input_tokens_details": {"cached_tokens": 0},
@@ -44,7 +50,7 @@ def _writes() -> list[bytes]:
     """The writes of the answer of id 0: the announcement with the first delta, a delta each, and the rest with the end."""
     text = DELTA_TEXT * DELTAS
     item = {**_ITEM, "content": [_part(text)]}
-    begun = {**_ITEM, "status": "in_progress", "content": []}
+    begun: dict[str, Any] = {**_ITEM, "status": "in_progress", "content": []}
     response = {"id": (_ID % 0).decode(), **_RESPONSE}
     ended = {**response, "status": "completed", "output": [item], "usage": _USAGE}
     events: list[dict[str, object]] = [

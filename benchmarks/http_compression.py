@@ -19,7 +19,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import brotli
@@ -87,14 +87,17 @@ def _gzip(level: int) -> Callable[[], Write]:
 
 def _brotli(quality: int) -> Callable[[], Write]:
     def start() -> Write:
-        coder = brotli.Compressor(quality=quality, lgwin=17, mode=brotli.MODE_TEXT)
+        codec: Any = cast("Any", brotli)
+        coder = codec.Compressor(quality=quality, lgwin=17, mode=codec.MODE_TEXT)
         return lambda data: coder.process(data) + coder.flush()
 
     return start
 
 
 def _zstd(level: int, bits: int) -> tuple[str, Callable[[], Write], str]:
-    settings = zstandard.ZstdCompressionParameters.from_level(level, source_size=1 << bits, window_log=bits)
+    settings = cast("Any", zstandard.ZstdCompressionParameters).from_level(
+        level, source_size=1 << bits, window_log=bits
+    )
 
     def start() -> Write:
         coder = zstandard.ZstdCompressor(compression_params=settings).compressobj()

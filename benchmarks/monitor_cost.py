@@ -23,7 +23,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -141,7 +141,7 @@ targets = ["costless"]
 
 
 @asynccontextmanager
-async def _lines(server: RunningServer) -> AsyncIterator[list["Line"]]:
+async def _lines(server: RunningServer) -> AsyncGenerator[list["Line"]]:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as http:
         url = f"{server.base_url}/responses"

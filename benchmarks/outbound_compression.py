@@ -12,6 +12,7 @@ import json
 import secrets
 import time
 import zlib
+from typing import Any
 
 from setting import REPOSITORY, describe_setting, write_result
 
@@ -74,7 +75,7 @@ def _turn(number: int) -> list[bytes]:
     events = [whole("created", 0), whole("in_progress", 1)]
     for index in range(DELTAS):
         place = {"item_id": item_id, "output_index": 0, "content_index": 0}
-        delta = {"delta": secrets.choice(WORDS), "logprobs": []}
+        delta: dict[str, Any] = {"delta": secrets.choice(WORDS), "logprobs": []}
         events.append({"type": "response.output_text.delta", "sequence_number": index + 2, **place, **delta})
     events.append(whole("completed", DELTAS + 2))
     return [json.dumps(event, separators=(",", ":")).encode() for event in events]

@@ -102,7 +102,7 @@ async def _continue(store: Store, parent: str, response_id: str, times: Times) -
 
 def _rows(name: str, times: dict[int, Times]) -> list[str]:
     rows: list[str] = []
-    sums = {depth: [sum(each) for each in zip(*times[depth].values(), strict=True)] for depth in DEPTHS}
+    sums = {depth: [sum(each, 0.0) for each in zip(*times[depth].values(), strict=True)] for depth in DEPTHS}
     for depth in DEPTHS:
         cells = [*times[depth].values(), sums[depth]]
         rows.append(f"| {name} | {depth} | " + " | ".join(_milliseconds(each) for each in cells) + " |")

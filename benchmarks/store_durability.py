@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from landline.stores import make_store
+from landline.stores.sql.sqlite import Synchronous
 from landline.stores.store import NewResponse, Store
 from landline.wire.items import decode_item
 
@@ -37,7 +38,7 @@ async def _turn(store: Store, name: str) -> None:
     await store.finish_response("", name, status="completed", body=body, output=(answer,))
 
 
-async def _measure(folder: Path, synchronous: str) -> tuple[list[float], float]:
+async def _measure(folder: Path, synchronous: Synchronous) -> tuple[list[float], float]:
     """The seconds of each turn, one after the other, and those of a burst at once."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         store = make_store(f"sqlite:///{place}/store.db", synchronous=synchronous)
@@ -61,8 +62,8 @@ async def _time(work: Callable[[], Awaitable[None]]) -> float:
 async def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.gettempdir())
     print(f"{platform.machine()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}")
-    single: dict[str, list[float]] = {"normal": [], "full": []}
-    burst: dict[str, list[float]] = {"normal": [], "full": []}
+    single: dict[Synchronous, list[float]] = {"normal": [], "full": []}
+    burst: dict[Synchronous, list[float]] = {"normal": [], "full": []}
     for _ in range(ROUNDS):
         for synchronous in single:
             each, together = await _measure(folder, synchronous)

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ async def _measure(kind: str, mode: str, turns: int) -> list[str]:
 
 
 @contextmanager
-def upstream(mode: str, server: str = CHAT) -> Iterator[int]:
+def upstream(mode: str, server: str = CHAT) -> Generator[int]:
     """The port of an upstream in a process of its own."""
     command = [sys.executable, str(Path(__file__).parent / server), mode]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -8,7 +8,7 @@ import inspect
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import typer.main
@@ -145,7 +145,7 @@ def default_text(field: msgspec.structs.FieldInfo) -> str:
         case bool():
             return f"`{str(value).lower()}`"
         case list() | tuple():
-            return f"`[{', '.join(toml_string(str(entry)) for entry in value)}]`"
+            return f"`[{', '.join(toml_string(str(entry)) for entry in cast('list[object]', value))}]`"
         case str():
             return f"`{toml_string(value)}`"
         case msgspec.Struct():

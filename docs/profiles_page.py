@@ -1,6 +1,7 @@
 """Makes profiles.md: what each profile gives a target, from the rows in `landline.dialects.profiles`."""
 
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 import msgspec
 
@@ -53,9 +54,9 @@ def _toml(profile: Profile, way: Way) -> Iterator[str]:
 
 def _toml_value(value: object) -> str:
     if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{key} = {_toml_value(inner)}' for key, inner in value.items())} }}"
+        return f"{{ {', '.join(f'{key} = {_toml_value(inner)}' for key, inner in cast('Mapping[str, object]', value).items())} }}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_toml_value, value))}]"
+        return f"[{', '.join(map(_toml_value, cast('list[object]', value)))}]"
     return msgspec.json.encode(value).decode()
 
 

@@ -7,7 +7,7 @@ import random
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def _save(shown: Page | Locator, name: str) -> None:
 
 
 @contextmanager
-def live_server() -> Iterator[RunningServer]:
+def live_server() -> Generator[RunningServer]:
     """A Landline over two model servers that take their time, as models do."""
     with ExitStack() as stack:
         fakes = [stack.enter_context(FakeChatServer()) for _ in range(2)]
@@ -104,7 +104,7 @@ def _let_think(fake: FakeChatServer) -> None:
 
 
 @contextmanager
-def running_agents(server: RunningServer) -> Iterator[threading.Event]:
+def running_agents(server: RunningServer) -> Generator[threading.Event]:
     """Agents that work at the same time; the event is set when all but the first have gone, its line still open."""
     over, leave = threading.Event(), threading.Event()
 

@@ -25,18 +25,19 @@ RETENTION_S = 10.0
 Kind = Literal[
     "begin", "finish", "delete", "discard", "sweep", "create", "add", "remove_item", "delete_conversation", "crash"
 ]
-WEIGHTED: list[Kind] = [
-    *["begin"] * 6,
-    *["finish"] * 6,
-    *["delete"] * 2,
-    "discard",
-    "sweep",
-    *["create"] * 2,
-    *["add"] * 2,
-    *["remove_item"] * 2,
-    "delete_conversation",
-    "crash",
-]
+WEIGHTS: dict[Kind, int] = {
+    "begin": 6,
+    "finish": 6,
+    "delete": 2,
+    "discard": 1,
+    "sweep": 1,
+    "create": 2,
+    "add": 2,
+    "remove_item": 2,
+    "delete_conversation": 1,
+    "crash": 1,
+}
+WEIGHTED = [kind for kind, weight in WEIGHTS.items() for _ in range(weight)]
 STEPS = st.lists(
     st.tuples(st.sampled_from(WEIGHTED), st.integers(0, 1000), st.integers(0, 1000)), min_size=5, max_size=40
 )

@@ -27,7 +27,7 @@ WARM = "claude-warm"
 BUDGETED = "claude-budgeted"
 LIMITED = "claude-limited"
 _PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
-_SHELL = {
+_SHELL: Any = {
     "type": "function",
     "name": "shell",
     "parameters": {"type": "object", "properties": {"cmd": {"type": "string"}}},
@@ -127,8 +127,11 @@ async def test_parallel_calls_and_images_go_there_and_back(
     first = await client.responses.create(input=asked, **options)
     made = [item for item in first.output if item.type == "function_call"]
     assert [json.loads(item.arguments)["cmd"] for item in made] == ["look 0", "look 1", "look 2"]
-    outputs = [{"type": "function_call_output", "call_id": item.call_id, "output": [picture]} for item in made]
-    second = await client.responses.create(input=[*asked, *first.output, *outputs], **options)
+    outputs: list[Any] = [
+        {"type": "function_call_output", "call_id": item.call_id, "output": [picture]} for item in made
+    ]
+    following: list[Any] = [*asked, *first.output, *outputs]
+    second = await client.responses.create(input=following, **options)
     assert second.output_text == "Two cats and a dog."
     scenario.assert_conversation()
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": _PIXEL}}

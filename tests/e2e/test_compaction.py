@@ -60,9 +60,8 @@ def test_compact_returns_the_next_window_and_it_works_as_it_is(client: OpenAI, s
     body: dict[str, Any] = json.loads(answered.text)
     validate_compacted_window(body)
     output: list[Any] = body["output"]
-    again = client.responses.create(
-        model=scenario.model, input=[*output, user("and now?")], store=False, instructions="Be brief."
-    )
+    following: Any = [*output, user("and now?")]
+    again = client.responses.create(model=scenario.model, input=following, store=False, instructions="Be brief.")
     assert again.status == "completed"
     asked = texts(scenario.received[-1])
     assert len(asked) == 6
@@ -124,8 +123,8 @@ def test_threshold_compacts_inside_the_response(client: OpenAI, scripted: Script
     settings: dict[str, Any] = {"model": scenario.model, "context_management": management}
     first = client.responses.create(input=conversation(1), **settings)
     assert [item.type for item in first.output] == ["message"]
-    history: Any = conversation(10)
-    events = list(client.responses.create(input=[*history, user("go on")], stream=True, **settings))
+    following: Any = [*conversation(10), user("go on")]
+    events = list(client.responses.create(input=following, stream=True, **settings))
     kinds = [event.type for event in events]
     assert kinds[2:5] == [
         "response.compaction.compacting",

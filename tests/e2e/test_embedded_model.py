@@ -70,7 +70,7 @@ async def test_sampling_is_the_models_own_unless_the_client_says_otherwise(
 ) -> None:
     asked: Any = {"model": model, "input": "Say hello.", "max_output_tokens": 16, **given}
     whole = await client.responses.create(**asked)
-    events = [event async for event in await client.responses.create(**asked, stream=True)]
+    events: list[Any] = [event async for event in await client.responses.create(**asked, stream=True)]
     streamed = [event.response for event in events if hasattr(event, "response")]
     stored = await client.responses.retrieve(whole.id)
     async with client.responses.connect() as connection:

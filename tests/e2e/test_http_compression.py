@@ -10,7 +10,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from landline.compression_budget import CompressionBudget
-from landline.session.turn import TurnProgressed
+from landline.session.turn import Turn, TurnProgressed
 from landline.wire.model_events import Finished, TextDelta, UsageReported
 from support.clients.node import NODE
 from support.servers.edge import composed, create, running_edge
@@ -37,7 +37,7 @@ class PatientModel:
     def was_read(self) -> None:
         self._is_read.set()
 
-    async def script(self, turn):
+    async def script(self, turn: Turn):
         composer = composed(turn)
         yield TurnProgressed(composer.open())
         for word in WORDS:
@@ -68,7 +68,7 @@ async def read_words(process: Process, model: PatientModel) -> str:
 
 
 @pytest.mark.parametrize("accepted", [None, "gzip", "identity"])
-async def test_the_openai_client_reads_every_event_at_once(accepted):
+async def test_the_openai_client_reads_every_event_at_once(accepted: str | None):
     headers = {"accept-encoding": accepted} if accepted is not None else {}
     words = []
     async with patient_edge() as (edge, model):
@@ -98,7 +98,7 @@ async def test_aiohttp_reads_every_event_at_once():
 
 
 @pytest.mark.parametrize(("flag", "coding"), [("--compressed", "content-encoding: "), ("--include", "")])
-async def test_curl_prints_every_event_at_once(flag, coding):
+async def test_curl_prints_every_event_at_once(flag: str, coding: str):
     async with patient_edge() as (edge, model):
         command = ["curl", "--silent", "--no-buffer", "--include", flag, f"{edge.http_url}/v1/responses"]
         process = await asyncio.create_subprocess_exec(*command, "--data", json.dumps(create(stream=True)), stdout=PIPE)

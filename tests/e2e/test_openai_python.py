@@ -125,7 +125,7 @@ async def test_twenty_unstored_turns_chain_on_one_socket(client: openai.AsyncOpe
     previous: str | None = None
     async with client.responses.connect() as connection:
         while True:
-            chained = {"previous_response_id": previous} if previous else {}
+            chained: Any = {"previous_response_id": previous} if previous else {}
             await connection.response.create(
                 model=scenario.model, input=new_input, tools=[WEATHER_TOOL], store=False, **chained
             )

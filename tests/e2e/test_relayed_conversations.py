@@ -182,6 +182,7 @@ async def test_another_landline_gets_its_sealed_reasoning_back(
     scenario = scripted(looking, looking, Answer("Found."))
     given: list[Any] = [USER]
     create: dict[str, Any] = {"model": scenario.model, "store": False, "tools": [TOOL]}
+    output: list[Any] = []
     async with ResponsesSocket(before_landline.base_url) as socket:
         for _ in range(3):
             events = await socket.turn(**create, include=["reasoning.encrypted_content"], input=given)

@@ -79,7 +79,9 @@ async def _kill_during_a_round(sessions: Sessions, replica: Replica) -> None:
     """One turn of each kind of client is in the middle of its answer, and others are on their way."""
     at_home = [session for session in sessions.all if session.reports[-1].replica == replica.name]
     cut = [next(session for session in at_home if session.kind == kind) for kind in range(KINDS)]
-    turns = [asyncio.create_task(session.take_turn("hold", replica.name)) for session in cut]
+    turns: list[asyncio.Task[object]] = [
+        asyncio.create_task(session.take_turn("hold", replica.name)) for session in cut
+    ]
     await asyncio.to_thread(replica.wait_until_held, KINDS)
     turns.append(asyncio.create_task(sessions.take_round(without=cut)))
     await asyncio.to_thread(replica.kill)

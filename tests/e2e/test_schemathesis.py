@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -54,11 +54,15 @@ light = schemathesis.openapi.from_dict(make_document())
 light.config.seed = SEED
 light.config.phases.coverage.enabled = False
 once = settings(
-    max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=cast("list[HealthCheck]", list(HealthCheck)),
 )
 
 
-def reach_the_model(case: Case) -> None:
+def reach_the_model(case: Case[Any]) -> None:
     """A right body goes on from nothing, or from what a link says, and has an input: else hardly any would be answered."""
     body = case.body
     if operation_id(case) in CREATES and isinstance(body, dict) and is_positive(case):
@@ -81,7 +85,7 @@ def origin(server: RunningServer) -> str:
     return server.base_url.removesuffix("/v1")
 
 
-def streams_as_documented(context: Any, response: Response, case: Case) -> None:
+def streams_as_documented(context: Any, response: Response, case: Case[Any]) -> None:
     """An event stream holds documented events, one a record, and ends in `[DONE]`."""
     if response.headers.get("content-type", [""])[0].startswith("text/event-stream"):
         *records, end, rest = response.content.decode().split("\n\n")
@@ -94,15 +98,15 @@ def streams_as_documented(context: Any, response: Response, case: Case) -> None:
                 assert name == f"event: {event['type']}"
 
 
-def operation_id(case: Case) -> str:
+def operation_id(case: Case[Any]) -> str:
     return case.operation.definition.raw["operationId"]
 
 
-def is_positive(case: Case) -> bool:
+def is_positive(case: Case[Any]) -> bool:
     return case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE
 
 
-def excluded_checks(case: Case) -> list[Any]:
+def excluded_checks(case: Case[Any]) -> list[Any]:
     excluded = [positive_data_acceptance] if operation_id(case) in RULES_BEYOND_SCHEMAS else []
     # A 404 may speak of an item or a response that the body refers to.
     return [*excluded, ensure_resource_availability] if case.operation.body else excluded
@@ -112,19 +116,19 @@ def test_the_document_is_served(server: RunningServer) -> None:
     assert requests.get(f"{server.base_url}/openapi.json", timeout=10).json() == make_document()
 
 
-@api.exclude(operation_id=LIKE_ANOTHER).parametrize()
+@api.exclude(operation_id=LIKE_ANOTHER).parametrize()  # pyright: ignore[reportUntypedFunctionDecorator]
 @once
-def test_every_answer_is_as_documented(case: Case, server: RunningServer) -> None:
+def test_every_answer_is_as_documented(case: Case[Any], server: RunningServer) -> None:
     call(case, server)
 
 
-@light.include(operation_id=LIKE_ANOTHER).parametrize()
+@light.include(operation_id=LIKE_ANOTHER).parametrize()  # pyright: ignore[reportUntypedFunctionDecorator]
 @once
-def test_answers_to_bodies_like_another_are_as_documented(case: Case, server: RunningServer) -> None:
+def test_answers_to_bodies_like_another_are_as_documented(case: Case[Any], server: RunningServer) -> None:
     call(case, server)
 
 
-def call(case: Case, server: RunningServer) -> None:
+def call(case: Case[Any], server: RunningServer) -> None:
     reach_the_model(case)
     case.call_and_validate(
         base_url=origin(server), additional_checks=[streams_as_documented], excluded_checks=excluded_checks(case)
@@ -136,20 +140,20 @@ class Walk(api.as_state_machine()):
 
     base_url = ""
 
-    def before_call(self, case: Case) -> None:
+    def before_call(self, case: Case[Any]) -> None:
         reach_the_model(case)
         if isinstance(case.body, dict):
             case.body.pop("store", None)  # what is not stored is not found by the next step
 
-    def get_call_kwargs(self, case: Case) -> dict[str, Any]:
+    def get_call_kwargs(self, case: Case[Any]) -> dict[str, Any]:
         return {"base_url": self.base_url}
 
-    def validate_response(self, response: Response, case: Case, **_: Any) -> None:
+    def validate_response(self, response: Response, case: Case[Any], *_: Any, **__: Any) -> None:
         case.validate_response(
             response,
             additional_checks=[streams_as_documented],
             excluded_checks=excluded_checks(case),
-            recorder=self.recorder,
+            recorder=self.recorder,  # pyright: ignore[reportAttributeAccessIssue] - set by schemathesis
         )
 
 

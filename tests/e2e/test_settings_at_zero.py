@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 from support.fakes.chat import FakeChatServer, Script
 from support.scripts.chat import Answer
@@ -48,10 +48,10 @@ async def test_a_turn_runs_with_every_setting_at_0(fake_chat: FakeChatServer, sc
                 types.append(await next_type(line))
 
 
-async def ask(line, model: str) -> list[str]:
+async def ask(line: ClientConnection, model: str) -> list[str]:
     await line.send(json.dumps({"type": "response.create", "model": model, "input": "Say it."}))
     return [await next_type(line)]
 
 
-async def next_type(line) -> str:
+async def next_type(line: ClientConnection) -> str:
     return json.loads(await asyncio.wait_for(line.recv(), TIMEOUT_S))["type"]

@@ -1,7 +1,7 @@
 """Steering with the openai package for Python, unmodified: over a scripted upstream and over the embedded model."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -65,7 +65,7 @@ class Steered:
 
 
 @asynccontextmanager
-async def connected(landline: RunningServer) -> AsyncIterator[Steered]:
+async def connected(landline: RunningServer) -> AsyncGenerator[Steered]:
     async with (
         openai.AsyncOpenAI(base_url=landline.base_url, api_key="test-key", max_retries=0) as client,
         client.responses.connect() as connection,

@@ -63,7 +63,7 @@ async def test_input_items_are_paged_through(client: openai.AsyncOpenAI, scripte
         model=scenario.model, input=[{"role": "user", "content": text} for text in texts]
     )
     pages = client.responses.input_items.list(made.id, limit=2, order="asc")
-    items = [item async for item in pages]
+    items: list[Any] = [item async for item in pages]
     assert [item.content[0].text for item in items] == texts
     assert [(item.type, item.role, item.status) for item in items] == [("message", "user", "completed")] * 5
 
@@ -96,6 +96,7 @@ async def test_background_stream_is_resumed_after_a_cut(landline: RunningServer,
                     relay.cut()
         assert 0 < len(text) < len(SLOW.text)
         scenario.release()
+        event: Any = None
         async for event in await client.responses.retrieve(response_id, stream=True, starting_after=number):
             assert event.sequence_number == number + 1
             number = event.sequence_number
@@ -111,7 +112,7 @@ async def test_background_stream_is_resumed_after_a_cut(landline: RunningServer,
 async def test_stream_helper_follows_a_background_response(client: openai.AsyncOpenAI, scripted: Script) -> None:
     scenario = scripted(SLOW)
     scenario.release()
-    queued = [
+    queued: list[Any] = [
         event
         async for event in await client.responses.create(
             model=scenario.model, input="Go.", background=True, stream=True
@@ -164,17 +165,17 @@ async def test_conversation_lives_through_everything_its_client_can_do(
         "Hello.",
         "again",
     ]
-    items = [item async for item in client.conversations.items.list(conversation.id, order="asc")]
+    items: list[Any] = [item async for item in client.conversations.items.list(conversation.id, order="asc")]
     said = ["My name is Ada.", "hello", "Hello.", "again", "Again hello."]
     assert [item.content[0].text for item in items] == said
     read = await client.conversations.items.retrieve(items[0].id, conversation_id=conversation.id)
     assert read.to_dict() == items[0].to_dict()
-    extra = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "extra"}]}
+    extra: Any = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "extra"}]}
     added = await client.conversations.items.create(conversation.id, items=[extra])
     assert [item.type for item in added.data] == ["message"]
     kept = await client.conversations.items.delete(items[0].id, conversation_id=conversation.id)
     assert (kept.id, kept.metadata) == (conversation.id, {"topic": "t"})
-    newest = [item async for item in client.conversations.items.list(conversation.id, limit=2)]
+    newest: list[Any] = [item async for item in client.conversations.items.list(conversation.id, limit=2)]
     assert [item.content[0].text for item in newest] == ["extra", *said[:0:-1]]
     changed = await client.conversations.update(conversation.id, metadata={"topic": "u"})
     assert (changed.metadata, changed.created_at) == ({"topic": "u"}, conversation.created_at)
@@ -206,14 +207,12 @@ async def test_item_references_stand_for_stored_items(client: openai.AsyncOpenAI
     """The Vercel AI SDK sends earlier answers as references when it may count on `store`."""
     scenario = scripted(Answer("The answer."), Answer("As I said."))
     first = await client.responses.create(model=scenario.model, input="A question.")
-    await client.responses.create(
-        model=scenario.model,
-        input=[
-            {"role": "user", "content": [{"type": "input_text", "text": "A question."}]},
-            {"type": "item_reference", "id": first.output[0].id},
-            {"role": "user", "content": [{"type": "input_text", "text": "Again?"}]},
-        ],
-    )
+    following: Any = [
+        {"role": "user", "content": [{"type": "input_text", "text": "A question."}]},
+        {"type": "item_reference", "id": first.output[0].id},
+        {"role": "user", "content": [{"type": "input_text", "text": "Again?"}]},
+    ]
+    await client.responses.create(model=scenario.model, input=following)
     assert [message["content"] for message in scenario.received[1].messages] == ["A question.", "The answer.", "Again?"]
     with pytest.raises(openai.NotFoundError):
         await client.responses.create(model=scenario.model, input=[{"type": "item_reference", "id": "msg_unknown"}])
@@ -248,7 +247,7 @@ async def test_stored_responses_go_on_on_any_transport_after_a_restart(
                 third = await _ask(line, model=scenario.model, input="turn 2", previous_response_id=second.id)
                 fourth = await _ask(line, model=scenario.model, input="turn 3", previous_response_id=third.id)
             await client.responses.create(model=scenario.model, input="turn 4", previous_response_id=fourth.id)
-            items = [item async for item in client.conversations.items.list(conversation.id)]
+            items: list[Any] = [item async for item in client.conversations.items.list(conversation.id)]
     assert [item.content[0].text for item in items] == ["kept"]
     assert [message["content"] for message in scenario.received[-1].messages] == [
         "turn 0",

@@ -183,9 +183,9 @@ def ask_by_id(base_url: str, *, store: bool) -> None:
                 response = client.responses.create(**settings)
             else:
                 line.response.create(store=False, **settings)
-                response = next(
-                    event.response for event in line if event.type in ("response.completed", "response.failed")
-                )
+                ends = ("response.completed", "response.failed")
+                last: Any = next(event for event in line if event.type in ends)
+                response = last.response
             assert response.error is None, response.error
             items, previous = outputs_of(response.output), response.id
 

@@ -21,6 +21,11 @@ SCRIPTED = "whole-api"
 TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 
 
+def first_of(line: Any, *kinds: str) -> Any:
+    """The next event of one of these kinds; what comes before it is passed over."""
+    return next(event for event in line if event.type in kinds)
+
+
 def _answer(received: Received) -> Answer:
     last = received.messages[-1]["content"]
     text = last if isinstance(last, str) else "".join(part.get("text", "") for part in last)
@@ -95,7 +100,7 @@ def test_stored_chain_goes_on_over_a_socket_and_back(client: openai.OpenAI, mode
     first = client.responses.create(**_short(model), input="Start.")
     with client.responses.connect() as line:
         line.response.create(**_short(model), input="Over the socket.", previous_response_id=first.id)
-        second = next(event for event in line if event.type in TERMINAL)
+        second = first_of(line, *TERMINAL)
     assert second.type in ("response.completed", "response.incomplete")
     third = client.responses.create(**_short(model), input="Back.", previous_response_id=second.response.id)
     assert third.previous_response_id == second.response.id
@@ -127,7 +132,7 @@ def test_conversation_holds_what_was_said(client: openai.OpenAI, model: str) -> 
         items=[{"type": "message", "role": "user", "content": "My name is Ada."}], metadata={"topic": "t"}
     )
     client.responses.create(**_short(model), input="Hello.", conversation=conversation.id)
-    items = list(client.conversations.items.list(conversation.id, order="asc"))
+    items: list[Any] = list(client.conversations.items.list(conversation.id, order="asc"))
     assert [item.type for item in items] == ["message", "message", "message"]
     client.conversations.items.delete(items[0].id, conversation_id=conversation.id)
     assert len(list(client.conversations.items.list(conversation.id, limit=1))) == 2
@@ -174,12 +179,12 @@ def test_stored_response_is_steered(client: openai.OpenAI) -> None:
     with client.responses.connect() as line:
         settings: Any = {"model": EMBEDDED, "temperature": 0, "max_output_tokens": 100}
         line.response.create(**settings, input="Tell a story about a lighthouse.")
-        target = next(event for event in line if event.type == "response.created").response.id
+        target = first_of(line, "response.created").response.id
         line.response.steer(previous_response_id=target, input="Make it short.")
         accepted = next(event for event in line if event.type.startswith("response.steer"))
         assert accepted.type == "response.steer.accepted"
-        successor = next(event for event in line if event.type == "response.created").response
-        final = next(event for event in line if event.type in TERMINAL).response
+        successor = first_of(line, "response.created").response
+        final = first_of(line, *TERMINAL).response
     assert successor.previous_response_id == target
     assert client.responses.retrieve(target).status in ("completed", "incomplete")
     assert client.responses.retrieve(final.id).output == final.output

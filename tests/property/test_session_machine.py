@@ -209,7 +209,8 @@ class SessionMachine(RuleBasedStateMachine):
             [] if self.is_closed else [AnswerSteer if self._is_created(target) else SendFrames]
         )
         if not self.is_closed:
-            answer = commands[0].answer if isinstance(commands[0], AnswerSteer) else commands[0].frames[0]
+            [said] = [each for each in commands if isinstance(each, AnswerSteer | SendFrames)]
+            answer = said.answer if isinstance(said, AnswerSteer) else said.frames[0]
             self._note_answer(answer, target, text, expected)
         self._carry_out(commands)
 
@@ -466,7 +467,7 @@ class SessionMachine(RuleBasedStateMachine):
         """The response that the frame's lane is running, or has just ended."""
         lane = frame.get("stream_id")
         running = [rid for rid, (_, _, create) in self.running.items() if create.lane == lane]
-        ending = getattr(self, "ending", None)
+        ending: Any = getattr(self, "ending", None)
         return running[0] if running else ending.response_id
 
     def _evict(self, create: _Create) -> None:

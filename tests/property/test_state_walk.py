@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -232,7 +232,7 @@ async def _walk(operations: list[tuple[str, int]], fake: FakeChatServer) -> None
                 await walk.take(operation, choice)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=cast("list[HealthCheck]", list(HealthCheck)))
 @given(operations=steps)
 def test_model_sees_exactly_the_conversation(operations: list[tuple[str, int]], shared_fake: FakeChatServer) -> None:
     asyncio.run(_walk(operations, shared_fake))

@@ -20,7 +20,7 @@ OFFERS = st.builds(
 )
 
 
-def fill(budget):
+def fill(budget: CompressionBudget):
     """Grants the usual offer until memory is out; what was granted, in order."""
     steps = []
     while not steps or steps[-1] != "none":
@@ -119,7 +119,9 @@ def test_clients_and_upstreams_have_one_budget_and_are_counted_apart():
     steps=st.lists(st.none() | OFFERS | st.integers(0, MIB), max_size=60),
     data=st.data(),
 )
-def test_what_is_counted_is_the_sum_of_what_is_held_and_never_over_the_budget(budget_bytes, steps, data):
+def test_what_is_counted_is_the_sum_of_what_is_held_and_never_over_the_budget(
+    budget_bytes: int, steps: list[CompressionOffer | int | None], data: st.DataObject
+):
     """An offer stands for a socket that opens, a number for a stream of so many bytes, None for the end of one of them."""
     budget = CompressionBudget(budget_bytes)
     held = []

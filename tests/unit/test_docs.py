@@ -75,7 +75,7 @@ def test_every_made_page_is_compared() -> None:
     ],
 )
 def test_configurations_that_are_shown_are_accepted(name: str, tmp_path: Path) -> None:
-    keys = dict.fromkeys(("ONE_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"), "key")
+    keys: dict[str, str] = dict.fromkeys(("ONE_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"), "key")
     examples = re.findall(r"```toml\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
     assert examples
     for example in examples:

@@ -22,7 +22,8 @@ _AFFINITIES: dict[Reason, Affinity] = {"sealed": "hard", "warm": "soft", "key": 
 class Routable(Protocol):
     """What a target is to the router."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     @property
     def compacts(self) -> bool:

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
@@ -37,7 +37,7 @@ def model_file() -> ModelFile:
 
 
 @asynccontextmanager
-async def embedded_target(**settings: Any) -> AsyncIterator[EmbeddedTarget]:
+async def embedded_target(**settings: Any) -> AsyncGenerator[EmbeddedTarget]:
     """A target with a model process of its own."""
     target = EmbeddedTarget("embedded", model_file(), EngineSettings(**settings))
     await target.open()

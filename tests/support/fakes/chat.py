@@ -100,7 +100,7 @@ class FakeChatServer:
             choice = {"index": 0, "message": received.reply, "finish_reason": finish_reason(step), "logprobs": None}
             return web.json_response({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
         head["object"] = "chat.completion.chunk"
-        chunks = [
+        chunks: list[dict[str, Any]] = [
             {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
             for delta in deltas(step, received.reply)
         ]

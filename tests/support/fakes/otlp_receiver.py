@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from contextlib import contextmanager
 
@@ -89,7 +89,7 @@ class OtlpReceiver:
                 self.metrics.extend(scope.metrics)
 
 
-def read_attributes(attributes: "Iterator[KeyValue] | list[KeyValue]") -> dict[str, object]:
+def read_attributes(attributes: Iterable[KeyValue]) -> dict[str, object]:
     """As a plain mapping."""
     return {each.key: _value(each.value) for each in attributes}
 
@@ -101,7 +101,7 @@ def _value(value: AnyValue) -> object:
 
 
 @contextmanager
-def otlp_receiver() -> Iterator[OtlpReceiver]:
+def otlp_receiver() -> Generator[OtlpReceiver]:
     """One that listens on a free loopback port, in a thread of its own."""
     receiver = OtlpReceiver()
     loop = asyncio.new_event_loop()

@@ -4,7 +4,7 @@ import http.server
 import json
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Literal
@@ -32,7 +32,7 @@ class PackageServer:
         self.url = ""
 
     @contextmanager
-    def running(self) -> Iterator["PackageServer"]:
+    def running(self) -> Generator["PackageServer"]:
         made = self
 
         class Handler(http.server.BaseHTTPRequestHandler):

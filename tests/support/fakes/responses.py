@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import json
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import ClientConnectionError, WSMsgType, web
@@ -140,7 +140,7 @@ class FakeResponses:
             await runner.cleanup()
 
     @contextmanager
-    def in_thread(self) -> Iterator["FakeResponses"]:
+    def in_thread(self) -> Generator["FakeResponses"]:
         """The server in a thread with a loop of its own, for tests that block."""
         loop = asyncio.new_event_loop()
         started, stopped = threading.Event(), asyncio.Event()

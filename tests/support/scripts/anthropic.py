@@ -69,7 +69,7 @@ def events(answer: Answer, head: dict[str, Any], content: Sequence[Block]) -> It
     yield {"type": "ping"}
     for index, block in enumerate(content):
         yield from _block_events(index, block, answer.delta_chars)
-    delta = {"stop_reason": stop_reason(answer), "stop_sequence": None}
+    delta: dict[str, Any] = {"stop_reason": stop_reason(answer), "stop_sequence": None}
     if answer.refusal:
         delta["stop_details"] = {"type": "refusal", "category": None, "explanation": answer.refusal}
     yield {"type": "message_delta", "delta": delta, "usage": head["usage"]}

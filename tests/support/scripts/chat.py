@@ -134,4 +134,5 @@ def step_from_json(value: dict[str, Any]) -> Step:
     """A step out of a script file: `{"text": …}`, `{"calls": [{"name", "arguments" | "input"}]}` or `{"status": …}`."""
     if "status" in value:
         return Refused(**value)
-    return Answer(**{**value, "calls": tuple(Call(**each) for each in value.get("calls", ()))})
+    given: dict[str, Any] = {**value, "calls": tuple(Call(**each) for each in value.get("calls", ()))}
+    return Answer(**given)

@@ -11,7 +11,7 @@ from support.servers.running import RunningServer
 KEY = "sk-upstream-0123456789"
 USER: dict[str, Any] = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Go on."}]}
 ENCRYPTED = "reasoning.encrypted_content"
-TOOL: dict[str, Any] = {
+TOOL: Any = {
     "type": "function",
     "name": "look",
     "parameters": {"type": "object", "properties": {}},

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -73,7 +73,7 @@ class Place:
         self._find_server = find_server
 
     @asynccontextmanager
-    async def database(self, kind: Kind) -> AsyncIterator[Outage]:
+    async def database(self, kind: Kind) -> AsyncGenerator[Outage]:
         """A new database, which is there again afterwards."""
         away = Outage(kind, self._folder, None if kind == "locked" else await asyncio.to_thread(self._find_server))
         try:

@@ -153,7 +153,7 @@ def _check_block(block: Any, allowed: frozenset[str], where: str) -> None:
             _require(block["text"].strip(), f"{where}: text content blocks must contain non-whitespace text")
         case "image" | "document":
             source = block["source"]
-            _require(set(source) - {"type"} == _SOURCES[source["type"]], f"{where}: source {sorted(source)}")
+            _require({*source} - {"type"} == {*_SOURCES[source["type"]]}, f"{where}: source {sorted(source)}")
         case "tool_use":
             _require(_USE_ID.match(block["id"]), f"{where}: id {block['id']!r} should match {_USE_ID.pattern!r}")
             _require(_NAME.match(block["name"]), f"{where}: name {block['name']!r}")

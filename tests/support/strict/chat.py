@@ -50,7 +50,7 @@ def check_request(body: dict[str, Any]) -> None:
     names = _check_tools(body.get("tools"))
     _check_tool_choice(body.get("tool_choice"), names)
     _check_format(body.get("response_format"))
-    messages = body.get("messages")
+    messages: Any = body.get("messages")
     _require(isinstance(messages, list) and messages, "`messages` must be a list with at least one message")
     check_history(messages)
 
@@ -63,7 +63,7 @@ def check_history(messages: Sequence[dict[str, Any]]) -> None:
         where = f"messages[{index}]"
         _check_message(message, where)
         if message["role"] == "tool":
-            call_id = message.get("tool_call_id")
+            call_id: Any = message.get("tool_call_id")
             _require(call_id in open_calls, f"{where}: tool message for {call_id!r} without its call directly before")
             open_calls.remove(call_id)
             continue
@@ -123,7 +123,7 @@ def _check_part(part: Any, allowed: frozenset[str], where: str) -> None:
 
 def _check_call(call: dict[str, Any], where: str) -> None:
     _require(bool(call.get("id")) and isinstance(call["id"], str), f"{where}: call without id")
-    kind = call.get("type")
+    kind: Any = call.get("type")
     _require(kind in ("function", "custom"), f"{where}: call of type {kind!r}")
     _require(bool(_NAME.match(call[kind].get("name", ""))), f"{where}: call of {call[kind].get('name')!r}")
     if kind == "custom":

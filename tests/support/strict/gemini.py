@@ -65,7 +65,7 @@ def check_request(body: dict[str, Any], model: str, signatures: Signatures) -> N
         not (names and has_form and model.startswith(("gemini-1", "gemini-2"))),
         "Function calling with a response mime type: 'application/json' is unsupported",
     )
-    contents = body.get("contents")
+    contents: Any = body.get("contents")
     _require(isinstance(contents, list) and contents, "* GenerateContentRequest.contents: contents is not specified")
     if "systemInstruction" in body:
         _check_content({"role": "user", **body["systemInstruction"]}, "system_instruction")

@@ -98,7 +98,7 @@ def check_conversation(items: Sequence[Object]) -> None:
         if item.get("id") in ids:
             raise RefusedError(f"Duplicate item found with id {item['id']}.", code="duplicate_item")
         ids.update([item["id"]] if item.get("id") else [])
-        call_id = item.get("call_id")
+        call_id: Any = item.get("call_id")
         if kind in _SPOKEN:
             if call_id in called:
                 raise RefusedError(f"Duplicate call_id {call_id}.", code="duplicate_item")

@@ -167,7 +167,7 @@ def test_a_key_in_a_header_of_the_file_is_a_key(tmp_path: Path) -> None:
     ],
 )
 def test_a_profile_that_cannot_be_meant_is_named(tmp_path: Path, lines: str, expected: str) -> None:
-    keys = dict.fromkeys(("GROQ_API_KEY", "MISTRAL_API_KEY", "AZURE_OPENAI_API_KEY"), KEY)
+    keys: dict[str, str] = dict.fromkeys(("GROQ_API_KEY", "MISTRAL_API_KEY", "AZURE_OPENAI_API_KEY"), KEY)
     assert problem(tmp_path, lines, keys).startswith(expected)
 
 

@@ -183,7 +183,7 @@ def test_no_more_tools_are_strict_than_the_api_takes() -> None:
 
 
 def test_the_form_of_the_answer_and_the_tools_share_one_limit() -> None:
-    optional = {f"p{number}": {"type": "string"} for number in range(13)}
+    optional: dict[str, Any] = {f"p{number}": {"type": "string"} for number in range(13)}
     form = {"type": "json_schema", "name": "x", "schema": {"type": "object", "properties": optional}}
     tools = [strict_tool("many", **optional), strict_tool("few", p=optional["p1"])]
     assert [tool.get("strict") for tool in build([HI], tools=tools)["tools"]] == [True, True]

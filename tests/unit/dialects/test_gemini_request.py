@@ -99,7 +99,12 @@ def test_formats_beside_tools(form: dict[str, Any], wanted: dict[str, Any] | Non
 @pytest.mark.parametrize("choice", ["auto", "none", "required"])
 def test_a_model_that_takes_no_format_beside_tools_is_told_it_in_words(model: str, choice: str) -> None:
     form = {"type": "json_schema", "name": "a", "strict": True, "schema": SCHEMA}
-    asked = {"text": {"format": form}, "instructions": "Be kind.", "tool_choice": choice, "model": model}
+    asked: dict[str, Any] = {
+        "text": {"format": form},
+        "instructions": "Be kind.",
+        "tool_choice": choice,
+        "model": model,
+    }
     body = build(HI, tools=[FUNCTION], **asked)
     assert "generationConfig" not in body
     (told,) = body["systemInstruction"]["parts"]

@@ -38,7 +38,8 @@ def prompt_of(body: dict[str, Any] | bytes, *links: Sequence[bytes | Item], **mo
     request = decode_create(data)
     assert isinstance(request, CreateRequest)
     history = lineage(*(links or ([USER],)))
-    return Prompt(**{"history": history, "request": request, "model": "theirs", "body": data, **more})
+    fields: dict[str, Any] = {"history": history, "request": request, "model": "theirs", "body": data, **more}
+    return Prompt(**fields)
 
 
 def body_of(prompt: Prompt, **flags: Any) -> bytes:

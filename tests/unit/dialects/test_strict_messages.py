@@ -100,7 +100,7 @@ def test_thinking_is_known_again_where_it_was_made_and_nowhere_else() -> None:
 
 def test_the_cache_is_read_up_to_twenty_blocks_before_a_breakpoint() -> None:
     def asked(blocks: int, *marks: int) -> Body:
-        said = [{"type": "text", "text": str(number)} for number in range(blocks)]
+        said: list[dict[str, Any]] = [{"type": "text", "text": str(number)} for number in range(blocks)]
         for mark in marks:
             said[mark]["cache_control"] = MARK
         return {"model": "m", "messages": [{"role": "user", "content": said}]}

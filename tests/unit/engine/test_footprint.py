@@ -1,6 +1,7 @@
 """What a model takes is known before it is loaded."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ SHAPE: dict[str, Value] = {
 }
 
 
-def describe(tmp_path: Path, metadata: dict[str, Value], **settings: int) -> list[str]:
+def describe(tmp_path: Path, metadata: dict[str, Value], **settings: Any) -> list[str]:
     model = resolve_model(str(write_gguf(tmp_path / "m.gguf", metadata)))
     return describe_footprint(footprint_of(model, EngineSettings(**settings)))
 

@@ -15,7 +15,7 @@ LOOK = UpstreamTool(
 SAY = UpstreamTool(
     "function", None, "say", "say", b'{"type":"object"}', b'{"type":"function","function":{"name":"say"}}'
 )
-NAMED = {"type": "function", "function": {"name": "say"}}
+NAMED: Any = {"type": "function", "function": {"name": "say"}}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 import json
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import aiohttp
 import pytest
@@ -8,7 +10,7 @@ from websockets.asyncio.client import connect
 from landline.ledger import Ledger
 from landline.monitor.feed import Feed
 from landline.server.asgi import RESPONSES_PATHS
-from support.servers.edge import create, create_frame, running_edge, saying
+from support.servers.edge import RunningEdge, create, create_frame, running_edge, saying
 
 NAMES = ("demo", "org/big-model", "ünï")
 
@@ -17,10 +19,10 @@ def feed() -> Feed:
     return Feed(Ledger(), list_health=list, list_served=list, clock=time.time, version="0")
 
 
-async def request(edge, method: str, path: str, **more):
+async def request(edge: RunningEdge, method: str, path: str, **more: Any) -> tuple[int, Mapping[str, str], Any]:
     """Status, headers and JSON body of one request, redirects not followed."""
-    more = {"allow_redirects": False, **more}
-    async with aiohttp.ClientSession() as http, http.request(method, edge.http_url + path, **more) as answer:
+    options: Any = {"allow_redirects": False, **more}
+    async with aiohttp.ClientSession() as http, http.request(method, edge.http_url + path, **options) as answer:
         return answer.status, answer.headers, None if method == "HEAD" else await answer.json()
 
 
@@ -33,7 +35,7 @@ async def test_models_are_listed():
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_model_is_read_by_its_id_slashes_and_all(name):
+async def test_a_model_is_read_by_its_id_slashes_and_all(name: str):
     async with running_edge(saying("hi"), models=NAMES) as edge:
         status, _, body = await request(edge, "GET", f"/v1/models/{name}")
     assert (status, body["id"]) == (200, name)
@@ -70,7 +72,7 @@ async def test_ready_is_false_while_draining():
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/nothing", "/v1/responses//x", "/favicon.ico"])
-async def test_an_unknown_path_is_an_api_error(path):
+async def test_an_unknown_path_is_an_api_error(path: str):
     async with running_edge(saying("hi")) as edge:
         status, headers, body = await request(edge, "GET", path)
     assert (status, body["error"]["code"]) == (404, "not_found")
@@ -82,7 +84,7 @@ async def test_an_unknown_path_is_an_api_error(path):
     ("method", "path", "allowed"),
     [("PUT", "/v1/responses", "POST, GET"), ("POST", "/v1/models", "GET"), ("DELETE", "/health", "GET")],
 )
-async def test_a_wrong_method_names_the_right_ones(method, path, allowed):
+async def test_a_wrong_method_names_the_right_ones(method: str, path: str, allowed: str):
     async with running_edge(saying("hi")) as edge:
         status, headers, body = await request(edge, method, path)
     assert (status, headers["allow"], body["error"]["code"]) == (405, allowed, "method_not_allowed")
@@ -104,7 +106,7 @@ async def test_every_answer_has_an_id_of_its_own():
 @pytest.mark.parametrize(
     "path", ["/v1/models", "/models", "/v1/models/demo", "/health", "/ready", "/v1/openapi.json", "/monitor/state"]
 )
-async def test_a_slash_at_the_end_changes_nothing(path):
+async def test_a_slash_at_the_end_changes_nothing(path: str):
     async with running_edge(saying("hi"), monitor=feed()) as edge:
         plain, slashed = await request(edge, "GET", path), await request(edge, "GET", f"{path}/?x=1")
     assert plain[0] == slashed[0] == 200
@@ -112,7 +114,7 @@ async def test_a_slash_at_the_end_changes_nothing(path):
 
 
 @pytest.mark.parametrize("path", RESPONSES_PATHS)
-async def test_creates_and_sockets_may_have_a_slash_at_the_end(path):
+async def test_creates_and_sockets_may_have_a_slash_at_the_end(path: str):
     async with running_edge(saying("hi")) as edge:
         status, _, body = await request(edge, "POST", f"{path}/", json=create())
         async with connect(edge.socket_url.replace("/v1/responses", f"{path}/")) as line:

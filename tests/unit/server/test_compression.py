@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,7 +7,7 @@ from websockets.exceptions import NegotiationError
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from landline.compression_budget import CompressionBudget, CompressionOffer
+from landline.compression_budget import CompressionBudget, CompressionOffer, StepName
 from landline.server.compression import LineDeflate, LineDeflateFactory
 from support.compression_budgets import short_of_memory
 
@@ -21,7 +23,7 @@ def negotiate(
 
 
 @pytest.mark.parametrize("offer", [BARE, [("client_max_window_bits", None)], [("client_max_window_bits", "15")]])
-def test_usual_offers_get_the_widest_window_and_takeover_both_ways(offer):
+def test_usual_offers_get_the_widest_window_and_takeover_both_ways(offer: list[tuple[str, str | None]]):
     answer, extension = negotiate(offer)
     assert extension.remote_max_window_bits == extension.local_max_window_bits == 15
     assert not extension.remote_no_context_takeover
@@ -37,7 +39,7 @@ def test_usual_offers_get_the_widest_window_and_takeover_both_ways(offer):
         ([("client_no_context_takeover", None)], "remote_no_context_takeover", True),
     ],
 )
-def test_less_is_granted_when_asked_for(offer, attribute, granted):
+def test_less_is_granted_when_asked_for(offer: list[tuple[str, str | None]], attribute: str, granted: bool | int):
     answer, extension = negotiate(offer)
     assert getattr(extension, attribute) == granted
     assert offer[0][0] in answer
@@ -62,7 +64,7 @@ def test_a_second_offer_is_passed_over():
     keeps_context=st.booleans(),
     window_bits=st.integers(9, 15),
 )
-def test_a_client_reads_every_message_back(messages, keeps_context, window_bits):
+def test_a_client_reads_every_message_back(messages: list[bytes], keeps_context: bool, window_bits: int):
     grant = CompressionBudget().grant(CompressionOffer(out_bits=window_bits, keeps_context_out=keeps_context))
     server = LineDeflate(PerMessageDeflate(False, not keeps_context, 15, window_bits), grant)
     client = PerMessageDeflate(not keeps_context, False, window_bits, 15)
@@ -101,7 +103,9 @@ def test_a_client_reads_every_message_back(messages, keeps_context, window_bits)
         ),
     ],
 )
-def test_less_is_granted_when_memory_is_short(step, offer, answered, words):
+def test_less_is_granted_when_memory_is_short(
+    step: StepName, offer: list[tuple[str, str | None]], answered: dict[str, Any], words: str
+):
     factory = LineDeflateFactory(short_of_memory(step))
     answer, _ = factory.process_request_params(offer, [])
     assert dict(answer) == answered
@@ -146,7 +150,7 @@ def test_closing_twice_gives_back_once():
 
 @pytest.mark.parametrize("step", ["15_bits", "12_bits", "10_bits", "per_message"])
 @given(messages=st.lists(st.binary(max_size=3000) | st.just(b"the same again " * 400), max_size=8))
-def test_both_sides_read_each_other_at_every_step(step, messages):
+def test_both_sides_read_each_other_at_every_step(step: StepName, messages: list[bytes]):
     answer, server = negotiate([("client_max_window_bits", None)], short_of_memory(step))
     client = PerMessageDeflate(
         False, "client_no_context_takeover" in answer, 15, int(answer["client_max_window_bits"] or 15)

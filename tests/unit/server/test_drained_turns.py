@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
@@ -10,8 +11,8 @@ from landline.stores.memory import MemoryStore
 from support.servers.edge import read_until_closed
 from support.servers.state import DEADLINE_S, StateServer, state_server
 
-SLOW = {"model": "m", "input": "hi", "user": "slow"}
-MUTE = {"model": "m", "input": "hi", "user": "mute"}
+SLOW: dict[str, object] = {"model": "m", "input": "hi", "user": "slow"}
+MUTE: dict[str, object] = {"model": "m", "input": "hi", "user": "mute"}
 
 
 class FrozenStore(MemoryStore):
@@ -24,10 +25,12 @@ class FrozenStore(MemoryStore):
         await asyncio.Event().wait()
 
 
-async def start(server: StateServer, path: str, body: dict[str, object]) -> asyncio.Task[tuple[int, str | None, dict]]:
+async def start(
+    server: StateServer, path: str, body: dict[str, object]
+) -> asyncio.Task[tuple[int, str | None, dict[str, Any]]]:
     """Asks, and returns when the model is at work; the task's result is status, `retry-after` and body."""
 
-    async def ask() -> tuple[int, str | None, dict]:
+    async def ask() -> tuple[int, str | None, dict[str, Any]]:
         async with server.client.post(server.url + path, json=body) as answer:
             return answer.status, answer.headers.get("retry-after"), await answer.json()
 
@@ -53,7 +56,7 @@ def create_frame(body: dict[str, object], **fields: object) -> str:
         ("/responses/compact", MUTE),
     ],
 )
-async def test_an_http_request_without_an_answer_gets_503_and_a_wait(path, body):
+async def test_an_http_request_without_an_answer_gets_503_and_a_wait(path: str, body: dict[str, Any]):
     async with state_server() as server:
         asking = await start(server, path, body)
         server.line.stop()
@@ -92,7 +95,7 @@ async def test_turns_of_a_socket_fail_before_it_is_closed():
         for _ in range(2):
             await asyncio.wait_for(server.target.started.acquire(), DEADLINE_S)
         server.line.stop()
-        frames: list[dict] = []
+        frames: list[dict[str, Any]] = []
         types, code = await read_until_closed(line, frames)
     assert code == 1001
     assert types.count("response.failed") == 1
@@ -106,7 +109,7 @@ async def test_a_turn_that_is_still_being_prepared_is_refused():
         await line.send(create_frame(SLOW, previous_response_id="resp_elsewhere"))
         await asyncio.wait_for(await line.ping(), DEADLINE_S)
         server.line.stop()
-        frames: list[dict] = []
+        frames: list[dict[str, Any]] = []
         assert await read_until_closed(line, frames) == (["error"], 1001)
     assert frames[0]["error"]["code"] == "server_shutting_down"
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import aiohttp
 import anthropic
 import openai
@@ -30,7 +32,7 @@ LIBRARIES = (
         "/openai/deployments/gpt/chat/completions",
     ],
 )
-def test_a_path_that_asks_a_model_names_the_one_to_use_and_how_libraries_are_told(path):
+def test_a_path_that_asks_a_model_names_the_one_to_use_and_how_libraries_are_told(path: str):
     said = advise(path) or ""
     assert "`POST /v1/responses`" in said
     assert all(name in said for name in LIBRARIES)
@@ -59,12 +61,12 @@ def test_a_path_that_asks_a_model_names_the_one_to_use_and_how_libraries_are_tol
         ("/openai/responses", "one `/v1`"),
     ],
 )
-def test_other_paths_name_what_serves_the_same_end(path, said):
+def test_other_paths_name_what_serves_the_same_end(path: str, said: str):
     assert said in (advise(path) or "")
 
 
 @pytest.mark.parametrize("path", ["/", "/favicon.ico", "/v1/nothing", "/v1/responses/resp_1/nothing", "/v1/chat"])
-def test_a_path_of_no_api_gets_no_advice(path):
+def test_a_path_of_no_api_gets_no_advice(path: str):
     assert advise(path) is None
 
 
@@ -87,12 +89,13 @@ async def test_an_anthropic_client_is_told():
     ):
         with pytest.raises(anthropic.NotFoundError, match="use `POST /v1/responses`") as raised:
             await client.messages.create(model="demo", max_tokens=1, messages=[{"role": "user", "content": "x"}])
-    assert raised.value.body["type"] == "error"
+    body: Any = raised.value.body
+    assert body["type"] == "error"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/chat/completions/", "/api/chat/"])
-async def test_every_method_and_a_slash_at_the_end_get_the_same_advice(method, path):
+async def test_every_method_and_a_slash_at_the_end_get_the_same_advice(method: str, path: str):
     async with (
         running_edge(saying("hi")) as edge,
         aiohttp.ClientSession() as http,

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from landline.server.headers import TraceContext, choose_subprotocol, note_trace, trace_of
 from landline.session.meter import Meter
@@ -86,13 +87,13 @@ KEY = "openai-insecure-api-key.sk-aaaabbbbcccc"
         (["two words"], None),
     ],
 )
-def test_the_choice_is_a_name_and_a_key_only_where_there_is_nothing_else(offered, chosen):
+def test_the_choice_is_a_name_and_a_key_only_where_there_is_nothing_else(offered: list[str], chosen: str | None):
     assert choose_subprotocol(offered) == chosen
 
 
 async def test_a_socket_is_opened_with_the_chosen_one():
     async with running_edge(saying("hi")) as edge:
-        async with connect(edge.socket_url, subprotocols=[KEY, "responses"]) as line:
+        async with connect(edge.socket_url, subprotocols=[Subprotocol(KEY), Subprotocol("responses")]) as line:
             assert line.subprotocol == "responses"
         async with connect(edge.socket_url) as line:
             assert line.subprotocol is None

@@ -2,6 +2,8 @@ import asyncio
 import gzip
 import json
 import time
+from collections.abc import Callable
+from typing import Any
 
 import aiohttp
 import brotli
@@ -10,22 +12,22 @@ import zstandard
 from structlog.testing import capture_logs
 
 from landline.session.limits import Limits
-from landline.session.turn import TurnProgressed, TurnRefused
+from landline.session.turn import Turn, TurnProgressed, TurnRefused
 from landline.wire.errors import api_error
 from landline.wire.model_events import Failed, Finished, TextDelta
-from support.servers.edge import answering, composed, create, running_edge, saying
+from support.servers.edge import RunningEdge, answering, composed, create, running_edge, saying
 
 DEADLINE_S = 10
 BROKEN = answering([TextDelta("a"), Failed(api_error("upstream_error", "It broke."))])
 
 
-async def post(edge, path: str = "/v1/responses", **request):
+async def post(edge: RunningEdge, path: str = "/v1/responses", **request: Any):
     """Status, headers and body of one POST."""
     async with aiohttp.ClientSession() as http, http.post(edge.http_url + path, **request) as answer:
         return answer.status, answer.headers, await answer.read()
 
 
-def records(body: bytes) -> list[tuple[str, dict]]:
+def records(body: bytes) -> list[tuple[str, dict[str, Any]]]:
     """Event name and data of every record but the closing `[DONE]`, which must be there."""
     *events, done, rest = body.decode().split("\n\n")
     assert (done, rest) == ("data: [DONE]", "")
@@ -34,15 +36,15 @@ def records(body: bytes) -> list[tuple[str, dict]]:
     return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in lines]
 
 
-def refusing(code: str, message: str = "No.", **more):
-    async def script(turn):
+def refusing(code: str, message: str = "No.", **more: Any):
+    async def script(turn: Turn):
         yield TurnRefused(api_error(code, message, **more))
 
     return script
 
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/responses", "/codex/responses", "/v1/codex/responses?beta=true"])
-async def test_a_create_is_answered_by_the_whole_response(path):
+async def test_a_create_is_answered_by_the_whole_response(path: str):
     async with running_edge(saying("he", "llo")) as edge:
         status, headers, body = await post(edge, path, json=create())
     response = json.loads(body)
@@ -69,7 +71,7 @@ async def test_a_stream_says_every_event_under_its_name_and_then_done():
 async def test_events_leave_as_they_come():
     release = asyncio.Event()
 
-    async def script(turn):
+    async def script(turn: Turn):
         composer = composed(turn)
         yield TurnProgressed(composer.open())
         await release.wait()
@@ -89,7 +91,7 @@ async def test_events_leave_as_they_come():
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_refused_turn_is_a_plain_http_error(stream):
+async def test_a_refused_turn_is_a_plain_http_error(stream: bool):
     async with running_edge(refusing("rate_limit_exceeded", "Slow down.", retry_after_s=2)) as edge:
         status, headers, body = await post(edge, json=create(stream=stream))
     assert (status, headers["content-type"], headers["retry-after"]) == (429, "application/json", "2")
@@ -144,7 +146,7 @@ async def test_a_stream_id_in_a_body_is_ignored():
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])
-async def test_what_cannot_be_done_is_refused_by_name(fields, code, param, stream):
+async def test_what_cannot_be_done_is_refused_by_name(fields: dict[str, Any], code: str, param: str, stream: bool):
     async with running_edge(saying("hi")) as edge:
         status, _, body = await post(edge, json=create(stream=stream, **fields))
         assert edge.runner.started == []
@@ -153,7 +155,7 @@ async def test_what_cannot_be_done_is_refused_by_name(fields, code, param, strea
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b"model=demo&input=hi"])
-async def test_a_body_that_is_no_json_object_is_refused(body):
+async def test_a_body_that_is_no_json_object_is_refused(body: bytes):
     async with running_edge(saying("hi")) as edge:
         status, _, answer = await post(edge, data=body)
     assert status == 400
@@ -161,7 +163,7 @@ async def test_a_body_that_is_no_json_object_is_refused(body):
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
-async def test_json_is_read_whatever_its_content_type_says(content_type):
+async def test_json_is_read_whatever_its_content_type_says(content_type: str):
     async with running_edge(saying("hi")) as edge:
         status, _, _ = await post(edge, data=json.dumps(create()), headers={"content-type": content_type})
     assert status == 200
@@ -170,7 +172,7 @@ async def test_json_is_read_whatever_its_content_type_says(content_type):
 @pytest.mark.parametrize(
     ("coding", "encode"), [("gzip", gzip.compress), ("br", brotli.compress), ("zstd", zstandard.compress)]
 )
-async def test_compressed_bodies_are_read(coding, encode):
+async def test_compressed_bodies_are_read(coding: str, encode: Callable[[bytes], bytes]):
     async with running_edge(saying("hi")) as edge:
         body = encode(json.dumps(create("x" * 200_000)).encode())
         status, _, _ = await post(edge, data=body, headers={"content-encoding": coding})
@@ -185,7 +187,7 @@ async def test_an_unknown_coding_is_refused():
 
 
 @pytest.mark.parametrize("is_declared", [True, False])
-async def test_an_oversize_body_is_refused(is_declared):
+async def test_an_oversize_body_is_refused(is_declared: bool):
     async def chunks():
         for _ in range(30):
             yield b"x" * 100_000
@@ -196,10 +198,10 @@ async def test_an_oversize_body_is_refused(is_declared):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_turn_is_aborted_when_its_client_disconnects(stream):
+async def test_a_turn_is_aborted_when_its_client_disconnects(stream: bool):
     has_begun = asyncio.Event()
 
-    async def script(turn):
+    async def script(turn: Turn):
         yield TurnProgressed(composed(turn).open())
         has_begun.set()
         await asyncio.Event().wait()
@@ -215,7 +217,7 @@ async def test_a_turn_is_aborted_when_its_client_disconnects(stream):
 async def test_a_turn_that_was_answered_may_put_its_things_away():
     has_put_away = asyncio.Event()
 
-    async def script(turn):
+    async def script(turn: Turn):
         try:
             composer = composed(turn)
             composer.open()
@@ -232,7 +234,7 @@ async def test_a_turn_that_was_answered_may_put_its_things_away():
 
 
 async def test_a_fault_of_ours_is_a_server_error():
-    async def script(turn):
+    async def script(turn: Turn):
         raise ValueError("a fault of ours")
         yield
 
@@ -245,7 +247,7 @@ async def test_a_fault_of_ours_is_a_server_error():
 
 
 async def test_a_fault_in_the_middle_of_a_stream_ends_it_as_failed():
-    async def script(turn):
+    async def script(turn: Turn):
         yield TurnProgressed(composed(turn).open())
         raise ValueError("a fault of ours")
 

@@ -4,9 +4,9 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from landline.session.turn import TurnProgressed
+from landline.session.turn import Turn, TurnProgressed
 from landline.wire.model_events import Finished, TextDelta
-from support.servers.edge import composed, create, running_edge, saying
+from support.servers.edge import RunningEdge, composed, create, running_edge, saying
 
 DEADLINE_S = 10
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAA\r\n"
@@ -66,7 +66,7 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(edge):
+async def connected(edge: RunningEdge):
     reader, writer = await asyncio.open_connection(edge.host, edge.port)
     try:
         yield Client(reader, writer)
@@ -87,7 +87,7 @@ def post(text: str, *headers: bytes, version: str = "1.1", chunk_bytes: int = 0,
     return head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
 
 
-def texts(edge) -> list[str]:
+def texts(edge: RunningEdge) -> list[str]:
     return [json.loads(turn.body)["input"] for turn in edge.runner.started]
 
 
@@ -98,7 +98,7 @@ class Held:
         self.has_begun = asyncio.Event()
         self.may_end = asyncio.Event()
 
-    async def script(self, turn):
+    async def script(self, turn: Turn):
         composer = composed(turn)
         yield TurnProgressed(composer.open())
         self.has_begun.set()
@@ -109,7 +109,7 @@ class Held:
 
 @pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
 @pytest.mark.parametrize("chunk_bytes", [0, 7])
-async def test_an_offer_of_another_protocol_is_ignored_and_the_body_is_read(offer, chunk_bytes):
+async def test_an_offer_of_another_protocol_is_ignored_and_the_body_is_read(offer: bytes, chunk_bytes: int):
     async with running_edge(saying("hi")) as edge, connected(edge) as client:
         for text in ("one", "two"):
             client.send(post(text, offer, chunk_bytes=chunk_bytes))
@@ -121,7 +121,7 @@ async def test_an_offer_of_another_protocol_is_ignored_and_the_body_is_read(offe
 
 
 @pytest.mark.parametrize("chunk_bytes", [0, 7])
-async def test_an_offer_is_ignored_however_its_bytes_arrive(chunk_bytes):
+async def test_an_offer_is_ignored_however_its_bytes_arrive(chunk_bytes: int):
     request = post("piecemeal", H2C, chunk_bytes=chunk_bytes)
     async with running_edge(saying("hi")) as edge, connected(edge) as client:
         for at in range(0, len(request), 5):
@@ -150,7 +150,7 @@ async def test_a_body_that_waits_for_100_is_asked_for_in_spite_of_an_offer():
 
 
 @pytest.mark.parametrize("method", [b"GET", b"DELETE", b"HEAD"])
-async def test_an_offer_without_a_body_is_ignored_too(method):
+async def test_an_offer_without_a_body_is_ignored_too(method: bytes):
     async with running_edge(saying("hi")) as edge, connected(edge) as client:
         client.send(method + b" /v1/models/demo HTTP/1.1\r\nHost: localhost\r\n" + H2C + b"\r\n" + post("next"))
         status, _, headers = await client.read_head()
@@ -161,7 +161,7 @@ async def test_an_offer_without_a_body_is_ignored_too(method):
 
 
 @pytest.mark.parametrize("offered", [b"websocket", b"WebSocket", b"h2c, websocket"])
-async def test_a_websocket_among_the_offers_is_opened(offered):
+async def test_a_websocket_among_the_offers_is_opened(offered: bytes):
     async with running_edge(saying("hi")) as edge, connected(edge) as client:
         client.send(
             b"GET /v1/responses HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nConnection: HTTP2-Settings\r\nUpgrade: "
@@ -174,7 +174,7 @@ async def test_a_websocket_among_the_offers_is_opened(offered):
 @pytest.mark.parametrize(
     ("version", "key"), [("1.0", b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"), ("1.1", b"")]
 )
-async def test_a_websocket_that_cannot_begin_is_asked_to_try_again(version, key):
+async def test_a_websocket_that_cannot_begin_is_asked_to_try_again(version: str, key: bytes):
     async with running_edge(saying("hi")) as edge, connected(edge) as client:
         head = f"GET /v1/responses HTTP/{version}\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         client.send(head.encode() + key + b"\r\n")
@@ -186,7 +186,7 @@ async def test_a_websocket_that_cannot_begin_is_asked_to_try_again(version, key)
 @pytest.mark.parametrize(
     "request_bytes", [b"\x16\x03\x01\x02\x00\x01", b"CONNECT a.example:443 HTTP/1.1\r\nHost: a\r\n\r\n"]
 )
-async def test_bytes_that_are_no_request_get_an_error_of_ours(request_bytes):
+async def test_bytes_that_are_no_request_get_an_error_of_ours(request_bytes: bytes):
     async with running_edge(saying("hi")) as edge, connected(edge) as client:
         client.send(request_bytes)
         status, headers, body = await client.read_answer()
@@ -196,7 +196,7 @@ async def test_bytes_that_are_no_request_get_an_error_of_ours(request_bytes):
 
 
 @pytest.mark.parametrize("offer", [b"", H2C])
-async def test_a_stream_to_http_1_0_has_no_chunks_and_ends_with_the_connection(offer):
+async def test_a_stream_to_http_1_0_has_no_chunks_and_ends_with_the_connection(offer: bytes):
     async with running_edge(saying("hi")) as edge, connected(edge) as client:
         client.send(post("old", offer, b"Expect: 100-continue\r\n", version="1.0", stream=True))
         status, headers, body = await client.read_answer()
@@ -227,7 +227,7 @@ async def test_http_1_0_may_keep_its_connection_for_answers_of_known_size():
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("is_late", [True, False])
-async def test_a_client_that_ended_its_side_gets_its_answer(stream, version, is_late):
+async def test_a_client_that_ended_its_side_gets_its_answer(stream: bool, version: str, is_late: bool):
     held = Held()
     async with running_edge(held.script) as edge, connected(edge) as client:
         client.send(post("half", b"Connection: keep-alive\r\n", version=version, stream=stream))
@@ -264,7 +264,7 @@ async def test_a_request_that_can_never_be_whole_is_given_up():
 
 
 @pytest.mark.parametrize(("version", "stream"), [("1.1", True), ("1.1", False), ("1.0", False)])
-async def test_a_client_that_closed_its_connection_cancels_its_turn(stream, version):
+async def test_a_client_that_closed_its_connection_cancels_its_turn(stream: bool, version: str):
     held = Held()
     async with running_edge(held.script) as edge, connected(edge) as client:
         client.send(post("gone", version=version, stream=stream))

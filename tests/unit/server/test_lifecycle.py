@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import aiohttp
 import pytest
+from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
@@ -23,7 +24,7 @@ from landline.server.lifecycle import (
     LineServer,
     ServeSettings,
 )
-from landline.session.turn import TurnProgressed
+from landline.session.turn import Turn, TurnProgressed
 from landline.wire.model_events import Finished, TextDelta
 from support.servers.edge import composed, create, create_frame, read_until_closed, running_edge, saying
 
@@ -36,7 +37,7 @@ class Gate:
     def __init__(self) -> None:
         self.is_open = asyncio.Event()
 
-    async def script(self, turn):
+    async def script(self, turn: Turn):
         composer = composed(turn)
         yield TurnProgressed(composer.open())
         await self.is_open.wait()
@@ -141,7 +142,7 @@ async def test_a_lifespan_that_fails_is_a_failed_start():
     assert await server.run() == EXIT_STARTUP_FAILED
 
 
-async def _no_app(scope, receive, send) -> None:
+async def _no_app(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "lifespan.startup.failed", "message": "no"})
 
@@ -185,7 +186,7 @@ async def read_line(process: asyncio.subprocess.Process) -> bytes:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_drains_the_process_and_it_exits_with_0(number):
+async def test_a_signal_drains_the_process_and_it_exits_with_0(number: signal.Signals):
     process, _ = await start_process()
     process.send_signal(number)
     output, _ = await asyncio.wait_for(process.communicate(), DEADLINE_S)

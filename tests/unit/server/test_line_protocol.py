@@ -4,14 +4,17 @@ import asyncio
 import json
 import zlib
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from landline.compression_budget import CompressionBudget
+from landline.compression_budget import CompressionBudget, StepName
 from landline.server.connection import wire_of
 from landline.server.drain import Drain
 from landline.server.lifecycle import LineServer, ServeSettings
@@ -26,10 +29,10 @@ class RecordingApp:
     """Accepts every socket and puts what it receives into a queue."""
 
     def __init__(self, *, echoes: bool = False) -> None:
-        self.received: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+        self.received: asyncio.Queue[Message] = asyncio.Queue()
         self._echoes = echoes
 
-    async def __call__(self, scope, receive, send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await receive()
             await send({"type": "lifespan.startup.complete"})
@@ -54,7 +57,7 @@ class RecordingApp:
 
 
 @asynccontextmanager
-async def serving(app, *, compression=None, **settings):
+async def serving(app: ASGIApp, *, compression: CompressionBudget | None = None, **settings: Any):
     started = asyncio.get_running_loop().create_future()
     server = LineServer(
         app,
@@ -88,7 +91,7 @@ async def test_an_end_of_stream_without_close_frame_is_a_cut():
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 4000])
-async def test_a_close_frame_is_reported_with_its_code(code):
+async def test_a_close_frame_is_reported_with_its_code(code: int):
     app = RecordingApp()
     async with serving(app) as port:
         async with connect(f"ws://127.0.0.1:{port}") as line:
@@ -107,6 +110,7 @@ async def test_deflate_is_granted_with_the_full_window_and_takeover():
     async with serving(RecordingApp()) as port, connect(f"ws://127.0.0.1:{port}") as line:
         header = line.response.headers["Sec-WebSocket-Extensions"]
         (extension,) = line.protocol.extensions
+    assert isinstance(extension, PerMessageDeflate)
     assert header == "permessage-deflate; client_max_window_bits=15"
     assert extension.local_max_window_bits == extension.remote_max_window_bits == 15
     assert not extension.local_no_context_takeover
@@ -148,7 +152,7 @@ async def test_a_repeated_frame_costs_next_to_nothing_both_ways():
 
 
 @pytest.mark.parametrize("step", ["15_bits", "12_bits", "10_bits", "per_message", "none"])
-async def test_a_websockets_client_gets_along_with_every_step(step):
+async def test_a_websockets_client_gets_along_with_every_step(step: StepName):
     budget = short_of_memory(step)
     held_before = budget.used_bytes
     app = RecordingApp(echoes=True)
@@ -164,7 +168,7 @@ async def test_a_websockets_client_gets_along_with_every_step(step):
 
 
 @pytest.mark.parametrize("step", ["15_bits", "12_bits", "10_bits", "per_message", "none"])
-async def test_an_aiohttp_client_gets_along_with_every_step(step):
+async def test_an_aiohttp_client_gets_along_with_every_step(step: StepName):
     budget = short_of_memory(step)
     async with (
         serving(RecordingApp(echoes=True), compression=budget) as port,
@@ -178,11 +182,11 @@ async def test_an_aiohttp_client_gets_along_with_every_step(step):
 
 
 @pytest.mark.parametrize("step", ["15_bits", "per_message", "none"])
-async def test_many_texts_of_one_message_arrive_one_by_one(step):
+async def test_many_texts_of_one_message_arrive_one_by_one(step: StepName):
     texts = ["a" * 20_000, "", "ü", "a" * 20_000, "b" * 70_000]
 
     class Sender(RecordingApp):
-        async def __call__(self, scope, receive, send) -> None:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "websocket":
                 assert TEXT_FRAMES in scope["extensions"]
                 await receive()
@@ -204,7 +208,7 @@ async def test_texts_for_a_client_that_left_raise_an_os_error():
     raised = asyncio.get_running_loop().create_future()
 
     class Sender(RecordingApp):
-        async def __call__(self, scope, receive, send) -> None:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "websocket":
                 await receive()
                 await send({"type": "websocket.accept"})
@@ -239,7 +243,7 @@ async def test_memory_is_given_back_however_a_socket_ends():
 
 
 async def test_a_refused_upgrade_holds_no_memory():
-    async def refusing(scope, receive, send):
+    async def refusing(scope: Scope, receive: Receive, send: Send):
         if scope["type"] == "lifespan":
             return await RecordingApp()(scope, receive, send)
         await receive()
@@ -262,10 +266,10 @@ async def test_a_refused_upgrade_holds_no_memory():
         (CompressionBudget(0), None, "none offered by the client"),
     ],
 )
-async def test_the_scope_tells_what_was_agreed(budget, offered, words):
+async def test_the_scope_tells_what_was_agreed(budget: CompressionBudget, offered: str | None, words: str):
     told = []
 
-    async def telling(scope, receive, send):
+    async def telling(scope: Scope, receive: Receive, send: Send):
         if scope["type"] == "websocket":
             told.append(wire_of(scope).compression)
         return await RecordingApp()(scope, receive, send)
@@ -275,7 +279,7 @@ async def test_the_scope_tells_what_was_agreed(budget, offered, words):
 
 
 @pytest.mark.parametrize("compression", ["deflate", None])
-async def test_an_oversize_frame_is_answered_and_then_closed(compression):
+async def test_an_oversize_frame_is_answered_and_then_closed(compression: str | None):
     app = RecordingApp()
     async with serving(app) as port:
         async with connect(f"ws://127.0.0.1:{port}", compression=compression) as line:
@@ -319,7 +323,7 @@ async def test_a_bomb_is_refused():
     compressor = zlib.compressobj(9, wbits=-15)
     bomb = compressor.compress(bytes(40_000_000)) + compressor.flush(zlib.Z_SYNC_FLUSH)
     async with serving(RecordingApp()) as port, connect(f"ws://127.0.0.1:{port}") as line:
-        line.protocol.extensions[0].encode = lambda _: Frame(Opcode.TEXT, bomb[:-4], rsv1=True)
+        line.protocol.extensions[0].encode = lambda frame: Frame(Opcode.TEXT, bomb[:-4], rsv1=True)
         await line.send("x")
         assert json.loads(await line.recv())["error"]["code"] == "payload_too_large"
         with pytest.raises(ConnectionClosed) as closed:
@@ -381,7 +385,7 @@ async def test_a_peer_that_answers_no_ping_is_given_up():
 @pytest.mark.parametrize(
     "name", ["Sec-WebSocket-Protocol", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Extensions"]
 )
-async def test_an_upgrade_with_a_header_that_is_not_utf_8_is_refused_and_closed(name):
+async def test_an_upgrade_with_a_header_that_is_not_utf_8_is_refused_and_closed(name: str):
     headers = {"Sec-WebSocket-Version": b"13", "Sec-WebSocket-Key": b"c2l4dGVlbiBieXRlcy4uLg==", name: b"caf\xe9 \xff"}
     lines = b"".join(b"%s: %s\r\n" % (each.encode(), value) for each, value in headers.items())
     async with serving(RecordingApp()) as port:

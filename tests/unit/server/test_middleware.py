@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -362,10 +363,13 @@ async def path_behind(path: str, root: str = "", kind: str = "http") -> str:
     """The path that the router sees."""
     seen: list[str] = []
 
-    async def app(scope, receive, send):
+    async def app(scope: Scope, receive: Receive, send: Send):
         seen.append(scope["path"])
 
-    await SamePath(app)({"type": kind, "path": path, "root_path": root}, None, None)
+    async def unused(*_: object) -> Any:
+        raise AssertionError
+
+    await SamePath(app)({"type": kind, "path": path, "root_path": root}, unused, unused)
     return seen[0]
 
 
@@ -384,5 +388,5 @@ async def path_behind(path: str, root: str = "", kind: str = "http") -> str:
         ("/monitor/state/", "", "/monitor/state"),
     ],
 )
-async def test_the_router_sees_a_path_without_its_last_slash(kind, path, root, seen):
+async def test_the_router_sees_a_path_without_its_last_slash(kind: str, path: str, root: str, seen: str):
     assert await path_behind(path, root, kind) == seen

@@ -1,5 +1,8 @@
 import asyncio
 
+import pytest
+from starlette.types import Message
+
 from landline.server import outbox as outbox_module
 from landline.server.outbox import BATCH_BYTES, HIGH_WATER_BYTES, TEXT_FRAMES, Outbox
 
@@ -17,7 +20,7 @@ class Client:
         if is_reading:
             self.reads.set()
 
-    async def send(self, message) -> None:
+    async def send(self, message: Message) -> None:
         self.is_waited_for.set()
         await self.reads.wait()
         self.messages.append(dict(message))
@@ -125,7 +128,7 @@ async def test_a_lost_client_frees_everyone_who_waits():
 async def test_a_send_that_fails_ends_the_outbox_silently():
     calls: list[object] = []
 
-    async def send(message) -> None:
+    async def send(message: Message) -> None:
         calls.append(message)
         raise OSError("gone")
 
@@ -137,7 +140,7 @@ async def test_a_send_that_fails_ends_the_outbox_silently():
     assert len(calls) == 1
 
 
-async def test_an_outbox_overflows_when_nobody_reads(monkeypatch):
+async def test_an_outbox_overflows_when_nobody_reads(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(outbox_module, "OVERFLOW_BYTES", 10)
     outbox = Outbox(Client(is_reading=False).send)
     outbox.put([b"x" * 10])
@@ -202,7 +205,7 @@ async def test_a_turn_that_is_cancelled_after_its_frame_has_left_says_it_once():
     sent: list[object] = []
     may_return, has_left, all_sent = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def send(message) -> None:
+    async def send(message: Message) -> None:
         sent.append(message["text"])
         (all_sent if message["text"] == "2" else has_left).set()
         await may_return.wait()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def place(tmp_path: Path, find_server: Callable[[], PostgresServer]) -> Place:
 @asynccontextmanager
 async def fragile_server(
     kind: Kind, place: Place, *, save_wait_s: float = LONG_S
-) -> AsyncIterator[tuple[StateServer, Outage]]:
+) -> AsyncGenerator[tuple[StateServer, Outage]]:
     async with place.database(kind) as away:
         store = make_store(away.url, timeout_s=TIMEOUT_S)
         await store.open()

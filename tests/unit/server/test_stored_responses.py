@@ -1,6 +1,7 @@
 """`/v1/responses/{id}` and below, over real HTTP."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ INPUT = [
 ]
 
 
-async def input_items(server: StateServer, response_id: str, query: str = "") -> dict[str, object]:
+async def input_items(server: StateServer, response_id: str, query: str = "") -> dict[str, Any]:
     status, page = await server.ask("GET", f"/responses/{response_id}/input_items{query}")
     assert status == 200
     return page

@@ -2,24 +2,25 @@ import asyncio
 import itertools
 import json
 import time
+from typing import Any
 
 import aiohttp
 import pytest
 from structlog.testing import capture_logs
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from landline.session.limits import Limits
-from landline.session.turn import TurnProgressed, TurnRefused
+from landline.session.turn import Turn, TurnProgressed, TurnRefused
 from landline.wire.errors import api_error
 from landline.wire.model_events import Failed, Finished, TextDelta
-from support.servers.edge import answering, composed, create_frame, read_until_closed, running_edge, saying
+from support.servers.edge import RunningEdge, answering, composed, create_frame, read_until_closed, running_edge, saying
 
 DEADLINE_S = 10
 TERMINAL = ("response.completed", "response.incomplete", "response.failed", "error")
 
 
-async def read_turn(line) -> list[dict]:
+async def read_turn(line: ClientConnection) -> list[dict[str, Any]]:
     """Every event up to the turn's end."""
     events = [json.loads(await asyncio.wait_for(line.recv(), DEADLINE_S))]
     while events[-1]["type"] not in TERMINAL:
@@ -27,19 +28,19 @@ async def read_turn(line) -> list[dict]:
     return events
 
 
-async def send_for_ever(line, frame: str) -> None:
+async def send_for_ever(line: ClientConnection, frame: str) -> None:
     while True:
         await line.send(frame)
 
 
-def text_of(event: dict) -> str:
+def text_of(event: dict[str, Any]) -> str:
     return event["response"]["output"][0]["content"][0]["text"]
 
 
 def waiting_after(*, delta_bytes: int = 1):
     """A script that says one delta and then waits for ever, as a slow model does."""
 
-    async def script(turn):
+    async def script(turn: Turn):
         composer = composed(turn)
         yield TurnProgressed(composer.open() + composer.feed([TextDelta("x" * delta_bytes)]))
         await asyncio.Event().wait()
@@ -57,7 +58,7 @@ async def test_a_create_is_answered_by_its_events_in_order():
 
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/responses", "/codex/responses", "/v1/codex/responses"])
-async def test_every_path_of_the_clients_speaks_websocket(path):
+async def test_every_path_of_the_clients_speaks_websocket(path: str):
     async with running_edge(saying("hi")) as edge, connect(f"ws://{edge.host}:{edge.port}{path}?beta=true") as line:
         await line.send(create_frame())
         assert (await read_turn(line))[-1]["type"] == "response.completed"
@@ -76,7 +77,7 @@ async def test_a_turn_continues_one_of_the_same_socket_without_a_store():
 async def test_lanes_run_side_by_side_and_creates_of_one_lane_one_after_the_other():
     release = asyncio.Event()
 
-    async def script(turn):
+    async def script(turn: Turn):
         composer = composed(turn)
         yield TurnProgressed(composer.open())
         if turn.stream_id == "slow":
@@ -113,7 +114,7 @@ async def test_a_binary_frame_is_read_like_a_text_frame():
         ('{"type":"response.create","model":"demo","tools":' + "[" * 100_000, "invalid_json"),
     ],
 )
-async def test_a_wrong_frame_is_answered_and_the_socket_stays_open(frame, code):
+async def test_a_wrong_frame_is_answered_and_the_socket_stays_open(frame: bytes | str, code: str):
     async with running_edge(saying("hi")) as edge, connect(edge.socket_url) as line:
         await line.send(frame)
         (error,) = await read_turn(line)
@@ -123,7 +124,7 @@ async def test_a_wrong_frame_is_answered_and_the_socket_stays_open(frame, code):
 
 
 async def test_a_refused_turn_is_an_error_frame_with_its_wait():
-    async def script(turn):
+    async def script(turn: Turn):
         yield TurnRefused(api_error("rate_limit_exceeded", "Slow down.", retry_after_s=2))
 
     async with running_edge(script) as edge, connect(edge.socket_url) as line:
@@ -144,7 +145,7 @@ async def test_a_failed_turn_ends_in_response_failed_only():
 async def test_response_cancel_stops_the_turn_at_the_runner():
     stopped = asyncio.Event()
 
-    async def script(turn):
+    async def script(turn: Turn):
         composer = composed(turn)
         yield TurnProgressed(composer.open())
         await stopped.wait()
@@ -164,7 +165,7 @@ async def test_response_cancel_stops_the_turn_at_the_runner():
 async def test_steer_is_answered_by_the_runner_and_its_successor_started():
     steered = asyncio.Event()
 
-    async def script(turn):
+    async def script(turn: Turn):
         composer = composed(turn)
         yield TurnProgressed(composer.open())
         if turn.request.previous_response_id is None:
@@ -186,7 +187,7 @@ async def test_steer_is_answered_by_the_runner_and_its_successor_started():
 
 
 @pytest.mark.parametrize(("leave", "code"), [("close", 1000), ("cut", 1006)])
-async def test_a_turn_is_aborted_when_its_client_goes_away(leave, code):
+async def test_a_turn_is_aborted_when_its_client_goes_away(leave: str, code: int):
     with capture_logs() as logs:
         async with running_edge(waiting_after()) as edge:
             line = await connect(edge.socket_url)
@@ -213,7 +214,7 @@ async def test_a_slow_reader_stalls_its_own_turn_and_nobody_elses():
     said = 0
     is_stalled = asyncio.Event()
 
-    async def script(turn):
+    async def script(turn: Turn):
         nonlocal said
         composer = composed(turn)
         yield TurnProgressed(composer.open())
@@ -244,7 +245,7 @@ async def test_a_slow_reader_stalls_its_own_turn_and_nobody_elses():
         await asyncio.wait_for(edge.runner.all_closed(), DEADLINE_S)
 
 
-async def test_a_client_that_sends_but_never_reads_is_given_up(monkeypatch):
+async def test_a_client_that_sends_but_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("landline.server.outbox.OVERFLOW_BYTES", 100_000)
     monkeypatch.setattr("landline.server.line_protocol.LINGER_S", 0.1)
     async with running_edge(saying("hi")) as edge:
@@ -255,7 +256,7 @@ async def test_a_client_that_sends_but_never_reads_is_given_up(monkeypatch):
             await asyncio.wait_for(flood, DEADLINE_S)
 
 
-async def test_client_that_reads_too_late_is_told_why_it_was_given_up(monkeypatch):
+async def test_client_that_reads_too_late_is_told_why_it_was_given_up(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("landline.server.outbox.OVERFLOW_BYTES", 100_000)
     async with running_edge(saying("hi")) as edge:
         line = await connect(edge.socket_url, ping_interval=None, compression=None)
@@ -285,7 +286,7 @@ async def test_an_idle_socket_is_closed_at_the_age_limit():
 
 
 @pytest.mark.parametrize("readings", range(1, 9))
-async def test_the_age_limit_is_kept_whenever_the_clock_passes_it(readings):
+async def test_the_age_limit_is_kept_whenever_the_clock_passes_it(readings: int):
     """Timers run a little early: the limit may pass between any two looks at the clock."""
     times = itertools.chain(itertools.repeat(0.0, readings), [0.0499], itertools.repeat(0.0501))
     limits = Limits(max_age_s=0.05)
@@ -307,8 +308,8 @@ async def test_a_turn_that_outlives_the_age_grace_is_aborted():
 
 
 @pytest.mark.parametrize("is_early", [True, False])
-async def test_a_turn_that_breaks_ends_and_the_socket_goes_on(is_early):
-    async def script(turn):
+async def test_a_turn_that_breaks_ends_and_the_socket_goes_on(is_early: bool):
+    async def script(turn: Turn):
         if turn.request.user == "broken":
             if not is_early:
                 yield TurnProgressed(composed(turn).open())
@@ -331,7 +332,7 @@ async def test_a_turn_that_breaks_ends_and_the_socket_goes_on(is_early):
 
 
 async def test_clients_that_come_and_go_leave_nothing_behind():
-    async def visit(edge, number: int) -> None:
+    async def visit(edge: RunningEdge, number: int) -> None:
         line = await connect(edge.socket_url, ping_interval=None, close_timeout=1)
         for lane in range(number % 4):
             await line.send(create_frame(stream_id=f"lane{lane}"))

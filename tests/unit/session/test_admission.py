@@ -1,6 +1,7 @@
 """Admission: which creates become turns, and what the others are told."""
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -85,7 +86,7 @@ def json_schema(**fields: object) -> dict[str, object]:
         ),
     ],
 )
-def test_refusal_names_code_and_field(fields: dict[str, object], code: str, param: str) -> None:
+def test_refusal_names_code_and_field(fields: dict[str, Any], code: str, param: str) -> None:
     error = decide(**fields)
     assert isinstance(error, ApiError)
     assert (error.code, error.param) == (code, param)
@@ -136,7 +137,7 @@ def test_hosted_tools_are_not_refused() -> None:
         {"input": [{"type": "item_reference", "id": "msg_1"}]},
     ],
 )
-def test_turn_whose_history_is_elsewhere_is_unresolved(fields: dict[str, object]) -> None:
+def test_turn_whose_history_is_elsewhere_is_unresolved(fields: dict[str, Any]) -> None:
     turn = decide(**fields)
     assert isinstance(turn, Turn)
     assert not turn.is_resolved

@@ -39,7 +39,7 @@ def test_id_and_status_of_a_call_are_counted_apart(call: dict[str, Any]) -> None
 @pytest.mark.parametrize("text", ["", "It is done.", 'a "word"\n'])
 def test_a_message_is_announced_with_more_than_some_clients_play_back(text: str) -> None:
     part = {"type": "output_text", "text": text}
-    announced = {"id": MADE, "type": "message", "status": "completed", "role": "assistant"}
+    announced: dict[str, Any] = {"id": MADE, "type": "message", "status": "completed", "role": "assistant"}
     announced["content"] = [part | {"annotations": [], "logprobs": []}]
     replay = replay_of(item_of(announced), item_of(OUTPUT))
 

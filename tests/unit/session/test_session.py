@@ -172,7 +172,7 @@ def test_memory_is_bounded_by_its_budget() -> None:
     made = session(memory_bytes=2000)
     parent: str | None = None
     for _ in range(30):
-        fields = {"previous_response_id": parent} if parent else {}
+        fields: Any = {"previous_response_id": parent} if parent else {}
         turn = started(create(made, input="x" * 200, **fields))
         if not turn.is_resolved:
             made.update_turn(turn.response_id, TurnRefused(api_error("previous_response_not_found", "no")), 0.0)

@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import opentelemetry.semconv._incubating.attributes as incubating_attributes
 import opentelemetry.semconv._incubating.metrics as incubating_metrics
@@ -51,8 +52,8 @@ def telling(settings: TelemetrySettings) -> tuple[Telemetry, Ledger]:
 
 
 async def tell(receiver: OtlpReceiver, *entries: Entry, **changes: object) -> None:
-    settings = TelemetrySettings(**{"enabled": True, "endpoint": receiver.url, **changes})
-    telemetry, ledger = telling(settings)
+    fields: dict[str, Any] = {"enabled": True, "endpoint": receiver.url, **changes}
+    telemetry, ledger = telling(TelemetrySettings(**fields))
     for entry in entries:
         ledger.add(entry, entry.created_at)
     await telemetry.close()

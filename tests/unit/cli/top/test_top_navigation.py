@@ -21,10 +21,10 @@ from landline.cli.top.navigation import Key, decode_keys
         (b"", []),
     ],
 )
-def test_keys_are_read_from_what_terminals_send(data, keys):
+def test_keys_are_read_from_what_terminals_send(data: bytes, keys: list[Key]):
     assert decode_keys(data) == keys
 
 
 @given(st.binary(max_size=40))
-def test_no_bytes_break_the_reading(data):
+def test_no_bytes_break_the_reading(data: bytes):
     assert all(isinstance(key, Key) for key in decode_keys(data))

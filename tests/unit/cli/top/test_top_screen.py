@@ -3,6 +3,7 @@
 from io import StringIO
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,7 +68,7 @@ def test_targets_with_trouble_come_first():
         ("probing", 0, "half-open, probing  in"),
     ],
 )
-def test_targets_are_told_in_the_pages_words(state, wait_s, words):
+def test_targets_are_told_in_the_pages_words(state: str, wait_s: int, words: str):
     snapshot = snapshot_of(agents_with(1))
     row = structs.replace(snapshot.targets[0], state=state, wait_s=wait_s)
     lines = shown(structs.replace(snapshot, targets=[row]), Navigation())
@@ -75,7 +76,7 @@ def test_targets_are_told_in_the_pages_words(state, wait_s, words):
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
-def test_what_cost_more_than_it_saved_is_said_in_bytes(width):
+def test_what_cost_more_than_it_saved_is_said_in_bytes(width: int):
     agents = MadeUpAgents()
     agents.turn("x", bytes=ByteCounts(uploaded=56_300, stateless=49))
     text = "\n".join(shown(snapshot_of(agents), Navigation(), width=width))
@@ -85,7 +86,7 @@ def test_what_cost_more_than_it_saved_is_said_in_bytes(width):
 
 
 @pytest.mark.parametrize(("width", "words"), [(120, "tokens read"), (80, "cached"), (60, "cached"), (40, "saved")])
-def test_sums_are_said_in_fewer_words_rather_than_cut(width, words):
+def test_sums_are_said_in_fewer_words_rather_than_cut(width: int, words: str):
     agents = agents_with(3)
     for _ in range(2_000):
         agents.turn("sess_00001")
@@ -98,7 +99,7 @@ def test_sums_are_said_in_fewer_words_rather_than_cut(width, words):
 
 
 @pytest.mark.parametrize("width", [20, 40, 57, 80])
-def test_how_to_leave_is_said_at_any_width(width):
+def test_how_to_leave_is_said_at_any_width(width: int):
     agents = agents_with(1)
     assert shown(snapshot_of(agents), Navigation(), width=width)[-1].endswith("q quit")
     place = Navigation(opened="sess_00000")
@@ -106,7 +107,7 @@ def test_how_to_leave_is_said_at_any_width(width):
 
 
 @pytest.mark.parametrize(("width", "id_"), [(200, "line_…4c564a6c"), (80, "line_…4c564a6c"), (40, "…4c564a6c")])
-def test_ids_are_shortened_as_on_the_page(width, id_):
+def test_ids_are_shortened_as_on_the_page(width: int, id_: str):
     agents = MadeUpAgents()
     agents.open("line_a24af9f34df85ac16668ec47499757da86e971724c564a6c")
     assert f"▸ {id_} " in "\n".join(shown(snapshot_of(agents), Navigation(), width=width))
@@ -244,7 +245,7 @@ def test_names_cannot_steer_the_terminal_or_the_markup():
     height=st.integers(6, 60),
     keys=st.lists(st.sampled_from([key for key in Key if key is not Key.QUIT]), max_size=12),
 )
-def test_the_screen_always_fits(sessions, width, height, keys):
+def test_the_screen_always_fits(sessions: int, width: int, height: int, keys: list[Key]):
     agents = agents_with(sessions, turns=4)
     place = Navigation()
     for key in keys:
@@ -255,7 +256,7 @@ def test_the_screen_always_fits(sessions, width, height, keys):
 
 
 @pytest.mark.parametrize("sent", [0, 1, 50, 10**9])
-def test_bars_are_as_long_as_what_they_stand_for(sent):
+def test_bars_are_as_long_as_what_they_stand_for(sent: int):
     agents = MadeUpAgents()
     agents.open("x")
     place = Navigation(opened="x")
@@ -263,11 +264,7 @@ def test_bars_are_as_long_as_what_they_stand_for(sent):
         entry = agents.turn("x")
         agents.ledger.session("x").turns.pop()
         counts = type(entry.bytes)(uploaded=sent, stateless=would)
-        agents.ledger.session("x").turns.append(type(entry)(**{**_fields(entry), "bytes": counts}))
+        agents.ledger.session("x").turns.append(msgspec.structs.replace(entry, bytes=counts))
     lines = shown(snapshot_of(agents, place), place)
     full, half = (sum(line.count(each) for each in "█░") for line in lines if line.startswith(("    1 ", "    2 ")))
     assert full == pytest.approx(half if sent > 1000 else 2 * half, abs=1)
-
-
-def _fields(struct):
-    return {name: getattr(struct, name) for name in struct.__struct_fields__}

@@ -32,11 +32,11 @@ from landline.cli.top.text import count, percent, seconds, size, span
         (span(200_000), "2 d 7 h"),
     ],
 )
-def test_numbers_are_written_as_on_the_monitor_page(text, expected):
+def test_numbers_are_written_as_on_the_monitor_page(text: str, expected: str):
     assert text == expected
 
 
 @given(st.integers(-(10**15), 10**15))
-def test_sizes_and_counts_have_a_column_of_eight(value):
+def test_sizes_and_counts_have_a_column_of_eight(value: int):
     assert len(size(abs(value))) <= 8
     assert len(count(abs(value))) <= 7
