@@ -188,10 +188,15 @@ def test_event_that_is_none_ends_the_response(broken: bytes) -> None:
     assert failed.error.code == "upstream_error"
 
 
-JSON_VALUES = st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v))
+JSON_VALUES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=20),
+    lambda value: st.lists(value, max_size=4) | st.dictionaries(st.text(max_size=20), value, max_size=4),
+    max_leaves=12,
+)
+"""Small ones: what makes no sense does so without being large, and large ones take a minute to draw."""
 
 
-@given(st.dictionaries(st.text(), JSON_VALUES))
+@given(st.dictionaries(st.text(max_size=20), JSON_VALUES, max_size=6))
 def test_response_that_makes_no_sense_still_ends(value: dict[str, object]) -> None:
     for kind in ("completed", "incomplete", "failed"):
         event = {"type": f"response.{kind}", "response": value | {"output": []}}
@@ -268,7 +273,7 @@ def test_place_that_is_a_string_is_read_as_a_number(index: bytes, told: bytes) -
     assert bytes(event.members["output_index"]) == told
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)))
+@given(JSON_VALUES)
 def test_error_that_makes_no_sense_is_still_one(value: object) -> None:
     assert error_of({"type": "error", "error": value, "headers": value, "status": value}).message
 

@@ -249,7 +249,13 @@ def test_an_escaped_backslash_begins_no_escape(text: str) -> None:
     assert escape_bytes(json.dumps(text).encode()) == 0
 
 
-@given(st.recursive(TEXTS | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)))
+@given(
+    st.recursive(
+        TEXTS | st.integers(),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+        max_leaves=12,
+    )
+)
 def test_excess_is_what_compact_json_in_utf8_does_without(value: object) -> None:
     spelled = json.dumps(value).encode()
     compact = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
