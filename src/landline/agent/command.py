@@ -22,7 +22,7 @@ DEFAULT_OUTPUT_TOKENS = 2048
 DEFAULT_URL = "http://127.0.0.1:8080/v1"
 
 
-def agent_command(
+def agent_command(  # noqa: PLR0913 - each is an option of the command
     question: Annotated[str, typer.Argument(help="The question about the folder.")],
     *,
     folder: Annotated[

@@ -33,7 +33,7 @@ def landline(
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0913 - each is an option of the command
     *,
     config: Annotated[Path | None, typer.Option(envvar="LANDLINE_CONFIG", help=_CONFIG_HELP)] = None,
     host: Annotated[str | None, typer.Option(envvar="LANDLINE_HOST", help="Address to listen on.")] = None,

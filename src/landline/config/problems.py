@@ -53,7 +53,7 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
-def _describe(kind: inspect.Type) -> str:
+def _describe(kind: inspect.Type) -> str:  # noqa: PLR0911 - a table of kinds
     match kind:
         case inspect.BoolType():
             return "true or false"

@@ -151,7 +151,7 @@ class OmittedItem(msgspec.Struct, frozen=True):
 HistoryItem = InputMessage[PartT] | AssistantText | AssistantReasoning | ToolCall | CallOutput[PartT] | OmittedItem
 
 
-def read_item(item: Item, names: ToolNames, read_attachment: AttachmentReader[PartT]) -> HistoryItem[PartT] | ApiError:
+def read_item(item: Item, names: ToolNames, read_attachment: AttachmentReader[PartT]) -> HistoryItem[PartT] | ApiError:  # noqa: PLR0911 - a table of kinds
     """The item as a history entry, or the error for an item that no dialect can express."""
     match typed_item(item):
         case Message(role, content):

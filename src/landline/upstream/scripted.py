@@ -178,7 +178,7 @@ def _text_in(item: Item) -> str:
     return item.raw.decode() + msgspec.json.encode(msgspec.json.decode(item.raw)).decode()
 
 
-async def _play(steps: Sequence[Step], response_id: str) -> AsyncGenerator[list[ModelEvent], None]:
+async def _play(steps: Sequence[Step], response_id: str) -> AsyncGenerator[list[ModelEvent], None]:  # noqa: C901, PLR0912 - a table of steps
     """The batches of the steps, the last one with the ending."""
     calls = 0
     for step in steps:

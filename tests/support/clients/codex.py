@@ -39,7 +39,7 @@ class CodexRun:
         return f"exit code {self.exit_code}\n{self.stderr}\n{json.dumps(self.events)[-3000:]}"
 
 
-def run_codex(
+def run_codex(  # noqa: PLR0913 - each is an option of the program
     prompt: str,
     *,
     base_url: str,

@@ -20,7 +20,7 @@ def body(status: str, **fields: object) -> bytes:
     return json.dumps({"object": "response", "status": status, **fields}).encode()
 
 
-def new_response(
+def new_response(  # noqa: PLR0913 - each is a member of what is made
     response_id: str,
     *,
     tenant: str = TENANT,

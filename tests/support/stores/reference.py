@@ -40,7 +40,7 @@ class Reference:
     responses: dict[str, ReferenceResponse] = field(default_factory=dict[str, ReferenceResponse])
     conversations: dict[str, ReferenceConversation] = field(default_factory=dict[str, ReferenceConversation])
 
-    def begin(
+    def begin(  # noqa: PLR0913 - as the store that it mirrors
         self,
         name: str,
         parent: str | None,
