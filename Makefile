@@ -99,7 +99,7 @@ release: $(VENV)/.release ## the same, after checks that this version may be rel
 	@$(BIN)/python release/build_and_check.py --release
 
 clean: ## remove what these commands made in this folder (the downloaded model stays)
-	rm -rf $(VENV) $(CLIENTS)/node_modules .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) $(CLIENTS)/node_modules .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache dist build
 	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

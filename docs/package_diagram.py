@@ -33,7 +33,7 @@ def package_diagram() -> str:
 
 def read_imports() -> Imports:
     """The imports between the packages and modules directly below `landline`."""
-    graph = grimp.build_graph("landline")
+    graph = grimp.build_graph("landline", cache_dir=None)
     imports: Imports = {child.removeprefix("landline."): set() for child in graph.find_children("landline")}
     del imports["__main__"]
     for module in graph.modules:
