@@ -1,7 +1,7 @@
-"""An item's meaning as bytes: what clients rewrite when they play an item back is left out, the rest is kept.
+"""The canonical form of an item, without what clients rewrite when they play it back; and how clients spell their JSON.
 
-Two items with the same canonical form say the same to every model, so one may stand for the other. Left out is exactly
-what unmodified clients were seen to change (November 2026):
+Lineages compare digests of it. Two items with the same canonical form mean the same to every model, so one may replace the
+other. Removed is exactly what unmodified clients were observed to change (November 2026):
 
 | rewriting | clients |
 |---|---|
@@ -13,11 +13,10 @@ what unmodified clients were seen to change (November 2026):
 | `internal_chat_message_metadata_passthrough` added | Codex CLI with OpenAI's own provider |
 | readable reasoning left out where the sealed copy says it | Codex CLI, AI SDK, opencode, pi |
 
-A changed character of anything else is another item: `phase`, `namespace`, `encrypted_content`, the order of parts and of
-members inside them. So is a merged or a split message, and reasoning that is played back without what it said. Of reasoning
-that says nothing itself the `id` counts: it is all that tells an upstream what was thought. A vendor's signature counts where
-its client was given it, sealed; where it stayed here, the `id` that its reasoning was given names it, so a client that plays
-the reasoning back under its id has its signature again.
+Any other difference makes another item: `phase`, `namespace`, `encrypted_content`, the order of parts and of
+members inside them. So do merged or split messages, and reasoning without its content. Reasoning without content is identified by its `id`,
+which is all that an upstream needs to find it. A vendor's signature counts if the client received it, sealed; if it stayed
+here, the reasoning's `id` stands for it, so a client that plays the reasoning back under its id gets its signature again.
 """
 
 import json
@@ -31,9 +30,9 @@ from msgspec import Raw
 from landline.wire.items import KNOWN_ITEM_TYPES, Item
 
 ITEM_DIGEST_BYTES = 8
-"""Enough to tell the items of one conversation apart; nothing is trusted because of it."""
+"""Enough to distinguish the items of one conversation; no access decision depends on it."""
 CANONICAL_DIGEST_BYTES = 16
-"""No two items that anybody can write have the same digest of this size."""
+"""Large enough that nobody can construct two items with the same digest."""
 _CLIENT_KEYS = frozenset(("id", "created_by", "internal_chat_message_metadata_passthrough"))
 _DROPPED_KEYS = _CLIENT_KEYS | {"status"}
 _TEXT_PARTS = frozenset(("input_text", "output_text", "text"))
@@ -50,7 +49,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def canonical(item: Item) -> bytes:
-    """The item's canonical JSON, members sorted, and behind it on a line of its own what its JSON does not say."""
+    """The canonical JSON, members sorted; then, on a line of its own, what is not in the item's members (`_unsaid`)."""
     try:
         if item.type not in KNOWN_ITEM_TYPES:
             return _encode({**foreign_members(item.raw), "type": item.type})
@@ -60,18 +59,18 @@ def canonical(item: Item) -> bytes:
 
 
 def canonical_digest(item: Item) -> bytes:
-    """Names what the item means, for all time and everybody: equal digests are equal items."""
+    """Identifies what the item means, everywhere and permanently: equal digests are equal items."""
     return blake2b(canonical(item), digest_size=CANONICAL_DIGEST_BYTES).digest()
 
 
 def item_digest(item: Item) -> bytes:
-    """A short name of what the item means, the same however a client spells it."""
+    """A short digest of what the item means, independent of how a client spells it."""
     return blake2b(canonical(item), digest_size=ITEM_DIGEST_BYTES).digest()
 
 
 def foreign_members(raw: bytes) -> dict[str, Any]:
-    """What an item of a kind that is not known here says: all its members but names that servers and clients give it,
-    sorted. Dialects tell it in these words, so that a model reads the same whoever's copy is told."""
+    """The members of an item of an unknown type, sorted, without ids that servers and clients assign. Dialects describe the
+    item by them, so that a model reads the same text for every copy of it."""
     members = _DECODER.decode(raw).items()
     return {key: each for key, each in sorted(members) if key not in _CLIENT_KEYS and each is not None}
 
@@ -97,7 +96,7 @@ def _canonical_members(item: Item) -> dict[str, Any]:
 
 
 def _unsaid(item: Item) -> bytes:
-    """What an item means beside its members: its vendor's signature, whom it names."""
+    """What an item means besides its members: its vendor's signature, or the id that it refers to."""
     match item.type:
         case "item_reference":
             return b"\n" + _encode(item.id)
@@ -137,7 +136,7 @@ def _canonical_part(part: object) -> object:
 
 
 def _canonical_arguments(text: str) -> object:
-    """The arguments as what their JSON says, every member in its order; text that is no JSON object as it stands."""
+    """The value of the arguments, members in order; text that is no JSON object unchanged."""
     try:
         value: object = _ARGUMENTS.decode(text) if text.strip() else _members([])
         _encode(value)
@@ -168,7 +167,7 @@ _ARGUMENTS = json.JSONDecoder(
 
 
 def is_spaced(json: bytes | str) -> bool:
-    """Whether a space is put behind colons and commas: told from the first member."""
+    """Whether the JSON has spaces after colons and commas, judged by the first member."""
     if isinstance(json, str):
         colon = json.find(":")
         return json[colon + 1 : colon + 2] == " "
@@ -177,14 +176,14 @@ def is_spaced(json: bytes | str) -> bool:
 
 
 def excess_bytes(json: bytes) -> int:
-    """By how many bytes it is longer than without spaces and escapes. It must be JSON."""
+    """Bytes that spaces and escapes add to a JSON text."""
     return len(json) - len(msgspec.json.format(json, indent=-1)) + escape_bytes(json)
 
 
 def escape_bytes(json: bytes) -> int:
-    """By how many bytes it is longer than in UTF-8, because characters beyond ASCII are escaped."""
+    """Bytes that escapes of non-ASCII characters add compared to UTF-8."""
     if _ESCAPED.search(json) is None or not json.isascii():
-        return 0  # whoever writes one character as it is escapes none
+        return 0  # a client that writes one non-ASCII character unescaped escapes none
     json = json.replace(rb"\\", b"")
     ascii_count = len(_ESCAPED_ASCII.findall(json))
     short_count = len(_ESCAPED_SHORT.findall(json)) - ascii_count + len(_ESCAPED_HALF.findall(json))

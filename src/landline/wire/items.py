@@ -1,4 +1,8 @@
-"""Tools that a request offers: the kinds that the line knows, and others, which are kept as they are."""
+"""Items, parts and tools of a conversation.
+
+An item is kept as the bytes that came in, beside the few fields that sessions read; dialects decode the rest when they need
+it. Nothing unknown is lost, because nothing is re-encoded.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
@@ -7,7 +11,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 CallId = Annotated[str, Meta(min_length=1)]
-"""What ties an output to its call; upstreams refuse an empty one."""
+"""Links an output to its call; upstreams refuse an empty one."""
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -21,11 +25,11 @@ class Item(msgspec.Struct, frozen=True):
     role: str | None = None
     call_id: str | None = None
     opened: "tuple[Item, ...] | None" = None
-    """What a sealed item (compaction, encrypted reasoning) says: the items that stand for it towards a model."""
+    """For an opened compaction or encrypted reasoning: the items that a model reads in its place."""
     covers: frozenset[bytes] = frozenset()
-    """Of an opened compaction: the messages and tool lists that it stands for, by `item_digest`."""
+    """For an opened compaction: the messages and tool lists that it replaces, by `item_digest`."""
     signed: "Signed | None" = None
-    """Of reasoning: what its vendor wants back with it."""
+    """For reasoning: what its vendor wants back with it."""
 
 
 class Signed(msgspec.Struct, frozen=True):
@@ -38,7 +42,7 @@ class Signed(msgspec.Struct, frozen=True):
 
 
 UNSIGNED = Signed(by="", blocks=())
-"""Of reasoning that Landline told, that says no more than a summary, and that nobody signed: no model can use it."""
+"""For reasoning that has only a summary and no signature: no model can use it."""
 
 
 class InputText(msgspec.Struct, frozen=True, tag="input_text"):
@@ -262,7 +266,7 @@ def decode_part(raw: Raw | bytes) -> Part:
 
 
 def is_sealed(item: Item) -> bool:
-    """Whether it must be opened before a model can read it; reasoning that also says its content plainly need not be."""
+    """Whether it must be opened before a model can read it; reasoning with plain content need not be."""
     if item.opened is not None or item.signed is not None:
         return False
     if item.type != "reasoning" or b'"encrypted_content"' not in item.raw:

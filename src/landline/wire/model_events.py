@@ -1,4 +1,4 @@
-"""What any model says while it answers, whatever the upstream speaks: dialects produce these, the composer reads them."""
+"""Events of any model's answer, independent of the upstream's API: dialects produce them, the composer reads them."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -58,17 +58,17 @@ class ReasoningSummaryDelta(msgspec.Struct, frozen=True, tag=True):
 
 
 class ReasoningSigned(msgspec.Struct, frozen=True, tag=True):
-    """A block of reasoning that the vendor wants back as it is: it belongs to the reasoning said just before, or, if none
-    is open, to one of its own that says nothing."""
+    """A block of reasoning that the vendor wants back unchanged. It belongs to the open reasoning item, or, if none is open,
+    to an empty one of its own."""
 
     by: str
-    """The dialect."""
+    """The dialect of the vendor."""
     block: str
     """One JSON object in the dialect's own form."""
 
 
 class ToolCallStarted(msgspec.Struct, frozen=True, tag=True):
-    """The model began a tool call; `index` tells parallel calls apart, in order of appearance."""
+    """The model began a tool call; `index` numbers the calls of an answer in order of appearance."""
 
     index: int
     call_id: str
@@ -91,15 +91,15 @@ class ToolCallEnded(msgspec.Struct, frozen=True, tag=True):
 
 
 class Relayed(msgspec.Struct, frozen=True, tag=True):
-    """An event of an upstream that speaks Responses itself, to be passed on as it is but for number, lane and ids.
+    """An event of an upstream that speaks Responses itself, relayed unchanged except for number, lane and ids.
 
-    A terminal one is followed by what it means: `UsageReported`, then `Finished` or `Failed`.
+    A terminal one is followed by its meaning: `UsageReported`, then `Finished` or `Failed`.
     """
 
     kind: str
     """Its `type`."""
     members: dict[str, Raw]
-    """All its members, in order, each as the bytes that came."""
+    """All its members, in order, as raw JSON."""
 
 
 class UsageReported(msgspec.Struct, frozen=True, tag=True):
@@ -117,9 +117,9 @@ class CompactionStarted(msgspec.Struct, frozen=True, tag=True):
 
 
 class Compacted(msgspec.Struct, frozen=True, tag=True):
-    """The conversation up to here was replaced: a model reads `opened` in its place from now on.
+    """The conversation so far was compacted: a model reads `opened` in its place from now on.
 
-    What was reported of usage belongs to the pass that ended; what follows is another one, and the turn's usage is their sum.
+    Usage reported before belongs to the pass that ended; another pass follows, and the turn's usage is their sum.
     """
 
     encrypted_content: str
@@ -172,7 +172,7 @@ def relayed_text(event: Relayed) -> str:
 
 
 def says_something(batch: Sequence[ModelEvent]) -> bool:
-    """Whether text, a thought or a call begins or goes on in the batch."""
+    """Whether the batch has text, reasoning or a call."""
     return any(
         isinstance(event, _SPOKEN) or (isinstance(event, Relayed) and event.kind == ITEM_ADDED) for event in batch
     )

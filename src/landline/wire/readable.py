@@ -1,9 +1,9 @@
-"""The one check of JSON that comes from outside, clients and upstreams alike: whether all of it can be read again.
+"""The one check of JSON from outside, from clients and upstreams: whether all of it can be decoded later.
 
-Much of it is kept as the bytes that came (`Raw`), and msgspec only skips over those: it finds their end, and takes any
-number, any bytes in a string and any depth that its stack allows. Once stored, what it took so would break every later
-turn that decodes it. So all is decoded once, where it comes in, and what was decoded is thrown away: of the checks that
-were tried it is the fastest, because it is one pass in C (docs/adr/0015-read-all-json-once-where-it-comes-in.md).
+Much of it is kept as raw bytes (`Raw`), which msgspec only skips: it finds their end, and accepts any number, any bytes in a
+string and any depth that its stack allows. Once stored, such JSON would break every later turn that decodes it. So all of it
+is decoded once where it comes in, and the result is dropped: of the checks that were tried this is the fastest, as it is one
+pass in C (docs/adr/0015-read-all-json-once-where-it-comes-in.md).
 """
 
 import re
@@ -14,21 +14,21 @@ import msgspec
 from msgspec import Raw
 
 MAX_DEPTH = 200
-"""Levels of arrays and objects within each other. Whoever walks schemas in Python needs up to three stack frames a level,
-and CPython has 1,000 in all; schemas that people write have some ten levels."""
+"""Nesting of arrays and objects. Python code that walks schemas needs up to three stack frames a level, and CPython has
+1,000; schemas that people write have some ten levels."""
 _MAX_PLACES = 8
-"""How far into a value the path of an error leads; each step reads the value anew."""
+"""Length of the path in an error; each step decodes the value again."""
 _NAME_CHARS = 64
-"""How much of a member's name is told."""
+"""Characters of a member's name in an error."""
 
 UNREADABLE: tuple[type[Exception], ...] = (msgspec.DecodeError, UnicodeError, RecursionError)
-"""What decoding raises for a text that cannot be read; deep ones run out of stack, wherever they are decoded."""
+"""Exceptions of decoding a text that cannot be read; deeply nested text runs out of stack."""
 
 _DECODER = msgspec.json.Decoder()
 _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _ELEMENTS: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
 _CONTAINERS: dict[type, Callable[[Any], Iterable[Any]]] = {dict: dict[str, Any].values, list: iter}
-"""How to go through what each holds."""
+"""Container type → how to iterate over its values."""
 _LONE_SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -43,18 +43,18 @@ class Unreadable(msgspec.Struct, frozen=True):
     where: str = ""
     """The path of the value, as far as it could be followed; "" for the text as a whole."""
     is_json: bool = False
-    """Whether it is JSON (RFC 8259) that has a value which nobody here can hold."""
+    """Whether it is valid JSON (RFC 8259) with a value that cannot be represented here."""
 
     def __str__(self) -> str:
         return f"{self.expected} at `{self.where}`" if self.where else self.expected
 
 
 def find_unreadable(data: bytes | str | Raw) -> Unreadable | None:
-    """What keeps a JSON text from being read as a whole; None for nothing.
+    """What prevents a JSON text from being decoded as a whole; None for nothing.
 
-    Wrong is what is no JSON, no UTF-8, half of a surrogate pair (no UTF-8 can say it), a number that overflows a double or
-    has more digits than Python converts, and what is nested deeper than `MAX_DEPTH`. Odd but readable is accepted: members
-    of the same name, numbers that lose digits as doubles.
+    Refused: text that is no JSON or no UTF-8, lone surrogates (UTF-8 cannot encode them), numbers that overflow a double or
+    have more digits than Python converts, and nesting deeper than `MAX_DEPTH`. Accepted although odd: members of the same
+    name, numbers that lose digits as doubles.
     """
     try:
         value: Any = _DECODER.decode(data)
@@ -72,7 +72,7 @@ _TOO_DEEP = Unreadable(f"Expected arrays and objects at most {MAX_DEPTH} levels 
 
 
 def _is_deep(value: Any) -> bool:
-    """Goes down level by level: nothing that could run out of stack."""
+    """Walks level by level, without recursion, so that it cannot run out of stack."""
     level: list[Any] = [value] if type(value) in _CONTAINERS else []
     for _ in range(MAX_DEPTH):
         level = [inner for each in level for inner in _CONTAINERS[type(each)](each) if type(inner) in _CONTAINERS]
@@ -82,7 +82,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def _locate(data: bytes, error: Exception) -> Unreadable:
-    """Follows the path to the first value that cannot be read; only what is refused is read so often."""
+    """Follows the path to the first value that cannot be decoded; slow, but only for refused text."""
     where = ""
     for _ in range(_MAX_PLACES):
         found = next(_broken_values(data), None)
@@ -94,7 +94,7 @@ def _locate(data: bytes, error: Exception) -> Unreadable:
 
 
 def _broken_values(data: bytes) -> Iterator[tuple[str, bytes, Exception]]:
-    """The values directly inside that cannot be read, each with its place and why."""
+    """The values directly inside that cannot be decoded, each with its path step and error."""
     for place, raw in _values(data):
         try:
             _DECODER.decode(raw)

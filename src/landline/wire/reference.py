@@ -1,7 +1,7 @@
-"""What Landline does with each part of the published API, a row each: the API document and docs/api.md are made from it.
+"""What Landline does with each part of the published API, one row each; source of the OpenAPI document and docs/api.md.
 
-Tests hold the rows to the wire types: a create field, item type or event without a row fails, and so does a row whose
-treatment is not what the server does.
+Tests compare the rows with the wire types: a create field, item type or event without a row fails, and so does a row whose
+treatment differs from what the server does.
 """
 
 from typing import Literal
@@ -11,7 +11,7 @@ import msgspec
 from landline.wire.requests import CHAT_MEMBERS
 
 Treatment = Literal["honoured", "echoed", "ignored", "refused"]
-"""`honoured`: does what the API says. `echoed`: stands in the response, without effect. `ignored`: accepted, without
+"""`honoured`: does what the API says. `echoed`: appears in the response, without effect. `ignored`: accepted, without
 effect. `refused`: 400 `unsupported_parameter`, because leaving it out would change what was asked."""
 
 
@@ -33,7 +33,7 @@ class ItemRow(msgspec.Struct, frozen=True):
 
 
 class KindRow(msgspec.Struct, frozen=True):
-    """One tool kind or event and what becomes of it."""
+    """One tool kind or event and how it is handled."""
 
     type: str
     text: str

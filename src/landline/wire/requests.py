@@ -15,7 +15,7 @@ from landline.wire.readable import find_unreadable
 
 STREAM_ID_PATTERN = r"^[A-Za-z0-9_.\-]{1,256}$"
 NULL = Raw(b"null")
-"""An absent or null field whose bytes are kept."""
+"""An absent or null field that is kept as raw JSON."""
 MESSAGE_ROLES = ("user", "assistant", "system", "developer")
 """Open Responses 2026-04-24, `MessageRole`."""
 CHAT_MEMBERS = {
@@ -28,7 +28,7 @@ CHAT_MEMBERS = {
     "n": "one request for each answer",
     "stop": "no stop sequences: this API has none",
 }
-"""Members of a request, and what says the same here."""
+"""Members of the chat-completions API that a create may have by mistake → what to use instead."""
 _MESSAGE_MEMBERS = {
     "tool_calls": "a `function_call` item for each call",
     "function_call": "a `function_call` item",
@@ -198,8 +198,7 @@ def decode_create(body: bytes | str) -> CreateRequest | ApiError:
 
 
 def decode_body(body: bytes | str, decoder: msgspec.json.Decoder[_Body]) -> _Body | ApiError:
-    """The body as the decoder reads it, or the error that says what is wrong with it. What the decoder leaves as bytes can
-    be read too."""
+    """The decoded body, or the error that says what is wrong with it. Raw members are checked too."""
     try:
         decoded = decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -210,7 +209,7 @@ def decode_body(body: bytes | str, decoder: msgspec.json.Decoder[_Body]) -> _Bod
 
 
 def unreadable_error(data: bytes | str) -> ApiError | None:
-    """The error of a client that sent what cannot be read as a whole; None where it can."""
+    """The error for JSON of a client that cannot be decoded as a whole; None if it can."""
     unreadable = find_unreadable(data)
     if unreadable is None:
         return None
@@ -314,7 +313,7 @@ def validation_error(error: msgspec.ValidationError, *, prefix: str = "") -> Api
 
 
 class _ChatMessage(msgspec.Struct):
-    """What a message of the chat-completions API has beside `role` and `content`."""
+    """Members that only messages of the chat-completions API have."""
 
     tool_calls: Raw | UnsetType = UNSET
     function_call: Raw | UnsetType = UNSET
@@ -325,7 +324,7 @@ _CHAT_MESSAGE: msgspec.json.Decoder[_ChatMessage] = msgspec.json.Decoder(_ChatMe
 
 
 def refuse_chat_member(name: str, value: Raw) -> ApiError | None:
-    """The error for one of `CHAT_MEMBERS` that a request has; one that says nothing, or what is so anyway, is none."""
+    """The error for a member of `CHAT_MEMBERS`; None if its value is empty or the default."""
     if bytes(value) in _NOTHING or (name == "n" and bytes(value) == b"1"):
         return None
     message = f"`{name}` belongs to the chat-completions API and would be ignored: use {CHAT_MEMBERS[name]}."
@@ -333,7 +332,7 @@ def refuse_chat_member(name: str, value: Raw) -> ApiError | None:
 
 
 def refuse_chat_message(item: Item, place: str) -> ApiError | None:
-    """The error for a message whose role is none, or that has calls or outputs of tools as members; `place` is its path."""
+    """The error for a message with an unknown role, or with tool calls or outputs as members; `place` is its path."""
     if item.role not in MESSAGE_ROLES:
         roles = ", ".join(f"`{role}`" for role in MESSAGE_ROLES)
         message = f"Expected `{place}.role` to be one of {roles}; got {_shown(item.role)}.{_ROLE_MEANT.get(item.role or '', '')}"

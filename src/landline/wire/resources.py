@@ -1,4 +1,7 @@
-"""Items as the list endpoints show them: what clients may leave out is filled in, as in OpenAI's answers."""
+"""Answers of the endpoints beside responses: pages of items, compacted windows, token counts.
+
+Listed items get the members that clients may omit, as in OpenAI's answers. Used by `server` and `turns`.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Literal, cast
@@ -52,7 +55,7 @@ def show_item(item: Item) -> Raw:
 
 
 def _placeholder(item: Item) -> Raw:
-    """What stands for a stored item that cannot be read: it can be seen, and deleted by its id."""
+    """Placeholder for a stored item that cannot be read, so that it is visible and can be deleted by its id."""
     text = f"The stored item of type {item.type!r} cannot be read. It is kept from the model; delete it by its id."
     part = {"type": "text", "text": text}
     shown = {"id": item.id, "type": "message", "role": "unknown", "status": "incomplete", "content": [part]}

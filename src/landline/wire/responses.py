@@ -1,4 +1,7 @@
-"""The response object, as the schema wants it: every key present, null where nothing applies."""
+"""The response object as the schema requires it (every key present, null where nothing applies), and output items.
+
+Output items and parts are those that Landline writes itself; items from elsewhere keep their own bytes.
+"""
 
 from typing import Literal
 
@@ -95,20 +98,20 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sampling(msgspec.Struct, frozen=True):
-    """What a target takes where a request says nothing; None: what the API says, which is 1."""
+    """A target's defaults for sampling settings that a request omits; None: the API's default, 1."""
 
     temperature: float | None = None
     top_p: float | None = None
 
 
 AS_THE_API_SAYS = Sampling()
-"""Of targets that say nothing of it."""
+"""Of targets without defaults of their own."""
 
 
 def new_response(
     request: CreateRequest, *, id: str, created_at: int, model: str, conversation_id: str | None = None
 ) -> Response:
-    """The response as it stands before the model said anything: settings echoed with their defaults, no output."""
+    """The response before any output: settings echoed with their defaults."""
     reasoning = request.reasoning
     return Response(
         id=id,
@@ -175,7 +178,7 @@ _FUNCTION_TOOL_KEYS = (b'"name"', b'"description"', b'"parameters"', b'"strict"'
 
 
 def with_sampling(response: Response, request: CreateRequest, sampling: Sampling) -> Response:
-    """The response with what the target that serves it takes where its request says nothing."""
+    """The response with its target's defaults for sampling settings that the request omits."""
     return msgspec.structs.replace(
         response,
         temperature=_first_of(request.temperature, sampling.temperature),

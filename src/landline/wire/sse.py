@@ -1,4 +1,4 @@
-"""Server-sent events: one record per event out, and a decoder that is fed any split of bytes in."""
+"""Server-sent events: encodes events as records, and decodes a stream that is fed in any split."""
 
 from collections.abc import Iterable, Sequence
 
@@ -33,7 +33,7 @@ class SseDecoder:
         self._data: list[bytes] = []
         self._skip_lf = False
         self.is_growing = False
-        """Whether the latest chunk held a part of a record that is not complete yet; comments are none."""
+        """Whether the latest chunk added to an incomplete record; comments do not count."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The payload of every record that the chunk completes."""
@@ -61,13 +61,13 @@ class SseDecoder:
         return payloads
 
     def end(self) -> list[bytes]:
-        """What an unterminated last record holds; some servers close without the blank line."""
+        """The payload of an unterminated last record; some servers close without the blank line."""
         return self.feed(b"\n\n")
 
 
 def sse_records(events: Sequence[ServerEvent], error: ApiError | None = None) -> list[Record]:
-    """One record an event. `error` is that of a failed response, whose last event is `response.failed`: it is said
-    before that event, in one of its own (Open Responses: streaming errors)."""
+    """One record an event. `error` is that of a failed response, whose last event is `response.failed`: an `error` event
+    is inserted before that (Open Responses: streaming errors)."""
     return [
         (event_sequence(event)[0], encode_sse(event_type(event), encode_event(event)))
         for event in (_with_error_event(events, error) if error is not None else events)
