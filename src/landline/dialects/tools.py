@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from landline.dialects.dialect import Prompt
+from landline.lru_dict import LruDict
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import AdditionalTools, Item, ToolFormat, typed_item
 from landline.wire.requests import ToolChoice, ToolChoiceObject, validation_error
@@ -136,7 +137,7 @@ class ToolReader:
 
     def __init__(self, make_tool: ToolMaker) -> None:
         self._make_tool = make_tool
-        self._known: dict[bytes, ToolSet | ApiError] = {}
+        self._known: LruDict[bytes, ToolSet | ApiError] = LruDict(TOOL_SETS_KEPT)
 
     def read(self, prompt: Prompt) -> ToolSet | ApiError:
         """The tools of a turn, or the error that names the malformed one."""
@@ -147,9 +148,8 @@ class ToolReader:
         key = b"".join((*tools, b"|", *(item.raw for item in tool_items)))
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= TOOL_SETS_KEPT:
-                del self._known[next(iter(self._known))]
-            known = self._known[key] = read_tools(tools, tool_items, self._make_tool)
+            known = read_tools(tools, tool_items, self._make_tool)
+            self._known.put(key, known)
         return known
 
     def known(self, prompt: Prompt) -> ToolSet:

@@ -3,9 +3,9 @@
 Memory only, bounded. Turns of a socket are not looked up: the socket is their session.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 
+from landline.lru_dict import LruDict
 from landline.routing.warmth import conversation_key, is_written
 from landline.session.lineage import Link
 from landline.session.turn import Turn
@@ -32,8 +32,7 @@ class HttpSessions:
         """Without `knows_lineages` lineages are not looked up: computing their digests for this alone costs too much."""
         self._new_id = new_id
         self._knows_lineages = knows_lineages
-        self._max_remembered = max_remembered
-        self._names: OrderedDict[tuple[str, bytes], str] = OrderedDict()
+        self._names: LruDict[tuple[str, bytes], str] = LruDict(max_remembered)
 
     def name(self, turn: Turn) -> str:
         """The session of a turn whose history was found."""
@@ -66,16 +65,10 @@ class HttpSessions:
         return None
 
     def _find(self, tenant: str, key: bytes) -> str | None:
-        name = self._names.get((tenant, key))
-        if name is not None:
-            self._names.move_to_end((tenant, key))
-        return name
+        return self._names.get((tenant, key))
 
     def _remember(self, tenant: str, key: bytes, name: str) -> None:
-        self._names[tenant, key] = name
-        self._names.move_to_end((tenant, key))
-        if len(self._names) > self._max_remembered:
-            self._names.popitem(last=False)
+        self._names.put((tenant, key), name)
 
 
 def _has_answer(history: Link) -> bool:

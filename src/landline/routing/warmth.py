@@ -1,12 +1,12 @@
 """Where state is: which target last served a lineage, a key, and who made a compaction. In memory only, bounded."""
 
-from collections import OrderedDict
 from collections.abc import Collection
 from hashlib import blake2b
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
+from landline.lru_dict import LruDict
 from landline.session.lineage import Link
 from landline.wire.canonical import canonical_digest
 from landline.wire.items import Item
@@ -15,7 +15,8 @@ MAX_ANCHORS = 65_536
 """Lineages, keys and compactions remembered, of each so many: some 15 MB at most. A turn adds one lineage."""
 _KEY_BYTES = 16
 
-_Value = TypeVar("_Value")
+_Key = tuple[str, bytes]
+"""A tenant, and a digest or an affinity key."""
 
 
 class TargetModel(NamedTuple):
@@ -38,9 +39,9 @@ class Warmth:
     """What was served where. Everything belongs to a tenant."""
 
     def __init__(self, max_anchors: int = MAX_ANCHORS) -> None:
-        self._lineages: _Recent[TargetModel] = _Recent(max_anchors)
-        self._keys: _Recent[TargetModel] = _Recent(max_anchors)
-        self._makers: _Recent[str] = _Recent(max_anchors)
+        self._lineages: LruDict[_Key, TargetModel] = LruDict(max_anchors)
+        self._keys: LruDict[_Key, TargetModel] = LruDict(max_anchors)
+        self._makers: LruDict[_Key, str] = LruDict(max_anchors)
 
     def remember(self, tenant: str, history: Link, place: TargetModel) -> None:
         """A lineage, what the model wrote included, is warm here now. O(items of the last turn)."""
@@ -53,14 +54,14 @@ class Warmth:
     def remember_maker(self, tenant: str, history: Link, target: str) -> None:
         """What is sealed in the lineage was made at this target, unless the maker is known already."""
         sealed = sealed_item(history)
-        if sealed is not None and self._makers.find((tenant, canonical_digest(sealed))) is None:
+        if sealed is not None and self._makers.get((tenant, canonical_digest(sealed))) is None:
             self._makers.put((tenant, canonical_digest(sealed)), target)
 
     def find(self, tenant: str, history: Link, places: Collection[TargetModel]) -> Found | None:
         """The longest prefix that is warm at one of the places. A warm turn looks up its new items only."""
         item_count = history.item_count
         for digest in history.digests_newest_first():
-            place = self._lineages.find((tenant, digest))
+            place = self._lineages.get((tenant, digest))
             if place is not None and place in places:
                 return Found(place, item_count)
             item_count -= 1
@@ -68,12 +69,12 @@ class Warmth:
 
     def find_key(self, tenant: str, affinity_key: str) -> TargetModel | None:
         """Where the key was last served."""
-        return self._keys.find((tenant, affinity_key.encode()))
+        return self._keys.get((tenant, affinity_key.encode()))
 
     def find_maker(self, tenant: str, history: Link) -> str | None:
         """The target that made what is sealed in the lineage; None if nothing is, or nobody knows."""
         sealed = sealed_item(history)
-        return None if sealed is None else self._makers.find((tenant, canonical_digest(sealed)))
+        return None if sealed is None else self._makers.get((tenant, canonical_digest(sealed)))
 
 
 def conversation_key(tenant: str, history: Link | None) -> str | None:
@@ -109,23 +110,3 @@ def sealed_item(history: Link) -> Item | None:
 def is_written(item: Item) -> bool:
     """Whether a model wrote it, or made it."""
     return item.role == "assistant" or item.type in ("reasoning", "compaction") or item.type.endswith("_call")
-
-
-class _Recent(Generic[_Value]):
-    """The most recently used entries."""
-
-    def __init__(self, max_count: int) -> None:
-        self._max_count = max_count
-        self._entries: OrderedDict[tuple[str, bytes], _Value] = OrderedDict()
-
-    def find(self, key: tuple[str, bytes]) -> _Value | None:
-        value = self._entries.get(key)
-        if value is not None:
-            self._entries.move_to_end(key)
-        return value
-
-    def put(self, key: tuple[str, bytes], value: _Value) -> None:
-        self._entries[key] = value
-        self._entries.move_to_end(key)
-        if len(self._entries) > self._max_count:
-            self._entries.popitem(last=False)

@@ -4,10 +4,9 @@ Any response still in memory may be continued or forked, not only a lane's lates
 recently used responses are forgotten first. Nothing here is visible outside the connection.
 """
 
-from collections import OrderedDict
-
 import msgspec
 
+from landline.lru_dict import LruDict
 from landline.session.held_links import HeldLinks
 from landline.session.lineage import Link
 
@@ -29,7 +28,7 @@ class ResponseMemory:
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget_bytes = budget_bytes
-        self._entries: OrderedDict[str, Remembered] = OrderedDict()
+        self._entries: LruDict[str, Remembered] = LruDict()
         self._held = HeldLinks()
 
     @property
@@ -42,21 +41,19 @@ class ResponseMemory:
 
     def find(self, response_id: str) -> Remembered | None:
         """The remembered response, now the most recently used."""
-        entry = self._entries.get(response_id)
-        if entry is not None:
-            self._entries.move_to_end(response_id)
-        return entry
+        return self._entries.get(response_id)
 
     def remember(self, entry: Remembered) -> None:
         """Adds a response; forgets the least recently used ones while over budget, the new one last of all."""
-        self._entries[entry.response_id] = entry
+        self._entries.put(entry.response_id, entry)
         self._held.hold(entry.history)
         while self.size_bytes > self._budget_bytes and self._entries:
-            self.forget(next(iter(self._entries)))
+            _, oldest = self._entries.pop_oldest()
+            self._held.release(oldest.history)
 
     def forget(self, response_id: str) -> None:
         """Drops a response; unknown ids are ignored."""
-        entry = self._entries.pop(response_id, None)
+        entry = self._entries.pop(response_id)
         if entry is not None:
             self._held.release(entry.history)
 

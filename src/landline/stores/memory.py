@@ -4,12 +4,12 @@ Lineages share their links, as everywhere; Python's reference counts are the gar
 beyond it, what was used least recently is forgotten, responses first, conversations when no ended response is left.
 """
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import structlog
 
+from landline.lru_dict import LruDict
 from landline.session.held_links import HeldLinks, own_bytes
 from landline.session.lineage import Link, extend
 from landline.stores.store import (
@@ -102,9 +102,9 @@ class MemoryStore:
         self._memory_bytes = memory_bytes
         self._bodies_bytes = 0
         self._responses: dict[_Key, _KeptResponse] = {}
-        self._ended: OrderedDict[_Key, None] = OrderedDict()
+        self._ended: LruDict[_Key, _KeptResponse] = LruDict()
         """Responses that have ended, those used least recently first."""
-        self._conversations: OrderedDict[_Key, _KeptConversation] = OrderedDict()
+        self._conversations: LruDict[_Key, _KeptConversation] = LruDict()
         """Those used least recently first."""
         self._written: dict[_Key, _KeptConversation] = {}
         """Locked conversations by tenant and the response that writes."""
@@ -150,7 +150,7 @@ class MemoryStore:
 
     def _parent_history(self, new: NewResponse) -> Link | None:
         if new.conversation_id is not None:
-            conversation = self._conversations.get((new.tenant, new.conversation_id))
+            conversation = self._conversations.peek((new.tenant, new.conversation_id))
             if conversation is None or conversation.writer != new.response_id:
                 raise ParentGoneError(f"{new.response_id!r} does not hold the lock of {new.conversation_id!r}.")
             return conversation.link
@@ -181,7 +181,7 @@ class MemoryStore:
             self._held.hold(response.history)
             if conversation is not None:
                 self._append(tenant, conversation, response.own_items())
-        self._ended[tenant, response_id] = None
+        self._ended.put((tenant, response_id), response)
         self._make_room()
 
     async def discard_response(self, tenant: str, response_id: str) -> None:
@@ -213,7 +213,8 @@ class MemoryStore:
         key = (tenant, conversation.conversation_id)
         if key in self._conversations:
             raise StoreError(f"Conversation {conversation.conversation_id!r} exists already.")
-        created = self._conversations[key] = _KeptConversation(conversation)
+        created = _KeptConversation(conversation)
+        self._conversations.put(key, created)
         self._bodies_bytes += RESPONSE_BYTES
         self._append(tenant, created, items)
         self._make_room()
@@ -225,7 +226,7 @@ class MemoryStore:
     async def update_conversation(
         self, tenant: str, conversation_id: str, metadata: Mapping[str, str]
     ) -> StoredConversation | None:
-        found = self._conversations.get((tenant, conversation_id))
+        found = self._conversations.peek((tenant, conversation_id))
         if found is None:
             return None
         found.conversation = msgspec.structs.replace(found.conversation, metadata=dict(metadata))
@@ -289,16 +290,12 @@ class MemoryStore:
 
     def _use(self, tenant: str, response_id: str) -> _KeptResponse | None:
         """The response, now the most recently used."""
-        if (tenant, response_id) in self._ended:
-            self._ended.move_to_end((tenant, response_id))
+        self._ended.get((tenant, response_id))
         return self._responses.get((tenant, response_id))
 
     def _use_conversation(self, tenant: str, conversation_id: str) -> _KeptConversation | None:
         """The conversation, now the most recently used."""
-        found = self._conversations.get((tenant, conversation_id))
-        if found is not None:
-            self._conversations.move_to_end((tenant, conversation_id))
-        return found
+        return self._conversations.get((tenant, conversation_id))
 
     def _append(self, tenant: str, conversation: _KeptConversation, items: Sequence[Item]) -> None:
         conversation.items.extend(items)
@@ -328,7 +325,7 @@ class MemoryStore:
         response = self._responses.pop(key, None)
         if response is None:
             return False
-        self._ended.pop(key, None)
+        self._ended.pop(key)
         self._bodies_bytes -= response.size_bytes
         self._held.release(response.input)
         self._held.release(response.history)
@@ -338,7 +335,7 @@ class MemoryStore:
         return True
 
     def _forget_conversation(self, key: _Key) -> bool:
-        found = self._conversations.pop(key, None)
+        found = self._conversations.pop(key)
         if found is None:
             return False
         if found.writer is not None:

@@ -10,7 +10,6 @@ holds. So parallel sessions and forks each get their own place, and a turn that 
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import assert_never
@@ -18,6 +17,7 @@ from typing import assert_never
 import msgspec
 
 from landline.dialects.dialect import Prompt
+from landline.lru_dict import LruDict
 from landline.session.lineage import Link
 from landline.upstream.script import (
     CustomToolCall,
@@ -67,7 +67,7 @@ class ScriptedTarget:
         """Reads the transcript. Raises `ScriptError` if it is malformed."""
         self.name = name
         self._script: Script = load_script(transcript_path)
-        self._attempts: OrderedDict[tuple[bytes, int], int] = OrderedDict()
+        self._attempts: LruDict[tuple[bytes, int], int] = LruDict(PLACES_KEPT)
         self._is_open = False
 
     @property
@@ -125,10 +125,8 @@ class ScriptedTarget:
     def _count_attempt(self, history: Link | None, step_index: int) -> int:
         """How often a conversation of this content has come to this failure, this time included."""
         place = (history.digest if history is not None else b"", step_index)
-        count = self._attempts.pop(place, 0) + 1
-        self._attempts[place] = count
-        if len(self._attempts) > PLACES_KEPT:
-            self._attempts.popitem(last=False)
+        count = (self._attempts.get(place) or 0) + 1
+        self._attempts.put(place, count)
         return count
 
 
