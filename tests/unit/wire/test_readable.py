@@ -128,3 +128,17 @@ def test_half_a_pair_is_told_by_its_byte() -> None:
 def test_what_is_found_readable_can_be_decoded(data: bytes) -> None:
     if find_unreadable(data) is None:
         msgspec.json.encode(msgspec.json.decode(data))
+
+
+@given(
+    text=st.text('[]{}"\\a', max_size=12),
+    levels=st.sampled_from((1, 12, 40, MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, MAX_DEPTH + 30)),
+    places=st.lists(st.booleans(), min_size=MAX_DEPTH + 30, max_size=MAX_DEPTH + 30),
+)
+def test_brackets_and_quotes_in_strings_do_not_count_as_depth(text: str, levels: int, places: list[bool]) -> None:
+    value: object = text
+    for is_object in places[: levels - 1]:
+        value = {text: value, "x": text} if is_object else [text, value]
+    siblings = [{text: text}] * (MAX_DEPTH + 1)
+    data = json.dumps([value, *siblings]).encode()
+    assert (find_unreadable(data) is None) == (levels <= MAX_DEPTH)
