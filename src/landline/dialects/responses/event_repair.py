@@ -11,6 +11,7 @@ from msgspec import Raw
 from landline.dialects.arguments import ArgumentsReader
 from landline.dialects.lenient_json import SurrogateJoiner, replace_lone_surrogates
 from landline.wire.event_names import ARGUMENTS_DELTA, ARGUMENTS_DONE, DELTAS, ITEM_DONE, ITEM_EVENTS, TERMINAL
+from landline.wire.readable import UNREADABLE
 
 Members = dict[str, Raw]
 
@@ -20,6 +21,8 @@ _IDS = ("id", "call_id")
 _PLACE = ("type", "item_id", "output_index", "content_index", "summary_index")
 """Members that identify the text to which a delta belongs."""
 _MEMBERS: msgspec.json.Decoder[Members] = msgspec.json.Decoder(Members)
+_STRING: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
+_INTEGER: msgspec.json.Decoder[int] = msgspec.json.Decoder(int)
 _RAWS: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
 _encode = msgspec.json.Encoder().encode
 
@@ -76,15 +79,16 @@ class EventRepairer:
     def mend(self, kind: str, members: Members) -> list[tuple[str, Members]]:
         """The event as clients can read it: none if it is empty, two if the arguments that it ends had no delta."""
         index = members.get("output_index")
-        if index is not None and bytes(index)[:1] == b'"':
+        if index is not None and not _is_integer(index) and bytes(index)[:1] == b'"':
             digits = bytes(index).strip(b'"')
             members = {**members, "output_index": Raw(digits if _WHOLE_NUMBER.fullmatch(digits) else b"0")}
             self.found["`output_index` is a string in place of an integer"] = None
         if kind in DELTAS:
-            if bytes(members.get("delta", b""))[:1] != b'"':
+            delta = members.get("delta")
+            if delta is None or not is_string(delta):
                 self.found[f"`delta` of `{kind}` is no string"] = None
                 return []
-            if kind == ARGUMENTS_DELTA and bytes(members["delta"]) != b'""':
+            if kind == ARGUMENTS_DELTA and bytes(delta) != b'""':
                 self._said.add(bytes(members.get("output_index", b"")))
         elif kind == ARGUMENTS_DONE:
             return self._end_arguments(members)
@@ -136,6 +140,25 @@ class EventRepairer:
             return response
         output = [Raw(new) if new is not None else old for new, old in zip(mended, items, strict=True)]
         return Raw(_encode({**members, "output": Raw(_encode(output))}))
+
+
+def is_string(value: Raw) -> bool:
+    """Whether the value is a JSON string, well-formed or not. Decoding a short one costs less than copying its bytes."""
+    try:
+        _STRING.decode(value)
+    except msgspec.ValidationError:
+        return False
+    except UNREADABLE:
+        return bytes(value)[:1] == b'"'
+    return True
+
+
+def _is_integer(value: Raw) -> bool:
+    try:
+        _INTEGER.decode(value)
+    except UNREADABLE:
+        return False
+    return True
 
 
 def _mended(arguments: Raw | None) -> Raw | None:

@@ -29,6 +29,7 @@ _KEEPALIVES = frozenset(("keepalive", "ping", "heartbeat", "response.keepalive",
 """The first is OpenAI's and this server's, the others are gateways'."""
 _MAX_DIGITS = 4300
 """Longest integer that Python converts: official clients fail on a longer one. Most deltas are shorter as a whole."""
+_LF, _CR = 0x0A, 0x0D
 _NOTHING = Raw(b"{}")
 _NULL = Raw(b"null")
 _OBJECTS = {
@@ -71,6 +72,7 @@ class _Ended(msgspec.Struct):
 
 
 _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
+_STRING: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 _OUTPUT: msgspec.json.Decoder[_Output] = msgspec.json.Decoder(_Output)
 _COUNTED: msgspec.json.Decoder[_Counted] = msgspec.json.Decoder(_Counted)
 _ENDED: msgspec.json.Decoder[_Ended] = msgspec.json.Decoder(_Ended)
@@ -192,13 +194,15 @@ def _is_list_of_objects(response: Raw) -> bool:
 
 def _on_one_line(payload: bytes) -> bytes:
     """The event without line breaks between its members: our own event streams give each event one line."""
-    return msgspec.json.format(payload, indent=-1) if b"\n" in payload or b"\r" in payload else payload
+    return msgspec.json.format(payload, indent=-1) if _LF in payload or _CR in payload else payload
 
 
 def _text(value: Raw) -> str | None:
     """A string's value; None for anything else."""
-    data = bytes(value)
-    return msgspec.json.decode(data, type=str) if data[:1] == b'"' else None
+    try:
+        return _STRING.decode(value)
+    except msgspec.ValidationError:
+        return None
 
 
 def _ending(kind: str, response: bytes) -> list[ModelEvent]:
