@@ -5,7 +5,7 @@ from typing import cast
 
 import msgspec
 
-from landline.dialects.profiles import PROFILES, Profile, Way
+from landline.dialects.profiles import PROFILES, Profile, VendorApi
 
 
 def profiles_page() -> str:
@@ -17,13 +17,13 @@ def profiles_page() -> str:
 
 def _row(entry: tuple[str, Profile]) -> str:
     name, profile = entry
-    dialects = ", ".join(_spoken(way) for way in profile.ways)
+    dialects = ", ".join(_spoken(api) for api in profile.apis)
     return f"| [`{name}`](#{name}) | {profile.vendor} | {dialects} | {_keys(profile)} |"
 
 
-def _spoken(way: Way) -> str:
-    transport = f" ({way.settings['transport']})" if "transport" in way.settings else ""
-    return f"`{way.dialect}`{transport}"
+def _spoken(api: VendorApi) -> str:
+    transport = f" ({api.settings['transport']})" if "transport" in api.settings else ""
+    return f"`{api.dialect}`{transport}"
 
 
 def _keys(profile: Profile) -> str:
@@ -37,18 +37,18 @@ def _section(name: str, profile: Profile) -> str:
     lines = [f"## {name}\n"]
     if profile.note:
         lines.append(f"{profile.note}\n")
-    for way in profile.ways:
+    for api in profile.apis:
         lines.append("```toml")
-        lines.extend(_toml(profile, way))
+        lines.extend(_toml(profile, api))
         lines.append("```\n")
     lines.append(f"Source: {profile.source}.\n")
     return "\n".join(lines)
 
 
-def _toml(profile: Profile, way: Way) -> Iterator[str]:
-    yield f'dialect = "{way.dialect}"'
-    yield f'base_url = "{way.base_url}"' if way.base_url is not None else f'base_url = "{profile.url_example}"  # yours'
-    for key, value in way.settings.items():
+def _toml(profile: Profile, api: VendorApi) -> Iterator[str]:
+    yield f'dialect = "{api.dialect}"'
+    yield f'base_url = "{api.base_url}"' if api.base_url is not None else f'base_url = "{profile.url_example}"  # yours'
+    for key, value in api.settings.items():
         yield f"{key} = {_toml_value(value)}"
 
 

@@ -17,7 +17,7 @@ from landline.config.settings import (
     ScriptedTargetSettings,
     TargetSettings,
 )
-from landline.dialects.profiles import PROFILES, Profile, Way
+from landline.dialects.profiles import PROFILES, Profile, VendorApi
 from landline.telemetry.conventions import Provider
 
 OWN_PROFILES = ("anthropic", "gemini")
@@ -37,19 +37,19 @@ def fill_in(table: Mapping[str, object], path: str) -> tuple[Mapping[str, object
         problem = Problem(join_path(path, "profile"), f"no profile {name!r}{hint}; docs/profiles.md describes them")
         return {key: value for key, value in table.items() if key != "profile"}, problem
     profile = PROFILES[name]
-    way = profile.way(table.get("dialect"))
+    api = profile.api(table.get("dialect"))
     problem = None
-    if way is None:
-        spoken = " or ".join(f"`{each.dialect}`" for each in profile.ways)
+    if api is None:
+        spoken = " or ".join(f"`{each.dialect}`" for each in profile.apis)
         message = f"{profile.vendor} is spoken to in {spoken}, got {table.get('dialect')!r}"
         problem = Problem(join_path(path, "dialect"), message)
-        way = profile.ways[0]
+        api = profile.apis[0]
         table = {key: value for key, value in table.items() if key != "dialect"}
-    if way.base_url is None and "base_url" not in table and problem is None:
+    if api.base_url is None and "base_url" not in table and problem is None:
         message = f"missing; {profile.vendor}'s URL is yours to give, as in {profile.url_example!r}"
         problem = Problem(join_path(path, "base_url"), message)
-    given = {"dialect": way.dialect, "profile": name, **way.settings}
-    return _merge(given if way.base_url is None else {**given, "base_url": way.base_url}, table), problem
+    given = {"dialect": api.dialect, "profile": name, **api.settings}
+    return _merge(given if api.base_url is None else {**given, "base_url": api.base_url}, table), problem
 
 
 def find_key(target: TargetSettings, environment: Mapping[str, str]) -> TargetSettings:
@@ -65,10 +65,10 @@ def conventional_keys(target: RemoteTargetSettings) -> tuple[str, ...]:
 
     None for a URL that is not the vendor's: a key goes where its owner is, or where the file sends it by name.
     """
-    profile, way = profile_of(target)
-    if profile is None or way is None:
+    profile, api = profile_of(target)
+    if profile is None or api is None:
         return ()
-    is_elsewhere = way.base_url is not None and way.base_url != target.base_url.rstrip("/")
+    is_elsewhere = api.base_url is not None and api.base_url != target.base_url.rstrip("/")
     return () if is_elsewhere and not profile.is_local else profile.key_envs
 
 
@@ -79,17 +79,17 @@ def usual_keys(target: RemoteTargetSettings) -> tuple[str, ...]:
     return PROFILES[name].key_envs if name in PROFILES else ()
 
 
-def profile_of(target: RemoteTargetSettings) -> tuple[Profile | None, Way | None]:
+def profile_of(target: RemoteTargetSettings) -> tuple[Profile | None, VendorApi | None]:
     """The target's profile and the way in which it is spoken to."""
     profile = PROFILES.get(target.profile or "")
-    return profile, profile.way(target.__struct_config__.tag) if profile is not None else None
+    return profile, profile.api(target.__struct_config__.tag) if profile is not None else None
 
 
 def profile_at(base_url: str) -> str | None:
     """The profile of the vendor whose host the URL names; servers that users run have no host of their own."""
     host = urlsplit(base_url).hostname or ""
     for name, profile in PROFILES.items():
-        hosts = [urlsplit(way.base_url).hostname for way in profile.ways if way.base_url is not None]
+        hosts = [urlsplit(api.base_url).hostname for api in profile.apis if api.base_url is not None]
         # Of an example such as RESOURCE.openai.azure.com, all but the first word is the vendor's.
         example = urlsplit(profile.url_example).hostname or ""
         is_example = not hosts and "." in example and host.partition(".")[2] == example.partition(".")[2]

@@ -79,6 +79,7 @@ class CallIds(msgspec.Struct, frozen=True):
         if not added:
             return self
         newest, older = frozenset(added), self if self.newest else None
+        # Merging like a binary counter keeps the list O(log n) long, and adding amortised O(log n).
         while older is not None and len(older.newest) <= len(newest):
             newest, older = newest | older.newest, older.older
         return CallIds(newest, older, self.count + len(added))

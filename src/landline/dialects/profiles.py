@@ -1,7 +1,7 @@
-"""Vendors and servers as rows: where they are, how they are spoken to, and what they do otherwise than the defaults.
+"""Profiles of vendors and servers as data: base URLs, dialects, keys, and settings that differ from the defaults.
 
-A row is defaults for a target of the configuration (`profile = "groq"`); what the file says itself wins. Nothing but data:
-a vendor that differs in a way that no flag names needs a flag in its dialect, not code here.
+Read by `config` and by docs/profiles.md. A profile holds defaults for a target (`profile = "groq"`); what the configuration
+file sets takes precedence. A vendor that differs in what no flag covers needs a flag in its dialect, not code here.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ import msgspec
 DialectName = Literal["chat_completions", "anthropic", "gemini", "responses"]
 
 
-class Way(msgspec.Struct, frozen=True, kw_only=True):
-    """One dialect that a vendor speaks."""
+class VendorApi(msgspec.Struct, frozen=True, kw_only=True):
+    """One API of a vendor: its dialect and where it is."""
 
     dialect: DialectName
     base_url: str | None
-    """None: the URL is the user's own, as in `Profile.url_example`."""
+    """None if every user has a URL of their own, as in `Profile.url_example`."""
     settings: Mapping[str, object] = {}
     """Keys of a target that differ from their defaults, as the configuration file writes them."""
 
@@ -26,46 +26,46 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """One vendor or server."""
 
     vendor: str
-    """Its name as it writes it."""
-    ways: tuple[Way, ...]
-    """What it speaks, the best for an agent first; the file's `dialect` takes another one."""
+    """The vendor's name in its own spelling."""
+    apis: tuple[VendorApi, ...]
+    """Its APIs, the best one for agents first; `dialect` in the configuration file selects another one."""
     key_envs: tuple[str, ...] = ()
-    """The environment variables that hold its key by convention; the first one that is set is taken."""
+    """Environment variables that hold its key by convention; the first one that is set is used."""
     needs_key: bool = True
-    """Whether it answers nobody without a key."""
+    """Whether it requires a key."""
     is_local: bool = False
-    """Whether users run it themselves: then `base_url` is where it listens if nothing is changed."""
+    """Whether users run it themselves: then `base_url` is its default address."""
     url_example: str = ""
-    """What a URL looks like that is the user's own."""
+    """Example of a user's own URL."""
     source: str
-    """Where this is said, and when it was read or reported."""
+    """The documentation or report, and its date."""
     note: str = ""
-    """What a user should know, for docs/profiles.md."""
+    """A note for users, for docs/profiles.md."""
 
-    def way(self, dialect: object) -> Way | None:
-        """The way of a dialect; the first one for None."""
-        ways = [way for way in self.ways if dialect is None or way.dialect == dialect]
-        return ways[0] if ways else None
+    def api(self, dialect: object) -> VendorApi | None:
+        """The API of a dialect; the first one for None."""
+        apis = [api for api in self.apis if dialect is None or api.dialect == dialect]
+        return apis[0] if apis else None
 
 
 _NOT_CLAUDE: dict[str, object] = {"thinking": "budget", "strict_tools": False, "cache": "off"}
-"""What other models behind the Messages API want: the older way to ask for thinking, no strict tools and no cache
-breakpoints, which they either ignore or refuse."""
+"""For other models behind the Messages API: thinking by budget, no strict tools and no cache breakpoints, which they ignore or
+refuse."""
 
 _OWN_MESSAGES: dict[str, object] = {**_NOT_CLAUDE, "key_header": "Authorization"}
-"""The same for servers that users run, which take keys as chat completions do."""
+"""The same for servers that users run, which expect the key in `Authorization`, as chat completions do."""
 
 PROFILES: dict[str, Profile] = {
     "openai": Profile(
         vendor="OpenAI",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="responses",
                 base_url="https://api.openai.com/v1",
                 # Its longest-thinking models say nothing but keepalives for many minutes.
                 settings={"transport": "websocket", "socket": {"lanes": 16}, "silence_s": 1800.0},
             ),
-            Way(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="https://api.openai.com/v1",
                 settings={
@@ -85,9 +85,9 @@ PROFILES: dict[str, Profile] = {
     ),
     "azure": Profile(
         vendor="Azure OpenAI",
-        ways=(
-            Way(dialect="responses", base_url=None, settings={"transport": "websocket", "key_header": "api-key"}),
-            Way(
+        apis=(
+            VendorApi(dialect="responses", base_url=None, settings={"transport": "websocket", "key_header": "api-key"}),
+            VendorApi(
                 dialect="chat_completions",
                 base_url=None,
                 settings={
@@ -108,8 +108,8 @@ PROFILES: dict[str, Profile] = {
     ),
     "xai": Profile(
         vendor="xAI",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="responses",
                 base_url="https://api.x.ai/v1",
                 settings={
@@ -118,7 +118,7 @@ PROFILES: dict[str, Profile] = {
                     "socket": {"max_age_s": 1380.0},
                 },
             ),
-            Way(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="https://api.x.ai/v1",
                 settings={"system_position": "anywhere"},  # no order of roles is demanded (docs.x.ai, chat)
@@ -131,8 +131,8 @@ PROFILES: dict[str, Profile] = {
     ),
     "vercel": Profile(
         vendor="Vercel AI Gateway",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="responses",
                 base_url="https://ai-gateway.vercel.sh/v1",
                 settings={
@@ -146,12 +146,12 @@ PROFILES: dict[str, Profile] = {
                     },
                 },
             ),
-            Way(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="https://ai-gateway.vercel.sh/v1",
                 settings={"reasoning_field": "reasoning"},
             ),
-            Way(
+            VendorApi(
                 dialect="anthropic",
                 base_url="https://ai-gateway.vercel.sh/v1",
                 settings={"key_header": "Authorization"},
@@ -163,14 +163,14 @@ PROFILES: dict[str, Profile] = {
     ),
     "openrouter": Profile(
         vendor="OpenRouter",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="https://openrouter.ai/api/v1",
                 settings={"reasoning_field": "reasoning", "reasoning_details": True},
             ),
-            Way(dialect="responses", base_url="https://openrouter.ai/api/v1", settings={"store": "never"}),
-            Way(
+            VendorApi(dialect="responses", base_url="https://openrouter.ai/api/v1", settings={"store": "never"}),
+            VendorApi(
                 dialect="anthropic",
                 base_url="https://openrouter.ai/api/v1",
                 settings={"key_header": "Authorization", "affinity_headers": ["X-Session-Id"]},
@@ -183,8 +183,8 @@ PROFILES: dict[str, Profile] = {
     ),
     "groq": Profile(
         vendor="Groq",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="https://api.groq.com/openai/v1",
                 settings={
@@ -194,7 +194,7 @@ PROFILES: dict[str, Profile] = {
                     "affinity_headers": [],
                 },
             ),
-            Way(dialect="responses", base_url="https://api.groq.com/openai/v1", settings={"store": "never"}),
+            VendorApi(dialect="responses", base_url="https://api.groq.com/openai/v1", settings={"store": "never"}),
         ),
         key_envs=("GROQ_API_KEY",),
         source="console.groq.com/docs/openai (November 2026); janhq/jan#8136 (2026-05) and vercel/ai#8057 for reasoning; "
@@ -204,13 +204,13 @@ PROFILES: dict[str, Profile] = {
     ),
     "together": Profile(
         vendor="Together AI",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="https://api.together.ai/v1",
                 settings={"reasoning_field": "reasoning"},
             ),
-            Way(dialect="responses", base_url="https://api.together.ai/v1", settings={"store": "never"}),
+            VendorApi(dialect="responses", base_url="https://api.together.ai/v1", settings={"store": "never"}),
         ),
         key_envs=("TOGETHER_API_KEY",),
         source="docs.together.ai, OpenAI compatibility, and Responses API (November 2026)",
@@ -218,14 +218,14 @@ PROFILES: dict[str, Profile] = {
     ),
     "fireworks": Profile(
         vendor="Fireworks AI",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="https://api.fireworks.ai/inference/v1",
                 settings={"affinity_headers": ["x-session-affinity"]},
             ),
-            Way(dialect="responses", base_url="https://api.fireworks.ai/inference/v1"),
-            Way(
+            VendorApi(dialect="responses", base_url="https://api.fireworks.ai/inference/v1"),
+            VendorApi(
                 dialect="anthropic",
                 base_url="https://api.fireworks.ai/inference/v1",
                 settings={**_NOT_CLAUDE, "affinity_headers": ["x-session-affinity"]},
@@ -237,18 +237,18 @@ PROFILES: dict[str, Profile] = {
     ),
     "deepseek": Profile(
         vendor="DeepSeek",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="https://api.deepseek.com",
                 settings={"reasoning_placeholder": " ", "affinity_headers": []},
             ),
-            Way(
+            VendorApi(
                 dialect="responses",
                 base_url="https://api.deepseek.com",
                 settings={"store": "never", "foreign_reasoning": "send", "affinity_headers": []},
             ),
-            Way(dialect="anthropic", base_url="https://api.deepseek.com/anthropic/v1", settings=_NOT_CLAUDE),
+            VendorApi(dialect="anthropic", base_url="https://api.deepseek.com/anthropic/v1", settings=_NOT_CLAUDE),
         ),
         key_envs=("DEEPSEEK_API_KEY",),
         source="api-docs.deepseek.com, thinking mode, and Responses API (November 2026); MoonshotAI/kimi-cli#2141 (2026-05) "
@@ -258,8 +258,8 @@ PROFILES: dict[str, Profile] = {
     ),
     "mistral": Profile(
         vendor="Mistral AI",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="https://api.mistral.ai/v1",
                 settings={
@@ -281,8 +281,8 @@ PROFILES: dict[str, Profile] = {
     ),
     "cerebras": Profile(
         vendor="Cerebras",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="https://api.cerebras.ai/v1",
                 settings={
@@ -299,8 +299,8 @@ PROFILES: dict[str, Profile] = {
     ),
     "moonshot": Profile(
         vendor="Moonshot AI (Kimi)",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="https://api.moonshot.ai/v1",
                 settings={
@@ -309,7 +309,7 @@ PROFILES: dict[str, Profile] = {
                     "affinity_headers": [],
                 },
             ),
-            Way(dialect="anthropic", base_url="https://api.moonshot.ai/anthropic/v1", settings=_NOT_CLAUDE),
+            VendorApi(dialect="anthropic", base_url="https://api.moonshot.ai/anthropic/v1", settings=_NOT_CLAUDE),
         ),
         key_envs=("MOONSHOT_API_KEY", "KIMI_API_KEY"),
         source="platform.moonshot.ai/docs, use of Kimi K2 thinking; platform.kimi.ai/docs (November 2026); "
@@ -319,13 +319,13 @@ PROFILES: dict[str, Profile] = {
     ),
     "zai": Profile(
         vendor="Z.ai (GLM)",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="https://api.z.ai/api/paas/v4",
                 settings={"stream_usage": False, "forward": [], "affinity_headers": []},
             ),
-            Way(dialect="anthropic", base_url="https://api.z.ai/api/anthropic/v1", settings=_NOT_CLAUDE),
+            VendorApi(dialect="anthropic", base_url="https://api.z.ai/api/anthropic/v1", settings=_NOT_CLAUDE),
         ),
         key_envs=("ZAI_API_KEY", "Z_AI_API_KEY"),
         source="docs.z.ai, chat completion (November 2026); java.agentscope.io, GLM, for what it does not take",
@@ -334,16 +334,16 @@ PROFILES: dict[str, Profile] = {
     ),
     "anthropic": Profile(
         vendor="Anthropic",
-        ways=(Way(dialect="anthropic", base_url="https://api.anthropic.com/v1"),),
+        apis=(VendorApi(dialect="anthropic", base_url="https://api.anthropic.com/v1"),),
         key_envs=("ANTHROPIC_API_KEY",),
         source="docs.anthropic.com, API overview, and the anthropic 2.12.0 types (November 2026)",
         note='For an OAuth token, set `key_header = "Authorization"` and name its variable.',
     ),
     "gemini": Profile(
         vendor="Google Gemini",
-        ways=(
-            Way(dialect="gemini", base_url="https://generativelanguage.googleapis.com/v1beta"),
-            Way(
+        apis=(
+            VendorApi(dialect="gemini", base_url="https://generativelanguage.googleapis.com/v1beta"),
+            VendorApi(
                 dialect="chat_completions",
                 base_url="https://generativelanguage.googleapis.com/v1beta/openai",
                 settings={"reasoning_field": "none", "forward": [], "affinity_headers": []},
@@ -355,18 +355,18 @@ PROFILES: dict[str, Profile] = {
     ),
     "vllm": Profile(
         vendor="vLLM",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="http://127.0.0.1:8000/v1",
                 settings={"reasoning_field": "reasoning", "warm_up": "prefill"},
             ),
-            Way(
+            VendorApi(
                 dialect="responses",
                 base_url="http://127.0.0.1:8000/v1",
                 settings={"store": "never", "foreign_reasoning": "send"},
             ),
-            Way(dialect="anthropic", base_url="http://127.0.0.1:8000/v1", settings=_OWN_MESSAGES),
+            VendorApi(dialect="anthropic", base_url="http://127.0.0.1:8000/v1", settings=_OWN_MESSAGES),
         ),
         key_envs=("VLLM_API_KEY",),
         needs_key=False,
@@ -377,7 +377,11 @@ PROFILES: dict[str, Profile] = {
     ),
     "sglang": Profile(
         vendor="SGLang",
-        ways=(Way(dialect="chat_completions", base_url="http://127.0.0.1:30000/v1", settings={"warm_up": "prefill"}),),
+        apis=(
+            VendorApi(
+                dialect="chat_completions", base_url="http://127.0.0.1:30000/v1", settings={"warm_up": "prefill"}
+            ),
+        ),
         needs_key=False,
         is_local=True,
         source="docs.sglang.ai, server arguments (November 2026)",
@@ -385,9 +389,9 @@ PROFILES: dict[str, Profile] = {
     ),
     "llama-server": Profile(
         vendor="llama.cpp's llama-server",
-        ways=(
-            Way(dialect="chat_completions", base_url="http://127.0.0.1:8080/v1", settings={"warm_up": "prefill"}),
-            Way(dialect="anthropic", base_url="http://127.0.0.1:8080/v1", settings=_OWN_MESSAGES),
+        apis=(
+            VendorApi(dialect="chat_completions", base_url="http://127.0.0.1:8080/v1", settings={"warm_up": "prefill"}),
+            VendorApi(dialect="anthropic", base_url="http://127.0.0.1:8080/v1", settings=_OWN_MESSAGES),
         ),
         key_envs=("LLAMA_API_KEY",),
         needs_key=False,
@@ -397,18 +401,18 @@ PROFILES: dict[str, Profile] = {
     ),
     "ollama": Profile(
         vendor="Ollama",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="chat_completions",
                 base_url="http://127.0.0.1:11434/v1",
                 settings={"reasoning_field": "reasoning", "warm_up": "prefill"},
             ),
-            Way(
+            VendorApi(
                 dialect="responses",
                 base_url="http://127.0.0.1:11434/v1",
                 settings={"store": "never", "foreign_reasoning": "send"},
             ),
-            Way(dialect="anthropic", base_url="http://127.0.0.1:11434/v1", settings=_NOT_CLAUDE),
+            VendorApi(dialect="anthropic", base_url="http://127.0.0.1:11434/v1", settings=_NOT_CLAUDE),
         ),
         needs_key=False,
         is_local=True,
@@ -418,10 +422,10 @@ PROFILES: dict[str, Profile] = {
     ),
     "lmstudio": Profile(
         vendor="LM Studio",
-        ways=(
-            Way(dialect="chat_completions", base_url="http://127.0.0.1:1234/v1", settings={"warm_up": "prefill"}),
-            Way(dialect="responses", base_url="http://127.0.0.1:1234/v1", settings={"foreign_reasoning": "send"}),
-            Way(dialect="anthropic", base_url="http://127.0.0.1:1234/v1", settings=_OWN_MESSAGES),
+        apis=(
+            VendorApi(dialect="chat_completions", base_url="http://127.0.0.1:1234/v1", settings={"warm_up": "prefill"}),
+            VendorApi(dialect="responses", base_url="http://127.0.0.1:1234/v1", settings={"foreign_reasoning": "send"}),
+            VendorApi(dialect="anthropic", base_url="http://127.0.0.1:1234/v1", settings=_OWN_MESSAGES),
         ),
         key_envs=("LM_API_TOKEN",),
         needs_key=False,
@@ -430,10 +434,12 @@ PROFILES: dict[str, Profile] = {
     ),
     "litellm": Profile(
         vendor="LiteLLM proxy",
-        ways=(
-            Way(dialect="chat_completions", base_url="http://127.0.0.1:4000/v1"),
-            Way(dialect="responses", base_url="http://127.0.0.1:4000/v1"),
-            Way(dialect="anthropic", base_url="http://127.0.0.1:4000/v1", settings={"key_header": "Authorization"}),
+        apis=(
+            VendorApi(dialect="chat_completions", base_url="http://127.0.0.1:4000/v1"),
+            VendorApi(dialect="responses", base_url="http://127.0.0.1:4000/v1"),
+            VendorApi(
+                dialect="anthropic", base_url="http://127.0.0.1:4000/v1", settings={"key_header": "Authorization"}
+            ),
         ),
         key_envs=("LITELLM_PROXY_API_KEY", "LITELLM_API_KEY"),
         needs_key=False,
@@ -442,8 +448,8 @@ PROFILES: dict[str, Profile] = {
     ),
     "landline": Profile(
         vendor="another Landline",
-        ways=(
-            Way(
+        apis=(
+            VendorApi(
                 dialect="responses",
                 base_url="http://127.0.0.1:8080/v1",
                 settings={

@@ -19,7 +19,7 @@ from landline.config import (
     provider_of,
 )
 from landline.config.reading import read_config
-from landline.dialects.profiles import PROFILES, Way
+from landline.dialects.profiles import PROFILES, VendorApi
 from landline.telemetry.conventions import Provider
 
 MODEL = '[models."m"]\ntargets = ["t"]\n'
@@ -48,25 +48,25 @@ def problem(folder: Path, lines: str, environment: dict[str, str] | None = None)
 
 
 @pytest.mark.parametrize(
-    ("name", "way"), [(name, way) for name, profile in PROFILES.items() for way in profile.ways], ids=str
+    ("name", "api"), [(name, api) for name, profile in PROFILES.items() for api in profile.apis], ids=str
 )
-def test_every_way_of_every_profile_makes_a_target(name: str, way: Way) -> None:
-    url = {"base_url": "https://a.test/v1"} if way.base_url is None else {}
-    reading = read_config({"targets": {"t": {"profile": name, "dialect": way.dialect, **url}}})
+def test_every_way_of_every_profile_makes_a_target(name: str, api: VendorApi) -> None:
+    url = {"base_url": "https://a.test/v1"} if api.base_url is None else {}
+    reading = read_config({"targets": {"t": {"profile": name, "dialect": api.dialect, **url}}})
     assert reading.problems == []
     made = reading.config.targets["t"]
     assert not isinstance(made, ScriptedTargetSettings)
-    assert made.__struct_config__.tag == way.dialect
+    assert made.__struct_config__.tag == api.dialect
 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_profile_says_where_it_is_from_and_what_is_its_key(name: str) -> None:
     profile = PROFILES[name]
     assert profile.source
-    assert len({way.dialect for way in profile.ways}) == len(profile.ways)
+    assert len({api.dialect for api in profile.apis}) == len(profile.apis)
     assert profile.key_envs or not profile.needs_key
-    assert all(way.base_url is not None or profile.url_example for way in profile.ways)
-    assert all(way.base_url is None or not way.base_url.endswith("/") for way in profile.ways)
+    assert all(api.base_url is not None or profile.url_example for api in profile.apis)
+    assert all(api.base_url is None or not api.base_url.endswith("/") for api in profile.apis)
 
 
 def test_a_profile_gives_dialect_url_flags_and_key(tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def test_the_vendors_of_one_dialect_need_no_profile(tmp_path: Path) -> None:
 
 
 def test_the_defaults_of_those_dialects_are_their_profiles(tmp_path: Path) -> None:
-    assert AnthropicTargetSettings().base_url == PROFILES["anthropic"].ways[0].base_url
-    assert GeminiTargetSettings().base_url == PROFILES["gemini"].ways[0].base_url
+    assert AnthropicTargetSettings().base_url == PROFILES["anthropic"].apis[0].base_url
+    assert GeminiTargetSettings().base_url == PROFILES["gemini"].apis[0].base_url
 
 
 def test_a_key_is_not_sent_to_a_url_that_is_not_its_vendors(tmp_path: Path) -> None:

@@ -46,14 +46,14 @@ def test_developer_messages_take_the_role_of_the_flag() -> None:
 
 
 def chat_flags_of(profile: str) -> ChatCompletionsFlags:
-    way = PROFILES[profile].way("chat_completions")
-    assert way is not None
+    api = PROFILES[profile].api("chat_completions")
+    assert api is not None
     known = ChatCompletionsFlags.__struct_fields__
-    return ChatCompletionsFlags(**{name: value for name, value in way.settings.items() if name in known})  # pyright: ignore
+    return ChatCompletionsFlags(**{name: value for name, value in api.settings.items() if name in known})  # pyright: ignore
 
 
 OPEN_MODEL_SERVERS = [
-    name for name, profile in PROFILES.items() if profile.is_local and profile.way("chat_completions")
+    name for name, profile in PROFILES.items() if profile.is_local and profile.api("chat_completions")
 ]
 
 

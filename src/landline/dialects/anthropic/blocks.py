@@ -170,6 +170,7 @@ class BlockReader:
             case _ToolUseBlock() if opened.is_whole():
                 return opened.end()
             case _ToolUseBlock():
+                # It ends with the next block or with a good stop reason; a token limit would make it a truncated call.
                 self._has_truncated = self._has_truncated or opened.named.is_truncated
                 ended = self._end_stopped()
                 self._stopped = opened

@@ -281,6 +281,8 @@ class _Writer:
         else:
             joint = b"}]}," + opening
             if role == "assistant":
+                # A span must not cross the beginning of an answer: the previous request, whose breakpoint is set again,
+                # ended there.
                 self._end_piece()
                 self._begins_answer = True
         self._body += (joint, block[:-1])

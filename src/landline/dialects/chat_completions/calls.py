@@ -165,6 +165,7 @@ class CallAssembler:
     def _joined(self, before: str, name: str) -> str:
         """The name with one more piece, which may be a repetition, or cumulative."""
         tools = self._find_tools()
+        # A split name is recognised by the tools: only the two parts together name one.
         if tools.find_called(before + name) is not None and tools.find_called(name) is None:
             return before + name
         return name if name.startswith(before) else before + name
@@ -192,10 +193,12 @@ class CallAssembler:
         known = self._by_id.get(delta.id or "")
         at_index = self._by_index.get(delta.index) if delta.index is not None else None
         last = self._calls[-1] if self._calls else None
+        # An id is trusted unless its index belongs to another call: servers repeat ids (`call_0`) for parallel calls.
         if known is not None and (delta.index in (None, known.index) or (at_index is None and not name)):
             return known
         if delta.index is not None:
             return at_index or (last if last is not None and last.index is None and not name else None)
+        # Without an index, an unknown id begins a call only after a complete one: vLLM sends another id in every piece.
         is_new = bool(delta.id) and last is not None and bool(last.given_id) and (last.is_whole or bool(name))
         return None if is_new else last
 

@@ -81,6 +81,7 @@ class PartReader:
             events.append(ReasoningSummaryDelta(thought))
         if text:
             events.append(TextDelta(text))
+        # Positions in signatures count from the beginning of one continuous text or thought.
         self._kind, self._chars = kind, 0
         events += self._text_blocks
         self._text_blocks = []

@@ -107,6 +107,7 @@ class EventReader:
         if self.is_over:
             return []
         payload = as_utf8(payload)
+        # Nearly every event takes the first path. The second decodes again in Python, for lone surrogates that msgspec refuses.
         try:
             if not self._repairer.is_waiting:
                 return self._read(_MEMBERS.decode(_on_one_line(payload)), payload)
