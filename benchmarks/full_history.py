@@ -32,17 +32,19 @@ from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.dialect import Prompt
 from landline.routing.choice import Route
 from landline.routing.router import Router
-from landline.session.admission import admit
+from landline.session.admission import Origin, admit
 from landline.session.turn import Turn
 from landline.stores.memory import MemoryStore
+from landline.turns.parts import RunnerSettings
 from landline.turns.prefixes import PrefixIndex, PrefixSettings
-from landline.turns.runner import RunnerSettings, TurnRunner
-from landline.upstream.target import Target
+from landline.turns.runner import TurnMemory, TurnRunner
+from landline.upstream.target import Target, Traffic
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Finished, ModelEvent, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
 from setting import describe_setting, write_result
 from support.servers.running import RunningServer
+from support.turns.reply import replying, updates_of
 from turn_overhead import upstream
 
 SIZES = {"100 kB": 100_000, "1 MB": 1_000_000}
@@ -151,7 +153,7 @@ class _Run:
             MemoryStore(),
             new_id=lambda prefix: f"{prefix}_{next(ids)}",
             settings=RunnerSettings(),
-            prefixes=PrefixIndex(PrefixSettings(budget_bytes=budget_bytes)),
+            memory=TurnMemory(prefixes=PrefixIndex(PrefixSettings(budget_bytes=budget_bytes))),
         )
 
     async def turn(self, number: int) -> tuple[float, float]:
@@ -161,7 +163,7 @@ class _Run:
         started = time.perf_counter()
         turn = _admit(body, f"resp_{number}")
         admitted = time.perf_counter()
-        async for _ in self._runner.run(turn):
+        async for _ in updates_of(self._runner, turn):
             pass
         ended = time.perf_counter()
         self._items.append({"role": "assistant", "content": _Building.answer})
@@ -171,7 +173,7 @@ class _Run:
 def _admit(body: bytes, response_id: str) -> Turn:
     request = decode_create(body)
     assert isinstance(request, CreateRequest)
-    turn = admit(request, response_id=response_id, now=time.time(), tenant="t", body=body)
+    turn = admit(request, response_id=response_id, now=time.time(), origin=Origin(tenant="t", body=body))
     assert isinstance(turn, Turn)
     return turn
 
@@ -193,10 +195,11 @@ class _Building:
     def is_ready(self) -> bool:
         return True
 
-    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+    async def count_tokens(self, prompt: Prompt, traffic: Traffic) -> int | ApiError:
         return api_error("server_error", f"{prompt.model} counts nothing.")
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+    @replying
+    async def ask(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         self._dialect.build_request(prompt)
         yield [Accepted(), TextDelta(self.answer), Finished()]
 

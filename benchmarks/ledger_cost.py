@@ -1,7 +1,7 @@
 """What does the ledger cost? CPU of one process for what a turn and an event add, without any network.
 
-*Before the answer has left* is what a client waits for: the turn's meter, its account, and what every room on the way writes
-on the meter. *An event* is what one more frame to the client adds: its size on the wire, added to the turn's account.
+*Before the answer has left* is what a client waits for: the turn's account and its counters. *An event* is what one more
+frame to the client adds: its size on the wire, added to the turn's account.
 *Behind the answer* is done when the turn's last write has left, and nobody waits for it: the lengths of its create, the body
 that a client without a session would have sent, its entry, and the sums. Its line in the log is timed apart: it is written
 whether or not anybody reads the ledger. As a measure of the machine's speed at the time, the same line is also written by
@@ -18,21 +18,28 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 import structlog
 
 from landline.cli.logs import configure_logging
 from landline.ledger import Entry, Ledger
-from landline.ledger.entry import make_entry
+from landline.ledger.entry import Count, make_entry
+from landline.ledger.report import Milestones, Service, TurnReport
 from landline.ledger.turn_line import turn_line
+from landline.routing.router import Router
 from landline.server.account import Account
 from landline.server.connection import WireCount
 from landline.session.create_bytes import measure_turn
 from landline.session.lineage import Link
-from landline.session.meter import Meter
-from landline.session.turn import Turn
+from landline.session.turn import Arrival, Turn
+from landline.stores.memory import MemoryStore
+from landline.turns.parts import RunnerSettings
+from landline.turns.runner import TurnRunner
+from landline.turns.running import RunningTurn
+from landline.upstream.target import Traffic
 from landline.wire.items import Item
 from landline.wire.requests import CreateRequest, decode_create
-from landline.wire.responses import InputTokensDetails, OutputTokensDetails, Usage
+from landline.wire.responses import InputTokensDetails, OutputTokensDetails, Response, Usage, new_response
 from setting import describe_setting, write_result
 
 ROUNDS = 15
@@ -80,29 +87,20 @@ def _lineage() -> tuple[Link, tuple[Item, ...]]:
 
 
 def _answered_turn(request: CreateRequest, body: str) -> Callable[[], object]:
-    """Everything that is counted of a turn until it ends, in the order in which the rooms on its way count it."""
+    """Everything that is counted of a turn until it ends."""
     ledger, wire = Ledger(), WireCount()
     session = ledger.open_session("line_1", "socket", "", 0.0)
-    history, own = _lineage()
+    running = _running(request, body=body)
 
     def answer() -> None:
-        meter = Meter(wire_in_bytes=900, started_at=time.monotonic())
-        meter.transport, meter.session_id = "socket", "line_1"
-        account = Account(
-            ledger, Turn("resp_1", request, history, 0.0, own, body=body, meter=meter), wire, session=session
-        )
+        account = Account(ledger, running, wire, session=session)
         account.add_message(900)
-        meter.history, meter.own_items = history, len(own)
-        meter.tries += 1
-        meter.asked_at = meter.asked_at or time.monotonic()
-        meter.upstream_requests += 1
-        meter.upstream_out_bytes += 1_000_000
-        meter.upstream_in_bytes += 20_000
-        meter.target, meter.upstream_model = "one", "m"
-        meter.reason, meter.affinity, meter.prefix_items = "only", "none", 0
-        meter.first_event_at = time.monotonic()
-        meter.ended_at = time.monotonic()
-        meter.outcome, meter.usage, meter.error_code, meter.output, meter.compactions = "completed", USAGE, "", (), 0
+        traffic = Traffic()
+        traffic.requests += 1
+        traffic.sent_bytes += 1_000_000
+        traffic.received_bytes += 20_000
+        Traffic().add(traffic)
+        Milestones(time.monotonic(), time.monotonic(), time.monotonic())
 
     return answer
 
@@ -114,9 +112,8 @@ def _measurer(request: CreateRequest, body: str) -> Callable[[], object]:
     before.replay  # noqa: B018  # known since the turn before
 
     def measure() -> None:
-        turn = Turn("resp_1", request, Link(before, own), 0.0, own, body=body, meter=Meter())
-        turn.meter.history, turn.meter.own_items = turn.history, len(own)
-        measure_turn(turn)
+        turn = Turn("resp_1", request, Link(before, own), 0.0, own, body=body)
+        measure_turn(turn, turn)
 
     return measure
 
@@ -125,15 +122,19 @@ def _entry_adder(request: CreateRequest) -> Callable[[], object]:
     """The same account is closed again and again."""
     ledger, wire = Ledger(), WireCount()
     session = ledger.open_session("line_1", "socket", "", 0.0)
-    meter = Meter(transport="socket", session_id="line_1", started_at=1.0, first_event_at=2.0, ended_at=3.0)
-    meter.target, meter.reason, meter.outcome, meter.usage = "one", "only", "completed", USAGE
-    return Account(ledger, Turn("resp_1", request, None, created_at=0.0, meter=meter), wire, session=session).close
+    return Account(ledger, _running(request), wire, session=session).close
 
 
 def _event_adder(request: CreateRequest) -> Callable[[], object]:
     wire = WireCount()
-    account = Account(Ledger(), Turn("resp_1", request, None, created_at=0.0), wire)
+    account = Account(Ledger(), _running(request), wire)
     return lambda: account.add_frame(220)
+
+
+def _running(request: CreateRequest, body: str = "") -> RunningTurn:
+    runner = TurnRunner(Router({}), MemoryStore(), new_id=str, settings=RunnerSettings())
+    arrival = Arrival(transport="socket", session_id="line_1", wire_bytes=900, started_at=1.0)
+    return runner.start(Turn("resp_1", request, None, 0.0, body=body, arrival=arrival))
 
 
 def _line_writer() -> Callable[[], object]:
@@ -152,8 +153,21 @@ def _structlog_writer() -> Callable[[], object]:
 
 def _entry() -> Entry:
     turn = Turn("resp_" + "0" * 48, CreateRequest(model="m"), None, created_at=0.0)
-    meter = Meter(session_id="line_" + "0" * 48, target="one", reason="only", asked_at=1.0, first_event_at=2.0)
-    return make_entry(turn, meter, "completed", usage=USAGE)
+    report = TurnReport(
+        turn=turn,
+        session_id="line_" + "0" * 48,
+        service=Service("one", "m", "only", "none", 0),
+        milestones=Milestones(1.0, 2.0, 3.0),
+        outcome="completed",
+        response=_response(turn),
+    )
+    count = Count(wire_in_bytes=900, wire_out_bytes=0, payload_out_bytes=0, began_at=0.0, closed_at=3.0, started_at=0.0)
+    return make_entry(report, measure_turn(turn, turn), count)
+
+
+def _response(turn: Turn) -> Response:
+    made = new_response(turn.request, id=turn.response_id, created_at=0, model="m", conversation_id=None)
+    return msgspec.structs.replace(made, status="completed", usage=USAGE)
 
 
 def _time(works: Sequence[tuple[str, Callable[[], object]]]) -> list[tuple[str, list[float]]]:

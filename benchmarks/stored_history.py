@@ -31,16 +31,18 @@ import uvloop
 from landline.dialects.dialect import Prompt
 from landline.routing.choice import Route
 from landline.routing.router import Router
-from landline.session.admission import admit
+from landline.session.admission import Origin, admit
 from landline.session.turn import Turn, TurnEnded
 from landline.stores import make_store
 from landline.stores.store import Store
-from landline.turns.runner import RunnerSettings, TurnRunner
-from landline.upstream.target import Target
+from landline.turns.parts import RunnerSettings
+from landline.turns.runner import TurnRunner
+from landline.upstream.target import Target, Traffic
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Finished, ModelEvent, ReasoningDelta, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
 from setting import describe_setting, write_result
+from support.turns.reply import replying, updates_of
 
 MESSAGE_BYTES = 1700
 ANSWER = "Here it is, as you asked for it. " * 8
@@ -103,7 +105,7 @@ class _Run:
         turn = _admit(json.dumps({"model": "m", "input": self.items}).encode(), f"resp_{number:032x}")
         output: list[dict[str, Any]] = []
         started = time.perf_counter()
-        async for update in self._runner.run(turn):
+        async for update in updates_of(self._runner, turn):
             assert isinstance(update, TurnEnded) or not hasattr(update, "error")
             if isinstance(update, TurnEnded):
                 output = [json.loads(item.raw) for item in update.output]
@@ -115,7 +117,7 @@ class _Run:
 def _admit(body: bytes, response_id: str) -> Turn:
     request = decode_create(body)
     assert isinstance(request, CreateRequest)
-    turn = admit(request, response_id=response_id, now=time.time(), tenant="t", body=body)
+    turn = admit(request, response_id=response_id, now=time.time(), origin=Origin(tenant="t", body=body))
     assert isinstance(turn, Turn)
     return turn
 
@@ -133,10 +135,11 @@ class _Thinking:
     def is_ready(self) -> bool:
         return True
 
-    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+    async def count_tokens(self, prompt: Prompt, traffic: Traffic) -> int | ApiError:
         return api_error("server_error", f"{prompt.model} counts nothing.")
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+    @replying
+    async def ask(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         yield [Accepted(), ReasoningDelta("They want to see it."), TextDelta(ANSWER), Finished()]
 
 

@@ -18,7 +18,7 @@ from landline.ledger import Entry, Ledger
 from landline.ledger.turn_line import log_turn
 from landline.metrics.counts import LAG_BUCKETS_S, Histogram, ModelLabels, TurnMetrics, loop_lag_watched
 from landline.metrics.families import MemoryUse, MetricSources
-from landline.monitor.excerpts import ExcerptRecorder
+from landline.monitor.excerpts import record_excerpts
 from landline.monitor.feed import Feed
 from landline.routing.choice import Route
 from landline.routing.router import Router
@@ -41,8 +41,9 @@ from landline.telemetry import send_telemetry
 from landline.telemetry.conventions import TelemetrySources
 from landline.telemetry.settings import TelemetrySettings
 from landline.turns.background import BackgroundTurns
+from landline.turns.parts import RunnerSettings
 from landline.turns.prefixes import PrefixIndex
-from landline.turns.runner import RunnerSettings, TurnRunner
+from landline.turns.runner import TurnMemory, TurnRunner
 from landline.turns.saves import Saves
 from landline.upstream.embedded import EmbeddedTarget
 from landline.upstream.target import Target
@@ -124,20 +125,19 @@ def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -
         store,
         new_id=new_id,
         settings=RunnerSettings(event_names=config.server.event_names, keepalive_s=config.limits.keepalive_s),
-        sealer=sealer,
-        prefixes=prefixes,
-        saves=Saves(config.store.save_wait_s),
+        memory=TurnMemory(sealer=sealer, prefixes=prefixes, saves=Saves(config.store.save_wait_s)),
     )
     ledger = Ledger(config.ledger.hop)
     ledger.watch(say_turn)
-    conductor = ExcerptRecorder(runner, ledger) if config.monitor.enabled and config.monitor.content else runner
-    background = BackgroundTurns(conductor, EventLog(kept_s=config.background.events_kept_s), config.background)
+    if config.monitor.enabled and config.monitor.content:
+        ledger.record_content(record_excerpts)
+    background = BackgroundTurns(EventLog(kept_s=config.background.events_kept_s), config.background)
     drain = Drain()
     drain.expired.subscribe(runner.hurry)
     drain_background(drain, background)
     observers = _make_observers(config, ledger, router, compression, prefixes=prefixes, store=store)
     edge = Edge(
-        runner=conductor,
+        runner=runner,
         background=background,
         store=store,
         list_models=_model_lister(router),

@@ -30,6 +30,7 @@ from support.engine.embedded_model import (
     start,
     user,
 )
+from support.turns.reply import stream_of
 
 pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module")]
 
@@ -135,7 +136,7 @@ async def test_a_warm_up_prefills_and_says_nothing(target: EmbeddedTarget) -> No
 
 async def test_a_cancelled_turn_stops_and_keeps_its_kv(target: EmbeddedTarget) -> None:
     history = start(user("A long story, please. " + RIVERS))
-    stream = target.stream(prompt_of(history, max_output_tokens=2000, temperature=0))
+    stream = stream_of(target, prompt_of(history, max_output_tokens=2000, temperature=0))
     async for batch in stream:
         if any(isinstance(event, TextDelta) for event in batch):
             break
@@ -146,7 +147,7 @@ async def test_a_cancelled_turn_stops_and_keeps_its_kv(target: EmbeddedTarget) -
 
 async def test_turns_run_at_once(target: EmbeddedTarget) -> None:
     streams = [
-        target.stream(prompt_of(start(user(f"Count to {number}.")), max_output_tokens=64, temperature=0))
+        stream_of(target, prompt_of(start(user(f"Count to {number}.")), max_output_tokens=64, temperature=0))
         for number in range(target.settings.slots)
     ]
     for stream in streams:  # all have begun before any is read to its end
@@ -291,7 +292,7 @@ async def test_a_warm_up_may_have_nothing_at_all(target: EmbeddedTarget) -> None
 
 async def test_a_killed_process_fails_the_turn_and_is_replaced(target: EmbeddedTarget) -> None:
     history = start(user("Before the crash. " + RIVERS))
-    stream = target.stream(prompt_of(history, max_output_tokens=2000, temperature=0))
+    stream = stream_of(target, prompt_of(history, max_output_tokens=2000, temperature=0))
     events = [event for batch in [await anext(stream)] for event in batch]
     assert target.child_pid is not None
     os.kill(target.child_pid, signal.SIGKILL)
@@ -333,7 +334,7 @@ async def test_a_process_that_dies_of_the_same_prompt_again_fails_its_turn_only(
 async def test_without_a_wait_for_restarts_turns_are_served_and_fail_at_once_when_none_runs() -> None:
     async with embedded_target(slots=1, context_per_slot=512, restart_wait_s=0.0) as target:
         assert isinstance((await ask(target, start(user("Hello.")), max_output_tokens=16)).end, Finished)
-        stream = target.stream(prompt_of(start(user("Count.")), max_output_tokens=400))
+        stream = stream_of(target, prompt_of(start(user("Count.")), max_output_tokens=400))
         await anext(stream)
         assert target.child_pid is not None
         os.kill(target.child_pid, signal.SIGKILL)

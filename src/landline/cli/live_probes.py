@@ -14,7 +14,7 @@ from landline.server.ids import new_id
 from landline.session.composer import Composer
 from landline.session.lineage import Link, extend
 from landline.session.turn import Turn, TurnEnded
-from landline.upstream.target import Target
+from landline.upstream.target import Target, Traffic, batches_of
 from landline.upstream.websocket import ResponsesSocketTarget, SentTurns
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item, decode_item
@@ -116,7 +116,10 @@ class Prober:
         first_s: float | None = None
         deltas = 0
         try:
-            async with asyncio.timeout(self._timeout_s), aclosing(self._target.stream(self._prompt(turn))) as batches:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                aclosing(batches_of(self._target.ask(self._prompt(turn)))) as batches,
+            ):
                 async for batch in batches:
                     if not composer.is_announced:
                         composer.open(batch)
@@ -171,7 +174,7 @@ class Prober:
         turn = self._turn(Link(None, [_user("How many tokens is this?")]), {})
         try:
             async with asyncio.timeout(self._timeout_s):
-                count = await self._target.count_tokens(self._prompt(turn))
+                count = await self._target.count_tokens(self._prompt(turn), Traffic())
         except TimeoutError:
             return CheckResult("no", f"no count within {self._timeout_s:g} s")
         if isinstance(count, ApiError):

@@ -9,7 +9,6 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from landline.session.lineage import Link
-from landline.session.meter import Meter
 from landline.wire.errors import ApiError
 from landline.wire.items import Item
 from landline.wire.model_events import ModelEvent
@@ -35,8 +34,6 @@ class Prompt(msgspec.Struct, frozen=True):
     """The client's connection, if it is one that stays."""
     body: bytes | str = b""
     """The create as the client sent it; b"" for a turn that no client sent. `request` says what counts where they differ."""
-    meter: Meter = msgspec.field(default_factory=Meter)
-    """Of the turn: targets count there what they send and get."""
     is_compaction: bool = False
     """Whether the turn's one output is to be a compaction of its history; only for upstreams that make their own."""
 

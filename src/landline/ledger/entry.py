@@ -5,8 +5,9 @@ from typing import Literal
 
 import msgspec
 
-from landline.session.meter import Meter, Outcome, Transport
-from landline.session.turn import Turn
+from landline.ledger.report import Milestones, Outcome, Service, TurnReport
+from landline.session.create_bytes import TurnBytes
+from landline.session.turn import Transport
 from landline.wire.items import Item
 from landline.wire.requests import CreateRequest
 from landline.wire.responses import Usage
@@ -22,7 +23,7 @@ NAME_CHARS = 256
 
 
 class ByteCounts(msgspec.Struct, frozen=True, gc=False):
-    """Bytes of one turn; see `Meter` for what each one counts."""
+    """Bytes of one turn; see `Count`, `TurnBytes` and `Traffic` for what each one counts."""
 
     wire_in: int = 0
     wire_out: int = 0
@@ -87,6 +88,7 @@ class RequestedSettings(msgspec.Struct, frozen=True, gc=False):
     top_p: float | None = None
 
 
+_NOBODY = Service("", "", "", "none", 0)
 _NOTHING_REQUESTED = RequestedSettings()
 
 
@@ -129,66 +131,82 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The conversation that the turn belongs to, if the client named one."""
     trace_parent: str = ""
     trace_state: str = ""
-    """The client's trace context as it came; see `Meter`."""
+    """The client's trace context as it came; see `Count`."""
     bytes: ByteCounts
     split: Split
     tokens: Tokens
     times: Times
 
 
-def make_entry(
-    turn: Turn,
-    meter: Meter,
-    outcome: Outcome,
-    *,
-    usage: Usage | None,
-    error_code: str = "",
-    started_at: float = 0.0,
-    hop: Hop = "clients",
-) -> Entry:
-    """The entry of a turn that is over; `started_at` in Unix seconds if it is known better than by its creation."""
-    tokens = _tokens(usage)
+class Count(msgspec.Struct, frozen=True, gc=False):
+    """What a turn's connection and the clock counted."""
+
+    wire_in_bytes: int
+    """Of the request on the client's connection: after compression, with frame headers or HTTP's head."""
+    wire_out_bytes: int
+    """Of everything that was written for the turn, likewise."""
+    payload_out_bytes: int
+    """Its events or its response object as JSON, before compression."""
+    began_at: float
+    """When the create was read, in seconds of the clock of `Milestones`."""
+    closed_at: float
+    """When the last of its answer had left, likewise."""
+    started_at: float
+    """Unix seconds of `began_at`."""
+    trace_parent: str = ""
+    """The client's `traceparent` (W3C Trace Context) as it came, of the request or of the socket's upgrade."""
+    trace_state: str = ""
+    """Its `tracestate`, likewise."""
+
+
+def make_entry(report: TurnReport, measured: TurnBytes, count: Count, hop: Hop = "clients") -> Entry:
+    """The entry of a turn that is over."""
+    turn, traffic = report.turn, report.traffic
+    request, transport = turn.request, turn.arrival.transport
+    service = report.service or _NOBODY
+    tokens = _tokens(report.response.usage if report.response is not None else None)
+    error = report.error
     return Entry(
         response_id=turn.response_id,
         tenant=turn.tenant,
-        session_id=meter.session_id,
-        transport=meter.transport,
+        session_id=report.session_id,
+        transport=transport,
         lane=turn.stream_id if isinstance(turn.stream_id, str) else "",
-        model=(turn.request.model or "")[:NAME_CHARS],
-        target=meter.target,
-        upstream_model=meter.upstream_model[:NAME_CHARS],
-        reason=meter.reason,
-        affinity=meter.affinity,
-        prefix_items=meter.prefix_items,
-        tries=meter.tries,
-        resends=meter.resends,
-        upstream_requests=meter.upstream_requests,
-        compactions=meter.compactions,
-        is_warm_up=turn.request.is_warm_up,
-        is_streamed=meter.transport == "socket" or turn.request.stream is True,
-        asked=_asked(turn.request),
+        model=(request.model or "")[:NAME_CHARS],
+        target=service.target,
+        upstream_model=service.model[:NAME_CHARS],
+        reason=service.reason,
+        affinity=service.affinity,
+        prefix_items=service.prefix_items,
+        tries=report.tries,
+        resends=traffic.resends,
+        upstream_requests=traffic.requests,
+        compactions=sum(item.type == "compaction" for item in report.output),
+        is_warm_up=request.is_warm_up,
+        is_streamed=transport == "socket" or request.stream is True,
+        asked=_asked(request),
         created_at=turn.created_at,
-        started_at=started_at or turn.created_at,
-        outcome=outcome,
-        error_code=error_code,
-        error_status=meter.error_status,
-        finish_reason=_finish_reason(turn, meter, outcome),
+        started_at=count.started_at,
+        outcome=report.outcome,
+        error_code=error.code if error is not None else "",
+        error_status=error.status if error is not None else 0,
+        finish_reason=_finish_reason(report),
         conversation_id=turn.conversation_id or "",
-        trace_parent=meter.trace_parent,
-        trace_state=meter.trace_state,
+        trace_parent=count.trace_parent,
+        trace_state=count.trace_state,
         bytes=ByteCounts(
-            meter.wire_in_bytes,
-            meter.wire_out_bytes,
-            meter.payload_in_bytes,
-            meter.payload_out_bytes,
-            meter.stateless_bytes,
-            meter.upstream_out_bytes,
-            meter.upstream_in_bytes,
-            meter.wire_in_bytes if hop == "clients" else meter.upstream_out_bytes,
+            count.wire_in_bytes,
+            count.wire_out_bytes,
+            measured.create.payload,
+            count.payload_out_bytes,
+            measured.stateless,
+            traffic.sent_bytes,
+            traffic.received_bytes,
+            count.wire_in_bytes if hop == "clients" else traffic.sent_bytes,
         ),
-        split=_split(meter),
+        split=_split(measured),
         tokens=tokens,
-        times=_times(meter, tokens),
+        times=_times(report.milestones, count, tokens),
     )
 
 
@@ -205,12 +223,13 @@ def _asked(request: CreateRequest) -> RequestedSettings:
     return asked if asked != _NOTHING_REQUESTED else _NOTHING_REQUESTED
 
 
-def _finish_reason(turn: Turn, meter: Meter, outcome: Outcome) -> FinishReason | None:
-    if not meter.asked_at or turn.request.is_warm_up:
+def _finish_reason(report: TurnReport) -> FinishReason | None:
+    if not report.milestones.asked_at or report.turn.request.is_warm_up:
         return None
-    if outcome == "completed":
-        return "tool_call" if _owes_output(meter.output) else "stop"
-    return _LIMITS.get(meter.incomplete_reason, "error")
+    if report.outcome == "completed":
+        return "tool_call" if _owes_output(report.output) else "stop"
+    details = report.response.incomplete_details if report.response is not None else None
+    return _LIMITS.get(details.reason, "error") if details is not None else "error"
 
 
 def _owes_output(output: Sequence[Item]) -> bool:
@@ -220,10 +239,10 @@ def _owes_output(output: Sequence[Item]) -> bool:
     return bool(called) and not called <= {item.call_id for item in output if item.type.endswith("_output")}
 
 
-def _split(meter: Meter) -> Split:
-    tools, instructions, known = meter.tools_bytes, meter.instructions_bytes, meter.known_input_bytes
-    other = meter.payload_in_bytes - tools - instructions - meter.input_bytes
-    return Split(tools, instructions, known, meter.input_bytes - known, max(other, 0))
+def _split(measured: TurnBytes) -> Split:
+    create, known = measured.create, measured.known_input
+    other = create.payload - create.tools - create.instructions - create.input
+    return Split(create.tools, create.instructions, known, create.input - known, max(other, 0))
 
 
 def _tokens(usage: Usage | None) -> Tokens:
@@ -239,10 +258,11 @@ def _tokens(usage: Usage | None) -> Tokens:
     )
 
 
-def _times(meter: Meter, tokens: Tokens) -> Times:
-    started_at, first_event_at, ended_at = meter.started_at, meter.first_event_at, meter.ended_at
-    queued_s = meter.asked_at - started_at if meter.asked_at else None
+def _times(milestones: Milestones, count: Count, tokens: Tokens) -> Times:
+    began_at, first_event_at = count.began_at, milestones.first_event_at
+    ended_at = milestones.ended_at or count.closed_at
+    queued_s = milestones.asked_at - began_at if milestones.asked_at else None
     if not first_event_at:
-        return Times(queued_s, None, ended_at - started_at, None)
+        return Times(queued_s, None, ended_at - began_at, None)
     per_token_s = (ended_at - first_event_at) / (tokens.output - 1) if tokens.output > 1 else None
-    return Times(queued_s, first_event_at - started_at, ended_at - started_at, per_token_s)
+    return Times(queued_s, first_event_at - began_at, ended_at - began_at, per_token_s)

@@ -12,8 +12,9 @@ from typing import Literal
 import msgspec
 
 from landline.ledger.entry import Entry, Hop
+from landline.ledger.report import TurnReport
 from landline.ledger.sums import Sums, tally_of
-from landline.session.meter import Transport
+from landline.session.turn import Transport
 
 TURNS_KEPT = 200
 """Turns kept of one session, for the monitor."""
@@ -108,6 +109,7 @@ class Ledger:
         self._kept: deque[tuple[LiveSession, Entry]] = deque()
         """Every turn that is kept in a session, the oldest first, and some that are not any more."""
         self._watchers: list[Callable[[Entry], None]] = []
+        self._record_content: Callable[[LiveSession, TurnReport], None] | None = None
 
     def open_session(self, session_id: str, transport: Transport, tenant: str, now: float) -> LiveSession:
         """The session of this id, which begins if it is not known. `now` in Unix seconds."""
@@ -150,8 +152,8 @@ class Ledger:
         self.overhead_in_bytes += in_bytes
         self.overhead_out_bytes += out_bytes
 
-    def add(self, entry: Entry, now: float) -> None:
-        """A turn is over."""
+    def add(self, entry: Entry, now: float, report: TurnReport | None = None) -> None:
+        """A turn is over; `report` is what the entry was made of, for those who look at content."""
         tally = tally_of(entry)
         names = (entry.tenant, entry.model, entry.target)
         row = self._rows.get(names)
@@ -162,6 +164,8 @@ class Ledger:
             session = self.open_session(entry.session_id, entry.transport, entry.tenant, now)
             session.last_at = now
             self._keep(session, entry)
+            if report is not None and self._record_content is not None:
+                self._record_content(session, report)
             lane = session.lanes.get(entry.lane)
             if lane is None:
                 lane = session.lanes[entry.lane] = Sums()
@@ -170,6 +174,10 @@ class Ledger:
             self.note_change()
         for watcher in self._watchers:
             watcher(entry)
+
+    def record_content(self, recorder: Callable[[LiveSession, TurnReport], None]) -> None:
+        """Shows the recorder every turn of a session, with what was said in it."""
+        self._record_content = recorder
 
     def watch(self, watcher: Callable[[Entry], None]) -> Callable[[], None]:
         """Calls `watcher` with every entry from now on; returns what ends it."""

@@ -16,7 +16,7 @@ import msgspec
 from landline.ledger.entry import Entry, Outcome
 from landline.ledger.ledger import OTHER
 from landline.ledger.sums import Sums
-from landline.session.meter import Transport
+from landline.session.turn import Transport
 
 MODELS_KEPT = 32
 """Labels for model names that are not in the configuration (a `"*"` row accepts any name): further ones are counted as

@@ -14,7 +14,7 @@ from landline.ledger.entry import Hop, Outcome, Split, Tokens
 from landline.ledger.ledger import Excerpt
 from landline.routing.choice import Affinity, Reason
 from landline.routing.health import State
-from landline.session.meter import Transport
+from landline.session.turn import Transport
 
 SessionState = Literal["running", "open", "idle", "ended"]
 """`running`: a turn is in flight. `open`: a socket without one. `idle`: a conversation over HTTP without one. `ended`: the

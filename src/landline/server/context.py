@@ -1,7 +1,6 @@
 """`POST /v1/responses/compact` and `/input_tokens`: questions about a context. Nothing is stored."""
 
 import time
-from contextlib import aclosing
 from functools import partial
 from typing import assert_never
 
@@ -14,13 +13,12 @@ from landline.server.connection import wire_of
 from landline.server.edge import Edge
 from landline.server.endpoint import ClientGoneError, read_body, reply_error, reply_json
 from landline.server.exchange import answer_while_wanted
-from landline.server.headers import note_trace, trace_of
+from landline.server.headers import NO_TRACE, trace_of
 from landline.server.middleware import REQUEST_ID
 from landline.server.server_info import Answer
-from landline.session.admission import admit
+from landline.session.admission import Origin, admit
 from landline.session.compaction import retained_messages
-from landline.session.meter import Meter
-from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused
+from landline.session.turn import Arrival, Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.wire.errors import ApiError, api_error
 from landline.wire.requests import CreateRequest, decode_create, is_null
 from landline.wire.resources import CompactedWindow, InputTokens, retained_message
@@ -29,36 +27,50 @@ from landline.wire.resources import CompactedWindow, InputTokens, retained_messa
 def compact_window(edge: Edge) -> Answer:
     """`POST /v1/responses/compact`: the conversation given, as the window to go on with."""
 
-    async def answer(turn: Turn, scope: Scope, send: Send) -> None:
-        async with aclosing(edge.runner.run(turn)) as updates:
-            async for update in updates:
-                match update:
-                    case TurnProgressed():
-                        pass
-                    case TurnRefused(error):
-                        return await reply_error(scope, send, error)
-                    case TurnEnded():
-                        window = update.error or _window(update, edge)
-                        if isinstance(window, ApiError):
-                            return await reply_error(scope, send, window)
-                        return await reply_json(scope, send, 200, msgspec.json.encode(window))
-                    case _:
-                        assert_never(update)
-        raise RuntimeError("the turn ended without a last update")
-
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         turn = await _read_turn(edge, scope, receive)
         if isinstance(turn, ApiError):
             return await reply_error(scope, send, turn)
         if turn is not None:
-            turn = msgspec.structs.replace(turn, is_compaction=True)
-            turn.meter.wire_in_bytes = wire_of(scope).take_received()
-            account = Account(edge.ledger, turn, wire_of(scope))
-            give_up = partial(edge.runner.give_up, turn.response_id)
-            await answer_while_wanted(partial(answer, turn, scope), receive, send, edge.drain, account, give_up=give_up)
+            running = edge.runner.start(msgspec.structs.replace(turn, is_compaction=True))
+            trace = trace_of(scope) if edge.continues_traces else NO_TRACE
+            account = Account(edge.ledger, running, wire_of(scope), trace=trace)
+            account.take_request()
+
+            async def answer(send: Send) -> None:
+                await running.run(_WindowAnswer(edge, scope, send))
+
+            await answer_while_wanted(answer, receive, send, edge.drain, account, give_up=running.give_up)
         return None
 
     return endpoint
+
+
+class _WindowAnswer:
+    """Answers a turn that compacts with the window that it made."""
+
+    def __init__(self, edge: Edge, scope: Scope, send: Send) -> None:
+        self._edge = edge
+        self._scope = scope
+        self._send = send
+
+    async def hear(self, update: TurnUpdate) -> None:
+        match update:
+            case TurnProgressed():
+                pass
+            case TurnRefused(error):
+                await reply_error(self._scope, self._send, error)
+            case TurnEnded():
+                window = update.error or _window(update, self._edge)
+                if isinstance(window, ApiError):
+                    await reply_error(self._scope, self._send, window)
+                else:
+                    await reply_json(self._scope, self._send, 200, msgspec.json.encode(window))
+            case _:
+                assert_never(update)
+
+    async def hear_fault(self, ended: TurnRefused | TurnEnded) -> None:
+        await self.hear(ended)
 
 
 def count_input_tokens(edge: Edge) -> Answer:
@@ -89,7 +101,7 @@ async def _read_turn(
         body = await read_body(scope, receive, max_bytes=edge.limits.max_frame_bytes)
     except ClientGoneError:
         return None
-    meter = Meter(client=client_of(scope), request_id=scope.get(REQUEST_ID, ""), started_at=time.monotonic())
+    arrival = Arrival(request_id=scope.get(REQUEST_ID, ""), client=client_of(scope), started_at=time.monotonic())
     if isinstance(body, ApiError):
         return body
     request = decode_create(body)
@@ -98,11 +110,9 @@ async def _read_turn(
     if not may_have_conversation and not is_null(request.conversation):
         message = "Expected `input` or `previous_response_id`: a conversation is not compacted here."
         return api_error("unsupported_parameter", message, param="conversation")
-    if edge.continues_traces:
-        note_trace(meter, trace_of(scope))
     request = _only_reading(request, keeps_conversation=may_have_conversation)
-    now, response_id = edge.clock(), edge.new_id("resp")
-    return admit(request, response_id=response_id, now=now, tenant=edge.tenant_of(scope), body=body, meter=meter)
+    origin = Origin(tenant=edge.tenant_of(scope), body=body, arrival=arrival)
+    return admit(request, response_id=edge.new_id("resp"), now=edge.clock(), origin=origin)
 
 
 def _only_reading(request: CreateRequest, *, keeps_conversation: bool) -> CreateRequest:

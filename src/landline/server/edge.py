@@ -15,7 +15,7 @@ from landline.server.drain import Drain
 from landline.session.limits import Limits
 from landline.stores.store import Store
 from landline.turns.background import BackgroundTurns
-from landline.turns.runner import RunsTurns
+from landline.turns.runner import TurnRunner
 
 
 def everybody(_: Scope) -> str:
@@ -36,7 +36,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
 class Edge(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The parts and switches that `create_asgi` is given."""
 
-    runner: RunsTurns
+    runner: TurnRunner
     background: BackgroundTurns
     store: Store
     list_models: Callable[[], Sequence[ModelInfo]]

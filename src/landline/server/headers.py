@@ -12,8 +12,6 @@ from collections.abc import Sequence
 import msgspec
 from starlette.types import Scope
 
-from landline.session.meter import Meter
-
 _CODEX_MARK = "ws_request_header_traceparent"
 """Codex CLI 0.169 names the trace of each turn on a socket in the create's `client_metadata`, because the socket's own
 headers are of the upgrade alone."""
@@ -24,6 +22,9 @@ class TraceContext(msgspec.Struct, frozen=True):
 
     parent: str = ""
     state: str = ""
+
+
+NO_TRACE = TraceContext()
 
 
 class _CodexNotes(msgspec.Struct):
@@ -43,12 +44,9 @@ def trace_of(scope: Scope) -> TraceContext:
     return TraceContext(_header(scope, b"traceparent"), _header(scope, b"tracestate"))
 
 
-def note_trace(meter: Meter, trace: TraceContext, frame: bytes | str = b"") -> None:
-    """Keeps the trace for the turn's entry; the one that a socket's frame names itself counts before the upgrade's."""
-    own = _codex_trace(frame)
-    if own is not None:
-        trace = own
-    meter.trace_parent, meter.trace_state = trace.parent, trace.state
+def trace_of_frame(trace: TraceContext, frame: bytes | str) -> TraceContext:
+    """The trace that a socket's frame names itself, else the upgrade's."""
+    return _codex_trace(frame) or trace
 
 
 def _header(scope: Scope, name: bytes) -> str:

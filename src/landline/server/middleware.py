@@ -21,8 +21,8 @@ from landline.server.edge import Edge
 from landline.server.endpoint import Header, reply_error
 from landline.server.log_throttle import LogThrottle
 from landline.stores.store import StoreUnavailableError
-from landline.turns.faults import server_fault
 from landline.turns.record import store_unavailable
+from landline.turns.running import server_fault
 from landline.wire.errors import CLOSE_SERVER_ERROR, ApiError
 
 REQUEST_ID = "landline.request_id"

@@ -7,8 +7,8 @@ from typing import assert_never
 from starlette.types import Scope, Send
 
 from landline.server.endpoint import reply_error
-from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
-from landline.turns.faults import broken_end, note_fault
+from landline.session.turn import TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
+from landline.turns.parts import ListenerGoneError
 from landline.wire.sse import DONE, sse_records
 
 HEADERS = [
@@ -20,37 +20,18 @@ _STILL_THERE = b": still there\n\n"
 """A comment: clients skip it, and it has no sequence number."""
 
 
-async def stream_turn(turn: Turn, updates: AsyncGenerator[TurnUpdate, None], scope: Scope, send: Send) -> None:
-    """Answers with one record per event and `[DONE]`; with a plain HTTP error if the response was never created. A fault of
-    ours on the way ends the stream as it ends every failed response."""
-    told = _Told()
-    try:
-        await _stream(told, updates, scope, send)
-    except OSError:
-        raise  # the client is gone
-    except Exception:
-        if not told.next_number:
-            raise
-        error = note_fault(turn)
-        ended = broken_end(turn, error, next_number=told.next_number)
-        if isinstance(ended, TurnEnded):
-            for _, record in sse_records(ended.events, error):
-                await send({"type": "http.response.body", "body": record, "more_body": True})
-        await send({"type": "http.response.body", "body": DONE})
+class EventStream:
+    """Answers a turn with one record per event and `[DONE]`; with a plain HTTP error if the response was never created."""
 
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self._is_started = False
 
-class _Told:
-    """How far a stream has come."""
-
-    next_number = 0
-    """Of the next event; 0 before the first."""
-
-
-async def _stream(told: _Told, updates: AsyncGenerator[TurnUpdate, None], scope: Scope, send: Send) -> None:
-    async for update in updates:
+    async def hear(self, update: TurnUpdate) -> None:
         match update:
             case TurnRefused(error):
-                await reply_error(scope, send, error)
+                await reply_error(self._scope, self._send, error)
                 return
             case TurnProgressed(events):
                 records = sse_records(events)
@@ -58,15 +39,19 @@ async def _stream(told: _Told, updates: AsyncGenerator[TurnUpdate, None], scope:
                 records = sse_records(events, update.error)
             case _:
                 assert_never(update)
-        if not told.next_number:
-            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-        for number, record in records:
-            await send({"type": "http.response.body", "body": record, "more_body": True})
-            told.next_number = number + 1
-        if isinstance(update, TurnEnded):
-            await send({"type": "http.response.body", "body": DONE})
-            return
-    raise RuntimeError("the turn ended without a last update")
+        try:
+            if not self._is_started:
+                self._is_started = True
+                await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            for _, record in records:
+                await self._send({"type": "http.response.body", "body": record, "more_body": True})
+            if isinstance(update, TurnEnded):
+                await self._send({"type": "http.response.body", "body": DONE})
+        except OSError as error:
+            raise ListenerGoneError from error
+
+    async def hear_fault(self, ended: TurnRefused | TurnEnded) -> None:
+        await self.hear(ended)
 
 
 async def stream_records(batches: AsyncGenerator[list[bytes], None], send: Send) -> None:

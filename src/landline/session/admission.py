@@ -10,8 +10,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from landline.session.lineage import Link, extend
 from landline.session.memory import Remembered
-from landline.session.meter import Meter
-from landline.session.turn import Turn
+from landline.session.turn import Arrival, Turn
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item, check_tool, is_sealed
 from landline.wire.requests import (
@@ -31,6 +30,20 @@ MAX_METADATA_PAIRS = 16
 """Responses reference, `metadata`."""
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Whose create it is, and where it came from; its members are those of `Turn`."""
+
+    tenant: str = ""
+    stream_id: str | UnsetType = UNSET
+    affinity_key: str | None = None
+    line_id: str | None = None
+    body: bytes | str = b""
+    arrival: Arrival = Arrival()
+
+
+_NOWHERE = Origin()
+
+
 def admit(
     request: CreateRequest,
     *,
@@ -38,12 +51,7 @@ def admit(
     now: float,
     parent: Remembered | None = None,
     steered: tuple[Item, ...] = (),
-    stream_id: str | UnsetType = UNSET,
-    tenant: str = "",
-    affinity_key: str | None = None,
-    line_id: str | None = None,
-    body: bytes | str = b"",
-    meter: Meter | None = None,
+    origin: Origin = _NOWHERE,
 ) -> Turn | ApiError:
     """The turn for a decoded request, or why there is none.
 
@@ -70,12 +78,12 @@ def admit(
         is_parent_found=parent is not None,
         stored_parent_id=parent.response_id if parent is not None and parent.is_stored else None,
         conversation_id=conversation_id,
-        stream_id=stream_id,
-        tenant=tenant,
-        affinity_key=affinity_key or request.prompt_cache_key,
-        line_id=line_id,
-        body=body,
-        meter=meter or Meter(),
+        stream_id=origin.stream_id,
+        tenant=origin.tenant,
+        affinity_key=origin.affinity_key or request.prompt_cache_key,
+        line_id=origin.line_id,
+        body=origin.body,
+        arrival=origin.arrival,
     )
     is_parent_known = parent is not None or request.previous_response_id is None
     if is_parent_known and conversation_id is None and not any(_is_looked_up(item) for item in items):

@@ -3,12 +3,11 @@
 Lengths only: nothing is encoded again, and what a turn follows costs nothing, because its lineage keeps running totals.
 """
 
-from msgspec import UNSET, UnsetType
+import msgspec
+from msgspec import UnsetType
 
-from landline.session.lineage import Link
-from landline.session.meter import Meter
 from landline.session.playback import playback_of
-from landline.session.turn import Turn
+from landline.session.turn import Arrival, CreateBytes, Turn
 from landline.wire.canonical import excess_bytes, is_spaced
 from landline.wire.requests import NULL, CreateRequest, is_null
 
@@ -16,69 +15,76 @@ _BRACKETS = 2
 _QUOTES = 2
 
 
-def measure_turn(turn: Turn) -> None:
-    """Counts on the turn's meter what its create was made of, and the body that a client without a session would have
-    sent: no `previous_response_id`, every item of the lineage played back as this client does it, no warm-up at all.
+class TurnBytes(msgspec.Struct, frozen=True, gc=False):
+    """Where the bytes of a turn's create went, and what would have been sent for it without a session."""
 
-    No answer waits for it: it is called when the turn is over, and lets go of the meter's history.
+    create: CreateBytes
+    known_input: int = 0
+    """Of `input`: items that this server knew already, from the turns before."""
+    stateless: int = 0
+    """The body that a client without a session would have sent for the same turn: the whole conversation in its input."""
+
+
+def measure_turn(turn: Turn, resolved: Turn | None, known_items: int = 0) -> TurnBytes:
+    """What a turn's create was made of, and the body that a client without a session would have sent: no
+    `previous_response_id`, every item of the lineage played back as this client does it, no warm-up at all.
+
+    `resolved` is the turn with its history; None if it was refused before that was found. Of a history that the turn
+    brought whole, this server knew the first `known_items` already.
     """
-    meter = turn.meter
-    measure_create(meter, turn.request, turn.body)
-    history, meter.history = meter.history, UNSET
-    if isinstance(history, UnsetType):
-        if not turn.is_resolved:
-            _measure_unresolved(turn)
-            return
-        history, meter.own_items = turn.history, len(turn.items)  # refused before it was looked at
-    if history is not None and meter.known_items:
-        new_bytes = sum([len(item.raw) + meter.comma_bytes for item in history.items[meter.known_items :]])
-        meter.known_input_bytes = max(meter.input_bytes - new_bytes, 0)
-    if not turn.request.is_warm_up:
-        meter.stateless_bytes = meter.settings_bytes + _stateless_input_bytes(turn, history)
+    create = turn.arrival.steered or measure_create(turn)
+    if resolved is None and turn.is_resolved:
+        resolved = turn  # refused before it was looked at
+    if resolved is None:
+        # Its own create is the least that would have been sent.
+        input_bytes = max(create.input - create.input_excess, _BRACKETS)
+        return TurnBytes(create, stateless=0 if turn.request.is_warm_up else create.settings + input_bytes)
+    history = resolved.history
+    known_input = 0
+    if history is not None and known_items:
+        new_bytes = sum([len(item.raw) + create.comma for item in history.items[known_items:]])
+        known_input = max(create.input - new_bytes, 0)
+    if turn.request.is_warm_up:
+        return TurnBytes(create, known_input)
+    stateless = create.settings + _stateless_input_bytes(turn, create, resolved)
+    return TurnBytes(create, known_input, stateless)
 
 
-def _measure_unresolved(turn: Turn) -> None:
-    """Of a turn that was refused before its history was found: its own create is the least that would have been sent."""
-    meter = turn.meter
-    if not turn.request.is_warm_up:
-        meter.stateless_bytes = meter.settings_bytes + max(meter.input_bytes - meter.input_excess_bytes, _BRACKETS)
-
-
-def measure_create(meter: Meter, request: CreateRequest, body: bytes | str) -> None:
-    """Counts a create as it came, its parts and what of it a client without a session sends too; at most once a meter."""
-    if meter.settings_bytes:
-        return
-    comma_bytes = meter.comma_bytes = 2 if is_spaced(body) else 1
-    payload_bytes = meter.payload_in_bytes = text_bytes(body) if isinstance(body, str) else len(body)
+def measure_create(turn: Turn) -> CreateBytes:
+    """The turn's create as it came, its parts and what of it a client without a session sends too."""
+    request, body = turn.request, turn.body
+    comma = 2 if is_spaced(body) else 1
+    payload = text_bytes(body) if isinstance(body, str) else len(body)
     input_bytes = len(request.input)
     if input_bytes == len(NULL) and is_null(request.input):
         input_bytes = 0
-    meter.input_bytes = input_bytes
-    meter.settings_bytes = payload_bytes - input_bytes - _session_bytes(request, comma_bytes)
-    if _is_compacted(meter):
-        meter.input_excess_bytes = excess_bytes(bytes(request.input)) if input_bytes else 0
-        excess = excess_bytes(body.encode() if isinstance(body, str) else body) - meter.input_excess_bytes
-        of_session = _session_bytes(request, comma_bytes) - _session_bytes(request, 1)
-        meter.settings_bytes -= excess - of_session
+    settings = payload - input_bytes - _session_bytes(request, comma)
+    input_excess = instructions = tools = 0
+    if _is_compacted(turn.arrival, comma):
+        input_excess = excess_bytes(bytes(request.input)) if input_bytes else 0
+        excess = excess_bytes(body.encode() if isinstance(body, str) else body) - input_excess
+        of_session = _session_bytes(request, comma) - _session_bytes(request, 1)
+        settings -= excess - of_session
     if request.instructions:
-        meter.instructions_bytes = _string_bytes(request.instructions, is_escaped=comma_bytes > 1 and body.isascii())
+        instructions = _string_bytes(request.instructions, is_escaped=comma > 1 and body.isascii())
     if request.tools:
-        spelled_bytes = _BRACKETS + sum(map(len, request.tools)) + (len(request.tools) - 1) * comma_bytes
+        spelled_bytes = _BRACKETS + sum(map(len, request.tools)) + (len(request.tools) - 1) * comma
         # a client that puts spaces in one place only is not believed to have sent more than it did
-        meter.tools_bytes = min(spelled_bytes, payload_bytes - input_bytes - meter.instructions_bytes)
+        tools = min(spelled_bytes, payload - input_bytes - instructions)
+    return CreateBytes(payload, tools, instructions, input_bytes, input_excess, settings, comma)
 
 
-def _stateless_input_bytes(turn: Turn, history: Link | None) -> int:
-    meter = turn.meter
-    is_whole = history is None or (meter.own_items > 0 and history.parent is None)
-    if is_whole and meter.input_bytes and not _names_stored_items(turn):
-        return meter.input_bytes - meter.input_excess_bytes
+def _stateless_input_bytes(turn: Turn, create: CreateBytes, resolved: Turn) -> int:
+    history = resolved.history
+    is_whole = history is None or (len(resolved.items) > 0 and history.parent is None)
+    if is_whole and create.input and not _names_stored_items(turn):
+        return create.input - create.input_excess
     if history is None:
         return _BRACKETS
-    is_compact = _is_compacted(meter)
+    is_compact = _is_compacted(turn.arrival, create.comma)
     replay = history.replay
-    size_bytes = replay.played_bytes(playback_of(meter.client), is_compact=is_compact)
-    return _BRACKETS + size_bytes + max(replay.items - 1, 0) * (1 if is_compact else meter.comma_bytes)
+    size_bytes = replay.played_bytes(playback_of(turn.arrival.client), is_compact=is_compact)
+    return _BRACKETS + size_bytes + max(replay.items - 1, 0) * (1 if is_compact else create.comma)
 
 
 def _names_stored_items(turn: Turn) -> bool:
@@ -86,9 +92,9 @@ def _names_stored_items(turn: Turn) -> bool:
     return not turn.is_resolved and any(item.type == "item_reference" for item in turn.items)
 
 
-def _is_compacted(meter: Meter) -> bool:
+def _is_compacted(arrival: Arrival, comma_bytes: int) -> bool:
     """Whether the client would have spelled shorter without a session, over HTTP, than it does on this socket."""
-    return meter.transport == "socket" and meter.comma_bytes > 1 and playback_of(meter.client).is_compact
+    return arrival.transport == "socket" and comma_bytes > 1 and playback_of(arrival.client).is_compact
 
 
 def text_bytes(text: str) -> int:

@@ -5,7 +5,7 @@ from collections import deque
 import msgspec
 
 from landline.session.memory import Remembered
-from landline.session.meter import Meter
+from landline.session.turn import Arrival
 from landline.wire.errors import ApiError
 from landline.wire.requests import CreateRequest
 
@@ -16,13 +16,15 @@ class WaitingCreate(msgspec.Struct, frozen=True, eq=False):
     request: CreateRequest | ApiError
     parent_id: str | None
     """`previous_response_id`, also of a create that is otherwise unreadable."""
-    parent: Remembered | None
+    parent: Remembered | None = None
     """The parent as found on arrival; held here, so that it cannot be forgotten while the create waits."""
-    size_bytes: int
     body: bytes | str = b""
     """The frame."""
-    meter: Meter | None = None
-    """On which the frame's bytes were counted."""
+    arrival: Arrival = Arrival()
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.body)
 
     @property
     def may_take_steers(self) -> bool:

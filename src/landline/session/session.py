@@ -12,13 +12,13 @@ from typing import assert_never
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from landline.session.admission import admit
+from landline.session.admission import Origin, admit
 from landline.session.lane import Lane, LaneBook, WaitingCreate
 from landline.session.limits import Limits
 from landline.session.memory import Remembered, ResponseMemory
-from landline.session.meter import Meter
 from landline.session.steering import SteerBook, Successor, TakenSteers, give_back
 from landline.session.turn import (
+    Arrival,
     CancelTurn,
     CloseSocket,
     Command,
@@ -36,6 +36,8 @@ from landline.wire.events import error_frame
 from landline.wire.requests import STREAM_ID_PATTERN, CreateRequest, SteerRequest, decode_create, unreadable_error
 
 _STREAM_ID = re.compile(STREAM_ID_PATTERN)
+_UNCOUNTED = Arrival(transport="socket")
+"""Of frames that no connection counts."""
 
 
 class _FrameHead(msgspec.Struct):
@@ -97,18 +99,17 @@ class Session:
         """JSON bytes of history held for this connection."""
         return self._memory.size_bytes
 
-    def receive_frame(self, data: str | bytes, now: float, meter: Meter | None = None) -> list[Command]:
+    def receive_frame(self, data: str | bytes, now: float, arrival: Arrival = _UNCOUNTED) -> list[Command]:
         """Reads one message of the client; a wrong one is answered, never fatal to the socket.
 
-        `meter` has the message's bytes on the wire; a turn that the message asks for takes it on.
+        `arrival` tells how it came; a turn that the message asks for takes it on.
         """
         if self._is_closed:
             return []
         request = decode_create(data)
         if isinstance(request, CreateRequest) and request.type == "response.create":
-            return self._receive_create(
-                request, request.stream_id, request.previous_response_id, data, now, meter=meter
-            )
+            create = WaitingCreate(request, request.previous_response_id, body=data, arrival=arrival)
+            return self._receive_create(create, request.stream_id, now)
         try:
             head = _HEAD_DECODER.decode(data)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -119,7 +120,8 @@ class Session:
         match _text(head.type):
             case "response.create":
                 parent_id = _text(head.previous_response_id)
-                return self._receive_create(request, head.stream_id, parent_id, data, now, meter=meter)
+                create = WaitingCreate(request, parent_id, body=data, arrival=arrival)
+                return self._receive_create(create, head.stream_id, now)
             case _ if isinstance(request, ApiError) and (unreadable := unreadable_error(data)) is not None:
                 return _send_error(unreadable, stream_id=_text(head.stream_id) or UNSET)
             case "response.cancel":
@@ -169,28 +171,19 @@ class Session:
         self._steering.clear()
         return [CancelTurn(response_id) for response_id in self._lanes.running_ids()]
 
-    def _receive_create(
-        self,
-        request: CreateRequest | ApiError,
-        stream_id: Raw | UnsetType,
-        parent_id: str | None,
-        body: bytes | str,
-        now: float,
-        *,
-        meter: Meter | None,
-    ) -> list[Command]:
+    def _receive_create(self, create: WaitingCreate, stream_id: Raw | UnsetType, now: float) -> list[Command]:
         lane = self._open_lane(stream_id)
         if isinstance(lane, ApiError):
             is_lane_known = lane.code == "websocket_stream_limit_reached"
             return _send_error(lane, stream_id=(_text(stream_id) or UNSET) if is_lane_known else UNSET)
         if self._is_expired:
             return _send_error(self._age_error())
-        if self._is_queue_full(len(body)):
+        if self._is_queue_full(len(create.body)):
             waiting = f"{self._lanes.waiting_count} creates ({self._lanes.waiting_bytes} bytes) are waiting"
             error = api_error("rate_limit_exceeded", f"Too many queued responses on this connection: {waiting}.")
             return _send_error(error, stream_id=_lane_stamp(lane))
-        parent = self._memory.find(parent_id) if parent_id is not None else None
-        self._lanes.enqueue(lane, WaitingCreate(request, parent_id, parent, len(body), body, meter))
+        parent = self._memory.find(create.parent_id) if create.parent_id is not None else None
+        self._lanes.enqueue(lane, msgspec.structs.replace(create, parent=parent))
         return self._start_ready(now)
 
     def _open_lane(self, stream_id: Raw | UnsetType) -> Lane | ApiError:
@@ -235,33 +228,27 @@ class Session:
         if request.background is True:
             message = "`background` is not for sockets: create background responses over HTTP."
             return api_error("unsupported_parameter", message, param="background")
-        return self._make_turn(lane, request, parent, taken, now, body=create.body, meter=create.meter or Meter())
+        create = msgspec.structs.replace(create, request=request, parent=parent)
+        return self._make_turn(lane, create, taken, now)
 
-    def _make_turn(
-        self,
-        lane: Lane,
-        request: CreateRequest,
-        parent: Remembered | None,
-        taken: TakenSteers | None,
-        now: float,
-        *,
-        body: bytes | str,
-        meter: Meter,
-    ) -> Turn | ApiError:
-        meter.transport, meter.session_id = "socket", self.line_id
+    def _make_turn(self, lane: Lane, create: WaitingCreate, taken: TakenSteers | None, now: float) -> Turn | ApiError:
+        if isinstance(create.request, ApiError):
+            return create.request
         try:
             return admit(
-                request,
+                create.request,
                 response_id=self._new_id("resp"),
                 now=now,
-                parent=parent,
+                parent=create.parent,
                 steered=taken.items if taken is not None else (),
-                stream_id=_lane_stamp(lane),
-                tenant=self._tenant,
-                affinity_key=f"{self.line_id}.{lane.lane_id or ''}",
-                line_id=self.line_id,
-                body=body,
-                meter=meter,
+                origin=Origin(
+                    tenant=self._tenant,
+                    stream_id=_lane_stamp(lane),
+                    affinity_key=f"{self.line_id}.{lane.lane_id or ''}",
+                    line_id=self.line_id,
+                    body=create.body,
+                    arrival=create.arrival,
+                ),
             )
         except Exception:
             if self._on_fault is None:
@@ -297,8 +284,10 @@ class Session:
 
     def _start_successor(self, lane: Lane, target: Remembered, successor: Successor, now: float) -> list[Command]:
         """The server's own continuation of a steered response, in its place on the lane."""
-        body, meter = successor.body, successor.meter
-        turn = self._make_turn(lane, successor.request, target, successor.taken, now, body=body, meter=meter)
+        create = WaitingCreate(
+            successor.request, target.response_id, parent=target, body=successor.body, arrival=successor.arrival
+        )
+        turn = self._make_turn(lane, create, successor.taken, now)
         if isinstance(turn, ApiError):
             self._lanes.finish(target.response_id)
             return give_back(successor.taken, turn)

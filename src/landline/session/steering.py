@@ -12,9 +12,8 @@ import msgspec
 from msgspec import Raw, UnsetType
 
 from landline.session.create_bytes import measure_create
-from landline.session.meter import Meter
 from landline.session.required_input import required_input
-from landline.session.turn import AnswerSteer, Command, SendFrames, Turn, TurnEnded
+from landline.session.turn import AnswerSteer, Arrival, Command, CreateBytes, SendFrames, Turn, TurnEnded
 from landline.wire.errors import ApiError
 from landline.wire.events import (
     AcceptedSteer,
@@ -70,8 +69,8 @@ class Successor(msgspec.Struct, frozen=True, eq=False):
     body: bytes | str
     """The create that they came in."""
     taken: TakenSteers
-    meter: Meter
-    """It has what is known of that create and counts for the successor too."""
+    arrival: Arrival
+    """Of that create, as far as it is the successor's too."""
 
 
 class _Target:
@@ -256,11 +255,12 @@ def _give_back(taken: TakenSteers, reason: str) -> list[Command]:
 
 
 def _succeed(turn: Turn, taken: TakenSteers) -> Successor:
-    measure_create(turn.meter, turn.request, turn.body)
-    before = turn.meter
-    meter = Meter(client=before.client, settings_bytes=before.settings_bytes, comma_bytes=before.comma_bytes)
+    before = turn.arrival
+    create = before.steered or measure_create(turn)
+    steered = CreateBytes(settings=create.settings, comma=create.comma)
+    arrival = msgspec.structs.replace(before, wire_bytes=0, started_at=0.0, steered=steered)
     request = msgspec.structs.replace(turn.request, input=NULL, previous_response_id=turn.response_id)
-    return Successor(request, turn.body, taken, meter)
+    return Successor(request, turn.body, taken, arrival)
 
 
 def _tell_pending(target: _Target, stubs: list[RequiredInput]) -> Command:

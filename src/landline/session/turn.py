@@ -1,15 +1,55 @@
 """A turn and what is said about it: the values that cross between session, runner and edges."""
 
+from typing import Literal
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from landline.session.lineage import Link
-from landline.session.meter import Meter
 from landline.wire.errors import ApiError
 from landline.wire.events import ErrorFrame, ServerEvent, SteerAnswer
 from landline.wire.items import Item
 from landline.wire.requests import CreateRequest
 from landline.wire.responses import Response
+
+Transport = Literal["socket", "http", "background"]
+
+
+class CreateBytes(msgspec.Struct, frozen=True, gc=False):
+    """A create as it came, in bytes of JSON after decompression. Made by `create_bytes.measure_create`."""
+
+    payload: int = 0
+    """All of it."""
+    tools: int = 0
+    """Of it: `tools`."""
+    instructions: int = 0
+    """Of it: `instructions`."""
+    input: int = 0
+    """Of it: `input`."""
+    input_excess: int = 0
+    """Of `input`, on a socket: what the same client does without over HTTP, where it spells shorter."""
+    settings: int = 0
+    """What a client without a session sends too, without `input`."""
+    comma: int = 1
+    """Between two items as this client writes JSON: 2 if it puts a space behind commas and colons."""
+
+
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """How a create came to this server."""
+
+    transport: Transport = "http"
+    session_id: str = ""
+    """The socket; "" over HTTP."""
+    request_id: str = ""
+    """Of the request or the upgrade, as the client reads it in `x-request-id`."""
+    client: str = ""
+    """The `User-Agent` of the request, or of the socket's upgrade."""
+    wire_bytes: int = 0
+    """Of the create's message on a socket, as compressed and with its frame's header."""
+    started_at: float = 0.0
+    """When it was read, in seconds of a clock that only goes forward; 0 if no client sent it."""
+    steered: CreateBytes | None = None
+    """Of the successor of a steered response, which no client sent: the create that was steered."""
 
 
 class StoredPrefix(msgspec.Struct, frozen=True):
@@ -55,10 +95,7 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
     """The client's connection, if it is one that stays: what its lanes have in common."""
     body: bytes | str = b""
     """The create as it came, for upstreams that are told what this version does not know."""
-    meter: Meter = msgspec.field(default_factory=Meter)
-    """What it costs, counted on the way."""
-    unopened: ApiError | None = None
-    """Why a sealed item of the history does not open here; only a target that made it itself can be asked then."""
+    arrival: Arrival = Arrival()
 
 
 class TurnProgressed(msgspec.Struct, frozen=True):

@@ -3,17 +3,15 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
 from typing import Annotated, assert_never
 
 import msgspec
 import structlog
 
-from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
+from landline.session.turn import TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.events import KEPT_S, EventLog
 from landline.stores.store import StoreUnavailableError
-from landline.turns.faults import broken_end, note_fault
-from landline.turns.runner import RunsTurns
+from landline.turns.running import RunningTurn
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import ResponseCreated, ResponseInProgress, ResponseQueued
 from landline.wire.responses import Response
@@ -39,29 +37,29 @@ class BackgroundSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 class BackgroundTurns:
     """The background turns of this process, each in a task of its own."""
 
-    def __init__(self, runner: RunsTurns, log: EventLog, settings: BackgroundSettings) -> None:
-        self._runner = runner
+    def __init__(self, log: EventLog, settings: BackgroundSettings) -> None:
         self._log = log
         self._settings = settings
         self._turns: dict[str, _BackgroundTurn] = {}
         self._waiting: deque[_BackgroundTurn] = deque()
         self._running_count = 0
 
-    async def start(self, turn: Turn, *, on_ended: Callable[[], None] | None = None) -> Response | ApiError:
-        """The response as it is queued, saved and findable by now; or why there is none.
+    async def start(self, running: RunningTurn, *, on_ended: Callable[[], None] | None = None) -> Response | ApiError:
+        """Runs the turn: the response as it is queued, saved and findable by now; or why there is none.
 
         The turn goes on even if the caller is cancelled. `on_ended` is called once when it is over, however it ends.
         """
         settings = self._settings
         if len(self._turns) >= settings.max_running + settings.max_queued:
             message = f"Too many background responses: {settings.max_running} run and {settings.max_queued} wait."
-            turn.meter.outcome, turn.meter.error_code = "refused", "rate_limit_exceeded"
+            error = api_error("rate_limit_exceeded", message)
+            running.refuse(error)
             if on_ended is not None:
                 on_ended()
-            return api_error("rate_limit_exceeded", message)
-        started = _BackgroundTurn(turn, on_ended)
-        self._turns[turn.response_id] = started
-        started.task = asyncio.create_task(self._run(started))
+            return error
+        started = _BackgroundTurn(self, running, on_ended)
+        self._turns[running.turn.response_id] = started
+        started.task = asyncio.create_task(running.run(started))
         # Not in the task's own `finally`: a task that is cancelled before its first step runs none of its code.
         started.task.add_done_callback(lambda _: self._end(started))
         return await asyncio.shield(started.answer)
@@ -79,7 +77,7 @@ class BackgroundTurns:
         found = self._find(tenant, response_id)
         if found is None or found.task is None:
             return False
-        self._runner.stop(response_id)
+        found.running.stop()
         self._release(found)
         _, late = await asyncio.wait({found.task}, timeout=_CANCEL_WAIT_S)
         if late:
@@ -101,11 +99,11 @@ class BackgroundTurns:
 
     def give_up(self, error: ApiError) -> None:
         """Ends every turn because the server stops: those that were announced are incomplete, and their streams say so."""
-        for turn in list(self._turns.values()):
-            if self._runner.give_up(turn.turn.response_id, error):
-                self._release(turn)
-            elif turn.task is not None:
-                turn.task.cancel()
+        for each in list(self._turns.values()):
+            if each.running.give_up(error):
+                self._release(each)
+            elif each.task is not None:
+                each.task.cancel()
 
     def abort(self) -> None:
         """Ends every turn at once; those that were announced are kept as incomplete."""
@@ -125,7 +123,7 @@ class BackgroundTurns:
 
     def _find(self, tenant: str, response_id: str) -> "_BackgroundTurn | None":
         found = self._turns.get(response_id)
-        is_there = found is not None and found.response is not None and found.turn.tenant == tenant
+        is_there = found is not None and found.response is not None and found.running.turn.tenant == tenant
         return found if is_there else None
 
     def _release(self, started: "_BackgroundTurn") -> None:
@@ -134,31 +132,8 @@ class BackgroundTurns:
             self._waiting.remove(started)
             started.may_go_on.set()
 
-    async def _run(self, started: "_BackgroundTurn") -> None:
-        """The task of one turn."""
-        turn = started.turn
-        try:
-            async with aclosing(self._runner.run(turn)) as updates:
-                self._take(started, await anext(updates))
-                if started.response is not None:
-                    await self._wait_for_slot(started)
-                    async for update in updates:
-                        self._take(started, update)
-        except Exception:  # noqa: BLE001  # the root of the turn's task
-            self._break(started, note_fault(turn))
-
-    def _break(self, started: "_BackgroundTurn", error: ApiError) -> None:
-        """The turn's updates could not be taken: whoever follows it hears of its end."""
-        turn = started.turn
-        if not started.answer.done():
-            started.answer.set_result(error)
-        elif turn.request.stream is True and started.next_number:
-            ended = broken_end(turn, error, next_number=started.next_number)
-            if isinstance(ended, TurnEnded):
-                self._log.append(turn.tenant, turn.response_id, sse_records(ended.events, error))
-
     def _end(self, started: "_BackgroundTurn") -> None:
-        turn = started.turn
+        turn = started.running.turn
         del self._turns[turn.response_id]
         self._free_slot(started)
         self._log.end(turn.tenant, turn.response_id)
@@ -166,32 +141,17 @@ class BackgroundTurns:
         if started.on_ended is not None:
             started.on_ended()
 
-    def _take(self, started: "_BackgroundTurn", update: TurnUpdate) -> None:
-        """Keeps what an update says; the first one is the answer to who created the turn."""
-        match update:
-            case TurnRefused(error):
-                started.answer.set_result(error)
-            case TurnProgressed(events) | TurnEnded(events):
-                for event in events:
-                    if isinstance(event, ResponseCreated | ResponseQueued | ResponseInProgress):
-                        started.response = event.response
-                self._keep_events(started, update)
-                if not started.answer.done() and started.response is not None:
-                    started.answer.set_result(started.response)
-            case _:
-                assert_never(update)
-
-    def _keep_events(self, started: "_BackgroundTurn", update: TurnProgressed | TurnEnded) -> None:
-        turn = started.turn
+    def keep_events(self, started: "_BackgroundTurn", update: TurnProgressed | TurnEnded) -> None:
+        """Keeps what is to be streamed, if the response was created with `stream`."""
+        turn = started.running.turn
         if turn.request.stream is True:
             if not started.answer.done():
                 self._log.open(turn.tenant, turn.response_id)
             error = update.error if isinstance(update, TurnEnded) else None
-            records = sse_records(update.events, error)
-            self._log.append(turn.tenant, turn.response_id, records)
-            started.next_number = records[-1][0] + 1 if isinstance(update, TurnProgressed) else 0
+            self._log.append(turn.tenant, turn.response_id, sse_records(update.events, error))
 
-    async def _wait_for_slot(self, started: "_BackgroundTurn") -> None:
+    async def wait_for_slot(self, started: "_BackgroundTurn") -> None:
+        """Returns when one more may run."""
         if self._running_count < self._settings.max_running:
             self._running_count += 1
             started.has_slot = True
@@ -214,10 +174,13 @@ class BackgroundTurns:
 
 
 class _BackgroundTurn:
-    __slots__ = ("answer", "has_slot", "may_go_on", "next_number", "on_ended", "response", "task", "turn")
+    """Listens to one turn: its first update is the answer to who created it, and it then waits for a slot to run in."""
 
-    def __init__(self, turn: Turn, on_ended: Callable[[], None] | None) -> None:
-        self.turn = turn
+    __slots__ = ("_turns", "answer", "has_slot", "may_go_on", "on_ended", "response", "running", "task")
+
+    def __init__(self, turns: BackgroundTurns, running: RunningTurn, on_ended: Callable[[], None] | None) -> None:
+        self._turns = turns
+        self.running = running
         self.on_ended = on_ended
         self.task: asyncio.Task[None] | None = None
         self.answer: asyncio.Future[Response | ApiError] = asyncio.get_running_loop().create_future()
@@ -227,5 +190,27 @@ class _BackgroundTurn:
         self.may_go_on = asyncio.Event()
         """Set when a queued turn may run, or was cancelled."""
         self.has_slot = False
-        self.next_number = 0
-        """Of the next event that is kept for whoever follows; 0 before the first and after the last."""
+
+    async def hear(self, update: TurnUpdate) -> None:
+        is_first = self.response is None
+        self._take(update)
+        if is_first and isinstance(update, TurnProgressed):
+            await self._turns.wait_for_slot(self)
+
+    async def hear_fault(self, ended: TurnRefused | TurnEnded) -> None:
+        self._take(ended)
+
+    def _take(self, update: TurnUpdate) -> None:
+        match update:
+            case TurnRefused(error):
+                if not self.answer.done():
+                    self.answer.set_result(error)
+            case TurnProgressed(events) | TurnEnded(events):
+                for event in events:
+                    if isinstance(event, ResponseCreated | ResponseQueued | ResponseInProgress):
+                        self.response = event.response
+                self._turns.keep_events(self, update)
+                if not self.answer.done() and self.response is not None:
+                    self.answer.set_result(self.response)
+            case _:
+                assert_never(update)

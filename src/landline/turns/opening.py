@@ -3,6 +3,7 @@
 import msgspec
 import structlog
 
+from landline.routing.choice import Wanted
 from landline.sealing import Sealer
 from landline.session.compaction import open_payload
 from landline.session.lineage import Link
@@ -84,3 +85,14 @@ def _not_ours(param: str) -> ApiError:
         "made elsewhere or for another key, its sealing key is gone, or it was changed."
     )
     return api_error("invalid_encrypted_content", message, param=param)
+
+
+def wanted_by(turn: Turn) -> Wanted:
+    """What the turn wants of a target."""
+    return Wanted(
+        model=turn.request.model,
+        tenant=turn.tenant,
+        history=turn.history,
+        affinity_key=turn.affinity_key,
+        unreadable=unreadable(turn),
+    )

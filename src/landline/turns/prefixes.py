@@ -58,8 +58,9 @@ class PrefixIndex:
         """What the remembered lineages cost."""
         return self._held.size_bytes
 
-    def adopt(self, turn: Turn) -> Turn:
-        """The turn on the longest remembered lineage that its own history begins with; the same turn if there is none.
+    def adopt(self, turn: Turn) -> tuple[Turn, int]:
+        """The turn on the longest remembered lineage that its own history begins with, and how many of its items that has;
+        the same turn and 0 if there is none.
 
         Only a turn that brought its whole history is looked up. The replaced items mean what the remembered ones mean:
         a model reads the same either way.
@@ -67,7 +68,7 @@ class PrefixIndex:
         history = turn.history
         is_whole = turn.request.previous_response_id is None and turn.conversation_id is None
         if history is None or history.parent is not None or not is_whole or not self._budget_bytes:
-            return turn
+            return turn, 0
         items = history.items
         digests = chain_digests(b"", [self._digests.find(turn.tenant, item) for item in items])
         for count in range(len(items), 0, -1):
@@ -76,10 +77,9 @@ class PrefixIndex:
             if known is not None and known.is_sealed == _is_sealed(items[:count]):
                 if key in self._tips:
                     self._tips.move_to_end(key)
-                turn.meter.known_items = count
                 rest = Link(known, items[count:], digests=digests[count:]) if count < len(items) else known
-                return msgspec.structs.replace(turn, history=rest)
-        return msgspec.structs.replace(turn, history=Link(None, items, digests=digests))
+                return msgspec.structs.replace(turn, history=rest), count
+        return msgspec.structs.replace(turn, history=Link(None, items, digests=digests)), 0
 
     def find_stored(self, turn: Turn) -> Turn:
         """The turn with the longest part of its history that is known to be in the store.

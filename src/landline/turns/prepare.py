@@ -4,15 +4,18 @@ import asyncio
 from collections.abc import Sequence
 
 import msgspec
+import structlog
 
 from landline.session.admission import previous_response_not_found, resolve
 from landline.session.lineage import Link
 from landline.session.turn import Turn
-from landline.stores.store import LockResult, Store
+from landline.stores.store import LockResult, Store, StoreError, StoreUnavailableError
 from landline.turns.opening import Opener
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
 from landline.wire.readable import UNREADABLE, is_readable_object
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Preparer:
@@ -81,6 +84,18 @@ class Preparer:
 
     async def _lock(self, turn: Turn, conversation_id: str) -> LockResult:
         return await self._store.lock_conversation(turn.tenant, conversation_id, turn.response_id)
+
+
+async def prepare_turn(preparer: Preparer, turn: Turn, *, is_writing: bool = True) -> Turn | ApiError:
+    """The turn with its history, or why that cannot be found. It may hold its conversation's lock afterwards, either way,
+    unless it is not going to write."""
+    try:
+        return await preparer.prepare(turn, is_writing=is_writing)
+    except StoreUnavailableError:
+        return api_error("store_unavailable", "The stored history cannot be loaded now; nothing was started.")
+    except StoreError:
+        _log.exception("history_not_loaded", response_id=turn.response_id)
+        return api_error("server_error", "The stored history could not be loaded.")
 
 
 class _Usage(msgspec.Struct):

@@ -71,11 +71,11 @@ class AnswerReader:
         finally:
             self._due_at = math.inf
             self._waited_s += self._loop.time() - began_at
-        self._taken_bytes += len(data)
         return data
 
-    def note(self) -> None:
-        """The decoder was fed what was read."""
+    def note(self, size_bytes: int) -> None:
+        """The decoder was fed so many bytes of the body."""
+        self._taken_bytes += size_bytes
         progress = self._decoder.progress
         if progress.signs == self._signs:
             self._has_pings = True

@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
-from landline.session.meter import Meter
+from landline.upstream.target import Traffic
 
 Buffer = bytes | bytearray | memoryview
 
@@ -26,8 +26,8 @@ _BYTES_ACKED_AT = 120
 """In `struct tcp_info` of linux/tcp.h, which only ever grows at its end."""
 _TCP_INFO_BYTES = _BYTES_ACKED_AT + _BYTES_ACKED.size
 
-ASKING: ContextVar[Meter | None] = ContextVar("ASKING", default=None)
-"""The turn that waits for an answer's head; what was sent is counted on its meter if that never comes."""
+ASKING: ContextVar[Traffic | None] = ContextVar("ASKING", default=None)
+"""The traffic of the reply that waits for an answer's head; what was sent is counted there even if that never comes."""
 
 
 class StaleConnectionError(aiohttp.ClientConnectionError):
@@ -157,8 +157,8 @@ class CountedResponse(aiohttp.ClientResponse):
                 raise StaleConnectionError(is_unread=self._counted.is_unread()) from error
             raise
         finally:
-            if not is_answered and (meter := ASKING.get()) is not None:
-                self.tell(meter)
+            if not is_answered and (traffic := ASKING.get()) is not None:
+                self.tell(traffic)
         return self
 
     def drop_read_timeout(self) -> None:
@@ -166,16 +166,16 @@ class CountedResponse(aiohttp.ClientResponse):
         if self._counted is not None:
             self._counted.read_timeout = None
 
-    def tell(self, meter: Meter) -> None:
+    def tell(self, traffic: Traffic) -> None:
         """Adds what was sent and received since the last call."""
         if self._counted is not None:
-            meter.upstream_in_bytes += self._counted.take_received()
-            meter.upstream_out_bytes += self._counted.take_sent()
+            traffic.received_bytes += self._counted.take_received()
+            traffic.sent_bytes += self._counted.take_sent()
 
-    def tell_received(self, meter: Meter) -> None:
+    def tell_received(self, traffic: Traffic) -> None:
         """Adds what was received since the last call: for every read, when all is sent."""
         if self._counted is not None:
-            meter.upstream_in_bytes += self._counted.take_received()
+            traffic.received_bytes += self._counted.take_received()
 
 
 class CountingConnector(aiohttp.TCPConnector):

@@ -1,7 +1,7 @@
 """Counts a prompt's tokens at a target: by the server's own counter where it has one, else by having it read the prompt."""
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 
 import aiohttp
@@ -9,11 +9,10 @@ import msgspec
 
 from landline.dialects.dialect import CountRequest, Prompt
 from landline.upstream.counted import on_live_connection
+from landline.upstream.target import Reply, Traffic, batches_of
 from landline.wire.errors import ApiError, api_error
-from landline.wire.model_events import Failed, ModelEvent, UsageReported
+from landline.wire.model_events import Failed, UsageReported
 from landline.wire.readable import UNREADABLE
-
-Stream = Callable[[Prompt], AsyncGenerator[list[ModelEvent], None]]
 
 _TIMEOUT = aiohttp.ClientTimeout(total=60.0)
 _NOT_HERE = frozenset((404, 405, 501))
@@ -66,17 +65,21 @@ class Counters:
             return None
 
 
-async def count_by_reading(stream: Stream, prompt: Prompt) -> int | ApiError:
+async def count_by_reading(ask: Callable[[Prompt], Reply], prompt: Prompt, traffic: Traffic) -> int | ApiError:
     """Has the model read the whole prompt and write one token: exact, at the price of a prefill."""
     request = msgspec.structs.replace(prompt.request, max_output_tokens=1, generate=None, prompt_cache_options=None)
+    reply = ask(msgspec.structs.replace(prompt, request=request))
     tokens = 0
-    async with aclosing(stream(msgspec.structs.replace(prompt, request=request))) as batches:
-        async for batch in batches:
-            for event in batch:
-                if isinstance(event, Failed):
-                    return event.error
-                if isinstance(event, UsageReported):
-                    tokens = event.input_tokens
+    try:
+        async with aclosing(batches_of(reply)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    if isinstance(event, Failed):
+                        return event.error
+                    if isinstance(event, UsageReported):
+                        tokens = event.input_tokens
+    finally:
+        traffic.add(reply.traffic)
     if not tokens:
         return api_error("unsupported_parameter", "The model's target has no token counter and reports no usage.")
     return tokens

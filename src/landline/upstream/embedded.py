@@ -4,9 +4,8 @@ What is ours: which slot a lineage runs in (`engine.slots`), tool calls that are
 child that may die without taking a line with it (`engine.child`).
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from functools import partial
+import contextlib
+from contextlib import AbstractAsyncContextManager
 
 import aiohttp
 import msgspec
@@ -15,7 +14,7 @@ from msgspec.structs import astuple
 
 from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.chat_completions.dialect import count_requests
-from landline.dialects.dialect import Prompt, UpstreamRequest
+from landline.dialects.dialect import Prompt
 from landline.dialects.tools import ToolSet
 from landline.engine.call_reader import CallReader
 from landline.engine.catalog import ModelFile
@@ -23,12 +22,13 @@ from landline.engine.child import ChildFailedError, ModelChild
 from landline.engine.prefixes import OutputMemo
 from landline.engine.settings import EngineSettings
 from landline.engine.slots import WAIT_BYTES, Seat, SlotBook, SlotKeeper
-from landline.engine.tool_plan import CallPlan, chat_template_of, knows_tools
+from landline.engine.tool_plan import chat_template_of, knows_tools
 from landline.upstream.counted import on_live_connection
 from landline.upstream.counting import Counters, count_by_reading
 from landline.upstream.embedded_request import FLAGS, Asked, ModelLimits, build_request, lineage_of, read_turn
-from landline.upstream.http import HttpDeadlines, open_session, stream_request
+from landline.upstream.http_reply import HttpDeadlines, HttpReply, HttpServer, open_session
 from landline.upstream.oddities import OddityLog
+from landline.upstream.target import KnownReply, Reply, Traffic
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, ModelEvent, ReasoningDelta, TextDelta, UsageReported
 from landline.wire.responses import Sampling
@@ -109,26 +109,12 @@ class EmbeddedTarget:
     def is_ready(self) -> bool:
         return self._child.is_ready
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
-        """Runs one turn. Closing the generator stops the model at its next token; its KV stays."""
+    def ask(self, prompt: Prompt) -> Reply:
+        """The reply to one turn. Closing it stops the model at its next token; its KV stays."""
         asked = read_turn(prompt, self._dialect, self._limits)
-        if isinstance(asked, ApiError):
-            yield [Failed(asked)]
-            return
-        if not await self._child.wait_ready(self.settings.restart_wait_s):
-            yield [Failed(self._down())]
-            return
-        async with self._keeper.acquire(lineage_of(prompt, asked)) as seat:
-            memo = OutputMemo()
-            try:
-                async with aclosing(self._ask(prompt, asked, seat)) as batches:
-                    async for batch in batches:
-                        memo.feed(batch)
-                        yield batch
-            finally:
-                seat.output = memo.digest()
+        return KnownReply(Failed(asked)) if isinstance(asked, ApiError) else _EmbeddedReply(self, prompt, asked)
 
-    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+    async def count_tokens(self, prompt: Prompt, traffic: Traffic) -> int | ApiError:
         """What the child's own template and tokenizer make of the prompt; nothing is prefilled and no slot is taken."""
         asked = read_turn(prompt, self._dialect, self._limits)
         if isinstance(asked, ApiError):
@@ -137,12 +123,12 @@ class EmbeddedTarget:
         if isinstance(request, ApiError):
             return request
         if not await self._child.wait_ready(self.settings.restart_wait_s):
-            return self._down()
+            return self.down()
         [counter, *_] = count_requests(request.body)
         count = await Counters().count(
             self._open_session(), f"{self._child.base_url}/v1", [counter], self._authorization()
         )
-        return count if count is not None else await count_by_reading(self.stream, prompt)
+        return count if count is not None else await count_by_reading(self.ask, prompt, traffic)
 
     async def save(self, slot: int, file: str) -> bool:
         """Writes a slot's state to a file of the slot folder."""
@@ -152,74 +138,48 @@ class EmbeddedTarget:
         """Reads a slot's state back."""
         return await self._slot_action(slot, "restore", file)
 
-    async def _ask(self, prompt: Prompt, asked: Asked, seat: Seat) -> AsyncGenerator[list[ModelEvent], None]:
-        """Asks the child; again if it was just being replaced, and if it did not take the grammar."""
-        is_accepted = is_regranted = is_fallback = False
-        while True:
-            if not await self._child.wait_ready(self.settings.restart_wait_s):
-                yield [Failed(self._died() if is_regranted else self._down())]
-                return
-            starts = self._child.starts
-            request = build_request(prompt, asked, seat.slot, self._dialect, self._limits, is_fallback=is_fallback)
-            if isinstance(request, ApiError):
-                yield [Failed(request)]
-                return
-            is_again = False
-            async with aclosing(self._send(prompt, asked, request)) as batches:
-                async for batch in batches:
-                    failed = batch[-1]
-                    if isinstance(failed, Failed) and await self._has_died(failed.error, starts):
-                        seat.is_lost = True
-                        is_again = not is_accepted and not is_regranted
-                        is_regranted = True
-                        batch[-1] = Failed(self._died())
-                    elif not is_fallback and _is_unconstrained(asked.plan, batch):
-                        is_again = is_fallback = True
-                    if is_again:
-                        break
-                    told = [event for event in batch if not (is_accepted and isinstance(event, Accepted))]
-                    is_accepted = is_accepted or isinstance(batch[0], Accepted)
-                    if told:
-                        yield told
-            if not is_again:
-                return
-            _log.info("turn.asked_again", target=self.name, died=is_regranted, without_grammar=is_fallback)
+    def take_slot(self, prompt: Prompt, asked: Asked) -> AbstractAsyncContextManager[Seat]:
+        """A slot for the turn, as long as it runs."""
+        return self._keeper.acquire(lineage_of(prompt, asked))
 
-    async def _has_died(self, error: ApiError, starts: int) -> bool:
-        """Whether the turn failed because the process did."""
-        return error.code in _TRANSPORT_CODES and await self._child.wait_death(starts, _DEATH_NOTICE_S)
+    async def wait_ready(self) -> int | None:
+        """Waits for the process, which may be starting anew: its number, None if it takes too long."""
+        is_ready = await self._child.wait_ready(self.settings.restart_wait_s)
+        return self._child.starts if is_ready else None
 
-    async def _send(
-        self, prompt: Prompt, asked: Asked, request: UpstreamRequest
-    ) -> AsyncGenerator[list[ModelEvent], None]:
+    async def has_died(self, error: ApiError, start: int) -> bool:
+        """Whether a turn failed because the process of this number died."""
+        return error.code in _TRANSPORT_CODES and await self._child.wait_death(start, _DEATH_NOTICE_S)
+
+    def open_reply(
+        self, prompt: Prompt, asked: Asked, slot: int, traffic: Traffic, *, is_fallback: bool
+    ) -> HttpReply | ApiError:
+        """The process's own reply to the turn, still to be opened."""
+        request = build_request(prompt, asked, slot, self._dialect, self._limits, is_fallback=is_fallback)
+        if isinstance(request, ApiError):
+            return request
+        server = HttpServer(
+            name=self.name,
+            session=self._open_session(),
+            base_url=f"{self._child.base_url}/v1",
+            decode_error=self._dialect.decode_error,
+            oddities=self._oddities,
+            headers=self._authorization(),
+            secrets=(self._child.api_key,),
+            deadlines=_DEADLINES,
+            is_repeatable=True,  # nobody pays twice for what the process may have begun
+        )
         decoder = self._dialect.open_decoder(prompt)
-        reader = None
-        if asked.plan.way != "none" and not prompt.request.is_warm_up:
-            callable_tools = ToolSet(asked.plan.tools)
-            reader = CallReader(callable_tools.find_called, f"call_{prompt.response_id.removeprefix('resp_')[:48]}")
-        request = msgspec.structs.replace(request, headers={**request.headers, **self._authorization()})
-        async with aclosing(
-            stream_request(
-                self._open_session(),
-                f"{self._child.base_url}/v1",
-                request,
-                decoder,
-                self._dialect.decode_error,
-                meter=prompt.meter,
-                target_name=self.name,
-                secrets=(self._child.api_key,),
-                deadlines=_DEADLINES,
-                on_oddities=partial(self._oddities.tell, prompt.response_id),
-                is_repeatable=True,  # nobody pays twice for what the process may have begun
-            )
-        ) as batches:
-            async for batch in batches:
-                events = [_spoken(event) for event in batch] if asked.has_grammar else batch
-                events = reader.read(events) if reader is not None else events
-                if prompt.request.is_warm_up:
-                    events = [_without_output(event) for event in events]
-                if events:
-                    yield events
+        return HttpReply(server, request, decoder, response_id=prompt.response_id, traffic=traffic)
+
+    def down(self) -> ApiError:
+        """The answer while the process is not there."""
+        return api_error("server_is_overloaded", f"The model {self.model_name!r} is being restarted.")
+
+    def died(self) -> ApiError:
+        """The answer to a turn in which the process died."""
+        message = f"The process of the model {self.model_name!r} died during the turn; it is being restarted."
+        return api_error("model_error", message)
 
     async def _slot_action(self, slot: int, action: str, file: str, *, is_again: bool = False) -> bool:
         starts = self._child.starts
@@ -254,17 +214,108 @@ class EmbeddedTarget:
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._child.api_key}"}
 
-    def _down(self) -> ApiError:
-        return api_error("server_is_overloaded", f"The model {self.model_name!r} is being restarted.")
 
-    def _died(self) -> ApiError:
-        message = f"The process of the model {self.model_name!r} died during the turn; it is being restarted."
-        return api_error("model_error", message)
+class _EmbeddedReply:
+    """One turn in one slot: asked again if the process was just being replaced, or did not take the grammar."""
+
+    def __init__(self, target: EmbeddedTarget, prompt: Prompt, asked: Asked) -> None:
+        self.traffic = Traffic()
+        self._target = target
+        self._prompt = prompt
+        self._asked = asked
+        self._slot = contextlib.AsyncExitStack()
+        self._seat: Seat | None = None
+        self._memo = OutputMemo()
+        self._reply: HttpReply | None = None
+        self._calls: CallReader | None = None
+        self._start = 0
+        """Which process was asked."""
+        self._failed: list[ModelEvent] = []
+        """A batch that ends in a failure of the transport, while it is found out whether the process died of it."""
+
+    async def open(self) -> list[ModelEvent]:
+        target = self._target
+        if await target.wait_ready() is None:
+            return [Failed(target.down())]
+        seat = self._seat = await self._slot.enter_async_context(target.take_slot(self._prompt, self._asked))
+        batch = await self._ask(seat, is_fallback=False)
+        if seat.is_lost and isinstance(batch[0], Failed):
+            _log.info("turn.asked_again", target=target.name, died=True, without_grammar=False)
+            batch = await self._ask(seat, is_fallback=False, is_second=True)
+        if self._asked.plan.way == "enforced":
+            # Only what comes first tells whether the grammar was taken, and nobody may have heard of it by then.
+            while _is_silent(batch) and (more := await self._next()):
+                batch = [*batch, *more]
+            if _is_unconstrained(batch):
+                _log.info("turn.asked_again", target=target.name, died=seat.is_lost, without_grammar=True)
+                batch = await self._ask(seat, is_fallback=True, is_second=seat.is_lost)
+        self._memo.feed(batch)
+        return batch
+
+    async def read(self) -> list[ModelEvent]:
+        batch = await self._next()
+        self._memo.feed(batch)
+        return batch
+
+    async def close(self) -> None:
+        if self._reply is not None:
+            await self._reply.close()
+        if self._seat is not None:
+            self._seat.output = self._memo.digest()
+        await self._slot.aclose()
+
+    async def _ask(self, seat: Seat, *, is_fallback: bool, is_second: bool = False) -> list[ModelEvent]:
+        target, asked = self._target, self._asked
+        if self._reply is not None:
+            await self._reply.close()
+            self._reply = None
+        start = await target.wait_ready()
+        if start is None:
+            return [Failed(target.died() if is_second else target.down())]
+        reply = target.open_reply(self._prompt, asked, seat.slot, self.traffic, is_fallback=is_fallback)
+        if isinstance(reply, ApiError):
+            return [Failed(reply)]
+        self._reply, self._start = reply, start
+        if asked.plan.way != "none" and not self._prompt.request.is_warm_up:
+            call_ids = f"call_{self._prompt.response_id.removeprefix('resp_')[:48]}"
+            self._calls = CallReader(ToolSet(asked.plan.tools).find_called, call_ids)
+        batch = self._convert(await reply.open())
+        return await self._explain(batch) if isinstance(batch[-1], Failed) else batch
+
+    async def _next(self) -> list[ModelEvent]:
+        reply = self._reply
+        while reply is not None and not (reply.is_over and not self._failed):
+            batch = self._failed or self._convert(await reply.read())
+            if batch:
+                return await self._explain(batch) if isinstance(batch[-1], Failed) else batch
+        return []
+
+    async def _explain(self, batch: list[ModelEvent]) -> list[ModelEvent]:
+        """A failed batch; if it failed because the process died, it says so."""
+        last, self._failed = batch[-1], batch
+        assert isinstance(last, Failed)
+        if self._seat is not None and await self._target.has_died(last.error, self._start):
+            self._seat.is_lost = True
+            batch = [*batch[:-1], Failed(self._target.died())]
+        self._failed = []
+        return batch
+
+    def _convert(self, batch: list[ModelEvent]) -> list[ModelEvent]:
+        events = [_spoken(event) for event in batch] if self._asked.has_grammar else batch
+        events = self._calls.read(events) if self._calls is not None and events else events
+        return [_without_output(event) for event in events] if self._prompt.request.is_warm_up else events
 
 
-def _is_unconstrained(plan: CallPlan, batch: list[ModelEvent]) -> bool:
+def _is_silent(batch: list[ModelEvent]) -> bool:
+    """Whether nothing was written yet but space."""
+    return all(
+        isinstance(event, Accepted) or (isinstance(event, TextDelta) and not event.text.strip()) for event in batch
+    )
+
+
+def _is_unconstrained(batch: list[ModelEvent]) -> bool:
     """Whether text came where only a call could: llama.cpp drops a grammar that it cannot compile without a word."""
-    return plan.way == "enforced" and any(isinstance(event, TextDelta) and event.text.strip() for event in batch)
+    return any(isinstance(event, TextDelta) and event.text.strip() for event in batch)
 
 
 def _spoken(event: ModelEvent) -> ModelEvent:

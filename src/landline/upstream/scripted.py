@@ -10,7 +10,7 @@ holds. So parallel sessions and forks each get their own place, and a turn that 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -37,6 +37,7 @@ from landline.upstream.script import (
     error_of,
     load_script,
 )
+from landline.upstream.target import KnownReply, Reply, Traffic
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
 from landline.wire.model_events import (
@@ -83,7 +84,7 @@ class ScriptedTarget:
     def is_ready(self) -> bool:
         return self._is_open
 
-    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+    async def count_tokens(self, prompt: Prompt, traffic: Traffic) -> int | ApiError:
         """What the next turn's `usage` step says: a transcript has no tokenizer, and nothing is made up."""
         turn = self._script.turn(model_turns(prompt.history))
         counts = [step.input_tokens for step in (turn.steps if turn is not None else ()) if isinstance(step, UsageStep)]
@@ -92,23 +93,16 @@ class ScriptedTarget:
             return api_error("unsupported_parameter", message, param="model")
         return counts[-1]
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+    def ask(self, prompt: Prompt) -> Reply:
         """Plays the turn that comes next in the conversation."""
         if prompt.request.is_warm_up:
-            yield [Accepted(), UsageReported(0, 0), Finished()]
-            return
+            return KnownReply(Accepted(), UsageReported(0, 0), Finished())
         number = model_turns(prompt.history)
         turn = self._script.turn(number)
         problem = _problem(turn, number, prompt.history)
         if turn is None or problem is not None:
-            yield [Failed(problem or _over(number))]
-            return
-        steps = self._steps_now(turn.steps, prompt.history)
-        first = next((step for step in steps if not isinstance(step, Delay)), None)
-        if not isinstance(first, ErrorStep):
-            yield [Accepted()]
-        async for batch in _play(steps, prompt.response_id):
-            yield batch
+            return KnownReply(Failed(problem or _over(number)))
+        return _PlayedReply(self._steps_now(turn.steps, prompt.history), prompt.response_id)
 
     def _steps_now(self, steps: Sequence[Step], history: Link | None) -> list[Step]:
         """The steps without the failures that this conversation has already had often enough."""
@@ -176,43 +170,82 @@ def _text_in(item: Item) -> str:
     return item.raw.decode() + msgspec.json.encode(msgspec.json.decode(item.raw)).decode()
 
 
-async def _play(steps: Sequence[Step], response_id: str) -> AsyncGenerator[list[ModelEvent], None]:  # noqa: C901, PLR0912 - a table of steps
-    """The batches of the steps, the last one with the ending."""
-    calls = 0
-    for step in steps:
-        match step:
-            case Delay(ms):
-                await asyncio.sleep(ms / 1000)
-            case Text(text, deltas):
-                for piece in _cut(text, deltas):
-                    yield [TextDelta(piece)]
-            case TextDeltas(count, text, batch):
-                delta = TextDelta(text)
-                for start in range(0, count, batch):
-                    yield [delta] * min(batch, count - start)
-            case Reasoning(text, deltas):
-                for piece in _cut(text, deltas):
-                    yield [ReasoningDelta(piece)]
-            case Refusal(text, deltas):
-                for piece in _cut(text, deltas):
-                    yield [RefusalDelta(piece)]
-            case FunctionCall() | CustomToolCall():
-                yield _call_events(step, calls, response_id)
-                calls += 1
-            case UsageStep(input_tokens, output_tokens, cached_tokens, reasoning_tokens):
-                yield [UsageReported(input_tokens, output_tokens, cached_tokens, reasoning_tokens)]
-            case ErrorStep():
-                yield [Failed(error_of(step))]
-                return
-            case Cut():
-                yield [Failed(api_error("upstream_error", "The transcript cuts the answer here."))]
-                return
-            case Finish(incomplete_reason):
-                yield [Finished(incomplete_reason)]
-                return
-            case _:
-                assert_never(step)
-    yield [Finished()]
+class _PlayedReply:
+    """The steps of one turn as they come due; a failure at their beginning is a refusal."""
+
+    def __init__(self, steps: Sequence[Step], response_id: str) -> None:
+        self.traffic = Traffic()
+        self._response_id = response_id
+        self._batches = self._play(steps)
+        """Batches, and silences between them."""
+        self._due_at: float | None = None
+        """When the silence that runs is over."""
+        first = next((step for step in steps if not isinstance(step, Delay)), None)
+        self._is_refusal = isinstance(first, ErrorStep)
+
+    async def open(self) -> list[ModelEvent]:
+        return await self.read() if self._is_refusal else [Accepted()]
+
+    async def read(self) -> list[ModelEvent]:
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._due_at is not None:
+                await asyncio.sleep(max(0.0, self._due_at - loop.time()))
+                self._due_at = None
+            step = next(self._batches, None)
+            if not isinstance(step, Delay):
+                return step or []
+            self._due_at = loop.time() + step.ms / 1000
+
+    async def close(self) -> None:
+        self._batches.close()
+
+    def _play(self, steps: Sequence[Step]) -> Generator[list[ModelEvent] | Delay]:
+        """The last batch has the ending."""
+        calls = 0
+        for step in steps:
+            match step:
+                case Delay():
+                    yield step
+                case Text(text, deltas):
+                    yield from _deltas(TextDelta, _cut(text, deltas))
+                case TextDeltas(count, text, batch):
+                    delta: list[ModelEvent] = [TextDelta(text)]
+                    for start in range(0, count, batch):
+                        yield delta * min(batch, count - start)
+                case Reasoning(text, deltas):
+                    yield from _deltas(ReasoningDelta, _cut(text, deltas))
+                case Refusal(text, deltas):
+                    yield from _deltas(RefusalDelta, _cut(text, deltas))
+                case FunctionCall() | CustomToolCall():
+                    yield _call_events(step, calls, self._response_id)
+                    calls += 1
+                case UsageStep(input_tokens, output_tokens, cached_tokens, reasoning_tokens):
+                    yield [UsageReported(input_tokens, output_tokens, cached_tokens, reasoning_tokens)]
+                case ErrorStep() | Cut() | Finish():
+                    yield [_ending_of(step)]
+                    return
+                case _:
+                    assert_never(step)
+        yield [Finished()]
+
+
+def _deltas(kind: type[TextDelta | ReasoningDelta | RefusalDelta], pieces: Iterable[str]) -> Iterator[list[ModelEvent]]:
+    """Each piece as a batch of its own."""
+    for piece in pieces:
+        yield [kind(piece)]
+
+
+def _ending_of(step: ErrorStep | Cut | Finish) -> ModelEvent:
+    match step:
+        case ErrorStep():
+            return Failed(error_of(step))
+        case Cut():
+            return Failed(api_error("upstream_error", "The transcript cuts the answer here."))
+        case Finish(incomplete_reason):
+            return Finished(incomplete_reason)
+        case _:
+            assert_never(step)
 
 
 def _call_events(step: FunctionCall | CustomToolCall, index: int, response_id: str) -> list[ModelEvent]:

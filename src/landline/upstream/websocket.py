@@ -1,9 +1,8 @@
 """Targets behind a Responses server's own WebSocket: each turn sends what is new to the socket that knows the rest."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
 import msgspec
@@ -12,8 +11,9 @@ import structlog
 from landline.compression_budget import CompressionBudget
 from landline.dialects.dialect import Prompt
 from landline.dialects.responses import Responses
-from landline.upstream.http import BEARER_HEADER, HttpDeadlines, HttpTarget, with_key
-from landline.upstream.lane_turn import Again, LaneTurn
+from landline.upstream.http import BEARER_HEADER, HttpTarget, with_key
+from landline.upstream.http_reply import HttpDeadlines
+from landline.upstream.lane_turn import Again, LaneTurn, SocketUpstream
 from landline.upstream.line_pool import LinePool
 from landline.upstream.line_socket import LineSocket, open_line_socket, open_socket_session
 from landline.upstream.lines import Lines
@@ -21,6 +21,7 @@ from landline.upstream.missing_key import MissingKey
 from landline.upstream.oddities import OddityLog
 from landline.upstream.redaction import redact
 from landline.upstream.socket_settings import SocketSettings
+from landline.upstream.target import KnownReply, Reply, Traffic
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, UsageReported
 
@@ -73,7 +74,6 @@ class ResponsesSocketTarget:
         self._missing_key = MissingKey(name, self._headers, key_header, key_envs)
         self._settings = settings or SocketSettings()
         self._deadlines = deadlines or HttpDeadlines()
-        self._oddities = OddityLog(name)
         self._compression = compression or CompressionBudget()
         self._clock = clock
         lines = Lines(
@@ -82,6 +82,14 @@ class ResponsesSocketTarget:
             keeps_instructions=dialect.flags.instructions_with_previous == "omit",
         )
         self._pool = LinePool(lines, self._open_socket, clock)
+        self._upstream = SocketUpstream(
+            name=name,
+            pool=self._pool,
+            dialect=dialect,
+            oddities=OddityLog(name),
+            max_frame_bytes=self._settings.max_frame_bytes,
+            deadlines=self._deadlines,
+        )
         self._http = HttpTarget(
             name,
             base_url,
@@ -129,56 +137,47 @@ class ResponsesSocketTarget:
         """Closes the sockets that are too old, or idle for too long."""
         self._pool.close_idle()
 
-    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+    async def count_tokens(self, prompt: Prompt, traffic: Traffic) -> int | ApiError:
         """What the server's own counter says, over HTTP."""
-        return await self._http.count_tokens(prompt)
+        return await self._http.count_tokens(prompt, traffic)
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
-        """Runs one turn. Closing the generator closes the socket, which stops the model; if other turns run on it, the
+    def ask(self, prompt: Prompt) -> Reply:
+        """The reply to one turn. Closing it closes the socket, which stops the model; if other turns run on it, the
         upstream finishes this one for nobody."""
         if prompt.request.is_warm_up and self._dialect.flags.warm_up == "skip":
-            yield [Accepted(), UsageReported(0, 0), Finished()]
-            return
+            return KnownReply(Accepted(), UsageReported(0, 0), Finished())
         if self._session is None:
-            yield [Failed(api_error("upstream_unavailable", f"Target {self.name!r} is not open."))]
-            return
-        before: Again | None = None
-        while self._clock() >= self._http_until and not (before is not None and before.goes_over_http):
-            turn = LaneTurn(
-                self.name,
-                prompt,
-                self._pool,
-                self._dialect,
-                before=before,
-                max_frame_bytes=self._settings.max_frame_bytes,
-                deadlines=self._deadlines,
-                oddities=self._oddities,
-            )
-            async with contextlib.aclosing(turn.run()) as batches:
-                async for batch in batches:
-                    yield self._missing_key.explain_last(redact(batch, self._secrets))
-            if turn.again is None:
-                self._count(turn)
-                return
-            before = turn.again
-            self._note(before, prompt)
-        self.sent.over_http += 1
-        async with contextlib.aclosing(self._http.stream(prompt)) as batches:
-            async for batch in batches:
-                yield batch
+            return KnownReply(Failed(api_error("upstream_unavailable", f"Target {self.name!r} is not open.")))
+        return _SocketReply(self, prompt)
 
-    def _count(self, turn: LaneTurn) -> None:
+    def open_turn(self, prompt: Prompt, traffic: Traffic, before: Again | None) -> LaneTurn | None:
+        """The next try on a socket; None if the turn has to go over HTTP."""
+        if self._clock() < self._http_until or (before is not None and before.goes_over_http):
+            return None
+        return LaneTurn(self._upstream, prompt, traffic, before)
+
+    def note_opened(self, turn: LaneTurn) -> None:
+        """A turn is answered on a socket."""
         if turn.is_delta:
             self.sent.deltas += 1
         else:
             self.sent.whole += 1
 
-    def _note(self, again: Again, prompt: Prompt) -> None:
+    def note_again(self, again: Again, response_id: str) -> None:
+        """A turn is tried once more."""
         if again.is_refused:
             self._http_until = self._clock() + self._settings.http_fallback_s
         kind = "sent_over_http" if again.goes_over_http else "sent_again"
-        prompt.meter.resends += not again.goes_over_http
-        _log.info(kind, target=self.name, response_id=prompt.response_id, reason=again.reason)
+        _log.info(kind, target=self.name, response_id=response_id, reason=again.reason)
+
+    def ask_over_http(self, prompt: Prompt) -> Reply:
+        """The reply to a turn that no socket takes."""
+        self.sent.over_http += 1
+        return self._http.ask(prompt)
+
+    def clean(self, batch: list[ModelEvent]) -> list[ModelEvent]:
+        """A batch whose error, if it has one, holds no key and says what to do where one is missing."""
+        return self._missing_key.explain_last(redact(batch, self._secrets))
 
     async def _open_socket(self, headers: Mapping[str, str], on_closed: Callable[[], None]) -> LineSocket:
         assert self._session is not None
@@ -197,3 +196,47 @@ class ResponsesSocketTarget:
         while True:
             await asyncio.sleep(self._settings.idle_close_s / _SWEEPS_PER_IDLE_TIME)
             self.close_idle()
+
+
+class _SocketReply:
+    """One turn: tried on sockets until one answers it or it is known that none does, then over HTTP."""
+
+    def __init__(self, target: ResponsesSocketTarget, prompt: Prompt) -> None:
+        self._target = target
+        self._prompt = prompt
+        self._traffic = Traffic()
+        self._turn: LaneTurn | None = None
+        self._http: Reply | None = None
+
+    @property
+    def traffic(self) -> Traffic:
+        total = msgspec.structs.replace(self._traffic)
+        if self._http is not None:
+            total.add(self._http.traffic)
+        return total
+
+    async def open(self) -> list[ModelEvent]:
+        target, before = self._target, None
+        while (turn := target.open_turn(self._prompt, self._traffic, before)) is not None:
+            self._turn = turn
+            batch = await turn.open()
+            if turn.again is None:
+                target.note_opened(turn)
+                return target.clean(batch)
+            turn.close()
+            before = turn.again
+            self._traffic.resends += not before.goes_over_http
+            target.note_again(before, self._prompt.response_id)
+        self._http = target.ask_over_http(self._prompt)
+        return await self._http.open()
+
+    async def read(self) -> list[ModelEvent]:
+        if self._http is not None:
+            return await self._http.read()
+        return self._target.clean(await self._turn.read()) if self._turn is not None else []
+
+    async def close(self) -> None:
+        if self._turn is not None:
+            self._turn.close()
+        if self._http is not None:
+            await self._http.close()

@@ -25,6 +25,7 @@ from landline.wire.model_events import (
     UsageReported,
 )
 from landline.wire.requests import CreateRequest, decode_create
+from support.turns.reply import stream_of
 
 _numbers = itertools.count(1)
 
@@ -102,7 +103,7 @@ async def ask(target: EmbeddedTarget, history: Link | None, **settings: Any) -> 
     began = time.monotonic()
     first_s = 0.0
     events: list[ModelEvent] = []
-    async for batch in target.stream(prompt_of(history, **settings)):
+    async for batch in stream_of(target, prompt_of(history, **settings)):
         events += batch
         if not first_s and any(isinstance(event, TextDelta | ToolCallStarted) for event in batch):
             first_s = time.monotonic() - began

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from landline.ledger import ByteCounts, Entry, Split, Times, Tokens
 from landline.ledger.entry import Outcome
-from landline.session.meter import Transport
+from landline.session.turn import Transport
 
 ENTRY = Entry(
     response_id="resp_1",

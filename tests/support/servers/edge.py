@@ -28,54 +28,40 @@ from landline.turns.background import BackgroundSettings, BackgroundTurns
 from landline.wire.errors import ApiError
 from landline.wire.events import SteerAnswer
 from landline.wire.model_events import Finished, ModelEvent, TextDelta, UsageReported
+from support.turns.scripted import Script, ScriptRunner
 
-Script = Callable[[Turn], AsyncGenerator[TurnUpdate, None]]
 
-
-class FakeRunner:
-    """Plays one script for every turn and keeps what became of it."""
+class FakeRunner(ScriptRunner):
+    """Keeps what was asked of turns beside what became of them."""
 
     def __init__(self, script: Script) -> None:
-        self.script = script
-        self.started: list[Turn] = []
-        self.stopped: list[str] = []
+        super().__init__(script)
         self.given_up: list[tuple[str, ApiError]] = []
-        self.open_count = 0
         self.on_stop: Callable[[], object] = lambda: None
         self.steer_answers: list[tuple[str, SteerAnswer]] = []
         self.on_steer: Callable[[], object] = lambda: None
         self.was_stopped = asyncio.Event()
         self.ended = asyncio.Event()
-        """Set whenever a turn's generator was closed, by its end or by an abort."""
+        """Set whenever a turn's script was closed, by its end or by an abort."""
 
-    async def run(self, turn: Turn) -> AsyncGenerator[TurnUpdate, None]:
-        self.started.append(turn)
-        self.open_count += 1
-        updates = self.script(turn)
-        try:
-            async for update in updates:
-                yield update
-        finally:
-            await updates.aclose()
-            self.open_count -= 1
-            self.ended.set()
-
-    def stop(self, response_id: str) -> None:
-        self.stopped.append(response_id)
+    def note_stopped(self, response_id: str) -> None:
+        super().note_stopped(response_id)
         self.was_stopped.set()
         self.on_stop()
 
-    def give_up(self, response_id: str, error: ApiError) -> bool:
-        """Scripts go on until they are aborted."""
+    def note_given_up(self, response_id: str, error: ApiError) -> bool:
         self.given_up.append((response_id, error))
         return True
 
-    def answer_steer(self, response_id: str, answer: SteerAnswer) -> None:
+    def note_steered(self, response_id: str, answer: SteerAnswer) -> None:
         self.steer_answers.append((response_id, answer))
         self.on_steer()
 
+    def note_ended(self) -> None:
+        self.ended.set()
+
     async def all_closed(self) -> None:
-        """Returns once no turn's generator is open."""
+        """Returns once no turn's script is open."""
         while self.open_count:
             self.ended.clear()
             await self.ended.wait()
@@ -122,7 +108,7 @@ async def running_edge(
     runner = FakeRunner(script)
     edge = Edge(
         runner=runner,
-        background=BackgroundTurns(runner, EventLog(), BackgroundSettings()),
+        background=BackgroundTurns(EventLog(), BackgroundSettings()),
         store=MemoryStore(),
         list_models=lambda: [ModelInfo(id=name, created=1_700_000_000, owned_by="landline") for name in models],
         list_troubles=lambda: troubles or [],

@@ -23,9 +23,10 @@ from landline.stores.events import EventLog
 from landline.stores.memory import MemoryStore
 from landline.stores.store import NewResponse, Store
 from landline.turns.background import BackgroundSettings, BackgroundTurns
-from landline.turns.runner import RunnerSettings, TurnRunner
+from landline.turns.parts import RunnerSettings
+from landline.turns.runner import TurnMemory, TurnRunner
 from landline.turns.saves import DEFAULT_WAIT_S, Saves
-from landline.upstream.target import Target
+from landline.upstream.target import Target, Traffic
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
 from landline.wire.model_events import (
@@ -41,6 +42,7 @@ from landline.wire.model_events import (
 )
 from landline.wire.responses import ResponseStatus
 from landline.wire.sse import SseDecoder
+from support.turns.reply import replying
 
 DEADLINE_S = 10
 _ENDINGS = {"limit": Finished("max_output_tokens"), "filter": Finished("content_filter")}
@@ -69,10 +71,11 @@ class WordTarget:
     def is_ready(self) -> bool:
         return True
 
-    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+    async def count_tokens(self, prompt: Prompt, traffic: Traffic) -> int | ApiError:
         return 3
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+    @replying
+    async def ask(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         items = prompt.history.all_items() if prompt.history is not None else []
         self.prompts.append([json.loads(item.raw) for item in items])
         self.started.release()
@@ -219,9 +222,9 @@ async def state_server(
         store,
         new_id=new_id,
         settings=RunnerSettings(announce_after_s=DEADLINE_S),
-        saves=Saves(save_wait_s),
+        memory=TurnMemory(saves=Saves(save_wait_s)),
     )
-    turns = BackgroundTurns(runner, log or EventLog(), background or BackgroundSettings())
+    turns = BackgroundTurns(log or EventLog(), background or BackgroundSettings())
     drain = Drain()
     drain.expired.subscribe(runner.hurry)
     drain_background(drain, turns)

@@ -12,7 +12,7 @@ from landline.dialects.dialect import Prompt
 from landline.session.composer import Composer
 from landline.session.lineage import Link, extend
 from landline.session.turn import Turn, TurnEnded
-from landline.upstream.target import Target
+from landline.upstream.target import Target, batches_of
 from landline.wire.errors import ApiError
 from landline.wire.items import decode_item
 from landline.wire.model_events import Failed, ModelEvent
@@ -79,7 +79,7 @@ class Conversation:
         )
 
     def stream(self, turn: Turn) -> AsyncGenerator[list[ModelEvent], None]:
-        return self.target.stream(prompt_of(turn))
+        return batches_of(self.target.ask(prompt_of(turn)))
 
     async def ask(self, items: str | Sequence[Object] = (), **fields: Any) -> Told:
         """Runs a turn to its end and goes on from there."""

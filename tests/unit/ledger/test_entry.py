@@ -1,37 +1,52 @@
 import json
+from typing import Any
 
+import msgspec
 import pytest
 
-from landline.ledger.entry import NAME_CHARS, Hop, RequestedSettings, make_entry
-from landline.session.admission import admit
-from landline.session.meter import Transport
-from landline.session.turn import Turn
+from landline.ledger.entry import NAME_CHARS, Count, Entry, Hop, RequestedSettings, make_entry
+from landline.ledger.report import Milestones, Service, TurnReport
+from landline.session.admission import Origin, admit
+from landline.session.create_bytes import TurnBytes
+from landline.session.turn import Arrival, CreateBytes, Transport, Turn
+from landline.upstream.target import Traffic
 from landline.wire.items import Item
 from landline.wire.requests import CreateRequest, decode_create
+from landline.wire.responses import IncompleteDetails, Response, new_response
+
+MEASURED = TurnBytes(CreateBytes(), stateless=5_000)
+COUNT = Count(wire_in_bytes=1_000, wire_out_bytes=0, payload_out_bytes=0, began_at=1.0, closed_at=2.0, started_at=1.0)
 
 
-def make_turn(model: str = "m", **fields: object) -> Turn:
+def make_turn(model: str = "m", *, arrival: Arrival | None = None, **fields: object) -> Turn:
     body = json.dumps({"model": model, "input": "Hello"} | fields).encode()
     request = decode_create(body)
     assert isinstance(request, CreateRequest)
-    turn = admit(request, response_id="resp_1", now=1.0, tenant="", body=body)
+    turn = admit(request, response_id="resp_1", now=1.0, origin=Origin(body=body, arrival=arrival or Arrival()))
     assert isinstance(turn, Turn)
     return turn
+
+
+def entry_of(turn: Turn, *, hop: Hop = "clients", **report: Any) -> Entry:
+    return make_entry(TurnReport(turn=turn, **({"outcome": "completed"} | report)), MEASURED, COUNT, hop)
+
+
+def response(turn: Turn, **changes: Any) -> Response:
+    made = new_response(turn.request, id="resp_1", created_at=1, model="m", conversation_id=None)
+    return msgspec.structs.replace(made, **changes)
 
 
 def test_a_name_that_a_client_made_up_is_kept_so_far() -> None:
     """Of a row that takes any name, the upstream's model is the client's word too."""
     turn = make_turn("m" * 300_000)
-    turn.meter.upstream_model = "m" * 300_000
-    entry = make_entry(turn, turn.meter, "completed", usage=None)
+    entry = entry_of(turn, service=Service("one", "m" * 300_000, "only", "none", 0))
     assert entry.model == entry.upstream_model == "m" * NAME_CHARS
 
 
 @pytest.mark.parametrize(("hop", "saved"), [("clients", 4_000), ("upstreams", 4_700)])
 def test_saved_is_counted_on_the_hop_that_is_measured(hop: Hop, saved: int) -> None:
     turn = make_turn()
-    turn.meter.wire_in_bytes, turn.meter.upstream_out_bytes, turn.meter.stateless_bytes = 1_000, 300, 5_000
-    assert make_entry(turn, turn.meter, "completed", usage=None, hop=hop).bytes.saved == saved
+    assert entry_of(turn, hop=hop, traffic=Traffic(sent_bytes=300)).bytes.saved == saved
 
 
 @pytest.mark.parametrize(
@@ -49,39 +64,38 @@ def test_a_call_is_why_a_model_stopped_if_its_client_owes_the_output(
     output: tuple[dict[str, object], ...], reason: str
 ) -> None:
     turn = make_turn()
-    turn.meter.asked_at = 1.0
-    turn.meter.output = tuple(
+    items = tuple(
         Item(raw=json.dumps(item).encode(), type=str(item["type"]), call_id=item.get("call_id")) for item in output
     )
-    assert make_entry(turn, turn.meter, "completed", usage=None).finish_reason == reason
+    assert entry_of(turn, output=items, milestones=Milestones(asked_at=1.0)).finish_reason == reason
 
 
 def test_what_the_client_set_is_entered() -> None:
     settings = {"max_output_tokens": 4_000, "temperature": 0, "reasoning": {"effort": "low"}}
     for form, kind in (("text", "text"), ("json_object", "json"), ("json_schema", "json")):
         turn = make_turn(text={"format": {"type": form, "name": "n", "schema": {}}}, top_p=0.9, **settings)
-        asked = make_entry(turn, turn.meter, "completed", usage=None).asked
+        asked = entry_of(turn).asked
         assert asked == RequestedSettings(None, kind, "low", 4_000, 0.0, 0.9)
     turn = make_turn(text={}, reasoning={})
-    assert make_entry(turn, turn.meter, "completed", usage=None).asked == RequestedSettings()
+    assert entry_of(turn).asked == RequestedSettings()
 
 
 def test_a_response_that_a_client_made_up_is_kept_so_far() -> None:
     turn = make_turn(previous_response_id="r" * 300_000)
-    assert make_entry(turn, turn.meter, "refused", usage=None).asked.previous_response_id == "r" * NAME_CHARS
+    assert entry_of(turn, outcome="refused").asked.previous_response_id == "r" * NAME_CHARS
 
 
 @pytest.mark.parametrize("reason", ["steered", "cancelled", "interrupted", "one that is new"])
 def test_a_model_that_was_stopped_did_not_say_why(reason: str) -> None:
     turn = make_turn()
-    turn.meter.asked_at, turn.meter.incomplete_reason = 1.0, reason
-    assert make_entry(turn, turn.meter, "incomplete", usage=None).finish_reason == "error"
+    ended = response(turn, incomplete_details=IncompleteDetails(reason))
+    entry = entry_of(turn, outcome="incomplete", response=ended, milestones=Milestones(asked_at=1.0))
+    assert entry.finish_reason == "error"
 
 
 @pytest.mark.parametrize(
     ("transport", "stream", "is_streamed"), [("socket", False, True), ("http", True, True), ("http", False, False)]
 )
 def test_a_socket_streams_whatever_its_create_says(transport: Transport, stream: bool, is_streamed: bool) -> None:
-    turn = make_turn(stream=stream)
-    turn.meter.transport = transport
-    assert make_entry(turn, turn.meter, "completed", usage=None).is_streamed == is_streamed
+    turn = make_turn(stream=stream, arrival=Arrival(transport=transport))
+    assert entry_of(turn).is_streamed == is_streamed

@@ -1,24 +1,25 @@
-from collections.abc import AsyncGenerator
+import asyncio
 from typing import Any
 
 import pytest
 
 from landline.ledger import Ledger
-from landline.ledger.ledger import NEWEST_ITEMS_KEPT, Excerpt
-from landline.monitor.excerpts import EXCERPT_CHARS, ExcerptRecorder, excerpt
-from landline.session.admission import admit
-from landline.session.turn import Turn, TurnUpdate
+from landline.ledger.ledger import NEWEST_ITEMS_KEPT, Excerpt, LiveSession
+from landline.ledger.report import TurnReport
+from landline.monitor.excerpts import EXCERPT_CHARS, excerpt, record_excerpts
+from landline.session.admission import Origin, admit
+from landline.session.turn import Turn
 from landline.wire.items import encode_item
 from landline.wire.requests import CreateRequest, decode_create
-from support.servers.edge import FakeRunner, saying
+from landline.wire.responses import new_response
+from support.servers.state import DEADLINE_S, state_server
 
 
 def make_turn(body: bytes) -> Turn:
     request = decode_create(body)
     assert isinstance(request, CreateRequest)
-    turn = admit(request, response_id="resp_1", now=1.0, tenant="", body=body)
+    turn = admit(request, response_id="resp_1", now=1.0, origin=Origin(tenant="", body=body))
     assert isinstance(turn, Turn)
-    turn.meter.session_id = "conversation"
     return turn
 
 
@@ -52,57 +53,53 @@ def test_only_the_beginning_is_kept() -> None:
     assert kept.text == "x" * EXCERPT_CHARS + "…"
 
 
-async def updates_of(recorder: ExcerptRecorder, turn: Turn) -> list[TurnUpdate]:
-    return [update async for update in recorder.run(turn)]
+def record(ledger: Ledger, turn: Turn, said: str, *, known_items: int = 0) -> LiveSession:
+    session = ledger.open_session("conversation", "http", "", 1.0)
+    message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": said}]}
+    response = new_response(turn.request, id="resp_1", created_at=1, model="demo", conversation_id=None)
+    report = TurnReport(turn=turn, known_items=known_items, response=response, output=(encode_item(message),))
+    record_excerpts(session, report)
+    return session
 
 
-async def test_newest_items_of_a_session_are_kept_and_nothing_is_held_back() -> None:
-    ledger = Ledger()
-    runner = FakeRunner(saying("Good ", "day"))
-    updates = await updates_of(ExcerptRecorder(runner, ledger), make_turn(b'{"model": "demo", "input": "Hello"}'))
-    plain = [
-        update async for update in FakeRunner(saying("Good ", "day")).run(make_turn(b'{"model":"demo","input":"x"}'))
-    ]
-    assert [type(update) for update in updates] == [type(update) for update in plain]
-    session = ledger.session("conversation")
-    assert session is not None
+def test_newest_items_of_a_session_are_kept() -> None:
+    session = record(Ledger(), make_turn(b'{"model": "demo", "input": "Hello"}'), "Good day")
     assert list(session.newest_items) == [Excerpt("user", "Hello"), Excerpt("assistant", "Good day")]
 
 
-async def test_a_history_that_comes_again_is_not_kept_again() -> None:
+def test_a_history_that_comes_again_is_not_kept_again() -> None:
     ledger = Ledger()
-    recorder = ExcerptRecorder(FakeRunner(saying("Good day")), ledger)
-    await updates_of(recorder, make_turn(b'{"model": "demo", "input": "Hello"}'))
+    record(ledger, make_turn(b'{"model": "demo", "input": "Hello"}'), "Good day")
     history = b'{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}'
     turn = make_turn(b'{"model": "demo", "input": [%s, {"role": "user", "content": "Again"}]}' % history)
-    turn.meter.known_items = 2
-    await updates_of(recorder, turn)
-    session = ledger.session("conversation")
-    assert session is not None
+    session = record(ledger, turn, "Good day", known_items=2)
     assert [each.text for each in session.newest_items] == ["Hello", "Good day", "Again", "Good day"]
 
 
-async def test_memory_for_excerpts_is_bounded() -> None:
+def test_memory_for_excerpts_is_bounded() -> None:
     ledger = Ledger()
-    recorder = ExcerptRecorder(FakeRunner(saying("yes")), ledger)
     for _ in range(NEWEST_ITEMS_KEPT):
-        await updates_of(recorder, make_turn(b'{"model": "demo", "input": "Hello"}'))
-    session = ledger.session("conversation")
-    assert session is not None
+        session = record(ledger, make_turn(b'{"model": "demo", "input": "Hello"}'), "yes")
     assert len(session.newest_items) == NEWEST_ITEMS_KEPT
 
 
-async def test_leaving_early_closes_the_turn() -> None:
-    runner = FakeRunner(saying("one", "two"))
-    updates: AsyncGenerator[TurnUpdate, None] = ExcerptRecorder(runner, Ledger()).run(
-        make_turn(b'{"model":"demo","input":"x"}')
-    )
-    await anext(updates)
-    await updates.aclose()
-    assert runner.open_count == 0
+def test_a_turn_that_was_refused_has_said_nothing() -> None:
+    session = Ledger().open_session("conversation", "http", "", 1.0)
+    record_excerpts(session, TurnReport(turn=make_turn(b'{"model": "demo", "input": "Hello"}'), outcome="refused"))
+    assert not session.newest_items
 
 
-async def test_what_is_no_turn_is_passed_on() -> None:
-    runner = FakeRunner(saying("x"))
-    ExcerptRecorder(runner, Ledger()).stop("resp_9")
-    assert runner.stopped == ["resp_9"]
+async def test_the_ledger_shows_turns_to_the_recorder_when_they_are_over() -> None:
+    async with state_server() as server:
+        recorded: list[TurnReport] = []
+        came = asyncio.Event()
+
+        def recorder(_: LiveSession, report: TurnReport) -> None:
+            recorded.append(report)
+            came.set()
+
+        server.edge.ledger.record_content(recorder)
+        await server.create("hi")
+        await asyncio.wait_for(came.wait(), DEADLINE_S)
+        [report] = recorded
+        assert (report.outcome, [item.type for item in report.output]) == ("completed", ["message"])

@@ -14,12 +14,14 @@ import landline.server.sse_stream
 import landline.server.websocket
 import landline.session.session
 from landline.ledger import Ledger
+from landline.routing.router import Router
 from landline.session.composer import Composer
 from landline.session.session import Session
 from landline.stores.memory import MemoryStore
-from landline.turns.attempts import Attempts
+from landline.turns.passes import Passes
 from landline.turns.prefixes import PrefixIndex
 from landline.turns.prepare import Preparer
+from landline.turns.running import RunningTurn
 from support.servers.state import DEADLINE_S, StateServer, state_server
 
 POISON = "poison"
@@ -29,8 +31,8 @@ BEFORE = [
     (Preparer, "prepare"),
     (PrefixIndex, "adopt"),
     (Composer, "__init__"),
-    (Attempts, "__init__"),
-    (Attempts, "stream"),
+    (Passes, "__init__"),
+    (RunningTurn, "_ask"),
     (MemoryStore, "lock_conversation"),
 ]
 DURING = [
@@ -41,7 +43,7 @@ DURING = [
     (MemoryStore, "begin_response"),
     (MemoryStore, "finish_response"),
 ]
-AFTER = [(PrefixIndex, "remember"), (Attempts, "remember"), (MemoryStore, "finish_response")]
+AFTER = [(PrefixIndex, "remember"), (Router, "remember"), (MemoryStore, "finish_response")]
 STEPS = pytest.mark.parametrize(
     ("owner", "name"), [*BEFORE[:-1], *DURING], ids=lambda each: each if isinstance(each, str) else each.__name__
 )
@@ -193,6 +195,7 @@ async def test_background_response_ends_as_failed(
                 response_id = json.loads(text)["id"]
                 while (await server.ask("GET", f"/responses/{response_id}"))[1]["status"] in ("queued", "in_progress"):
                     if (owner, name) == (MemoryStore, "finish_response"):
+                        await server.edge.background.wait_until_idle()
                         break  # what cannot be saved stays as it was
                     await asyncio.sleep(0)
             else:

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from landline.server.headers import TraceContext, choose_subprotocol, note_trace, trace_of
-from landline.session.meter import Meter
+from landline.server.headers import TraceContext, choose_subprotocol, trace_of, trace_of_frame
 from support.servers.edge import running_edge, saying
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -19,9 +18,7 @@ UPGRADE = TraceContext(PARENT, "vendor=it")
 
 
 def noted(frame: str | bytes) -> TraceContext:
-    meter = Meter()
-    note_trace(meter, UPGRADE, frame)
-    return TraceContext(meter.trace_parent, meter.trace_state)
+    return trace_of_frame(UPGRADE, frame)
 
 
 def test_headers_name_the_trace() -> None:

@@ -6,14 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import UNSET
 
-from landline.session.admission import admit
-from landline.session.create_bytes import measure_turn
+from landline.session.admission import Origin, admit
+from landline.session.create_bytes import TurnBytes, measure_turn
 from landline.session.lineage import Link
 from landline.session.memory import Remembered
-from landline.session.meter import Meter, Transport
-from landline.session.turn import Turn
+from landline.session.turn import Arrival, Transport, Turn
 from landline.wire.items import decode_item
 from landline.wire.requests import CreateRequest, decode_create
 
@@ -54,8 +52,8 @@ def admitted(body: bytes | str, parent: Link | None, transport: Transport = "htt
     found = None
     if request.previous_response_id not in (None, "resp_gone"):
         found = Remembered("resp_p", parent, None)
-    meter = Meter(transport=transport, client=client)
-    turn = admit(request, response_id="resp_1", now=0.0, parent=found, body=body, meter=meter)
+    origin = Origin(body=body, arrival=Arrival(transport=transport, client=client))
+    turn = admit(request, response_id="resp_1", now=0.0, parent=found, origin=origin)
     assert isinstance(turn, Turn), turn
     return turn
 
@@ -67,13 +65,10 @@ def measured(
     known: int = 0,
     transport: Transport = "http",
     client: str = "",
-) -> Turn:
-    """The turn of a create that continues that lineage, or whose first items were known; when it is over."""
+) -> TurnBytes:
+    """The bytes of a turn whose create continues that lineage, or whose first items were known; when it is over."""
     turn = admitted(body, parent, transport, client)
-    turn.meter.history, turn.meter.own_items, turn.meter.known_items = turn.history, len(turn.items), known
-    measure_turn(turn)
-    assert turn.meter.history is UNSET
-    return turn
+    return measure_turn(turn, turn, known)
 
 
 @given(SETTINGS, st.lists(MESSAGES, min_size=1, max_size=4), STYLES, st.booleans())
@@ -81,18 +76,18 @@ def test_parts_of_a_create_are_its_bytes(
     settings: dict[str, Any], messages: list[dict[str, Any]], style: tuple[str, str], is_text: bool
 ) -> None:
     body = encode(settings | {"input": messages}, style)
-    meter = measured(body.decode() if is_text else body).meter
-    assert meter.payload_in_bytes == len(body)
-    assert meter.input_bytes == len(encode(messages, style))
-    assert meter.tools_bytes == (len(encode(settings["tools"], style)) if settings.get("tools") else 0)
-    assert meter.tools_bytes + meter.instructions_bytes + meter.input_bytes <= len(body)
+    create = measured(body.decode() if is_text else body).create
+    assert create.payload == len(body)
+    assert create.input == len(encode(messages, style))
+    assert create.tools == (len(encode(settings["tools"], style)) if settings.get("tools") else 0)
+    assert create.tools + create.instructions + create.input <= len(body)
 
 
 @pytest.mark.parametrize("text", ["plain", 'quoted "word" and \\', "two\nlines\tand a tab", "größer 語 😀"])
 def test_instructions_are_counted_as_json(text: str) -> None:
     create = {"model": "m", "input": "hi", "instructions": text}
-    assert measured(encode(create)).meter.instructions_bytes == len(encode(text))
-    assert measured(json.dumps(create)).meter.instructions_bytes == len(json.dumps(text))
+    assert measured(encode(create)).create.instructions == len(encode(text))
+    assert measured(json.dumps(create)).create.instructions == len(json.dumps(text))
 
 
 @given(SETTINGS, st.lists(MESSAGES, min_size=1, max_size=6), st.data())
@@ -108,7 +103,7 @@ def test_cut_into_turns_the_stateless_bytes_are_those_of_the_whole_history(
     members = list(settings.items()) + list(session.items()) + [("input", messages[cut:])]
     body = encode(dict(data.draw(st.permutations(members))), style)
     expected = encode(settings | {"input": messages}, style)
-    assert measured(body, parent).meter.stateless_bytes == len(expected)
+    assert measured(body, parent).stateless == len(expected)
 
 
 @given(SETTINGS, st.lists(MESSAGES, min_size=1, max_size=6), st.data())
@@ -127,23 +122,23 @@ def test_what_openais_python_clients_spell_out_on_sockets_only_is_not_counted(
     stateless = settings | {"input": messages}
     is_compacted = transport == "socket" and not client.startswith("Python")
     expected = encode(stateless) if is_compacted else json.dumps(stateless).encode()
-    assert turn.meter.stateless_bytes == len(expected)
+    assert turn.stateless == len(expected)
 
 
 def test_a_client_of_two_minds_about_spaces_sends_no_more_than_it_does() -> None:
     body = '{"model": "m","input":"hi","tools":' + encode([TOOL] * 100).decode() + "}"
-    meter = measured(body).meter
-    assert meter.tools_bytes + meter.instructions_bytes + meter.input_bytes <= meter.payload_in_bytes == len(body)
+    create = measured(body).create
+    assert create.tools + create.instructions + create.input <= create.payload == len(body)
 
 
 def test_without_a_session_there_is_no_warm_up() -> None:
-    assert measured(encode({"model": "m", "input": "hi", "generate": False})).meter.stateless_bytes == 0
+    assert measured(encode({"model": "m", "input": "hi", "generate": False})).stateless == 0
 
 
 def test_a_whole_history_is_what_it_is() -> None:
     body = encode({"model": "m", "input": [{"role": "user", "content": "hi"}]})
-    assert measured(body).meter.stateless_bytes == len(body)
-    assert measured(encode({"model": "m", "input": "hi"})).meter.stateless_bytes == len(b'{"model":"m","input":"hi"}')
+    assert measured(body).stateless == len(body)
+    assert measured(encode({"model": "m", "input": "hi"})).stateless == len(b'{"model":"m","input":"hi"}')
 
 
 def test_a_turn_that_was_refused_at_once_would_have_been_sent_too() -> None:
@@ -152,23 +147,20 @@ def test_a_turn_that_was_refused_at_once_would_have_been_sent_too() -> None:
         turn = admitted(
             encode({"model": "no such", "input": [message("hi")]} | (FOLLOWS if followed else {})), followed
         )
-        measure_turn(turn)
         items = [message("before")] * (followed is not None) + [message("hi")]
-        assert turn.meter.stateless_bytes == len(encode({"model": "no such", "input": items}))
+        assert measure_turn(turn, None).stateless == len(encode({"model": "no such", "input": items}))
 
 
 @pytest.mark.parametrize("sent", ["hi", [message("hi")], [{"type": "item_reference", "id": "msg_" + "0" * 48}]])
 def test_a_turn_after_an_unknown_response_would_have_been_its_own_create_at_least(sent: object) -> None:
     turn = admitted(encode({"model": "m", "input": sent, "previous_response_id": "resp_gone"}), None)
-    measure_turn(turn)
-    assert turn.meter.stateless_bytes == len(encode({"model": "m", "input": sent}))
+    assert measure_turn(turn, None).stateless == len(encode({"model": "m", "input": sent}))
 
 
 def test_a_warm_up_after_an_unknown_response_would_not_have_been_sent() -> None:
     body = {"model": "m", "input": "hi", "previous_response_id": "resp_gone", "generate": False}
     turn = admitted(encode(body), None)
-    measure_turn(turn)
-    assert turn.meter.stateless_bytes == 0
+    assert measure_turn(turn, None).stateless == 0
 
 
 @pytest.mark.parametrize(
@@ -189,7 +181,7 @@ def test_a_models_items_are_played_back_as_the_client_does_it(client: str, left_
     turn = measured(encode({"model": "m", "input": [output]} | FOLLOWS), parent, client=client)
     played = {name: value for name, value in call.items() if name not in left_out}
     whole = encode({"model": "m", "input": [message("go"), played, output]})
-    assert turn.meter.stateless_bytes == len(whole)
+    assert turn.stateless == len(whole)
 
 
 @given(st.lists(MESSAGES, min_size=1, max_size=5), st.data())
@@ -199,4 +191,4 @@ def test_what_was_known_of_the_input_is_the_input_without_the_rest(
     style = data.draw(STYLES)
     known = data.draw(st.integers(1, len(messages)))
     turn = measured(encode({"model": "m", "input": messages}, style), known=known)
-    assert turn.meter.known_input_bytes == len(encode(messages[:known], style))
+    assert turn.known_input == len(encode(messages[:known], style))

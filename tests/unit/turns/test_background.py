@@ -1,36 +1,19 @@
 """Background turns without a server: what `start` answers, slots, aborts and faults."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 
 from landline.session.composer import Composer
 from landline.session.turn import Turn, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.events import EventLog
 from landline.turns.background import BackgroundSettings, BackgroundTurns
 from landline.wire.errors import ApiError, api_error
-from landline.wire.events import SteerAnswer
 from landline.wire.model_events import Finished
 from landline.wire.requests import CreateRequest, decode_create
 from landline.wire.responses import Response
+from support.turns.scripted import Script, ScriptRunner
 
 DEADLINE_S = 10
-Script = Callable[[Turn], AsyncGenerator[TurnUpdate, None]]
-
-
-class ScriptRunner:
-    """Runs every turn by one script."""
-
-    def __init__(self, script: Script) -> None:
-        self.run = script
-        self.stopped: list[str] = []
-
-    def stop(self, response_id: str) -> None:
-        self.stopped.append(response_id)
-
-    def give_up(self, response_id: str, error: ApiError) -> bool:
-        return False
-
-    def answer_steer(self, response_id: str, answer: SteerAnswer) -> None: ...
 
 
 def turn(number: int = 1, *, tenant: str = "t", stream: bool = True) -> Turn:
@@ -54,12 +37,12 @@ async def whole(made: Turn) -> AsyncGenerator[TurnUpdate, None]:
 
 def background(script: Script, **settings: int) -> tuple[BackgroundTurns, ScriptRunner, EventLog]:
     runner, log = ScriptRunner(script), EventLog()
-    return BackgroundTurns(runner, log, BackgroundSettings(**settings)), runner, log
+    return BackgroundTurns(log, BackgroundSettings(**settings)), runner, log
 
 
 async def test_start_answers_with_the_queued_response_and_the_turn_goes_on() -> None:
-    turns, _, log = background(whole)
-    response = await turns.start(turn())
+    turns, runner, log = background(whole)
+    response = await turns.start(runner.start(turn()))
     assert isinstance(response, Response)
     assert response.status == "queued"
     await turns.wait_until_idle()
@@ -68,8 +51,8 @@ async def test_start_answers_with_the_queued_response_and_the_turn_goes_on() -> 
 
 
 async def test_turn_that_is_not_streamed_keeps_no_events() -> None:
-    turns, _, log = background(whole)
-    await turns.start(turn(stream=False))
+    turns, runner, log = background(whole)
+    await turns.start(runner.start(turn(stream=False)))
     await turns.wait_until_idle()
     assert (log.size_bytes, log.follow("t", "resp_1", after=-1, silence_s=1)) == (0, None)
 
@@ -80,8 +63,8 @@ async def test_refusal_is_the_answer() -> None:
     async def refuse(_: Turn) -> AsyncGenerator[TurnUpdate, None]:
         yield TurnRefused(error)
 
-    turns, _, _ = background(refuse)
-    assert await turns.start(turn()) is error
+    turns, runner, _ = background(refuse)
+    assert await turns.start(runner.start(turn())) is error
     await turns.wait_until_idle()
 
 
@@ -93,7 +76,7 @@ async def test_only_its_tenant_finds_or_cancels_a_running_turn() -> None:
         await release.wait()
 
     turns, runner, _ = background(waiting)
-    await turns.start(turn())
+    await turns.start(runner.start(turn()))
     assert turns.find("other", "resp_1") is None
     assert not await turns.cancel("other", "resp_1")
     assert not await turns.cancel("t", "resp_2")
@@ -110,11 +93,11 @@ async def test_bug_before_the_announcement_reaches_the_creator_and_later_ones_en
             yield TurnProgressed(composed(made).open_queued())
         raise LookupError("bug")
 
-    turns, _, log = background(broken)
-    refused = await turns.start(turn(1))
+    turns, runner, log = background(broken)
+    refused = await turns.start(runner.start(turn(1)))
     assert isinstance(refused, ApiError)
     assert refused.code == "server_error"
-    assert isinstance(await turns.start(turn(2)), Response)
+    assert isinstance(await turns.start(runner.start(turn(2))), Response)
     await turns.wait_until_idle()
     following = log.follow("t", "resp_2", after=-1, silence_s=DEADLINE_S)
     assert following is not None
@@ -129,11 +112,11 @@ async def test_slots_are_free_again_after_every_kind_of_ending() -> None:
             if made.response_id == "resp_2":
                 raise LookupError("bug")
 
-    turns, _, _ = background(various, max_running=1, max_queued=2)
-    started = [await turns.start(turn(number)) for number in (1, 2, 3)]
+    turns, runner, _ = background(various, max_running=1, max_queued=2)
+    started = [await turns.start(runner.start(turn(number))) for number in (1, 2, 3)]
     assert all(isinstance(each, Response) for each in started)
     await turns.wait_until_idle()
-    assert isinstance(await turns.start(turn(4)), Response)
+    assert isinstance(await turns.start(runner.start(turn(4))), Response)
     await turns.wait_until_idle()
 
 
@@ -147,10 +130,10 @@ async def test_abort_ends_turns_that_wait_that_run_and_that_never_took_a_step() 
         finally:
             closed.append(made.response_id)
 
-    turns, _, _ = background(endless, max_running=1)
-    await turns.start(turn(1))
-    await turns.start(turn(2))
-    starting = asyncio.create_task(turns.start(turn(3)))
+    turns, runner, _ = background(endless, max_running=1)
+    await turns.start(runner.start(turn(1)))
+    await turns.start(runner.start(turn(2)))
+    starting = asyncio.create_task(turns.start(runner.start(turn(3))))
     await asyncio.sleep(0)
     async with asyncio.timeout(DEADLINE_S):
         await turns.close()
@@ -167,8 +150,8 @@ async def test_creator_that_is_cancelled_does_not_end_the_turn() -> None:
         async for update in whole(made):
             yield update
 
-    turns, _, log = background(slow_to_prepare)
-    starting = asyncio.create_task(turns.start(turn()))
+    turns, runner, log = background(slow_to_prepare)
+    starting = asyncio.create_task(turns.start(runner.start(turn())))
     await asyncio.sleep(0)
     starting.cancel()
     await asyncio.wait({starting})
@@ -182,9 +165,9 @@ async def test_too_many_turns_are_refused_with_a_wait() -> None:
         yield TurnProgressed(composed(made).open_queued())
         await asyncio.Event().wait()
 
-    turns, _, _ = background(endless, max_running=1, max_queued=0)
-    await turns.start(turn(1))
-    refused = await turns.start(turn(2))
+    turns, runner, _ = background(endless, max_running=1, max_queued=0)
+    await turns.start(runner.start(turn(1)))
+    refused = await turns.start(runner.start(turn(2)))
     assert isinstance(refused, ApiError)
     assert (refused.code, refused.retry_after_s) == ("rate_limit_exceeded", 1.0)
     await turns.close()

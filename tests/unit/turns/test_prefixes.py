@@ -15,14 +15,15 @@ from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.sealing import Sealer
-from landline.session.admission import admit
+from landline.session.admission import Origin, admit
 from landline.session.lineage import Link
 from landline.session.turn import Turn, TurnEnded
 from landline.stores.memory import MemoryStore
 from landline.turns.opening import Opener
+from landline.turns.parts import RunnerSettings
 from landline.turns.prefixes import ITEM_BYTES, LINK_BYTES, PrefixIndex, PrefixSettings
-from landline.turns.runner import RunnerSettings, TurnRunner
-from landline.upstream.target import Target
+from landline.turns.runner import TurnRunner
+from landline.upstream.target import Target, Traffic
 from landline.wire.canonical import canonical
 from landline.wire.errors import ApiError
 from landline.wire.items import Item, Signed, decode_item
@@ -41,6 +42,7 @@ from support.conversations.client_spellings import (
     JsonItem,
     played_back,
 )
+from support.turns.reply import replying, updates_of
 
 NEXT: JsonItem = {"role": "user", "content": "And in Lima?"}
 SEALER = Sealer([b"a secret of some length"])
@@ -77,7 +79,7 @@ def adopt(index: PrefixIndex, values: Sequence[JsonItem], **more: Any) -> Link:
 
 
 def adopted(index: PrefixIndex, items: Sequence[Item], **more: Any) -> Link:
-    history = index.adopt(turn_of(items, **more)).history
+    history = index.adopt(turn_of(items, **more))[0].history
     assert history is not None
     return history
 
@@ -189,12 +191,12 @@ def test_tenants_never_meet() -> None:
 )
 def test_turn_with_a_parent_is_left_alone(fields: dict[str, Any], changes: dict[str, Any]) -> None:
     turn = msgspec.structs.replace(turn_of(items_of([*CONVERSATION, NEXT]), **fields), **changes)
-    assert index_with(SERVED).adopt(turn) is turn
+    assert index_with(SERVED).adopt(turn)[0] is turn
 
 
 def test_turn_without_any_item_is_left_alone() -> None:
     turn = turn_of([])
-    assert index_with(SERVED).adopt(turn) is turn
+    assert index_with(SERVED).adopt(turn)[0] is turn
     index = PrefixIndex()
     index.remember("t", None)
     assert index.size_bytes == 0
@@ -294,7 +296,8 @@ class FakeTarget:
     def __init__(self, stream: Callable[[Prompt], AsyncGenerator[list[ModelEvent], None]]) -> None:
         self._stream = stream
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+    @replying
+    def ask(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         return self._stream(prompt)
 
     async def open(self) -> None: ...
@@ -304,7 +307,7 @@ class FakeTarget:
     def is_ready(self) -> bool:
         return True
 
-    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+    async def count_tokens(self, prompt: Prompt, traffic: Traffic) -> int | ApiError:
         raise NotImplementedError
 
 
@@ -327,9 +330,9 @@ async def test_runner_remembers_what_it_ran() -> None:
     async def run(items: list[Any]) -> TurnEnded:
         request = decode_create(json.dumps({"model": "m", "input": items, "store": False}))
         assert isinstance(request, CreateRequest)
-        turn = admit(request, response_id=f"resp_{next(ids)}", now=1.0, tenant="t")
+        turn = admit(request, response_id=f"resp_{next(ids)}", now=1.0, origin=Origin(tenant="t"))
         assert isinstance(turn, Turn)
-        *_, ended = [update async for update in runner.run(turn)]
+        *_, ended = [update async for update in updates_of(runner, turn)]
         assert isinstance(ended, TurnEnded)
         return ended
 

@@ -16,13 +16,15 @@ from landline.session.memory import Remembered
 from landline.session.turn import Turn, TurnEnded, TurnRefused, TurnUpdate
 from landline.stores.memory import MemoryStore
 from landline.stores.store import Page, StoredConversation, StoreError
-from landline.turns.runner import RunnerSettings, TurnRunner
+from landline.turns.parts import RunnerSettings
+from landline.turns.runner import TurnRunner
 from landline.upstream.target import Target
 from landline.wire.errors import api_error
 from landline.wire.items import Item, decode_item
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
 from landline.wire.responses import ResponseStatus
+from support.turns.reply import replying, updates_of
 
 _IDS = itertools.count()
 
@@ -45,7 +47,8 @@ class EchoTarget:
     def is_ready(self) -> bool:
         return True
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+    @replying
+    async def ask(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         if prompt.request.user == "refuse":
             yield [Failed(api_error("server_is_overloaded", "busy"))]
             return
@@ -72,7 +75,7 @@ def turn(*, parent: Remembered | None = None, **fields: object) -> Turn:
 async def run(store: MemoryStore, made: Turn) -> TurnUpdate:
     target: Target = EchoTarget()
     runner = TurnRunner(Router({"m": [Route(target, None)]}), store, new_id=new_id, settings=RunnerSettings())
-    return [update async for update in runner.run(made)][-1]
+    return [update async for update in updates_of(runner, made)][-1]
 
 
 async def ended(store: MemoryStore, made: Turn) -> TurnEnded:
@@ -183,14 +186,15 @@ async def test_turn_that_loses_its_client_is_kept_as_incomplete() -> None:
     store = MemoryStore()
 
     class SlowTarget(EchoTarget):
-        async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        @replying
+        async def ask(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
             yield [Accepted(), TextDelta("half")]
             await asyncio.Event().wait()
 
     slow: Target = SlowTarget()
     runner = TurnRunner(Router({"m": [Route(slow, None)]}), store, new_id=new_id, settings=RunnerSettings())
     made = turn()
-    updates = runner.run(made)
+    updates = updates_of(runner, made)
     await anext(updates)
     await updates.aclose()
     stored = await store.load_response("", made.response_id)

@@ -11,13 +11,15 @@ from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.memory import MemoryStore
+from landline.turns.parts import RunnerSettings
 from landline.turns.prefixes import PrefixIndex
-from landline.turns.runner import RunnerSettings, TurnRunner
-from landline.upstream.target import Target
+from landline.turns.runner import TurnMemory, TurnRunner
+from landline.upstream.target import Target, Traffic
 from landline.wire.errors import api_error
 from landline.wire.events import event_type
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
+from support.turns.reply import GeneratedReply, updates_of, updates_of_running
 
 Stream = Callable[[Prompt], AsyncGenerator[list[ModelEvent], None]]
 
@@ -28,7 +30,7 @@ class FakeTarget:
     name = "fake"
 
     def __init__(self, stream: Stream) -> None:
-        self.stream = stream
+        self._stream = stream
 
     compacts = False
 
@@ -38,6 +40,12 @@ class FakeTarget:
 
     def is_ready(self) -> bool:
         return True
+
+    async def count_tokens(self, prompt: Prompt, traffic: Traffic) -> int:
+        return 0
+
+    def ask(self, prompt: Prompt) -> GeneratedReply:
+        return GeneratedReply(self._stream(prompt))
 
 
 def runner(stream: Stream, *, prefixes: PrefixIndex | None = None, **settings: Any) -> TurnRunner:
@@ -49,7 +57,7 @@ def runner(stream: Stream, *, prefixes: PrefixIndex | None = None, **settings: A
         MemoryStore(),
         new_id=lambda prefix: f"{prefix}_{next(ids)}",
         settings=RunnerSettings(**settings),
-        prefixes=prefixes,
+        memory=TurnMemory(prefixes=prefixes or PrefixIndex()),
     )
 
 
@@ -71,7 +79,7 @@ async def test_model_is_asked_for_by_its_upstream_name_and_answers_under_ours() 
         asked.append(prompt.model)
         yield [Accepted(), TextDelta("a"), Finished()]
 
-    updates = [update async for update in runner(stream).run(turn())]
+    updates = [update async for update in updates_of(runner(stream), turn())]
     assert asked == ["upstream-m"]
     assert isinstance(updates[-1], TurnEnded)
     assert updates[-1].response.model == "m"
@@ -84,10 +92,10 @@ async def test_a_lineage_is_remembered_behind_the_answer_even_if_nobody_asks_for
         yield [Accepted(), TextDelta("a"), Finished()]
 
     index = PrefixIndex()
-    updates = runner(stream, prefixes=index).run(turn())
+    updates = updates_of(runner(stream, prefixes=index), turn())
     assert isinstance(await anext(updates), TurnEnded)
-    assert index.size_bytes == 0
     await updates.aclose()
+    await asyncio.sleep(0)
     assert index.size_bytes > 0
 
 
@@ -95,7 +103,7 @@ async def test_upstream_refusal_before_anything_else_is_a_refused_turn() -> None
     async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         yield [Failed(api_error("rate_limit_exceeded", "slow", retry_after_s=3))]
 
-    updates = [update async for update in runner(stream).run(turn())]
+    updates = [update async for update in updates_of(runner(stream), turn())]
     assert [type(update) for update in updates] == [TurnRefused]
 
 
@@ -107,7 +115,7 @@ async def test_response_is_announced_when_the_upstream_accepts() -> None:
         await gate.wait()
         yield [Finished()]
 
-    updates = runner(stream).run(turn())
+    updates = updates_of(runner(stream), turn())
     first = await anext(updates)
     assert names([first]) == ["created", "in_progress"]
     gate.set()
@@ -121,7 +129,7 @@ async def test_response_is_announced_after_a_wait_and_a_later_refusal_fails_it()
         await gate.wait()
         yield [Failed(api_error("server_is_overloaded", "busy"))]
 
-    updates = runner(stream, announce_after_s=0.01).run(turn())
+    updates = updates_of(runner(stream, announce_after_s=0.01), turn())
     assert names([await anext(updates)]) == ["created", "in_progress"]
     gate.set()
     last = await anext(updates)
@@ -138,7 +146,7 @@ async def test_long_silence_sends_keepalives_that_take_sequence_numbers() -> Non
         await gate.wait()
         yield [Finished()]
 
-    updates = runner(stream, keepalive_s=0.01).run(turn())
+    updates = updates_of(runner(stream, keepalive_s=0.01), turn())
     got = [await anext(updates) for _ in range(3)]
     gate.set()
     got += [update async for update in updates]
@@ -157,7 +165,7 @@ async def test_without_keepalives_a_silence_is_only_waited_out() -> None:
         await release.wait()
         yield [Finished()]
 
-    updates = runner(stream, keepalive_s=0.0).run(turn())
+    updates = updates_of(runner(stream, keepalive_s=0.0), turn())
     assert names([await anext(updates)]) == ["created", "in_progress"]
     waiting = asyncio.ensure_future(anext(updates))
     for _ in range(20):
@@ -177,11 +185,10 @@ async def test_stopped_turn_ends_incomplete_with_what_was_said() -> None:
         finally:
             released.set()
 
-    made = runner(stream)
-    updates = made.run(turn())
+    made = runner(stream).start(turn())
+    updates = updates_of_running(made)
     assert isinstance(await anext(updates), TurnProgressed)
-    made.stop("resp_unknown")
-    made.stop("resp_1")
+    made.stop()
     last = await anext(updates)
     assert isinstance(last, TurnEnded)
     assert last.response.status == "incomplete"
@@ -198,11 +205,11 @@ async def test_stop_before_anything_came_still_creates_and_ends_the_response() -
         await asyncio.Event().wait()
         yield []
 
-    made = runner(stream)
-    updates = made.run(turn())
+    made = runner(stream).start(turn())
+    updates = updates_of_running(made)
     pending = asyncio.ensure_future(anext(updates))
     await asyncio.sleep(0)
-    made.stop("resp_1")
+    made.stop()
     assert names([await pending]) == ["created", "in_progress", "incomplete"]
 
 
@@ -211,11 +218,11 @@ async def test_turn_that_the_server_gives_up_fails_with_what_was_said() -> None:
         yield [Accepted(), TextDelta("half")]
         await asyncio.Event().wait()
 
-    made = runner(stream)
-    updates = made.run(turn())
+    made = runner(stream).start(turn())
+    updates = updates_of_running(made)
     await anext(updates)
-    assert not made.give_up("resp_unknown", api_error("server_error", "x"))
-    assert made.give_up("resp_1", api_error("server_shutting_down", "Go elsewhere."))
+    assert not runner(stream).start(turn()).give_up(api_error("server_error", "x"))
+    assert made.give_up(api_error("server_shutting_down", "Go elsewhere."))
     last = await anext(updates)
     assert isinstance(last, TurnEnded)
     assert (last.response.status, last.error) == ("failed", api_error("server_shutting_down", "Go elsewhere."))
@@ -224,14 +231,17 @@ async def test_turn_that_the_server_gives_up_fails_with_what_was_said() -> None:
 
 
 async def test_turn_that_is_given_up_before_its_announcement_is_refused() -> None:
+    asked = asyncio.Event()
+
     async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        asked.set()
         await asyncio.Event().wait()
         yield []
 
-    made = runner(stream)
-    pending = asyncio.ensure_future(anext(made.run(turn())))
-    await asyncio.sleep(0)
-    assert made.give_up("resp_1", api_error("server_shutting_down", "Go elsewhere."))
+    made = runner(stream).start(turn())
+    pending = asyncio.ensure_future(anext(updates_of_running(made)))
+    await asked.wait()
+    assert made.give_up(api_error("server_shutting_down", "Go elsewhere."))
     assert await pending == TurnRefused(api_error("server_shutting_down", "Go elsewhere."))
 
 
@@ -245,7 +255,7 @@ async def test_closing_the_updates_aborts_the_upstream() -> None:
         finally:
             released.set()
 
-    updates = runner(stream).run(turn())
+    updates = updates_of(runner(stream), turn())
     await anext(updates)
     await updates.aclose()
     assert released.is_set()
@@ -256,7 +266,7 @@ async def test_a_targets_bug_ends_the_turn_and_not_the_runner() -> None:
         yield [Accepted()]
         raise RuntimeError("bug")
 
-    updates = [update async for update in runner(stream).run(turn())]
+    updates = [update async for update in updates_of(runner(stream), turn())]
     assert isinstance(updates[-1], TurnEnded)
     assert updates[-1].error is not None
     assert updates[-1].error.code == "server_error"
@@ -267,7 +277,7 @@ async def test_stream_without_an_ending_is_an_upstream_error() -> None:
     async def stream(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         yield [Accepted(), TextDelta("a")]
 
-    updates = [update async for update in runner(stream).run(turn())]
+    updates = [update async for update in updates_of(runner(stream), turn())]
     assert isinstance(updates[-1], TurnEnded)
     assert updates[-1].error is not None
     assert updates[-1].error.code == "upstream_error"
@@ -278,5 +288,5 @@ async def test_unknown_model_is_refused_without_asking_anyone() -> None:
         raise AssertionError
         yield []
 
-    updates = [update async for update in runner(stream).run(turn(model="other"))]
+    updates = [update async for update in updates_of(runner(stream), turn(model="other"))]
     assert [type(update) for update in updates] == [TurnRefused]

@@ -10,11 +10,13 @@ from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.session.turn import Turn, TurnEnded, TurnRefused, TurnUpdate
 from landline.stores.memory import MemoryStore
-from landline.turns.runner import RunnerSettings, TurnRunner
-from landline.upstream.target import Target
+from landline.turns.parts import RunnerSettings
+from landline.turns.runner import TurnRunner
+from landline.upstream.target import Target, Traffic
 from landline.wire.events import AcceptedSteer, ServerEvent, SteerAccepted, event_sequence, event_type
 from landline.wire.model_events import Accepted, Finished, ModelEvent, TextDelta, ToolCallDelta, ToolCallStarted
 from landline.wire.requests import CreateRequest, decode_create
+from support.turns.reply import replying, updates_of_running
 
 ACCEPTED = SteerAccepted(sequence_number=0, steer=AcceptedSteer("steer_1", "resp_1"))
 
@@ -28,14 +30,15 @@ class Model:
         self.says: asyncio.Queue[list[ModelEvent]] = asyncio.Queue()
         self.is_released = asyncio.Event()
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+    @replying
+    async def ask(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         try:
             while True:
                 yield await self.says.get()
         finally:
             self.is_released.set()
 
-    async def count_tokens(self, prompt: Prompt) -> int:
+    async def count_tokens(self, prompt: Prompt, traffic: Traffic) -> int:
         return 0
 
     compacts = False
@@ -93,14 +96,13 @@ def numbers(*updates: TurnUpdate) -> list[int]:
 
 async def test_answer_comes_at_once_while_the_model_is_silent() -> None:
     model = Model()
-    made = runner(model)
-    updates = made.run(turn())
+    made = runner(model).start(turn())
+    updates = updates_of_running(made)
     model.says.put_nowait([Accepted(), TextDelta("a")])
     first = await anext(updates)
     waiting = asyncio.ensure_future(anext(updates))
     await asyncio.sleep(0)
-    made.answer_steer("resp_unknown", ACCEPTED)
-    made.answer_steer("resp_1", ACCEPTED)
+    made.answer_steer(ACCEPTED)
     second = await waiting
     assert names(second) == ["steer.accepted"]
     model.says.put_nowait([TextDelta("b"), Finished()])
@@ -111,22 +113,22 @@ async def test_answer_comes_at_once_while_the_model_is_silent() -> None:
 
 async def test_answer_that_comes_between_two_waits_is_not_kept_back() -> None:
     model = Model()
-    made = runner(model)
-    updates = made.run(turn())
+    made = runner(model).start(turn())
+    updates = updates_of_running(made)
     model.says.put_nowait([Accepted(), TextDelta("a")])
     await anext(updates)
-    made.answer_steer("resp_1", ACCEPTED)
+    made.answer_steer(ACCEPTED)
     assert names(await anext(updates)) == ["steer.accepted"]
     await updates.aclose()
 
 
 async def test_turn_makes_way_and_its_model_is_let_go_before_it_ends() -> None:
     model = Model()
-    made = runner(model)
-    updates = made.run(turn())
+    made = runner(model).start(turn())
+    updates = updates_of_running(made)
     model.says.put_nowait([Accepted()])
     await anext(updates)
-    made.answer_steer("resp_1", ACCEPTED)
+    made.answer_steer(ACCEPTED)
     last = await anext(updates)
     assert names(last) == ["steer.accepted", "incomplete"]
     assert isinstance(last, TurnEnded)
@@ -138,11 +140,11 @@ async def test_turn_makes_way_and_its_model_is_let_go_before_it_ends() -> None:
 
 async def test_steer_in_a_call_lets_the_call_finish() -> None:
     model = Model()
-    made = runner(model)
-    updates = made.run(turn())
+    made = runner(model).start(turn())
+    updates = updates_of_running(made)
     model.says.put_nowait([Accepted(), ToolCallStarted(0, "call_1", "look")])
     await anext(updates)
-    made.answer_steer("resp_1", ACCEPTED)
+    made.answer_steer(ACCEPTED)
     assert names(await anext(updates)) == ["steer.accepted"]
     model.says.put_nowait([ToolCallDelta(0, "{}"), Finished()])
     assert names(*[update async for update in updates])[-1] == "completed"
@@ -150,14 +152,14 @@ async def test_steer_in_a_call_lets_the_call_finish() -> None:
 
 async def test_answer_while_the_turn_is_saved_comes_after_its_terminal_event() -> None:
     model, store = Model(), SlowStore()
-    made = runner(model, store)
-    updates = made.run(turn())
+    made = runner(model, store).start(turn())
+    updates = updates_of_running(made)
     model.says.put_nowait([Accepted(), TextDelta("a")])
     first = await anext(updates)
     model.says.put_nowait([Finished()])
     waiting = asyncio.ensure_future(anext(updates))
     await store.is_finishing.wait()
-    made.answer_steer("resp_1", ACCEPTED)
+    made.answer_steer(ACCEPTED)
     store.may_finish.set()
     last = await waiting
     assert names(last)[-2:] == ["completed", "steer.accepted"]

@@ -14,19 +14,21 @@ from hypothesis import strategies as st
 from landline.dialects.dialect import Prompt
 from landline.routing.choice import Route
 from landline.routing.router import Router
-from landline.session.admission import admit
+from landline.session.admission import Origin, admit
 from landline.session.memory import Remembered
 from landline.session.turn import Turn, TurnEnded, TurnUpdate
 from landline.stores.memory import MemoryStore
 from landline.stores.store import NewResponse, Page, StoredConversation
+from landline.turns.parts import RunnerSettings
 from landline.turns.prefixes import PrefixIndex, PrefixSettings
-from landline.turns.runner import RunnerSettings, TurnRunner
-from landline.upstream.target import Target
+from landline.turns.runner import TurnMemory, TurnRunner
+from landline.upstream.target import Target, Traffic
 from landline.wire.canonical import canonical
 from landline.wire.errors import api_error
 from landline.wire.items import Item, decode_item
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, ReasoningDelta, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
+from support.turns.reply import replying, updates_of
 
 JsonItem = dict[str, Any]
 
@@ -44,10 +46,11 @@ class ThinkingTarget:
     def is_ready(self) -> bool:
         return True
 
-    async def count_tokens(self, prompt: Prompt) -> int:
+    async def count_tokens(self, prompt: Prompt, traffic: Traffic) -> int:
         return 1
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+    @replying
+    async def ask(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         count = prompt.history.item_count if prompt.history is not None else 0
         yield [Accepted(), ReasoningDelta(f"Seen {count}."), TextDelta(f"Answer to {count}.")]
         is_failing = prompt.request.user == "fail"
@@ -78,7 +81,7 @@ class Process:
             store,
             new_id=self._new_id,
             settings=RunnerSettings(),
-            prefixes=PrefixIndex(PrefixSettings(budget_bytes=budget_bytes)),
+            memory=TurnMemory(prefixes=PrefixIndex(PrefixSettings(budget_bytes=budget_bytes))),
         )
 
     def _new_id(self, prefix: str) -> str:
@@ -89,9 +92,9 @@ class Process:
     ) -> TurnEnded:
         request = decode_create(json.dumps({"model": "m", "input": history, **fields}))
         assert isinstance(request, CreateRequest)
-        turn = admit(request, response_id=self._new_id("resp"), now=1.0, tenant=tenant, parent=parent)
+        turn = admit(request, response_id=self._new_id("resp"), now=1.0, parent=parent, origin=Origin(tenant=tenant))
         assert isinstance(turn, Turn)
-        updates: list[TurnUpdate] = [update async for update in self._runner.run(turn)]
+        updates: list[TurnUpdate] = [update async for update in updates_of(self._runner, turn)]
         assert isinstance(updates[-1], TurnEnded)
         return updates[-1]
 

@@ -20,6 +20,7 @@ from landline.upstream import HttpDeadlines, HttpTarget, line_socket
 from landline.upstream.websocket import ResponsesSocketTarget
 from landline.wire.model_events import Failed, Finished, ModelEvent, TextDelta, UsageReported
 from support.conversations.chat import create, lineage, message
+from support.turns.reply import stream_of
 
 WAIT_S = 10
 QUICK = HttpDeadlines(ending_s=0.05, counted_s=0.01)
@@ -121,7 +122,7 @@ async def target_of(
 async def ask(upstream: Upstream, dialect: Dialect, deadlines: HttpDeadlines = QUICK) -> list[ModelEvent]:
     """The events of one turn, whose connection is given up behind it."""
     async with asyncio.timeout(WAIT_S / 2), target_of(upstream, dialect, deadlines) as target:
-        async with aclosing(target.stream(PROMPT)) as batches:
+        async with aclosing(stream_of(target, PROMPT)) as batches:
             events = [event async for batch in batches for event in batch]
         await upstream.gone.wait()
     return events
@@ -303,7 +304,10 @@ async def test_chunks_that_say_nothing_are_silence(ping: str) -> None:
     ],
 )
 async def test_what_the_model_writes_ends_a_silence(dialect: Dialect, sign: bytes) -> None:
-    async with target_of(Upstream([], ping=sign), dialect, STERN) as target, aclosing(target.stream(PROMPT)) as batches:
+    async with (
+        target_of(Upstream([], ping=sign), dialect, STERN) as target,
+        aclosing(stream_of(target, PROMPT)) as batches,
+    ):
         events: list[ModelEvent] = []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.6):
@@ -343,7 +347,7 @@ async def test_keepalive_events_on_a_socket_are_silence_and_hold_up_no_close(mon
     async with TestServer(app, host="127.0.0.1") as server, asyncio.timeout(WAIT_S):
         target = ResponsesSocketTarget("slow", str(server.make_url("/v1")), Responses(), deadlines=STERN)
         await target.open()
-        async with aclosing(target.stream(PROMPT)) as batches:
+        async with aclosing(stream_of(target, PROMPT)) as batches:
             [failed] = [event async for batch in batches for event in batch]
         await target.close()
     assert isinstance(failed, Failed)

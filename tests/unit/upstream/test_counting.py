@@ -16,6 +16,7 @@ from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.dialect import CountRequest, Prompt
 from landline.upstream import HttpTarget, ScriptedTarget
 from landline.upstream.counting import Counters
+from landline.upstream.target import Traffic
 from landline.wire.errors import ApiError
 from landline.wire.requests import CreateRequest, decode_create
 from support.conversations.chat import lineage, message
@@ -63,7 +64,7 @@ def usage_stream(tokens: int) -> str:
 async def test_llama_servers_counter_takes_the_request_as_it_stands() -> None:
     asked: list[tuple[str, Any, str | None]] = []
     async with target_with({LLAMA: (200, '{"input_tokens":32,"object":"response.input_tokens"}')}, asked) as target:
-        assert await target.count_tokens(prompt(tools=[TOOL], instructions="Be brief.")) == 32
+        assert await target.count_tokens(prompt(tools=[TOOL], instructions="Be brief."), Traffic()) == 32
     [(path, body, authorization)] = asked
     assert (path, authorization) == (LLAMA, "Bearer sk-secret-0123456789")
     assert [each["role"] for each in body["messages"]] == ["system", "user"]
@@ -73,8 +74,8 @@ async def test_llama_servers_counter_takes_the_request_as_it_stands() -> None:
 async def test_vllms_tokenizer_gets_messages_and_tools_at_the_servers_root() -> None:
     asked: list[tuple[str, Any, str | None]] = []
     async with target_with({VLLM: (200, '{"count":33,"max_model_len":4096,"tokens":[1]}')}, asked) as target:
-        assert await target.count_tokens(prompt(tools=[TOOL], temperature=0.5)) == 33
-        assert await target.count_tokens(prompt()) == 33
+        assert await target.count_tokens(prompt(tools=[TOOL], temperature=0.5), Traffic()) == 33
+        assert await target.count_tokens(prompt(), Traffic()) == 33
     assert [path for path, _, _ in asked] == [LLAMA, VLLM, VLLM]
     assert set(asked[1][1]) == {"model", "messages", "tools"}
     assert set(asked[2][1]) == {"model", "messages"}
@@ -90,7 +91,7 @@ async def test_without_a_counter_the_model_reads_the_prompt_and_writes_one_token
 ) -> None:
     asked: list[tuple[str, Any, str | None]] = []
     async with target_with({**answers, CHAT: (200, usage_stream(34))}, asked) as target:
-        assert await target.count_tokens(prompt(max_output_tokens=500)) == 34
+        assert await target.count_tokens(prompt(max_output_tokens=500), Traffic()) == 34
     assert asked[-1][0] == CHAT
     assert asked[-1][1]["max_tokens"] == 1
 
@@ -98,9 +99,9 @@ async def test_without_a_counter_the_model_reads_the_prompt_and_writes_one_token
 async def test_missing_counter_is_not_asked_twice() -> None:
     asked: list[tuple[str, Any, str | None]] = []
     async with target_with({CHAT: (200, usage_stream(34))}, asked) as target:
-        await target.count_tokens(prompt())
+        await target.count_tokens(prompt(), Traffic())
         asked.clear()
-        await target.count_tokens(prompt())
+        await target.count_tokens(prompt(), Traffic())
     assert [path for path, _, _ in asked] == [CHAT]
 
 
@@ -131,14 +132,14 @@ async def test_a_counter_that_failed_is_asked_again_at_once(status: int) -> None
     answers = {LLAMA: (status, "{}"), VLLM: (status, "{}"), CHAT: (200, usage_stream(34))}
     async with target_with(answers, asked) as target:
         for _ in range(2):
-            await target.count_tokens(prompt())
+            await target.count_tokens(prompt(), Traffic())
     assert [path for path, _, _ in asked] == [LLAMA, VLLM, CHAT] * 2
 
 
 async def test_nothing_is_made_up_where_nobody_counts() -> None:
     silent = 'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
     async with target_with({CHAT: (200, silent)}, []) as target:
-        refused = await target.count_tokens(prompt())
+        refused = await target.count_tokens(prompt(), Traffic())
     assert isinstance(refused, ApiError)
     assert refused.code == "unsupported_parameter"
 
@@ -146,7 +147,7 @@ async def test_nothing_is_made_up_where_nobody_counts() -> None:
 async def test_prompt_that_does_not_fit_is_refused_with_the_servers_numbers() -> None:
     overflow = json.dumps({"error": {"message": "This model's maximum context length is 10 tokens, got 12."}})
     async with target_with({CHAT: (400, overflow)}, []) as target:
-        refused = await target.count_tokens(prompt())
+        refused = await target.count_tokens(prompt(), Traffic())
     assert isinstance(refused, ApiError)
     assert refused.code == "context_length_exceeded"
     assert "10 tokens" in refused.message
@@ -156,9 +157,9 @@ async def test_transcript_counts_what_it_says_and_else_nothing(tmp_path: Path) -
     path = tmp_path / "script.json"
     usage = {"type": "usage", "input_tokens": 7, "output_tokens": 1}
     path.write_text(json.dumps([[{"type": "text", "text": "a"}, usage]]))
-    assert await ScriptedTarget("scripted", path).count_tokens(prompt()) == 7
+    assert await ScriptedTarget("scripted", path).count_tokens(prompt(), Traffic()) == 7
     path.write_text(json.dumps([[{"type": "text", "text": "a"}]]))
-    assert isinstance(await ScriptedTarget("scripted", path).count_tokens(prompt()), ApiError)
+    assert isinstance(await ScriptedTarget("scripted", path).count_tokens(prompt(), Traffic()), ApiError)
 
 
 async def test_a_stale_connection_is_replaced_without_a_word() -> None:
@@ -181,6 +182,6 @@ async def test_a_stale_connection_is_replaced_without_a_word() -> None:
     target = HttpTarget("fake", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", ChatCompletions())
     async with server:
         await target.open()
-        assert [await target.count_tokens(prompt()) for _ in range(2)] == [32, 32]
+        assert [await target.count_tokens(prompt(), Traffic()) for _ in range(2)] == [32, 32]
         await target.close()
     assert asked == [LLAMA.encode()] * 3

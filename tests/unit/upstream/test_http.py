@@ -16,11 +16,13 @@ from aiohttp.test_utils import TestServer, unused_port
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt
 from landline.upstream import HttpDeadlines, HttpTarget
-from landline.upstream.http import ERROR_BODY_BYTES, LARGE_BODY_BYTES, with_key
+from landline.upstream.http import with_key
+from landline.upstream.http_reply import ERROR_BODY_BYTES, LARGE_BODY_BYTES
 from landline.upstream.upload import PIECE_BYTES
 from landline.wire.errors import ApiError
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, TextDelta, UsageReported
 from support.conversations.chat import create, lineage, message
+from support.turns.reply import stream_of
 
 KEY = "sk-secret-0123456789"
 TEXT = b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n'
@@ -59,7 +61,7 @@ def prompt(text: str = "hi", **fields: object) -> Prompt:
 
 
 async def collect(target: HttpTarget, asked: Prompt | None = None) -> list[ModelEvent]:
-    async with aclosing(target.stream(asked or prompt())) as batches:
+    async with aclosing(stream_of(target, asked or prompt())) as batches:
         return [event async for batch in batches for event in batch]
 
 
@@ -105,7 +107,11 @@ async def test_accepted_comes_with_the_headers_before_any_text() -> None:
         await response.write(TEXT + STOP + DONE)
         return response
 
-    async with serve(answer) as base_url, target_at(base_url) as target, aclosing(target.stream(prompt())) as batches:
+    async with (
+        serve(answer) as base_url,
+        target_at(base_url) as target,
+        aclosing(stream_of(target, prompt())) as batches,
+    ):
         assert await anext(batches) == [Accepted()]
         go_on.set()
         assert await anext(batches) == [TextDelta("Hi"), Finished()]
@@ -122,7 +128,11 @@ async def test_each_read_is_a_batch_as_it_comes() -> None:
         await response.write(STOP + DONE)
         return response
 
-    async with serve(answer) as base_url, target_at(base_url) as target, aclosing(target.stream(prompt())) as batches:
+    async with (
+        serve(answer) as base_url,
+        target_at(base_url) as target,
+        aclosing(stream_of(target, prompt())) as batches,
+    ):
         await anext(batches)
         assert await anext(batches) == [TextDelta("Hi")]
         go_on.set()
@@ -183,7 +193,7 @@ async def test_closing_the_generator_aborts_the_upstream_request(chunks: tuple[b
         return await _until_aborted(response, aborted)
 
     async with serve(answer) as base_url, target_at(base_url) as target:
-        batches = target.stream(prompt())
+        batches = stream_of(target, prompt())
         for _ in range(1 + len(chunks)):
             await anext(batches)
         await batches.aclose()
@@ -217,7 +227,7 @@ async def _until_aborted(response: web.StreamResponse, aborted: asyncio.Event) -
 
 async def _ask_until_finished(target: HttpTarget) -> None:
     """As the runner does: stops at the ending and closes."""
-    async with aclosing(target.stream(prompt())) as batches:
+    async with aclosing(stream_of(target, prompt())) as batches:
         async for batch in batches:
             if isinstance(batch[-1], Finished):
                 return

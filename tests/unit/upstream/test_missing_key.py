@@ -13,6 +13,7 @@ from landline.dialects.dialect import Prompt
 from landline.wire.errors import ApiError
 from landline.wire.model_events import Failed
 from support.conversations.chat import create, lineage, message
+from support.turns.reply import stream_of
 
 GOOGLE_WITHOUT = {
     "error": {
@@ -47,7 +48,7 @@ async def refused(status: int, body: object, **settings: object) -> ApiError:
         await target.open()
         asked = Prompt(history=lineage([[message("user", "hi")]]), request=create(), model="m", response_id="resp_1")
         try:
-            async with aclosing(target.stream(asked)) as batches:
+            async with aclosing(stream_of(target, asked)) as batches:
                 events = [event async for batch in batches for event in batch]
         finally:
             await target.close()

@@ -17,6 +17,7 @@ from landline.upstream.oddities import MAX_TOLD, OddityLog
 from landline.wire.items import decode_item
 from landline.wire.model_events import Finished, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
+from support.turns.reply import stream_of
 
 CHAT = [
     {"id": 7, "choices": [{"index": "0", "delta": {"content": "Fine.", "refusal": False}}]},
@@ -56,7 +57,9 @@ async def test_odd_members_are_logged_once_and_the_answer_is_whole(dialect: Dial
         await target.open()
         with capture_logs() as log:
             for _ in range(3):
-                batches = [batch async for batch in target.stream(Prompt(history=history, request=request, model="m"))]
+                batches = [
+                    batch async for batch in stream_of(target, Prompt(history=history, request=request, model="m"))
+                ]
                 events = [event for batch in batches for event in batch]
                 assert "".join(each.text for each in events if isinstance(each, TextDelta)) == "Fine."
                 assert isinstance(events[-1], Finished)

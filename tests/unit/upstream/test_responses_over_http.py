@@ -13,11 +13,13 @@ from landline.dialects.responses import Responses
 from landline.session.lineage import Link
 from landline.upstream import HttpTarget
 from landline.upstream.redaction import redact
+from landline.upstream.target import Traffic
 from landline.wire.errors import api_error
 from landline.wire.items import decode_item
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, Relayed, TextDelta, UsageReported
 from landline.wire.requests import CreateRequest, decode_create
 from support.fakes.responses import CutLine, Fail, FakeResponses, Reply, Step
+from support.turns.reply import stream_of
 
 KEY = "sk-secret-0123456789"
 USER = b'{"type":"message","role":"user","content":[{"type":"input_text","text":"hi"}]}'
@@ -45,7 +47,7 @@ async def target_of(*steps: Step) -> AsyncIterator[tuple[HttpTarget, FakeRespons
 
 
 async def ask(target: HttpTarget, asked: Prompt) -> list[ModelEvent]:
-    async with aclosing(target.stream(asked)) as batches:
+    async with aclosing(stream_of(target, asked)) as batches:
         return [event async for batch in batches for event in batch]
 
 
@@ -120,7 +122,7 @@ async def test_key_is_in_nothing_that_a_failed_response_says() -> None:
 
 async def test_tokens_are_counted_without_the_model() -> None:
     async with target_of() as (target, fake):
-        assert await target.count_tokens(prompt(USER, USER)) == 20
+        assert await target.count_tokens(prompt(USER, USER), Traffic()) == 20
         assert fake.received == []
 
 

@@ -27,6 +27,7 @@ from landline.wire.model_events import (
     UsageReported,
 )
 from support.conversations.chat import Item, create, function_call, lineage, message, output, reasoning
+from support.turns.reply import stream_of
 
 HI = message("user", "hi")
 HO = message("assistant", "ho")
@@ -40,7 +41,7 @@ def target_of(folder: Path, transcript: str) -> ScriptedTarget:
 
 async def batches(target: ScriptedTarget, *links: list[Item], **fields: object) -> list[list[ModelEvent]]:
     asked = Prompt(history=lineage(links), request=create(**fields), model="m", response_id="resp_1")
-    async with aclosing(target.stream(asked)) as played:
+    async with aclosing(stream_of(target, asked)) as played:
         return [batch async for batch in played]
 
 

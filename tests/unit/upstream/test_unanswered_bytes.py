@@ -9,7 +9,8 @@ import pytest
 from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.dialect import Prompt
 from landline.upstream import HttpDeadlines, HttpTarget
-from landline.upstream.http import LARGE_BODY_BYTES
+from landline.upstream.http_reply import LARGE_BODY_BYTES
+from landline.upstream.target import Reply, batches_of
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent
 from support.conversations.chat import create, lineage, message
 
@@ -66,46 +67,49 @@ def prompt(size_bytes: int) -> Prompt:
     return Prompt(history=history, request=create(), model="m", response_id="resp_1")
 
 
-async def collect(target: HttpTarget, asked: Prompt) -> list[ModelEvent]:
-    async with aclosing(target.stream(asked)) as batches:
+async def collect(reply: Reply) -> list[ModelEvent]:
+    async with aclosing(batches_of(reply)) as batches:
         return [event async for batch in batches for event in batch]
 
 
 @SIZES
 async def test_a_connection_that_is_closed_without_an_answer(size_bytes: int) -> None:
-    upstream, asked = Upstream("close"), prompt(size_bytes)
+    upstream = Upstream("close")
     async with target_at(upstream) as target:
-        assert isinstance((await collect(target, asked))[0], Failed)
-    assert asked.meter.upstream_out_bytes == upstream.read_bytes > size_bytes
-    assert (asked.meter.upstream_in_bytes, asked.meter.upstream_requests) == (0, 1)
+        asked = target.ask(prompt(size_bytes))
+        assert isinstance((await collect(asked))[0], Failed)
+    assert asked.traffic.sent_bytes == upstream.read_bytes > size_bytes
+    assert (asked.traffic.received_bytes, asked.traffic.requests) == (0, 1)
 
 
 @SIZES
 async def test_a_kept_connection_that_is_closed_without_an_answer(size_bytes: int) -> None:
-    upstream, asked = Upstream("answer", "close"), prompt(size_bytes)
+    upstream = Upstream("answer", "close")
     async with target_at(upstream) as target:
-        before = prompt(10)
-        assert await collect(target, before) == [Accepted(), Finished()]
-        assert isinstance((await collect(target, asked))[0], Failed)
-    assert before.meter.upstream_out_bytes + asked.meter.upstream_out_bytes == upstream.read_bytes > size_bytes
-    assert before.meter.upstream_in_bytes + asked.meter.upstream_in_bytes == upstream.written_bytes
-    assert asked.meter.upstream_requests == 1
+        before, asked = target.ask(prompt(10)), target.ask(prompt(size_bytes))
+        assert await collect(before) == [Accepted(), Finished()]
+        assert isinstance((await collect(asked))[0], Failed)
+    assert before.traffic.sent_bytes + asked.traffic.sent_bytes == upstream.read_bytes > size_bytes
+    assert before.traffic.received_bytes + asked.traffic.received_bytes == upstream.written_bytes
+    assert asked.traffic.requests == 1
 
 
 @SIZES
 async def test_a_client_that_goes_while_the_upstream_is_silent(size_bytes: int) -> None:
-    upstream, asked = Upstream("stay_silent"), prompt(size_bytes)
+    upstream = Upstream("stay_silent")
     async with target_at(upstream) as target:
-        running = asyncio.create_task(collect(target, asked))
+        asked = target.ask(prompt(size_bytes))
+        running = asyncio.create_task(collect(asked))
         await asyncio.wait_for(upstream.was_asked.acquire(), WAIT_S)
         running.cancel()
         await asyncio.wait({running})
     assert running.cancelled()
-    assert asked.meter.upstream_out_bytes == upstream.read_bytes > size_bytes
+    assert asked.traffic.sent_bytes == upstream.read_bytes > size_bytes
 
 
 async def test_an_upstream_that_is_silent_for_too_long() -> None:
-    upstream, asked = Upstream("stay_silent"), prompt(10)
+    upstream = Upstream("stay_silent")
     async with target_at(upstream, read_idle_s=0.05) as target:
-        assert isinstance((await collect(target, asked))[0], Failed)
-    assert asked.meter.upstream_out_bytes == upstream.read_bytes > 0
+        asked = target.ask(prompt(10))
+        assert isinstance((await collect(asked))[0], Failed)
+    assert asked.traffic.sent_bytes == upstream.read_bytes > 0

@@ -19,16 +19,18 @@ from landline.dialects.responses import Responses
 from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.server.ids import new_id
-from landline.session.admission import admit
+from landline.session.admission import Origin, admit
 from landline.session.turn import Turn, TurnEnded, TurnRefused
 from landline.stores.memory import MemoryStore
 from landline.stores.store import Page
-from landline.turns.runner import RunnerSettings, TurnRunner
+from landline.turns.parts import RunnerSettings
+from landline.turns.runner import TurnRunner
 from landline.upstream import HttpTarget
 from landline.upstream.target import Target
 from landline.upstream.websocket import ResponsesSocketTarget
 from landline.wire.errors import ApiError
 from landline.wire.requests import CreateRequest, decode_create
+from support.turns.reply import updates_of
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
 BROKEN = {
@@ -138,13 +140,13 @@ def turn(text: str, **fields: object) -> Turn:
     tools = [{"type": "function", "name": "f"}]
     request = decode_create(json.dumps({"model": "m", "input": text, "tools": tools, **fields}))
     assert isinstance(request, CreateRequest), request
-    made = admit(request, response_id=new_id("resp"), now=time.time(), body=msgspec.json.encode(request))
+    made = admit(request, response_id=new_id("resp"), now=time.time(), origin=Origin(body=msgspec.json.encode(request)))
     assert isinstance(made, Turn), made
     return made
 
 
 async def end_of(runner: TurnRunner, asked: Turn) -> TurnEnded | ApiError:
-    last = [update async for update in runner.run(asked)][-1]
+    last = [update async for update in updates_of(runner, asked)][-1]
     assert not isinstance(last, TurnEnded) or last.events
     match last:
         case TurnRefused(error):

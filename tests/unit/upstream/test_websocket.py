@@ -9,6 +9,7 @@ import pytest
 
 from landline.dialects.responses import ResponsesFlags
 from landline.upstream.socket_settings import SocketSettings
+from landline.upstream.target import Traffic
 from landline.wire.model_events import Accepted, Finished, Relayed, UsageReported
 from support.conversations.chat import output
 from support.fakes.responses import (
@@ -221,7 +222,7 @@ async def test_a_warm_up_is_answered_here_if_the_upstream_knows_none() -> None:
 async def test_tokens_are_counted_over_http() -> None:
     async with upstream() as (_fake, target):
         client = Conversation(target)
-        assert await target.count_tokens(prompt_of(client.turn("a"))) == 10
+        assert await target.count_tokens(prompt_of(client.turn("a")), Traffic()) == 10
 
 
 async def test_repeated_tools_cost_next_to_nothing_on_the_wire() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -12,17 +13,19 @@ from msgspec import Raw
 from structlog.testing import capture_logs
 
 from landline.dialects.dialect import Prompt
+from landline.ledger.report import Service
 from landline.routing.choice import Route
 from landline.routing.health import FAILURES_IN_A_ROW
 from landline.routing.router import Router
 from landline.sealing import Sealer
-from landline.session.admission import admit
+from landline.session.admission import Origin, admit
 from landline.session.lineage import Link
 from landline.session.turn import Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.stores.memory import MemoryStore
-from landline.turns.attempts import Attempts
-from landline.turns.runner import RunnerSettings, TurnRunner
-from landline.upstream.target import Target
+from landline.turns.parts import RunnerSettings
+from landline.turns.runner import TurnMemory, TurnRunner
+from landline.turns.running import RunningTurn
+from landline.upstream.target import Target, Traffic
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import event_type
 from landline.wire.items import encode_item
@@ -30,6 +33,7 @@ from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, R
 from landline.wire.requests import CreateRequest, decode_create
 from landline.wire.responses import Sampling
 from support.stores.items import message
+from support.turns.reply import batches_heard, heard_by, replying, updates_of, updates_of_running
 
 SEALER = Sealer(["a secret of enough characters"])
 DOWN = api_error("upstream_unavailable", "down")
@@ -53,10 +57,11 @@ class FakeTarget:
     def is_ready(self) -> bool:
         return True
 
-    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+    async def count_tokens(self, prompt: Prompt, traffic: Traffic) -> int | ApiError:
         return self.error or 7
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+    @replying
+    async def ask(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         self.prompts.append(prompt)
         if self.answer is not None:
             async with aclosing(self.answer(prompt)) as batches:
@@ -89,8 +94,19 @@ def turn(history: Link | None = None, *, response_id: str = "resp_1", **fields: 
 
 
 async def attempt(router: Router[Target], asked: Turn | None = None, clock: Clock | None = None) -> list[ModelEvent]:
-    attempts = Attempts(router, asked or turn(), SEALER, clock=clock or Clock())
-    return [event async for batch in attempts.stream() for event in batch]
+    return await heard_by(runner_of(router, clock or Clock()), asked or turn())
+
+
+def runner_of(router: Router[Target], clock: Callable[[], float] = time.monotonic, **settings: Any) -> TurnRunner:
+    ids = itertools.count(1)
+    return TurnRunner(
+        router,
+        MemoryStore(),
+        new_id=lambda prefix: f"{prefix}_{next(ids)}",
+        settings=RunnerSettings(**settings),
+        memory=TurnMemory(sealer=SEALER),
+        clock=clock,
+    )
 
 
 def said(events: list[ModelEvent]) -> str:
@@ -223,7 +239,7 @@ async def test_turn_that_is_aborted_says_nothing_of_its_target() -> None:
     only.answer = hang
     router = router_of(only)
     for _ in range(2 * FAILURES_IN_A_ROW):
-        stream = Attempts(router, turn(), SEALER).stream()
+        stream = batches_heard(runner_of(router).start(turn()))
         await anext(stream)
         [health] = router.target_health(0.0)
         assert health.in_flight == 1
@@ -240,13 +256,16 @@ async def test_aborted_probe_leaves_its_place() -> None:
         await attempt(router, clock=clock)
     clock.now = 1.0
 
+    asked = asyncio.Event()
+
     async def hang(prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+        asked.set()
         await asyncio.Event().wait()
         yield []
 
     first.answer = hang
-    pending = asyncio.ensure_future(anext(Attempts(router, turn(), SEALER, clock=clock).stream()))
-    await asyncio.sleep(0)
+    pending = asyncio.ensure_future(anext(batches_heard(runner_of(router, clock).start(turn()))))
+    await asked.wait()
     assert router.target_health(1.0)[0].state == "probing"
     pending.cancel()
     await asyncio.wait({pending})
@@ -276,21 +295,21 @@ async def test_conversation_without_a_key_gets_one_that_stays() -> None:
     assert router.served_turns()[0].reason == "key"
 
 
-async def test_meter_says_where_a_turn_went_and_why() -> None:
-    asked = turn()
+async def test_report_says_where_a_turn_went_and_why() -> None:
+    running = runner(FakeTarget("a", DOWN), FakeTarget("b")).start(turn())
     with capture_logs() as logs:
-        await attempt(router_of(FakeTarget("a", DOWN), FakeTarget("b")), asked)
+        assert [update async for update in updates_of_running(running)]
     assert [(each["event"], each["target"]) for each in logs] == [("target_failed", "a")]
-    meter = asked.meter
-    assert (meter.target, meter.reason, meter.affinity, meter.prefix_items) == ("b", "fail_over", "none", 0)
-    assert meter.tries == 2
+    report = running.report()
+    assert report.service == Service("b", "m", "fail_over", "none", 0)
+    assert report.tries == 2
 
 
 async def test_tokens_are_counted_by_a_target_that_can() -> None:
-    assert await Attempts(router_of(FakeTarget("a", DOWN), FakeTarget("b")), turn(), SEALER).count_tokens() == 7
-    assert await Attempts(router_of(FakeTarget("a", DOWN)), turn(), SEALER).count_tokens() == DOWN
+    assert await runner_of(router_of(FakeTarget("a", DOWN), FakeTarget("b"))).count_tokens(turn()) == 7
+    assert await runner_of(router_of(FakeTarget("a", DOWN))).count_tokens(turn()) == DOWN
     error = api_error("unsupported_parameter", "no")
-    assert await Attempts(router_of(FakeTarget("a", error), FakeTarget("b")), turn(), SEALER).count_tokens() == error
+    assert await runner_of(router_of(FakeTarget("a", error), FakeTarget("b"))).count_tokens(turn()) == error
 
 
 async def test_history_that_no_target_reads_is_refused_and_nobody_asked() -> None:
@@ -305,26 +324,19 @@ async def test_history_that_no_target_reads_is_refused_and_nobody_asked() -> Non
 
 
 def runner(*targets: FakeTarget, **settings: Any) -> TurnRunner:
-    ids = itertools.count(1)
-    return TurnRunner(
-        router_of(*targets),
-        MemoryStore(),
-        new_id=lambda prefix: f"{prefix}_{next(ids)}",
-        settings=RunnerSettings(**settings),
-        sealer=SEALER,
-    )
+    return runner_of(router_of(*targets), **settings)
 
 
 async def run(made: TurnRunner, response_id: str, **fields: Any) -> list[TurnUpdate]:
     request = decode_create(json.dumps({"model": "m"} | fields))
     assert isinstance(request, CreateRequest), request
-    admitted = admit(request, response_id=response_id, now=1.0, tenant="t")
+    admitted = admit(request, response_id=response_id, now=1.0, origin=Origin(tenant="t"))
     assert isinstance(admitted, Turn), admitted
     return await run_turn(made, admitted)
 
 
 async def run_turn(made: TurnRunner, admitted: Turn) -> list[TurnUpdate]:
-    return [update async for update in made.run(admitted)]
+    return [update async for update in updates_of(made, admitted)]
 
 
 def text_of(updates: list[TurnUpdate]) -> str:
@@ -342,6 +354,12 @@ async def test_chain_stays_where_it_is_warm() -> None:
         assert text_of(updates) == home
 
 
+def served(running: RunningTurn) -> tuple[str, str]:
+    service = running.report().service
+    assert service is not None
+    return service.target, service.reason
+
+
 async def test_turn_that_starts_with_the_end_of_the_one_before_is_warm() -> None:
     """As the successor of a steered response and a create that waited in its lane do."""
     made = runner(FakeTarget("a"), FakeTarget("b"))
@@ -349,16 +367,18 @@ async def test_turn_that_starts_with_the_end_of_the_one_before_is_warm() -> None
 
     async def go_on(ended: TurnEnded) -> tuple[str, str]:
         following = turn(Link(ended.history, [message("msg_2", "go on")]), response_id="resp_2")
-        await run_turn(made, following)
-        return following.meter.target, following.meter.reason
+        running = made.start(following)
+        assert [update async for update in updates_of_running(running)]
+        return served(running)
 
     going_on: list[asyncio.Task[tuple[str, str]]] = []
-    async with aclosing(made.run(first)) as updates:
+    beginning = made.start(first)
+    async with aclosing(updates_of_running(beginning)) as updates:
         async for update in updates:
             if isinstance(update, TurnEnded):
                 going_on.append(asyncio.create_task(go_on(update)))
                 await asyncio.sleep(0)
-    assert [await each for each in going_on] == [(first.meter.target, "warm")]
+    assert [await each for each in going_on] == [(served(beginning)[0], "warm")]
 
 
 async def test_announcement_made_while_waiting_does_not_end_the_tries() -> None:
@@ -370,8 +390,8 @@ async def test_announcement_made_while_waiting_does_not_end_the_tries() -> None:
         yield [Failed(DOWN)]
 
     first.answer = fail_late
-    updates = runner(first, second, announce_after_s=0.01).run(
-        Turn("resp_1", turn().request, None, created_at=1.0, tenant="t")
+    updates = updates_of(
+        runner(first, second, announce_after_s=0.01), Turn("resp_1", turn().request, None, created_at=1.0, tenant="t")
     )
     announced = await anext(updates)
     assert isinstance(announced, TurnProgressed)
@@ -460,11 +480,15 @@ async def test_stopped_turn_lets_go_of_its_target_and_is_no_failure() -> None:
     router = router_of(only)
     ids = itertools.count(1)
     made = TurnRunner(
-        router, MemoryStore(), new_id=lambda prefix: f"{prefix}_{next(ids)}", settings=RunnerSettings(), sealer=SEALER
-    )
-    updates = made.run(turn())
+        router,
+        MemoryStore(),
+        new_id=lambda prefix: f"{prefix}_{next(ids)}",
+        settings=RunnerSettings(),
+        memory=TurnMemory(sealer=SEALER),
+    ).start(turn())
+    updates = updates_of_running(made)
     await anext(updates)
-    made.stop("resp_1")
+    made.stop()
     last = await anext(updates)
     assert isinstance(last, TurnEnded)
     assert [update async for update in updates] == []
@@ -482,7 +506,7 @@ async def test_response_says_what_the_target_that_served_it_takes(background: bo
         MemoryStore(),
         new_id=lambda prefix: f"{prefix}_1",
         settings=RunnerSettings(),
-        sealer=SEALER,
+        memory=TurnMemory(sealer=SEALER),
     )
     updates = await run(made, "resp_1", input="hi", background=background, store=background, top_p=0.7)
     ended = updates[-1]

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from landline.dialects.dialect import Prompt
-from landline.routing.choice import Choice, Route
+from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.sealing import Sealer
-from landline.session.admission import admit
+from landline.session.admission import Origin, admit
 from landline.session.compaction import SUMMARY_ID
 from landline.session.lineage import Link, extend
 from landline.session.turn import Turn, TurnEnded, TurnRefused, TurnUpdate
 from landline.stores.memory import MemoryStore
-from landline.turns.asking import ask
-from landline.turns.runner import RunnerSettings, TurnRunner
-from landline.upstream.target import Target
+from landline.turns.parts import RunnerSettings
+from landline.turns.runner import TurnMemory, TurnRunner
+from landline.upstream.target import Target, Traffic
 from landline.wire.errors import ApiError, api_error
-from landline.wire.events import event_type
+from landline.wire.events import ServerEvent, event_type
 from landline.wire.items import Item, encode_item
 from landline.wire.model_events import (
     Accepted,
@@ -34,6 +34,7 @@ from landline.wire.model_events import (
     UsageReported,
 )
 from landline.wire.requests import CreateRequest, decode_create
+from support.turns.reply import heard_by, replying, updates_of
 
 KEY = "a secret of enough characters"
 Answerer = Callable[[Prompt], list[ModelEvent]]
@@ -59,13 +60,14 @@ class FakeTarget:
     def is_ready(self) -> bool:
         return True
 
-    async def count_tokens(self, prompt: Prompt) -> int | ApiError:
+    async def count_tokens(self, prompt: Prompt, traffic: Traffic) -> int | ApiError:
         self.counted += 1
         if not self.can_count:
             return api_error("unsupported_parameter", "no counter")
         return prompt.history.item_count if prompt.history is not None else 0
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
+    @replying
+    async def ask(self, prompt: Prompt) -> AsyncGenerator[list[ModelEvent], None]:
         self.prompts.append(prompt)
         yield self.answer(prompt)
 
@@ -95,9 +97,7 @@ def turn(history: Link | None, *, is_compaction: bool = False, **fields: object)
 
 
 async def events_of(target: FakeTarget, asked: Turn) -> list[ModelEvent]:
-    as_target: Target = target
-    choice = Choice(as_target, "upstream-m")
-    return [event async for batch in ask(asked, choice, Sealer([KEY])) for event in batch]
+    return await heard_by(runner(target), asked)
 
 
 def shown(prompt: Prompt) -> list[str]:
@@ -265,27 +265,31 @@ def runner(target: FakeTarget, store: MemoryStore | None = None) -> TurnRunner:
         store or MemoryStore(),
         new_id=lambda prefix: f"{prefix}_{next(ids)}",
         settings=RunnerSettings(),
-        sealer=Sealer([KEY]),
+        memory=TurnMemory(sealer=Sealer([KEY])),
     )
 
 
-async def run(made: TurnRunner, response_id: str, **fields: object) -> TurnUpdate:
+async def run(made: TurnRunner, response_id: str, **fields: object) -> list[TurnUpdate]:
     request = decode_create(json.dumps({"model": "m"} | fields))
     assert isinstance(request, CreateRequest), request
-    admitted = admit(request, response_id=response_id, now=1.0, tenant="t")
+    admitted = admit(request, response_id=response_id, now=1.0, origin=Origin(tenant="t"))
     assert isinstance(admitted, Turn), admitted
-    *_, last = [update async for update in made.run(admitted)]
-    return last
+    return [update async for update in updates_of(made, admitted)]
+
+
+def events_in(updates: list[TurnUpdate]) -> list[ServerEvent]:
+    return [event for update in updates if not isinstance(update, TurnRefused) for event in update.events]
 
 
 async def test_usage_of_both_passes_is_told_and_the_context_is_the_last_ones() -> None:
     new = [*conversation(), message("user", "go on")]
-    last = await run(runner(FakeTarget(answering)), "resp_1", input=[json.loads(i.raw) for i in new], **THRESHOLD)
+    updates = await run(runner(FakeTarget(answering)), "resp_1", input=[json.loads(i.raw) for i in new], **THRESHOLD)
+    last = updates[-1]
     assert isinstance(last, TurnEnded)
     usage = last.response.usage
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens, usage.input_tokens_details.cached_tokens) == (200, 20, 100)
-    assert [event_type(event).removeprefix("response.") for event in last.events][:5] == [
+    assert [event_type(event).removeprefix("response.") for event in events_in(updates)][:5] == [
         "created",
         "in_progress",
         "compaction.compacting",
@@ -314,7 +318,7 @@ async def test_stored_parents_usage_decides_without_a_count() -> None:
     made = runner(target)
     management: Any = {"context_management": [{"type": "compaction", "compact_threshold": 105}]}
     await run(made, "resp_1", input=[json.loads(item.raw) for item in long_history().all_items()])
-    last = await run(made, "resp_2", previous_response_id="resp_1", input="two", **management)
+    *_, last = await run(made, "resp_2", previous_response_id="resp_1", input="two", **management)
     assert isinstance(last, TurnEnded)
     assert [json.loads(bytes(raw))["type"] for raw in last.response.output] == ["compaction", "message"]
     assert target.counted == 0
@@ -334,7 +338,7 @@ async def test_turn_that_is_only_counted_leaves_nothing_behind() -> None:
 
 async def test_compaction_of_another_tenant_is_refused() -> None:
     target = FakeTarget(answering)
-    last = await run(
+    *_, last = await run(
         runner(target), "resp_1", input=[{"role": "user", "content": "one"}, {"type": "compaction_trigger"}]
     )
     assert isinstance(last, TurnEnded)
@@ -342,9 +346,9 @@ async def test_compaction_of_another_tenant_is_refused() -> None:
     request = decode_create(json.dumps({"model": "m", "input": [item, {"role": "user", "content": "two"}]}))
     assert isinstance(request, CreateRequest)
     for tenant, kind in (("t", TurnEnded), ("other", TurnRefused)):
-        asked = admit(request, response_id="resp_2", now=1.0, tenant=tenant)
+        asked = admit(request, response_id="resp_2", now=1.0, origin=Origin(tenant=tenant))
         assert isinstance(asked, Turn)
-        *_, last = [update async for update in runner(target).run(asked)]
+        *_, last = [update async for update in updates_of(runner(target), asked)]
         assert isinstance(last, kind)
     assert isinstance(last, TurnRefused)
     assert (last.error.code, last.error.param) == ("invalid_encrypted_content", "input[0].encrypted_content")
