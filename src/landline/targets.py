@@ -17,7 +17,8 @@ from landline.dialects.responses import Responses, ResponsesFlags
 from landline.engine.catalog import resolve_model
 from landline.engine.settings import EngineSettings
 from landline.upstream.embedded import EmbeddedTarget
-from landline.upstream.http import HttpDeadlines, HttpTarget
+from landline.upstream.http import HttpTarget
+from landline.upstream.http_reply import HttpDeadlines
 from landline.upstream.scripted import ScriptedTarget
 from landline.upstream.target import Target
 from landline.upstream.websocket import ResponsesSocketTarget

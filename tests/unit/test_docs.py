@@ -1,5 +1,6 @@
 """The reference pages say what the code does, and what any page tells its readers to type or to look at exists."""
 
+import ast
 import importlib.util
 import re
 import shlex
@@ -121,6 +122,23 @@ def test_package_table_and_diagram_name_every_package() -> None:
     for package in packages:
         assert f"| `{package}` |" in page
         assert re.search(rf"^    ({package} --> \w+|\w+ --> {package})$", page, re.MULTILINE), package
+
+
+def test_walk_names_functions_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    walk = page[page.index("## The way of one frame") :]
+    hops = re.findall(r"^\| \d+ \| `([a-z_/]+\.py)` ([^|]+) \|", walk, flags=re.MULTILINE)
+    assert len(hops) > 10
+    for path, names in hops:
+        module = ast.parse((ROOT / "src" / "landline" / path).read_text())
+        classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
+        owner = ""
+        for name in re.findall(r"`([\w.]+)`", names):
+            owner, _, function = name.rpartition(".") if "." in name else (owner, "", name)
+            methods = {
+                each.name for each in classes[owner].body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
+            assert function in methods, f"{path}: {name}"
 
 
 def _snippets(text: str) -> list[str]:

@@ -1,1 +1,1 @@
-"""Conducts one turn through the rooms below; changes with the order of a turn's steps."""
+"""Runs turns: finds the history, asks targets, composes what they say, saves it; changes with the order of those steps."""
