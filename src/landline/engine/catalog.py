@@ -38,7 +38,7 @@ class CatalogueRow(msgspec.Struct, frozen=True):
     wheel_bytes: int
     licence: str
     sampling: Sampling = AS_THE_API_SAYS
-    """What the model's authors recommend, for turns that say nothing of it."""
+    """What the model's authors recommend, for turns that set no sampling."""
     caveat: str = ""
     """What not to expect of it, after "it has"."""
 

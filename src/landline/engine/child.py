@@ -87,7 +87,7 @@ class ModelChild:
         self._watching = asyncio.create_task(self._watch(), name="landline-model-child")
 
     def _tell_footprint(self) -> None:
-        """Before the memory is taken: a process that the system ends for it says nothing any more."""
+        """Logged before the memory is taken: a process that is killed for taking too much logs nothing afterwards."""
         takes = self.footprint
         _log.info(
             "model.loading",

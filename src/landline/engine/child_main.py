@@ -29,7 +29,7 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChildReady(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the child says once."""
+    """What the child reports once, on stdout."""
 
     port: int = 0
     error: str = ""
@@ -43,7 +43,7 @@ steps of 128 10.4 and of 512 10.7."""
 
 def main() -> None:
     report = os.dup(1)
-    os.umask(0o077)  # saved slots hold what was said
+    os.umask(0o077)  # saved slots hold conversations
     os.dup2(2, 1)  # whatever the library prints must not be taken for the report
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=ChildSpec)
     try:

@@ -118,7 +118,7 @@ def _number(value: _Value | None) -> float | None:
 
 
 def _kv_token_bytes(values: Mapping[str, _Value], architecture: str) -> int | None:
-    """Every layer keeps a key and a value for each of its KV heads, of which a hybrid model says the number layer by layer."""
+    """Every layer keeps a key and a value for each of its KV heads, whose number a hybrid model gives layer by layer."""
     layers = values.get(f"{architecture}.block_count")
     width = values.get(f"{architecture}.embedding_length")
     heads = _most(values.get(f"{architecture}.attention.head_count"))

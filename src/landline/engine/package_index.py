@@ -170,7 +170,7 @@ class PackageIndex:
 
 
 def shown(url: str) -> str:
-    """The URL without its account and fragment, to be told."""
+    """The URL without its account and fragment, for messages."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
 
@@ -185,7 +185,7 @@ def _tls_context(settings: IndexSettings) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if settings.ca_file is not None:
         is_folder = Path(settings.ca_file).is_dir()
-        with contextlib.suppress(OSError):  # the handshake says that it is not trusted
+        with contextlib.suppress(OSError):  # the handshake then fails with its own message
             context.load_verify_locations(
                 cafile=None if is_folder else settings.ca_file, capath=settings.ca_file if is_folder else None
             )

@@ -398,7 +398,7 @@ class SlotKeeper:
         except asyncio.CancelledError:
             self._waiting.pop(turn_id, None)
             self._book.withdraw(turn_id)
-            if waiting.done() and not waiting.cancelled():
+            if waiting.done() and not waiting.cancelled():  # granted in the step in which it was cancelled
                 self._abandon(waiting.result())
             raise
 

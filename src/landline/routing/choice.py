@@ -43,7 +43,7 @@ class Route(msgspec.Struct, Generic[TargetT], frozen=True):
     weight: float = 1.0
     """Its share of the turns against the other routes of the model; more than 0."""
     sampling: Sampling = AS_THE_API_SAYS
-    """What the target takes where a request says nothing."""
+    """The target's sampling parameters for what a request leaves out."""
 
 
 class Choice(msgspec.Struct, Generic[TargetT], frozen=True):

@@ -59,7 +59,7 @@ class Health:
         self._probe: Ticket | None = None
 
     def is_usable(self, now: float) -> bool:
-        """Whether a turn may begin here without asking for trouble."""
+        """Whether a turn may begin here: no rate limit holds, and the circuit is closed or may be probed."""
         if now < self.resting_until:
             return False
         return self.state in ("closed", "half_open") or (self.state == "open" and now >= self.open_until)
@@ -85,7 +85,7 @@ class Health:
         return ticket
 
     def prove(self) -> None:
-        """The target took a turn: it works."""
+        """The target accepted a turn, which closes the circuit: its answer may still be minutes away."""
         if self.state != "closed":
             self._change("proved")
             self._probe = None
@@ -141,7 +141,7 @@ class Health:
 
 
 class Ticket:
-    """One turn at one target: say at most how it went, and `end` once."""
+    """One turn at one target. Report at most one outcome, and `end` once."""
 
     __slots__ = ("_health", "_is_over")
 
@@ -166,7 +166,8 @@ class Ticket:
         self._health.note_rest(now + wait_s)
 
     def end(self) -> None:
-        """The turn is over. Without a word before, as when its client went away, it says nothing of the target."""
+        """The turn is over. Without an outcome before, as when its client went away, it counts neither for the target nor
+        against it."""
         if not self._is_over:
             self._is_over = True
             self._health.note_end(self)
@@ -187,7 +188,7 @@ _VERDICTS: dict[str, Verdict] = {
 somebody pays, so it counts as a fault."""
 
 _USEFUL_FIRST = ("rate_limit_exceeded", "server_is_overloaded", "upstream_error", "upstream_unavailable")
-"""Errors that a client can do something about: wait, and how long is told."""
+"""Errors that a client can act on, by waiting as long as they tell, best first."""
 
 
 def verdict(error: ApiError) -> Verdict:
@@ -201,7 +202,7 @@ def wait_of(error: ApiError) -> float:
 
 
 def most_useful(errors: Sequence[ApiError]) -> ApiError:
-    """What a client is told when every target failed: of rate limits the one with the shortest wait."""
+    """The error for the client when every target failed: of rate limits the one with the shortest wait."""
     return min(errors, key=_usefulness)
 
 

@@ -132,12 +132,12 @@ class Router(Generic[TargetT]):
         makers = self._makers(wanted, choices)
         if makers:
             is_broken = all(self._health[choice.target.name].is_broken(now) for choice in makers)
-            return self._maker_gone(makers[0], now) if is_broken else self._told("sealed", makers)
+            return self._maker_gone(makers[0], now) if is_broken else self._with_reason("sealed", makers)
         usable = [choice for choice in choices if self._health[choice.target.name].is_usable(now)]
         if not usable:
             soonest = sorted(choices, key=lambda choice: self._health[choice.target.name].wait_s(now))
-            return self._told("last_resort", soonest)
-        return self._told("only", usable) if len(usable) == 1 else self._rank(self._pools[row], usable, wanted)
+            return self._with_reason("last_resort", soonest)
+        return self._with_reason("only", usable) if len(usable) == 1 else self._rank(self._pools[row], usable, wanted)
 
     def begin(self, choice: Choice[TargetT], now: float) -> Ticket | None:
         """A turn is about to be tried here. None: it is not to be tried here any more, because others failed meanwhile.
@@ -171,7 +171,7 @@ class Router(Generic[TargetT]):
             self._warmth.remember_maker(tenant, history, choice.target.name)
 
     def has_others(self, choice: Choice[TargetT]) -> bool:
-        """Whether its model has other routes: if not, nothing is to be remembered or told."""
+        """Whether its model has other routes: if not, there is no choice to remember or to report."""
         return len(self._pools[choice.row].routes) > 1
 
     def served_turns(self) -> list[RoutedTurns]:
@@ -193,8 +193,8 @@ class Router(Generic[TargetT]):
         ranked, loads = pool.by_load(usable, self._in_flight)
         first = self._warm(ranked, wanted) or self._keyed(ranked, loads, wanted)
         if first is None:
-            return self._told("load" if loads[0] < loads[1] else "weight", ranked)
-        return [first, *self._told("fail_over", [choice for choice in ranked if choice.index != first.index])]
+            return self._with_reason("load" if loads[0] < loads[1] else "weight", ranked)
+        return [first, *self._with_reason("fail_over", [choice for choice in ranked if choice.index != first.index])]
 
     def _warm(self, ranked: list[Choice[TargetT]], wanted: Wanted) -> Choice[TargetT] | None:
         if wanted.history is None:
@@ -215,7 +215,8 @@ class Router(Generic[TargetT]):
         return None
 
     def _makers(self, wanted: Wanted, choices: list[Choice[TargetT]]) -> list[Choice[TargetT]]:
-        """The routes to whoever made what is sealed in the history; none if nothing is, or it is unknown here.
+        """The routes to the target that made the sealed compaction in the history; none without one, or if its maker is
+        unknown.
 
         Then a target that compacts is asked like any other turn: what it did not make it refuses.
         """
@@ -233,7 +234,7 @@ class Router(Generic[TargetT]):
         return api_error("upstream_unavailable", message, retry_after_s=max(wait_s, 1.0))
 
     def _as_idle(self, pool: Pool[TargetT], taker: Choice[TargetT], now: float) -> list[Choice[TargetT]]:
-        """The choices that could have taken a turn as well."""
+        """The choices that are as idle as the one taken, itself among them."""
         choices = pool.choices(taker.row, taker.model)
         usable = [choice for choice in choices if self._health[choice.target.name].is_usable(now)]
         ranked, loads = pool.by_load(usable, self._in_flight)
@@ -243,7 +244,7 @@ class Router(Generic[TargetT]):
         return self._health[choice.target.name].in_flight
 
     @staticmethod
-    def _told(reason: Reason, choices: Sequence[Choice[TargetT]]) -> list[Choice[TargetT]]:
+    def _with_reason(reason: Reason, choices: Sequence[Choice[TargetT]]) -> list[Choice[TargetT]]:
         """The choices with the reason for the first; the others are for when it fails."""
         others: Reason = reason if reason in ("sealed", "last_resort") else "fail_over"
         return [

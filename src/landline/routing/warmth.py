@@ -81,7 +81,7 @@ def conversation_key(tenant: str, history: Link | None) -> str | None:
     """Names the conversation by how it began: everything before the first item that a model wrote.
 
     So it is the same in each turn of an agent run, whether its client plays back the whole history or continues by id, and
-    after a restart. It says nothing of tenant or content. Conversations of a tenant that begin alike share one.
+    after a restart. It reveals neither tenant nor content. Conversations of a tenant that begin alike share one.
     """
     if history is None:
         return None

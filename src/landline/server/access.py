@@ -146,7 +146,7 @@ _READ = frozenset(
 )
 _SHOWN_CHARS = 100
 _OWN_SITES = ("", "same-origin", "none")
-"""What `Sec-Fetch-Site` says of a request that no page from elsewhere made; nothing by clients that are no browser."""
+"""What `Sec-Fetch-Site` says of a request that no page from elsewhere made; absent where the client is no browser."""
 _BODYLESS = ("GET", "HEAD", "DELETE", "OPTIONS")
 
 

@@ -28,7 +28,7 @@ LEVEL = 6
 MIN_LONE_BYTES = 1024
 """Without context takeover a smaller frame shrinks too little to pay for a fresh compressor."""
 NOT_OFFERED = "none offered by the client"
-"""Said of a socket whose client could save most of its upload by one option, so that its user hears of it."""
+"""Shown for a socket whose client could save most of its upload by one option."""
 _SYNC_TAIL_BYTES = 4
 """RFC 7692 §7.2.1: the 00 00 FF FF of a sync flush is not sent."""
 
@@ -64,7 +64,7 @@ class LineDeflateFactory(ServerPerMessageDeflateFactory):
 
     @property
     def words(self) -> str:
-        """What the socket has, for people."""
+        """The agreed compression, as logs and monitor show it."""
         if self._extension is not None:
             words = self._extension.words
         elif self._grant is not None:
@@ -99,7 +99,7 @@ class LineDeflate(PerMessageDeflate):
 
     @property
     def words(self) -> str:
-        """What was agreed, for people."""
+        """The agreed compression, as logs and monitor show it."""
         received = _side(self.remote_max_window_bits, keeps_context=not self.remote_no_context_takeover)
         sent = _side(self.local_max_window_bits, keeps_context=self._keeps_context)
         return f"deflate, {sent}" if sent == received else f"deflate, in {received}, out {sent}"

@@ -40,34 +40,34 @@ class WireCount:
         self.received_bytes = 0
         self.sent_bytes = 0
         self.late_bytes = 0
-        """Of those received: pieces of a body that came when its request was answered and over, as of a refused one."""
+        """Received bytes of a body whose request was answered before all of it had come, as of a refused one."""
         self.requests = 0
         """HTTP requests, and upgrades, that the application works on."""
         self.turns_in_bytes = 0
-        """Of those received: what belongs to turns, and to HTTP requests that are over."""
+        """Received bytes that belong to turns, and to HTTP requests that are over."""
         self.turns_out_bytes = 0
         self.written_bytes = 0
-        """By the last write. A WebSocket's messages of one turn that leave together are one: their frames, with their
+        """Size of the last write. A WebSocket's messages of one turn that leave together are one write: their frames, with
         headers, as compressed."""
         self.compression = ""
-        """Of a WebSocket: what it has, in words; "" over HTTP."""
+        """The agreed compression of a WebSocket, for people; "" over HTTP."""
         self.is_line = False
-        """Whether it has become a socket that counts for itself."""
+        """Whether it was upgraded to a socket, which settles its own overhead."""
         self.is_lost = False
         self._messages: deque[int] = deque()
         self._lost_callback: Callable[[], None] | None = None
 
     @property
     def overhead_in_bytes(self) -> int:
-        """Of a socket: received and no turn's. Upgrades, pings, closes, requests that were refused before they were turns.
+        """Bytes that a socket received outside of turns: upgrade, pings, close, requests refused before they were turns.
 
-        Until the connection is lost it also holds what is still to become a turn.
+        Until the connection is lost it includes requests whose turn has not begun yet.
         """
         return self.received_bytes - self.turns_in_bytes
 
     @property
     def overhead_out_bytes(self) -> int:
-        """Of a socket: sent and no turn's; and what was sent for turns that still run."""
+        """Bytes that a socket sent outside of turns, and for turns that still run."""
         return self.sent_bytes - self.turns_out_bytes
 
     def add_message(self, size_bytes: int) -> None:
@@ -79,7 +79,7 @@ class WireCount:
         return self._messages.popleft() if self._messages else 0
 
     def begin_request(self) -> int:
-        """The application begins to work on a request. The bytes before it that are no request's any more."""
+        """The application begins to work on a request. Returns the bytes before it that belong to no request any more."""
         late_bytes, self.late_bytes = self.late_bytes, 0
         self.turns_in_bytes += late_bytes
         self.requests += 1
@@ -134,7 +134,7 @@ class BatchedTransport(asyncio.Transport):
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.wire = WireCount()
-        """Its bytes, and what of them is known."""
+        """The bytes of the connection."""
         self._transport = transport
         self._loop = loop
         self._held: list[bytes] = []

@@ -7,7 +7,7 @@ from landline.turns.background import BackgroundTurns
 from landline.wire.errors import ApiError, api_error
 
 ABORT_S = 3.0
-"""Behind the grace: the time that turns have to say and save how they end, before they are aborted."""
+"""After the grace period: how long turns may take to send and save their end before they are aborted."""
 
 
 class Signal:
@@ -42,7 +42,7 @@ class Drain:
         self.begun = Signal()
         """Start nothing new; a socket closes as soon as it is idle."""
         self.expired = Signal()
-        """The grace is over: what is still in flight ends with `shutdown_error`, and is aborted `abort_s` later."""
+        """The grace period is over: what is still in flight ends with `shutdown_error`, and is aborted `abort_s` later."""
         self.abort_s = ABORT_S
         self.work: list[Callable[[], Awaitable[None]]] = []
         """What a stopping server waits for besides its connections; `expired` ends it in time."""

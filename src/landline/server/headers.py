@@ -1,6 +1,7 @@
 """What a client says of itself in the headers of a request or an upgrade: its trace, and the WebSocket subprotocols it offers.
 
-The trace (W3C Trace Context, https://www.w3.org/TR/trace-context/) is kept as it came; whoever continues it checks it.
+The trace (W3C Trace Context, https://www.w3.org/TR/trace-context/) is kept as it came; the tracer that
+continues it checks it.
 
 Browsers fail a connection for which they offered subprotocols and none was chosen. They also can send no header of their
 own, so some clients offer their key as one: the choice goes back as it came, and must not be that.
@@ -66,7 +67,7 @@ def _codex_trace(frame: bytes | str) -> TraceContext | None:
 
 
 PREFERRED = ("responses", "realtime")
-"""Chosen before others: names of what is spoken here, and of the API whose browser clients offer their key beside it."""
+"""Chosen before others: the name of this API, and of the API whose browser clients offer their key beside it."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+")
 """A token of RFC 9110, which is what RFC 6455 §4.1 allows."""
 _SECRET = re.compile(r"(?i)(key|token|secret|bearer|authorization|organization|project)[.:=_-]|^(sk-|eyj)")

@@ -23,7 +23,7 @@ PROBE_DELAYS_S = (0.05, 0.2, 1.0, 5.0, 15.0, 30.0, 60.0)
 """Between two bytes that ask a half-closed client whether it is still there; the first one is written at once. A client
 that is gone answers it by a reset, which the second one meets."""
 _ANSWER_BEGIN = b"HTTP/1.1 "
-"""What every answer begins with. Longer than the number of probes."""
+"""The bytes that every answer begins with; more of them than probes, so that each probe can write the next one."""
 _OLD_VERSIONS = ("0.9", "1.0")
 
 _Offer = Literal["", "websocket", "ignored"]
@@ -218,7 +218,8 @@ _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)([^#]*)", re.DOTALL
 def split_target(target: bytes, headers: list[Header]) -> tuple[bytes, list[Header]]:
     """The path and query of the target, and the headers with the URL's host among them.
 
-    That host counts, whatever `Host` says. It must say the same, so another one is kept beside it, to be refused as two.
+    The host of the URL counts. `Host` must be the same (RFC 9112 §3.2), so another one is kept beside it: the request is
+    then refused for its two hosts.
     """
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:

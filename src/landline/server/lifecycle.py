@@ -240,7 +240,7 @@ class DescriptorWatch:
 
 
 def _try_one() -> int | None:
-    """Opens a file and closes it; the error's number if that fails for want of descriptors."""
+    """Opens a file and closes it; the error's number if no descriptor is left for it."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:

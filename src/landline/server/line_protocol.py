@@ -132,6 +132,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Reports a cut. If a close frame came first, its code is already queued before this one."""
+        # Before uvicorn queues its own 1005: the application reads the first one only.
         self.queue.put_nowait({"type": "websocket.disconnect", "code": CLOSE_ABNORMAL})
         super().connection_lost(exc)
         self.wire.end()
@@ -201,7 +202,7 @@ class CountingProtocol(ServerProtocol):
         self._read_to = self._fed_bytes - len(self.reader.buffer)
 
     def serialize_texts(self, texts: Iterable[bytes]) -> bytes:
-        """The wire bytes of text messages (UTF-8), one frame each. They are sent by whoever asks for them."""
+        """The wire bytes of text messages (UTF-8), one frame each. The caller sends them."""
         extensions = self.extensions
         pieces: list[bytes] = []
         for text in texts:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 
 class LogThrottle:
-    """Lets one event through in a while, and counts those between."""
+    """Lets at most one event through per interval, and counts those left out."""
 
     def __init__(self, every_s: float, clock: Callable[[], float]) -> None:
         """`clock` gives seconds that never go back."""
@@ -14,7 +14,7 @@ class LogThrottle:
         self._left_out = 0
 
     def ask(self) -> int | None:
-        """How many were left out before this one, if it is its turn; None: this one is left out."""
+        """How many were left out since the last one, if this one is to be logged; None if it is left out."""
         now = self._clock()
         if self._next_at is not None and now < self._next_at:
             self._left_out += 1

@@ -28,7 +28,7 @@ from landline.wire.errors import CLOSE_SERVER_ERROR, ApiError
 REQUEST_ID = "landline.request_id"
 """The scope's key for the id that the client reads in `x-request-id`."""
 ANSWER_HEADERS = "landline.answer_headers"
-"""The scope's key for headers that every answer to the request has, whoever gives it."""
+"""The scope's key for headers that every answer to the request gets, whichever part gives it."""
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 _log = structlog.get_logger(__name__)
@@ -60,6 +60,7 @@ class RequestRoot:
             wire.requests -= 1
             if not wire.is_line:
                 self._settle(wire)
+                # And again: what comes behind the answer (the rest of a body, the end) is only known then.
                 wire.when_lost(partial(self._settle, wire))
         return None
 
@@ -71,7 +72,9 @@ class RequestRoot:
             if not self._edge.drain.expired.is_set or answer.is_started or scope["type"] != "http":
                 raise
             await reply_error(scope, answer.send, shutdown_error())
-        except StoreUnavailableError:  # an outage, which the store logs once
+        except (
+            StoreUnavailableError
+        ):  # an outage, which the store logs once: a log entry for each request would hide it
             if not answer.is_started:
                 error = store_unavailable("What is stored cannot be reached now.")
                 await reply_error(scope, answer.send, error)
@@ -83,7 +86,8 @@ class RequestRoot:
                 await answer.send({"type": "websocket.close", "code": CLOSE_SERVER_ERROR, "reason": "server error"})
 
     def _settle(self, wire: WireCount) -> None:
-        """Counts what is no turn's, unless it may still be that of a request under way."""
+        """Counts bytes outside of turns as overhead, unless another request on the connection is active: they may be its
+        own."""
         if not wire.requests:
             self._edge.ledger.add_overhead(wire.take_received(), wire.take_sent())
 

@@ -30,12 +30,13 @@ class Outbox:
     """
 
     def __init__(self, send: Send, *, in_batches: bool = False) -> None:
-        """`in_batches`: whether `send` takes `TEXT_FRAMES`. Landline's own server does, whose `send` is cancelled before a
-        message has left or not at all; of another one that is not known."""
+        """`in_batches`: whether `send` takes `TEXT_FRAMES`. Landline's own server does, and its `send` can only be cancelled
+        before a message has left; of other servers that is not known."""
         self._send = send
         self._in_batches = in_batches
         self._queue: deque[tuple[Message | None, int, Account | None]] = deque()
-        """Messages with their size and whose they are; no message: the account's last one was before it."""
+        """Messages, their sizes, and the accounts that they belong to. No message means that the account gets no more: it is
+        released when its place in the queue is reached."""
         self._queued_bytes = 0
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -89,7 +90,7 @@ class Outbox:
             await self._has_room.wait()
 
     def flush_later(self) -> None:
-        """For whoever must not wait (the reader, timers): writes in a task of the outbox's own."""
+        """For callers that must not wait (the reader, timers): writes in a task of the outbox's own."""
         if self._queue and not self._is_writing and (self._writer is None or self._writer.done()):
             self._writer = asyncio.create_task(self._write())
 

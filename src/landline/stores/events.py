@@ -93,6 +93,7 @@ class _Log:
         self._changed = asyncio.Event()
 
     def notify(self) -> None:
+        # A new event each time, not set and cleared: whoever waits on the old one wakes, however late it runs.
         self._changed.set()
         self._changed = asyncio.Event()
 

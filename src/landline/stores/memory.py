@@ -97,7 +97,7 @@ class MemoryStore:
 
     def __init__(self, retention_s: float = DEFAULT_RETENTION_S, *, memory_bytes: int = DEFAULT_MEMORY_BYTES) -> None:
         self.evicted_total = 0
-        """Responses and conversations that were forgotten for want of memory."""
+        """Responses and conversations that were evicted to stay within the memory budget."""
         self._retention_s = retention_s
         self._memory_bytes = memory_bytes
         self._bodies_bytes = 0

@@ -1,4 +1,4 @@
-"""Files and folders that hold what people said: for this user only, from the moment that they exist.
+"""Files and folders that hold conversations: readable by this user only, from the moment that they exist.
 
 Windows has no such modes: there, the user's data folder is private by its access list, and nothing is changed.
 """
@@ -36,7 +36,7 @@ def make_private_file(path: Path) -> None:
 
 
 def tighten_file(path: Path) -> None:
-    """Takes others' rights to the file away; ignored if it is not there, and said in the log if it cannot be done."""
+    """Takes others' rights to the file away; ignored if it is not there, logged if it cannot be done."""
     _tighten(path, _FILE_MODE)
 
 

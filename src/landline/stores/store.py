@@ -37,7 +37,7 @@ class StoreUnavailableError(StoreError):
     """
 
     def __init__(self, message: str, reason: str = "it cannot be reached") -> None:
-        """`reason` is for whoever asks whether the server is ready: it names no address and no content."""
+        """`reason` is shown by the readiness check, so it names no address and no content."""
         super().__init__(message)
         self.reason = reason
 
@@ -126,7 +126,7 @@ class Store(Protocol):
     `StoreUnavailableError` where the same may succeed later.
 
     An item's id, where it has one, stands in its JSON too. Ids should differ within one response and within one
-    conversation; where they do not, nothing is lost, but paging and deletion by id take the bearers as one.
+    conversation; where they do not, nothing is lost, but paging and deletion by id treat items of one id as one.
     """
 
     async def open(self) -> None:

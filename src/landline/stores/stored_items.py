@@ -35,7 +35,7 @@ def note_unreadable(items: Iterable[Item]) -> list[Item]:
 def cut_page(items: Sequence[Item], page: Page) -> ItemPage:
     """The page of a whole list that is given oldest first.
 
-    Behind the last bearer of `after`, should several items have one id: a page then never repeats.
+    It starts behind the last item with the id `after`, should several have it: pages then never repeat.
     """
     ordered = list(items) if page.order == "asc" else list(reversed(items))
     if page.after is not None:

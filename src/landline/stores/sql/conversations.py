@@ -216,7 +216,7 @@ def _without(
 
 
 def _graft(connection: Connection, ranges: Sequence[tuple[int, int]]) -> int:
-    """A new tip, itself empty, whose lineage is these ranges."""
+    """The key of a new, empty link whose lineage is these ranges."""
     tip = new_trunk(connection, ranges)
     insert_link(connection, tip, "", ())
     return tip

@@ -236,7 +236,7 @@ class DatabaseHealth:
                 continue
             except StoreError:
                 _log.exception("store_not_in_order")
-            if not self._failing:
+            if not self._failing:  # other work may have failed since the probe, and then the outage goes on
                 break
         self._recovering = None
         _log.info("store_available", away_s=round(time.monotonic() - began_at, 1))

@@ -41,7 +41,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class _SavedItem(msgspec.Struct, omit_defaults=True):
-    """The fields of `Item` that are kept. What a sealed item says is not among them: sealed it came, so it stays."""
+    """The fields of `Item` that are kept. The opened content of a sealed item is not among them: it is stored as it came."""
 
     raw: bytes
     type: str

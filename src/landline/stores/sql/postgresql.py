@@ -60,7 +60,7 @@ class PostgresqlDatabase:
 
     async def close(self) -> None:
         self._is_closed = True
-        with _errors("closing the database"), suppress(TimeoutError):  # a frozen server says no goodbye
+        with _errors("closing the database"), suppress(TimeoutError):  # a frozen server never closes its side
             async with asyncio.timeout(self._timeout_s):
                 await self._writing.dispose()
 
@@ -125,7 +125,8 @@ class PostgresqlDatabase:
 @asynccontextmanager
 async def _given_up_in_time(connection: AsyncConnection) -> AsyncGenerator[None]:
     """Aborts a connection that gave no answer: to ask it for a rollback would take as long again."""
-    driver = _driver_of(connection)  # it is not told any more when SQLAlchemy has given the connection up itself
+    # Asked for before the work: once SQLAlchemy has given the connection up itself, it is not known any more.
+    driver = _driver_of(connection)
     try:
         yield
     except TimeoutError:
@@ -192,7 +193,7 @@ class SharedOwnership:
             await self._database.write(partial(_interrupt_if_dead, number=number))
 
     async def release(self) -> None:
-        """Leaves the row to whoever finds the lock free, so that nothing is left running that nobody ends."""
+        """Leaves the row: the next process that finds its lock free ends what was left running, then deletes it."""
         holder, self._holder = self._holder, None
         if holder is not None:
             await self._database.drop(holder)

@@ -198,12 +198,12 @@ class SqlStore:
         await self._health.watch("written", self._ownership.keep())
 
     async def _write_unless_busy(self, work: Callable[[Connection], LockResult]) -> LockResult:
-        """A lock that nobody needs any more keeps nobody waiting."""
+        """The result of `work`. If a lock was in the way whose turn is over, the lock is freed and `work` runs once more."""
         result = await self._write(work)
         return await self._write(work) if result == "busy" and await self._end_abandoned() else result
 
     async def _end_abandoned(self) -> bool:
-        """Ends what this process left running whose turn is over; whether there was any."""
+        """Ends responses of this process that still count as running although their turn is over; whether there were any."""
         owner = self._ownership.number
         left = await self._read(lambda connection: responses.find_running(connection, owner))
         if all(map(self._is_running, left)):
