@@ -17,6 +17,7 @@ from landline.dialects.responses import Responses, ResponsesFlags
 from landline.engine.catalog import resolve_model
 from landline.engine.settings import EngineSettings
 from landline.upstream.embedded import EmbeddedTarget
+from landline.upstream.endpoint import Endpoint
 from landline.upstream.http import HttpTarget
 from landline.upstream.http_reply import HttpDeadlines
 from landline.upstream.scripted import ScriptedTarget
@@ -53,14 +54,16 @@ def make_target(name: str, target: settings.TargetSettings, compression: Compres
 
 def _over_http(name: str, target: settings.RemoteTargetSettings, dialect: Dialect) -> HttpTarget:
     return HttpTarget(
-        name,
-        settings.api_url(target),
+        Endpoint(
+            name,
+            settings.api_url(target),
+            api_key=_api_key(target),
+            key_header=target.key_header,
+            headers=target.headers,
+            key_envs=usual_keys(target),
+            deadlines=HttpDeadlines(read_idle_s=target.silence_s),
+        ),
         dialect,
-        api_key=_api_key(target),
-        key_header=target.key_header,
-        headers=target.headers,
-        key_envs=usual_keys(target),
-        deadlines=HttpDeadlines(read_idle_s=target.silence_s),
     )
 
 
@@ -68,15 +71,17 @@ def _over_socket(
     name: str, target: settings.ResponsesTargetSettings, dialect: Responses, compression: CompressionBudget | None
 ) -> ResponsesSocketTarget:
     return ResponsesSocketTarget(
-        name,
-        settings.api_url(target),
+        Endpoint(
+            name,
+            settings.api_url(target),
+            api_key=_api_key(target),
+            key_header=target.key_header,
+            headers=target.headers,
+            key_envs=usual_keys(target),
+            deadlines=HttpDeadlines(read_idle_s=target.silence_s),
+        ),
         dialect,
-        api_key=_api_key(target),
-        key_header=target.key_header,
-        headers=target.headers,
-        key_envs=usual_keys(target),
         settings=target.socket,
-        deadlines=HttpDeadlines(read_idle_s=target.silence_s),
         compression=compression,
     )
 

@@ -21,7 +21,7 @@ from landline.telemetry.settings import TelemetrySettings
 from landline.turns.background import BackgroundSettings
 from landline.turns.prefixes import PrefixSettings
 from landline.turns.saves import DEFAULT_WAIT_S
-from landline.upstream.http import BEARER_HEADER
+from landline.upstream.endpoint import BEARER_HEADER
 from landline.upstream.http_reply import READ_IDLE_S
 from landline.upstream.socket_settings import SocketSettings
 

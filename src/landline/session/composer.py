@@ -139,7 +139,7 @@ class Composer:
         """A text event for a long silence."""
         return wire.Keepalive(**self._stamp.next())
 
-    def feed(self, batch: Sequence[ModelEvent]) -> list[ServerEvent]:
+    def feed(self, batch: Sequence[ModelEvent]) -> list[ServerEvent]:  # noqa: C901, PLR0912, PLR0915 - a table of events
         """The events that a batch gives; stops reading at the batch's `Finished` or `Failed`."""
         events: list[ServerEvent] = []
         for event in batch:

@@ -99,7 +99,9 @@ class Session:
         """JSON bytes of history held for this connection."""
         return self._memory.size_bytes
 
-    def receive_frame(self, data: str | bytes, now: float, arrival: Arrival = _UNCOUNTED) -> list[Command]:
+    def receive_frame(  # noqa: PLR0911 - a table of frames
+        self, data: str | bytes, now: float, arrival: Arrival = _UNCOUNTED
+    ) -> list[Command]:
         """Reads one message of the client; a wrong one is answered, never fatal to the socket.
 
         `arrival` tells how it came; a turn that the message asks for takes it on.

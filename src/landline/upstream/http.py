@@ -1,47 +1,30 @@
 """Targets behind HTTP: one request a turn, its answer read as it comes in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from landline.dialects.dialect import Dialect, Prompt, RelayingDialect
 from landline.upstream.counting import Counters, count_by_reading
-from landline.upstream.http_reply import HttpDeadlines, HttpReply, HttpServer, RelayedReply, open_session
-from landline.upstream.missing_key import MissingKey
+from landline.upstream.endpoint import Endpoint, MissingKey
+from landline.upstream.http_reply import HttpReply, HttpServer, RelayedReply, open_session
 from landline.upstream.oddities import OddityLog
 from landline.upstream.target import KnownReply, Reply, Traffic
 from landline.wire.errors import ApiError, api_error
 from landline.wire.model_events import Accepted, Failed, Finished, UsageReported
 
-BEARER_HEADER = "Authorization"
-"""The header that carries a key as `Bearer KEY` (RFC 6750); any other carries the key alone."""
-
 
 class HttpTarget:
     """A target that a dialect describes and HTTP reaches."""
 
-    def __init__(
-        self,
-        name: str,
-        base_url: str,
-        dialect: Dialect,
-        *,
-        api_key: str | None = None,
-        key_header: str = BEARER_HEADER,
-        headers: Mapping[str, str] | None = None,
-        key_envs: Sequence[str] = (),
-        deadlines: HttpDeadlines | None = None,
-    ) -> None:
-        """`key_envs` are the variables that usually hold the key of this vendor: told where one is missing."""
-        self.name = name
-        self._base_url = base_url.rstrip("/")
+    def __init__(self, endpoint: Endpoint, dialect: Dialect) -> None:
+        self.name = endpoint.name
+        self._endpoint = endpoint
+        self._base_url = endpoint.base_url.rstrip("/")
         self._dialect = dialect
         self._relaying = dialect if isinstance(dialect, RelayingDialect) else None
         """The dialect, if it is one that relays; asking a protocol costs too much for every turn."""
-        self._headers = with_key(headers or {}, api_key, key_header)
-        self._secrets = (api_key,) if api_key else ()
-        self._missing_key = MissingKey(name, self._headers, key_header, key_envs)
-        self._deadlines = deadlines or HttpDeadlines()
+        self._missing_key = MissingKey(endpoint)
         self._counters = Counters()
-        self._oddities = OddityLog(name)
+        self._oddities = OddityLog(endpoint.name)
         self._server: HttpServer | None = None
         """None while the target is not open."""
 
@@ -53,13 +36,13 @@ class HttpTarget:
         """Makes the pool of connections; none is opened before the first turn."""
         self._server = HttpServer(
             name=self.name,
-            session=open_session(self._deadlines),
+            session=open_session(self._endpoint.deadlines),
             base_url=self._base_url,
             decode_error=self._decode_error,
             oddities=self._oddities,
-            headers=self._headers,
-            secrets=self._secrets,
-            deadlines=self._deadlines,
+            headers=self._endpoint.sent_headers,
+            secrets=self._endpoint.secrets,
+            deadlines=self._endpoint.deadlines,
         )
 
     async def close(self) -> None:
@@ -77,7 +60,7 @@ class HttpTarget:
         if isinstance(requests, ApiError):
             return requests
         if self._server is not None:
-            count = await self._counters.count(self._server.session, self._base_url, requests, self._headers)
+            count = await self._counters.count(self._server.session, self._base_url, requests, self._server.headers)
             if count is not None:
                 return count
         return await count_by_reading(self.ask, prompt, traffic)
@@ -97,12 +80,3 @@ class HttpTarget:
 
     def _decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         return self._missing_key.explain(self._dialect.decode_error(status, headers, body))
-
-
-def with_key(headers: Mapping[str, str], api_key: str | None, key_header: str = BEARER_HEADER) -> dict[str, str]:
-    """The headers of every request to a target, its key among them unless one of that name is given already."""
-    is_given = key_header.lower() in {header.lower() for header in headers}
-    if not api_key or is_given:
-        return dict(headers)
-    is_bearer = key_header.lower() == BEARER_HEADER.lower()
-    return {**headers, key_header: f"Bearer {api_key}" if is_bearer else api_key}

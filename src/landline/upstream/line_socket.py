@@ -85,7 +85,7 @@ def open_socket_session() -> aiohttp.ClientSession:
     )
 
 
-async def open_line_socket(
+async def open_line_socket(  # noqa: PLR0913 - what one handshake needs
     session: aiohttp.ClientSession,
     url: str,
     headers: Mapping[str, str],

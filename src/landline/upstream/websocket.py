@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import aiohttp
 import msgspec
@@ -11,13 +11,12 @@ import structlog
 from landline.compression_budget import CompressionBudget
 from landline.dialects.dialect import Prompt
 from landline.dialects.responses import Responses
-from landline.upstream.http import BEARER_HEADER, HttpTarget, with_key
-from landline.upstream.http_reply import HttpDeadlines
+from landline.upstream.endpoint import Endpoint, MissingKey
+from landline.upstream.http import HttpTarget
 from landline.upstream.lane_turn import Again, LaneTurn, SocketUpstream
 from landline.upstream.line_pool import LinePool
 from landline.upstream.line_socket import LineSocket, open_line_socket, open_socket_session
 from landline.upstream.lines import Lines
-from landline.upstream.missing_key import MissingKey
 from landline.upstream.oddities import OddityLog
 from landline.upstream.redaction import redact
 from landline.upstream.socket_settings import SocketSettings
@@ -50,30 +49,23 @@ class ResponsesSocketTarget:
 
     def __init__(
         self,
-        name: str,
-        base_url: str,
+        endpoint: Endpoint,
         dialect: Responses,
         *,
-        api_key: str | None = None,
-        key_header: str = BEARER_HEADER,
-        headers: Mapping[str, str] | None = None,
-        key_envs: Sequence[str] = (),
         settings: SocketSettings | None = None,
-        deadlines: HttpDeadlines | None = None,
         compression: CompressionBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`compression` bounds what the sockets' windows take; without it, they have the default budget.
-        `key_envs` are the variables that usually hold the key of this vendor: told where one is missing."""
-        self.name = name
+        """`compression` bounds what the sockets' windows take; without it, they have the default budget."""
+        self.name = endpoint.name
         self.sent = SentTurns()
-        self._url = base_url.rstrip("/") + _PATH
+        self._url = endpoint.base_url.rstrip("/") + _PATH
         self._dialect = dialect
-        self._headers = with_key(headers or {}, api_key, key_header)
-        self._secrets = (api_key,) if api_key else ()
-        self._missing_key = MissingKey(name, self._headers, key_header, key_envs)
+        self._headers = endpoint.sent_headers
+        self._secrets = endpoint.secrets
+        self._missing_key = MissingKey(endpoint)
         self._settings = settings or SocketSettings()
-        self._deadlines = deadlines or HttpDeadlines()
+        self._deadlines = endpoint.deadlines
         self._compression = compression or CompressionBudget()
         self._clock = clock
         lines = Lines(
@@ -83,23 +75,14 @@ class ResponsesSocketTarget:
         )
         self._pool = LinePool(lines, self._open_socket, clock)
         self._upstream = SocketUpstream(
-            name=name,
+            name=endpoint.name,
             pool=self._pool,
             dialect=dialect,
-            oddities=OddityLog(name),
+            oddities=OddityLog(endpoint.name),
             max_frame_bytes=self._settings.max_frame_bytes,
             deadlines=self._deadlines,
         )
-        self._http = HttpTarget(
-            name,
-            base_url,
-            dialect,
-            api_key=api_key,
-            key_header=key_header,
-            headers=headers,
-            key_envs=key_envs,
-            deadlines=deadlines,
-        )
+        self._http = HttpTarget(endpoint, dialect)
         self._http_until = float("-inf")
         self._session: aiohttp.ClientSession | None = None
         self._sweeping: asyncio.Task[None] | None = None

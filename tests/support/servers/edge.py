@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -87,7 +87,7 @@ class RunningEdge(msgspec.Struct):
 
 
 @asynccontextmanager
-async def running_edge(
+async def running_edge(  # noqa: PLR0913 - what tests vary
     script: Script,
     *,
     limits: Limits | None = None,
@@ -100,7 +100,7 @@ async def running_edge(
     sse_silence_s: float = 25.0,
     access: Access | None = None,
     **settings: Any,
-) -> AsyncIterator[RunningEdge]:
+) -> AsyncGenerator[RunningEdge]:
     """Serves the script on a free loopback port; stops with no grace unless `drain_grace_s` says otherwise."""
     limits = limits or Limits()
     drain = Drain()
@@ -123,9 +123,8 @@ async def running_edge(
         access=access or Access(),
     )
     started: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
-    serve_settings = ServeSettings(
-        max_message_bytes=limits.max_frame_bytes, **{"port": 0, "drain_grace_s": 0.0, **settings}
-    )
+    fields: dict[str, Any] = {"port": 0, "drain_grace_s": 0.0, **settings}
+    serve_settings = ServeSettings(max_message_bytes=limits.max_frame_bytes, **fields)
     server = LineServer(
         create_asgi(edge), edge.drain, serve_settings, on_started=lambda *bound: started.set_result(bound)
     )

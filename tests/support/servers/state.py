@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -155,7 +155,7 @@ class StateServer:
         return status, answer["error"]["code"], answer["error"]["param"]
 
     @asynccontextmanager
-    async def stream(self, method: str, path: str, body: object = None) -> AsyncIterator["Events"]:
+    async def stream(self, method: str, path: str, body: object = None) -> AsyncGenerator["Events"]:
         async with self.client.request(method, self.url + path, json=body) as answer:
             assert answer.status == 200, await answer.text()
             assert answer.headers["content-type"].startswith("text/event-stream")
@@ -212,7 +212,7 @@ async def state_server(
     drain_grace_s: float = 0.0,
     sse_silence_s: float = 25.0,
     save_wait_s: float = DEFAULT_WAIT_S,
-) -> AsyncIterator[StateServer]:
+) -> AsyncGenerator[StateServer]:
     """Serves on a free loopback port."""
     store = store or MemoryStore()
     words = WordTarget()

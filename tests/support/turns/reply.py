@@ -41,7 +41,7 @@ class GeneratedReply:
         await self._batches.aclose()
 
 
-def replying(stream: Callable[[Any, Prompt], Batches]) -> Callable[[Any, Prompt], GeneratedReply]:
+def replying(stream: Callable[[Any, Prompt], Batches]) -> Any:
     """A target's `ask` made of a method that streams."""
 
     @functools.wraps(stream)

@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from landline.dialects.responses import Responses, ResponsesFlags
-from landline.upstream.http import HttpDeadlines
+from landline.upstream.endpoint import Endpoint
+from landline.upstream.http_reply import HttpDeadlines
 from landline.upstream.socket_settings import SocketSettings
 from landline.upstream.websocket import ResponsesSocketTarget
 from landline.wire.errors import ApiError
@@ -44,13 +45,10 @@ async def target_at(
     deadlines: HttpDeadlines | None = None,
 ) -> AsyncGenerator[ResponsesSocketTarget]:
     target = ResponsesSocketTarget(
-        "up",
-        base_url,
+        Endpoint("up", base_url, api_key=KEY, deadlines=deadlines or HttpDeadlines()),
         Responses(flags),
-        api_key=KEY,
         settings=settings,
         clock=clock or Clock(),
-        deadlines=deadlines,
     )
     await target.open()
     try:

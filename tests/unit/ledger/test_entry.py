@@ -1,5 +1,5 @@
 import json
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -28,7 +28,8 @@ def make_turn(model: str = "m", *, arrival: Arrival | None = None, **fields: obj
 
 
 def entry_of(turn: Turn, *, hop: Hop = "clients", **report: Any) -> Entry:
-    return make_entry(TurnReport(turn=turn, **({"outcome": "completed"} | report)), MEASURED, COUNT, hop)
+    fields: dict[str, Any] = {"outcome": "completed"} | report
+    return make_entry(TurnReport(turn=turn, **fields), MEASURED, COUNT, hop)
 
 
 def response(turn: Turn, **changes: Any) -> Response:
@@ -61,7 +62,7 @@ def test_saved_is_counted_on_the_hop_that_is_measured(hop: Hop, saved: int) -> N
     ],
 )
 def test_a_call_is_why_a_model_stopped_if_its_client_owes_the_output(
-    output: tuple[dict[str, object], ...], reason: str
+    output: tuple[dict[str, Any], ...], reason: str
 ) -> None:
     turn = make_turn()
     items = tuple(
@@ -71,8 +72,13 @@ def test_a_call_is_why_a_model_stopped_if_its_client_owes_the_output(
 
 
 def test_what_the_client_set_is_entered() -> None:
-    settings = {"max_output_tokens": 4_000, "temperature": 0, "reasoning": {"effort": "low"}}
-    for form, kind in (("text", "text"), ("json_object", "json"), ("json_schema", "json")):
+    settings: dict[str, Any] = {"max_output_tokens": 4_000, "temperature": 0, "reasoning": {"effort": "low"}}
+    forms: list[tuple[str, Literal["text", "json"]]] = [
+        ("text", "text"),
+        ("json_object", "json"),
+        ("json_schema", "json"),
+    ]
+    for form, kind in forms:
         turn = make_turn(text={"format": {"type": form, "name": "n", "schema": {}}}, top_p=0.9, **settings)
         asked = entry_of(turn).asked
         assert asked == RequestedSettings(None, kind, "low", 4_000, 0.0, 0.9)

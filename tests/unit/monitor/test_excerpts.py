@@ -79,7 +79,8 @@ def test_a_history_that_comes_again_is_not_kept_again() -> None:
 def test_memory_for_excerpts_is_bounded() -> None:
     ledger = Ledger()
     for _ in range(NEWEST_ITEMS_KEPT):
-        session = record(ledger, make_turn(b'{"model": "demo", "input": "Hello"}'), "yes")
+        record(ledger, make_turn(b'{"model": "demo", "input": "Hello"}'), "yes")
+    [session] = ledger.sessions()
     assert len(session.newest_items) == NEWEST_ITEMS_KEPT
 
 

@@ -79,7 +79,8 @@ def test_sealed_reasoning_is_read_and_foreign_reasoning_is_passed_over() -> None
     items = (reasoning(SEALER.seal("t", "reasoning", THOUGHTS)), reasoning("gAAAAB"), reasoning("gAAAAB", []))
     opened = OPENER.open_input("t", items)
     assert opened[1:] == items[1:]
-    [plain] = opened[0].opened or ()
+    assert opened[0].opened is not None
+    [plain] = opened[0].opened
     assert msgspec.json.decode(plain.raw)["content"] == msgspec.json.decode(THOUGHTS)["content"]
 
 

@@ -16,7 +16,7 @@ from landline.turns.prefixes import PrefixIndex
 from landline.turns.runner import TurnMemory, TurnRunner
 from landline.upstream.target import Target, Traffic
 from landline.wire.errors import api_error
-from landline.wire.events import event_type
+from landline.wire.events import event_sequence, event_type
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
 from support.turns.reply import GeneratedReply, updates_of, updates_of_running
@@ -51,7 +51,7 @@ class FakeTarget:
 def runner(stream: Stream, *, prefixes: PrefixIndex | None = None, **settings: Any) -> TurnRunner:
     ids = itertools.count()
     target: Target = FakeTarget(stream)
-    router = Router({"m": [Route(target, "upstream-m")]})
+    router: Router[Target] = Router({"m": [Route(target, "upstream-m")]})
     return TurnRunner(
         router,
         MemoryStore(),
@@ -152,7 +152,7 @@ async def test_long_silence_sends_keepalives_that_take_sequence_numbers() -> Non
     got += [update async for update in updates]
     assert names(got)[:4] == ["created", "in_progress", "keepalive", "keepalive"]
     numbers = [
-        event.sequence_number for update in got if not isinstance(update, TurnRefused) for event in update.events
+        event_sequence(event)[0] for update in got if not isinstance(update, TurnRefused) for event in update.events
     ]
     assert numbers == list(range(len(numbers)))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.dialect import CountRequest, Prompt
 from landline.upstream import HttpTarget, ScriptedTarget
 from landline.upstream.counting import Counters
+from landline.upstream.endpoint import Endpoint
 from landline.upstream.target import Traffic
 from landline.wire.errors import ApiError
 from landline.wire.requests import CreateRequest, decode_create
@@ -34,7 +35,7 @@ def prompt(**fields: object) -> Prompt:
 @asynccontextmanager
 async def target_with(
     answers: Mapping[str, tuple[int, str]], asked: list[tuple[str, Any, str | None]]
-) -> AsyncIterator[HttpTarget]:
+) -> AsyncGenerator[HttpTarget]:
     """A target whose server has these paths only."""
 
     async def answer(request: web.Request) -> web.Response:
@@ -45,7 +46,9 @@ async def target_with(
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     async with TestServer(app, host="127.0.0.1") as server:
-        target = HttpTarget("fake", str(server.make_url("/v1")), ChatCompletions(), api_key="sk-secret-0123456789")
+        target = HttpTarget(
+            Endpoint("fake", str(server.make_url("/v1")), api_key="sk-secret-0123456789"), ChatCompletions()
+        )
         await target.open()
         try:
             yield target
@@ -179,7 +182,9 @@ async def test_a_stale_connection_is_replaced_without_a_word() -> None:
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    target = HttpTarget("fake", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", ChatCompletions())
+    target = HttpTarget(
+        Endpoint("fake", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"), ChatCompletions()
+    )
     async with server:
         await target.open()
         assert [await target.count_tokens(prompt(), Traffic()) for _ in range(2)] == [32, 32]

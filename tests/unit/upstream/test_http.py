@@ -5,8 +5,9 @@ import gzip
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import pytest
 import uvloop
@@ -16,7 +17,7 @@ from aiohttp.test_utils import TestServer, unused_port
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt
 from landline.upstream import HttpDeadlines, HttpTarget
-from landline.upstream.http import with_key
+from landline.upstream.endpoint import Endpoint
 from landline.upstream.http_reply import ERROR_BODY_BYTES, LARGE_BODY_BYTES
 from landline.upstream.upload import PIECE_BYTES
 from landline.wire.errors import ApiError
@@ -34,7 +35,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def serve(handler: Handler) -> AsyncIterator[str]:
+async def serve(handler: Handler) -> AsyncGenerator[str]:
     """The base URL of a server whose chat completions are answered by the handler."""
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/chat/completions", handler)
@@ -45,9 +46,10 @@ async def serve(handler: Handler) -> AsyncIterator[str]:
 @asynccontextmanager
 async def target_at(
     base_url: str, flags: ChatCompletionsFlags | None = None, deadlines: HttpDeadlines | None = None
-) -> AsyncIterator[HttpTarget]:
+) -> AsyncGenerator[HttpTarget]:
     target = HttpTarget(
-        "fake", base_url, ChatCompletions(flags), api_key=KEY, headers={"X-Extra": "1"}, deadlines=deadlines
+        Endpoint("fake", base_url, api_key=KEY, headers={"X-Extra": "1"}, deadlines=deadlines or HttpDeadlines()),
+        ChatCompletions(flags),
     )
     await target.open()
     try:
@@ -65,7 +67,7 @@ async def collect(target: HttpTarget, asked: Prompt | None = None) -> list[Model
         return [event async for batch in batches for event in batch]
 
 
-async def ask(handler: Handler, **options: object) -> list[ModelEvent]:
+async def ask(handler: Handler, **options: Any) -> list[ModelEvent]:
     async with serve(handler) as base_url, target_at(base_url) as target:
         return await collect(target, prompt(**options) if options else None)
 
@@ -133,8 +135,10 @@ async def test_each_read_is_a_batch_as_it_comes() -> None:
         target_at(base_url) as target,
         aclosing(stream_of(target, prompt())) as batches,
     ):
-        await anext(batches)
-        assert await anext(batches) == [TextDelta("Hi")]
+        come = await anext(batches)
+        if len(come) == 1:  # the text may come in one packet with the headers, or behind them
+            come = [*come, *await anext(batches)]
+        assert come == [Accepted(), TextDelta("Hi")]
         go_on.set()
         assert await anext(batches) == [Finished()]
 
@@ -162,7 +166,9 @@ async def test_a_configured_authorization_replaces_the_key() -> None:
         return await answering(STOP, DONE)(request)
 
     async with serve(answer) as base_url:
-        target = HttpTarget("fake", base_url, ChatCompletions(), api_key=KEY, headers={"authorization": "Basic eA=="})
+        target = HttpTarget(
+            Endpoint("fake", base_url, api_key=KEY, headers={"authorization": "Basic eA=="}), ChatCompletions()
+        )
         await target.open()
         await collect(target)
         await target.close()
@@ -194,8 +200,9 @@ async def test_closing_the_generator_aborts_the_upstream_request(chunks: tuple[b
 
     async with serve(answer) as base_url, target_at(base_url) as target:
         batches = stream_of(target, prompt())
-        for _ in range(1 + len(chunks)):
-            await anext(batches)
+        come: list[ModelEvent] = []
+        while len(come) < 1 + len(chunks):
+            come += await anext(batches)
         await batches.aclose()
         await asyncio.wait_for(aborted.wait(), WAIT_S)
 
@@ -430,11 +437,11 @@ async def test_a_rate_limit_is_a_lone_failure_with_its_wait() -> None:
 
 @pytest.mark.parametrize(("header", "sent"), [("x-api-key", KEY), ("api-key", KEY), ("Authorization", f"Bearer {KEY}")])
 def test_the_key_goes_alone_in_any_header_but_authorization(header: str, sent: str) -> None:
-    assert with_key({"X-Extra": "1"}, KEY, header) == {"X-Extra": "1", header: sent}
+    assert Endpoint("up", "", KEY, header, {"X-Extra": "1"}).sent_headers == {"X-Extra": "1", header: sent}
 
 
 def test_a_configured_header_replaces_the_key_whatever_its_case() -> None:
-    assert with_key({"X-Api-Key": "mine"}, KEY, "x-api-key") == {"X-Api-Key": "mine"}
+    assert Endpoint("up", "", KEY, "x-api-key", {"X-Api-Key": "mine"}).sent_headers == {"X-Api-Key": "mine"}
 
 
 async def test_the_key_is_in_no_error() -> None:
@@ -544,7 +551,7 @@ async def test_what_the_dialect_cannot_say_is_refused_without_a_request() -> Non
 
 
 async def test_a_target_is_ready_while_it_is_open() -> None:
-    target = HttpTarget("fake", "http://127.0.0.1:1/v1", ChatCompletions())
+    target = HttpTarget(Endpoint("fake", "http://127.0.0.1:1/v1"), ChatCompletions())
     assert not target.is_ready()
     assert error_in(await collect(target)).code == "upstream_unavailable"
     await target.open()

@@ -1,7 +1,7 @@
 """HttpTarget in front of a server that speaks Responses: relayed, and asked once more where that helps."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from landline.dialects.dialect import Prompt
 from landline.dialects.responses import Responses
 from landline.session.lineage import Link
 from landline.upstream import HttpTarget
+from landline.upstream.endpoint import Endpoint
 from landline.upstream.redaction import redact
 from landline.upstream.target import Traffic
 from landline.wire.errors import api_error
@@ -36,9 +37,9 @@ def prompt(*items: bytes, **fields: Any) -> Prompt:
 
 
 @asynccontextmanager
-async def target_of(*steps: Step) -> AsyncIterator[tuple[HttpTarget, FakeResponses]]:
+async def target_of(*steps: Step) -> AsyncGenerator[tuple[HttpTarget, FakeResponses]]:
     async with FakeResponses(*steps).serving() as fake:
-        target = HttpTarget("up", fake.base_url, Responses(), api_key=KEY)
+        target = HttpTarget(Endpoint("up", fake.base_url, api_key=KEY), Responses())
         await target.open()
         try:
             yield target, fake

@@ -26,6 +26,7 @@ from landline.stores.store import Page
 from landline.turns.parts import RunnerSettings
 from landline.turns.runner import TurnRunner
 from landline.upstream import HttpTarget
+from landline.upstream.endpoint import Endpoint
 from landline.upstream.target import Target
 from landline.upstream.websocket import ResponsesSocketTarget
 from landline.wire.errors import ApiError
@@ -123,10 +124,10 @@ async def serving(upstream: Upstream) -> AsyncGenerator[str]:
 @asynccontextmanager
 async def runner_of(dialect: Dialect, upstream: Upstream, store: MemoryStore) -> AsyncGenerator[TurnRunner]:
     async with serving(upstream) as url:
-        target: Target = HttpTarget("up", url, dialect, api_key="key")
+        target: Target = HttpTarget(Endpoint("up", url, api_key="key"), dialect)
         if upstream.content_type == "frames":
             assert isinstance(dialect, Responses)
-            target = ResponsesSocketTarget("up", url, dialect, api_key="key")
+            target = ResponsesSocketTarget(Endpoint("up", url, api_key="key"), dialect)
         await target.open()
         runner = TurnRunner(Router({"m": [Route(target, "m")]}), store, new_id=new_id, settings=RunnerSettings())
         try:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import unused_port
 
-from landline.upstream.http import HttpDeadlines
+from landline.upstream.http_reply import HttpDeadlines
 from landline.upstream.socket_settings import SocketSettings
 from landline.wire.model_events import Failed, Relayed
 from support.conversations.chat import message
