@@ -339,7 +339,7 @@ class SlotPort(Protocol):
     async def restore(self, slot: int, file: str) -> bool: ...
 
 
-class Seat(msgspec.Struct):
+class SlotLease(msgspec.Struct):
     """A turn's slot while it runs. The turn fills in what it leaves behind."""
 
     slot: int
@@ -362,7 +362,7 @@ class SlotKeeper:
         self._waiting: dict[str, asyncio.Future[SlotGrant]] = {}
 
     @contextlib.asynccontextmanager
-    async def acquire(self, lineage: Lineage) -> AsyncGenerator[Seat]:
+    async def acquire(self, lineage: Lineage) -> AsyncGenerator[SlotLease]:
         """Waits for a slot, makes it warm, and keeps it for the turn."""
         turn_id = str(next(self._turns))
         grant = await self._wait_for_grant(turn_id, lineage)
@@ -370,9 +370,9 @@ class SlotKeeper:
         try:
             await asyncio.shield(preparing)
         except BaseException:  # the turn is cancelled; what was begun ends first
-            preparing.add_done_callback(lambda _: self._release(turn_id, Seat(grant.slot, 0.0, is_lost=True)))
+            preparing.add_done_callback(lambda _: self._release(turn_id, SlotLease(grant.slot, 0.0, is_lost=True)))
             raise
-        seat = Seat(grant.slot, grant.queued_s)
+        seat = SlotLease(grant.slot, grant.queued_s)
         _log.debug("slot.taken", slot=seat.slot, queued_s=round(seat.queued_s, 3), commands=len(grant.commands))
         try:
             yield seat
@@ -447,9 +447,9 @@ class SlotKeeper:
                     self._delete(file)
                 case _:
                     assert_never(command)
-        self._release(grant.turn_id, Seat(grant.slot, 0.0, is_lost=True))
+        self._release(grant.turn_id, SlotLease(grant.slot, 0.0, is_lost=True))
 
-    def _release(self, turn_id: str, seat: Seat) -> None:
+    def _release(self, turn_id: str, seat: SlotLease) -> None:
         self._book.release(turn_id, seat.output, is_lost=seat.is_lost)
         self._pass_grants()
 

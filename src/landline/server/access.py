@@ -38,7 +38,7 @@ class Authority(msgspec.Struct, frozen=True):
         return self.host == LOCALHOST or self.host.endswith(f".{LOCALHOST}")
 
 
-class Origin(msgspec.Struct, frozen=True):
+class PageOrigin(msgspec.Struct, frozen=True):
     """What a browser says of the page that makes a request (RFC 6454)."""
 
     scheme: str
@@ -80,7 +80,7 @@ def parse_authority(text: str) -> Authority | None:
     return Authority(host, port)
 
 
-def parse_origin(text: str) -> Origin | None:
+def parse_origin(text: str) -> PageOrigin | None:
     """The value of an `Origin` header; None for `null`, which many pages are, and for anything else that names no page."""
     parts = _ORIGIN.fullmatch(text)
     authority = parse_authority(parts["authority"]) if parts is not None else None
@@ -89,7 +89,7 @@ def parse_origin(text: str) -> Origin | None:
     scheme = parts["scheme"].lower()
     if authority.port == _DEFAULT_PORTS.get(scheme):
         authority = Authority(authority.host)
-    return Origin(scheme, authority)
+    return PageOrigin(scheme, authority)
 
 
 def parse_pattern(text: str) -> HostPattern | None:
@@ -167,7 +167,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     listening: Authority | None = None
     """What the server was told to listen on."""
     hosts: tuple[HostPattern, ...] = ()
-    origins: frozenset[Origin] = frozenset()
+    origins: frozenset[PageOrigin] = frozenset()
 
     @classmethod
     def of(cls, host: str, allowed_hosts: Iterable[str], allowed_origins: Iterable[str]) -> Self:

@@ -21,7 +21,7 @@ from landline.engine.catalog import ModelFile
 from landline.engine.child import ChildFailedError, ModelChild
 from landline.engine.prefixes import OutputMemo
 from landline.engine.settings import EngineSettings
-from landline.engine.slots import WAIT_BYTES, Seat, SlotBook, SlotKeeper
+from landline.engine.slots import WAIT_BYTES, SlotBook, SlotKeeper, SlotLease
 from landline.engine.tool_plan import chat_template_of, knows_tools
 from landline.upstream.counted import on_live_connection
 from landline.upstream.counting import Counters, count_by_reading
@@ -138,7 +138,7 @@ class EmbeddedTarget:
         """Reads a slot's state back."""
         return await self._slot_action(slot, "restore", file)
 
-    def take_slot(self, prompt: Prompt, asked: Asked) -> AbstractAsyncContextManager[Seat]:
+    def take_slot(self, prompt: Prompt, asked: Asked) -> AbstractAsyncContextManager[SlotLease]:
         """A slot for the turn, as long as it runs."""
         return self._keeper.acquire(lineage_of(prompt, asked))
 
@@ -224,7 +224,7 @@ class _EmbeddedReply:
         self._prompt = prompt
         self._asked = asked
         self._slot = contextlib.AsyncExitStack()
-        self._seat: Seat | None = None
+        self._seat: SlotLease | None = None
         self._memo = OutputMemo()
         self._reply: HttpReply | None = None
         self._calls: CallReader | None = None
@@ -264,7 +264,7 @@ class _EmbeddedReply:
             self._seat.output = self._memo.digest()
         await self._slot.aclose()
 
-    async def _ask(self, seat: Seat, *, is_fallback: bool, is_second: bool = False) -> list[ModelEvent]:
+    async def _ask(self, seat: SlotLease, *, is_fallback: bool, is_second: bool = False) -> list[ModelEvent]:
         target, asked = self._target, self._asked
         if self._reply is not None:
             await self._reply.close()
