@@ -32,7 +32,7 @@ from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.dialect import Prompt
 from landline.routing.choice import Route
 from landline.routing.router import Router
-from landline.session.admission import Origin, admit
+from landline.session.admission import CreateOrigin, admit
 from landline.session.turn import Turn
 from landline.stores.memory import MemoryStore
 from landline.turns.parts import RunnerSettings
@@ -173,7 +173,7 @@ class _Run:
 def _admit(body: bytes, response_id: str) -> Turn:
     request = decode_create(body)
     assert isinstance(request, CreateRequest)
-    turn = admit(request, response_id=response_id, now=time.time(), origin=Origin(tenant="t", body=body))
+    turn = admit(request, response_id=response_id, now=time.time(), origin=CreateOrigin(tenant="t", body=body))
     assert isinstance(turn, Turn)
     return turn
 

@@ -31,7 +31,7 @@ import uvloop
 from landline.dialects.dialect import Prompt
 from landline.routing.choice import Route
 from landline.routing.router import Router
-from landline.session.admission import Origin, admit
+from landline.session.admission import CreateOrigin, admit
 from landline.session.turn import Turn, TurnEnded
 from landline.stores import make_store
 from landline.stores.store import Store
@@ -117,7 +117,7 @@ class _Run:
 def _admit(body: bytes, response_id: str) -> Turn:
     request = decode_create(body)
     assert isinstance(request, CreateRequest)
-    turn = admit(request, response_id=response_id, now=time.time(), origin=Origin(tenant="t", body=body))
+    turn = admit(request, response_id=response_id, now=time.time(), origin=CreateOrigin(tenant="t", body=body))
     assert isinstance(turn, Turn)
     return turn
 

@@ -17,7 +17,7 @@ from landline.dialects.responses import Responses, ResponsesFlags
 from landline.engine.catalog import resolve_model
 from landline.engine.settings import EngineSettings
 from landline.upstream.embedded import EmbeddedTarget
-from landline.upstream.endpoint import Endpoint
+from landline.upstream.endpoint import TargetEndpoint
 from landline.upstream.http import HttpTarget
 from landline.upstream.http_reply import HttpDeadlines
 from landline.upstream.scripted import ScriptedTarget
@@ -54,7 +54,7 @@ def make_target(name: str, target: settings.TargetSettings, compression: Compres
 
 def _over_http(name: str, target: settings.RemoteTargetSettings, dialect: Dialect) -> HttpTarget:
     return HttpTarget(
-        Endpoint(
+        TargetEndpoint(
             name,
             settings.api_url(target),
             api_key=_api_key(target),
@@ -71,7 +71,7 @@ def _over_socket(
     name: str, target: settings.ResponsesTargetSettings, dialect: Responses, compression: CompressionBudget | None
 ) -> ResponsesSocketTarget:
     return ResponsesSocketTarget(
-        Endpoint(
+        TargetEndpoint(
             name,
             settings.api_url(target),
             api_key=_api_key(target),

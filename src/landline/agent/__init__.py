@@ -5,7 +5,7 @@
 
 from landline.agent.connection import Endpoint
 from landline.agent.folder_tools import LocalTool, ToolError
-from landline.agent.loop import AgentSettings, CallReport, Reporter, RunResult, SilentReporter, TurnReport, run_agent
+from landline.agent.loop import AgentSettings, CallReport, Reporter, RunResult, SilentReporter, TurnFigures, run_agent
 
 __all__ = [
     "AgentSettings",
@@ -16,6 +16,6 @@ __all__ = [
     "RunResult",
     "SilentReporter",
     "ToolError",
-    "TurnReport",
+    "TurnFigures",
     "run_agent",
 ]

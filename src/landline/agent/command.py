@@ -14,7 +14,7 @@ from rich.text import Text
 from landline.agent.answer import TokenCounts
 from landline.agent.connection import Endpoint, Transport
 from landline.agent.folder_tools import DEFAULT_OUTPUT_BYTES, folder_tools
-from landline.agent.loop import AgentSettings, CallReport, RunResult, TurnReport, run_agent
+from landline.agent.loop import AgentSettings, CallReport, RunResult, TurnFigures, run_agent
 from landline.terminal import one_line, printable
 
 DEFAULT_OUTPUT_TOKENS = 2048
@@ -114,7 +114,7 @@ class ConsoleReporter:
             Text(f"  tool  {one_line(call.name)} {arguments} → {gave}", style="red" if call.is_error else "cyan")
         )
 
-    def turn_ended(self, turn: TurnReport) -> None:
+    def turn_ended(self, turn: TurnFigures) -> None:
         if turn.first_event_s is None:
             self._line(Text(f"  no answer, {turn.total_s:.3f} s", style="dim"))
             return
@@ -154,7 +154,7 @@ def _tokens(tokens: TokenCounts | None) -> str:
     return f"{tokens.input:,} tokens in, {cached} cached, {tokens.output:,} out"
 
 
-def _times(turn: TurnReport) -> str:
+def _times(turn: TurnFigures) -> str:
     first_delta = "" if turn.first_delta_s is None else f", first output {turn.first_delta_s:.3f} s"
     return f"first event {turn.first_event_s:.3f} s{first_delta}, total {turn.total_s:.3f} s"
 
@@ -178,7 +178,7 @@ def _totals(result: RunResult) -> Table:
     return table
 
 
-def _row(name: str, turns: tuple[TurnReport, ...], first: str) -> tuple[str, ...]:
+def _row(name: str, turns: tuple[TurnFigures, ...], first: str) -> tuple[str, ...]:
     sent = sum(turn.payload_bytes for turn in turns)
     wire = _known_sum([turn.wire_sent_bytes for turn in turns])
     stateless = sum(turn.stateless_bytes for turn in turns)

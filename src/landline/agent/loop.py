@@ -27,7 +27,7 @@ class CallReport(msgspec.Struct, frozen=True):
     is_error: bool
 
 
-class TurnReport(msgspec.Struct, frozen=True, kw_only=True):
+class TurnFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One turn in numbers; `Exchange` says what each means."""
 
     number: int
@@ -53,7 +53,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """Why there is no answer; empty when there is one."""
     answer: str
     """The last text of the model, also when it broke off."""
-    turns: tuple[TurnReport, ...]
+    turns: tuple[TurnFigures, ...]
 
     @property
     def payload_bytes(self) -> int:
@@ -76,7 +76,7 @@ class Reporter(Protocol):
     def text(self, delta: str) -> None: ...
     def note(self, text: str) -> None: ...
     def tool_ran(self, call: CallReport) -> None: ...
-    def turn_ended(self, turn: TurnReport) -> None: ...
+    def turn_ended(self, turn: TurnFigures) -> None: ...
     def run_ended(self, result: RunResult) -> None: ...
 
 
@@ -95,7 +95,7 @@ class SilentReporter:
     def tool_ran(self, call: CallReport) -> None:
         pass
 
-    def turn_ended(self, turn: TurnReport) -> None:
+    def turn_ended(self, turn: TurnFigures) -> None:
         pass
 
     def run_ended(self, result: RunResult) -> None:
@@ -104,9 +104,9 @@ class SilentReporter:
 
 def make_turn_report(
     number: int, exchange: Exchange, tokens: TokenCounts | None, calls: tuple[CallReport, ...]
-) -> TurnReport:
+) -> TurnFigures:
     """One turn's numbers with what the model and the tools did in it."""
-    return TurnReport(
+    return TurnFigures(
         number=number,
         transport=exchange.transport,
         is_delta=exchange.is_delta,
@@ -198,7 +198,7 @@ class _Run:
         self._settings = settings
         self._reporter = reporter
         self._seen: Counter[tuple[str, bytes]] = Counter()
-        self._turns: list[TurnReport] = []
+        self._turns: list[TurnFigures] = []
         self._answer = ""
         self._was_nudged = False
 

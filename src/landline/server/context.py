@@ -16,7 +16,7 @@ from landline.server.exchange import answer_while_wanted
 from landline.server.headers import NO_TRACE, trace_of
 from landline.server.middleware import REQUEST_ID
 from landline.server.server_info import Answer
-from landline.session.admission import Origin, admit
+from landline.session.admission import CreateOrigin, admit
 from landline.session.compaction import retained_messages
 from landline.session.turn import Arrival, Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.wire.errors import ApiError, api_error
@@ -111,7 +111,7 @@ async def _read_turn(
         message = "Expected `input` or `previous_response_id`: a conversation is not compacted here."
         return api_error("unsupported_parameter", message, param="conversation")
     request = _only_reading(request, keeps_conversation=may_have_conversation)
-    origin = Origin(tenant=edge.tenant_of(scope), body=body, arrival=arrival)
+    origin = CreateOrigin(tenant=edge.tenant_of(scope), body=body, arrival=arrival)
     return admit(request, response_id=edge.new_id("resp"), now=edge.clock(), origin=origin)
 
 

@@ -15,7 +15,7 @@ from landline.server.exchange import answer_while_wanted, ends_by_itself
 from landline.server.headers import NO_TRACE, trace_of
 from landline.server.middleware import REQUEST_ID
 from landline.server.sse_stream import EventStream, stream_records
-from landline.session.admission import Origin, admit
+from landline.session.admission import CreateOrigin, admit
 from landline.session.turn import Arrival, Turn, TurnEnded, TurnProgressed, TurnRefused, TurnUpdate
 from landline.wire.errors import ApiError
 from landline.wire.requests import decode_create
@@ -58,7 +58,7 @@ class CreateEndpoint:
             client=client_of(scope),
             started_at=started_at,
         )
-        origin = Origin(tenant=edge.tenant_of(scope), body=body, arrival=arrival)
+        origin = CreateOrigin(tenant=edge.tenant_of(scope), body=body, arrival=arrival)
         return admit(request, response_id=edge.new_id("resp"), now=edge.clock(), origin=origin)
 
     async def _answer(self, account: Account, scope: Scope, send: Send) -> None:

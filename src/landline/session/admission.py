@@ -30,7 +30,7 @@ MAX_METADATA_PAIRS = 16
 """Responses reference, `metadata`."""
 
 
-class Origin(msgspec.Struct, frozen=True):
+class CreateOrigin(msgspec.Struct, frozen=True):
     """Whose create it is, and where it came from; its members are those of `Turn`."""
 
     tenant: str = ""
@@ -41,7 +41,7 @@ class Origin(msgspec.Struct, frozen=True):
     arrival: Arrival = Arrival()
 
 
-_NOWHERE = Origin()
+_NOWHERE = CreateOrigin()
 
 
 def admit(
@@ -51,7 +51,7 @@ def admit(
     now: float,
     parent: Remembered | None = None,
     steered: tuple[Item, ...] = (),
-    origin: Origin = _NOWHERE,
+    origin: CreateOrigin = _NOWHERE,
 ) -> Turn | ApiError:
     """The turn for a decoded request, or why there is none.
 

@@ -105,7 +105,7 @@ def plan_compaction(history: Link, *, keeps_newest: bool, threshold_tokens: int 
 def open_payload(payload: bytes) -> Opened | None:
     """What a sealed payload says; None for one of another version."""
     data = zlib.decompress(payload)
-    if msgspec.json.decode(data, type=_Head).v != _VERSION:
+    if msgspec.json.decode(data, type=_PayloadHead).v != _VERSION:
         return None
     value = msgspec.json.decode(data, type=_Payload)
     items = _opened(
@@ -125,7 +125,7 @@ def retained_messages(compaction: Item, history: Link | None) -> list[Item]:
     return _recent_messages(history.shown.all_items(), _budget_bytes(history)) if history is not None else []
 
 
-class _Head(msgspec.Struct):
+class _PayloadHead(msgspec.Struct):
     v: int
 
 

@@ -53,7 +53,7 @@ class _Told(msgspec.Struct):
     incomplete_details: IncompleteDetails | None = None
 
 
-class _Head(msgspec.Struct):
+class _ItemHead(msgspec.Struct):
     type: str = ""
 
 
@@ -67,7 +67,7 @@ class _OpenItem(msgspec.Struct):
 _TOLD: msgspec.json.Decoder[_Told] = msgspec.json.Decoder(_Told)
 _MEMBERS: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _OBJECT: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
-_HEAD: msgspec.json.Decoder[_Head] = msgspec.json.Decoder(_Head)
+_HEAD: msgspec.json.Decoder[_ItemHead] = msgspec.json.Decoder(_ItemHead)
 _RAWS: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
 _INDEX: msgspec.json.Decoder[int] = msgspec.json.Decoder(int)
 _TEXT: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
@@ -223,7 +223,7 @@ def _item(raw: bytes) -> Item:
     try:
         return decode_item(raw)
     except msgspec.ValidationError:
-        return Item(raw=raw, type=_read(Raw(raw), _HEAD, _Head()).type)
+        return Item(raw=raw, type=_read(Raw(raw), _HEAD, _ItemHead()).type)
 
 
 def _status(kind: str, told: _Told) -> ResponseStatus:

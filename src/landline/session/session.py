@@ -12,7 +12,7 @@ from typing import assert_never
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from landline.session.admission import Origin, admit
+from landline.session.admission import CreateOrigin, admit
 from landline.session.lane import Lane, LaneBook, WaitingCreate
 from landline.session.limits import Limits
 from landline.session.memory import Remembered, ResponseMemory
@@ -243,7 +243,7 @@ class Session:
                 now=now,
                 parent=create.parent,
                 steered=taken.items if taken is not None else (),
-                origin=Origin(
+                origin=CreateOrigin(
                     tenant=self._tenant,
                     stream_id=_lane_stamp(lane),
                     affinity_key=f"{self.line_id}.{lane.lane_id or ''}",

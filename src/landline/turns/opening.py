@@ -69,7 +69,7 @@ class Opener:
 def unreadable(turn: Turn) -> ApiError | None:
     """Why no model but one of whoever sealed it can read the turn's history: a compaction that did not open here.
 
-    Without reasoning of another model this one is none the worse; a compaction stands for the conversation.
+    A model does without the reasoning of another one; a compaction stands for the whole conversation.
     """
     if turn.history is None or not turn.history.shown.is_sealed:
         return None

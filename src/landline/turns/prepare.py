@@ -65,7 +65,7 @@ class Preparer:
             return
         stored = await self._store.load_response(turn.tenant, parent_id)
         try:
-            told = msgspec.json.decode(stored.body, type=_Told) if stored is not None else _Told()
+            told = msgspec.json.decode(stored.body, type=_StoredUsage) if stored is not None else _StoredUsage()
         except UNREADABLE:
             return  # then its tokens are counted
         if told.usage is not None and all(item.type != "compaction" for item in told.output):
@@ -106,7 +106,7 @@ class _OutputHead(msgspec.Struct):
     type: str
 
 
-class _Told(msgspec.Struct):
+class _StoredUsage(msgspec.Struct):
     """What is read of a stored response."""
 
     usage: _Usage | None = None

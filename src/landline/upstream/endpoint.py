@@ -14,7 +14,7 @@ _REFUSED_KEY = "The target refused the key"
 """How dialects say it, which takes for granted that there was one."""
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class TargetEndpoint(msgspec.Struct, frozen=True):
     """A server that serves a target, and how it is reached."""
 
     name: str
@@ -46,7 +46,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 class MissingKey:
     """A target's key, if it has none: turns the refusal that follows into what to do about it."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: TargetEndpoint) -> None:
         self._target_name = endpoint.name
         self._is_given = endpoint.key_header.lower() in {header.lower() for header in endpoint.sent_headers}
         self._key_envs = endpoint.key_envs

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from landline.dialects.dialect import Dialect, Prompt, RelayingDialect
 from landline.upstream.counting import Counters, count_by_reading
-from landline.upstream.endpoint import Endpoint, MissingKey
+from landline.upstream.endpoint import MissingKey, TargetEndpoint
 from landline.upstream.http_reply import HttpReply, HttpServer, RelayedReply, open_session
 from landline.upstream.oddities import OddityLog
 from landline.upstream.target import KnownReply, Reply, Traffic
@@ -15,7 +15,7 @@ from landline.wire.model_events import Accepted, Failed, Finished, UsageReported
 class HttpTarget:
     """A target that a dialect describes and HTTP reaches."""
 
-    def __init__(self, endpoint: Endpoint, dialect: Dialect) -> None:
+    def __init__(self, endpoint: TargetEndpoint, dialect: Dialect) -> None:
         self.name = endpoint.name
         self._endpoint = endpoint
         self._base_url = endpoint.base_url.rstrip("/")

@@ -13,12 +13,12 @@ from landline.wire.model_events import Relayed
 from landline.wire.readable import UNREADABLE
 
 
-class _Told(msgspec.Struct):
+class _KeptHead(msgspec.Struct):
     id: str | None = None
     output: list[Raw] | None = None
 
 
-_TOLD: msgspec.json.Decoder[_Told] = msgspec.json.Decoder(_Told)
+_KEPT_HEAD: msgspec.json.Decoder[_KeptHead] = msgspec.json.Decoder(_KeptHead)
 _INDEX: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(int | None)
 _NULL = Raw(b"null")
 
@@ -27,7 +27,7 @@ class KeptResponse:
     """One response of an upstream, read while it is relayed. Its items are those that the client's history gets."""
 
     def __init__(self) -> None:
-        self._told: _Told | None = None
+        self._told: _KeptHead | None = None
         self._items: dict[int, Raw] = {}
         self._open: set[int] = set()
         self._is_broken = False
@@ -42,8 +42,8 @@ class KeptResponse:
         """Takes one event; malformed ones leave nothing to go on from."""
         try:
             if event.kind in TERMINAL:
-                self._told = _Told()
-                self._told = _TOLD.decode(event.members.get("response", Raw(b"{}")))
+                self._told = _KeptHead()
+                self._told = _KEPT_HEAD.decode(event.members.get("response", Raw(b"{}")))
             elif event.kind in ITEM_EVENTS:
                 index = _INDEX.decode(event.members.get("output_index", _NULL)) or 0
                 if event.kind == ITEM_ADDED:

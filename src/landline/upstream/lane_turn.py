@@ -10,12 +10,12 @@ from landline.dialects.dialect import Prompt
 from landline.dialects.responses import EventReader, Responses
 from landline.upstream.http_reply import HttpDeadlines, broken_off, unreachable
 from landline.upstream.kept_response import KeptResponse
-from landline.upstream.line import Ask, Seat
+from landline.upstream.line import Ask, LaneSeat
 from landline.upstream.line_pool import LinePool
-from landline.upstream.line_socket import TOO_LARGE_CODE, LaneFrames, LineSocket
+from landline.upstream.line_socket import LaneFrames, LineSocket
 from landline.upstream.oddities import OddityLog
 from landline.upstream.target import Traffic
-from landline.wire.errors import ApiError, api_error
+from landline.wire.errors import CLOSE_TOO_LARGE, ApiError, api_error
 from landline.wire.items import Item
 from landline.wire.model_events import Failed, Finished, ModelEvent, Relayed
 
@@ -66,7 +66,7 @@ class LaneTurn:
         self._before = before
         self._has_spoken = False
         """Whether an event of the response was passed on."""
-        self._seat: Seat | None = None
+        self._seat: LaneSeat | None = None
         """Until it is given back."""
         self._sent_on: LineSocket | None = None
         self._frames: LaneFrames | None = None
@@ -159,7 +159,7 @@ class LaneTurn:
             needs_new_line=before is not None and before.needs_new_line,
         )
 
-    def _build_frame(self, seat: Seat) -> bytes | ApiError:
+    def _build_frame(self, seat: LaneSeat) -> bytes | ApiError:
         history, anchor = self._prompt.history, seat.anchor
         items: Sequence[Item] | None = ()
         if history is not None:
@@ -173,7 +173,7 @@ class LaneTurn:
             omit_reasoning=self._before is not None and self._before.omits_reasoning,
         )
 
-    async def _connect(self, seat: Seat) -> Failed | None:
+    async def _connect(self, seat: LaneSeat) -> Failed | None:
         """Finds the line's socket, which may have to be opened; else what to say, or `again`."""
         try:
             self._sent_on = await self._upstream.pool.socket_of(
@@ -221,7 +221,7 @@ class LaneTurn:
             events[-1] = Failed(api_error("upstream_error", f"The target refused the turn twice: {last.error.message}"))
         return events
 
-    def _next_try(self, seat: Seat, code: str, error: ApiError) -> Again | None:
+    def _next_try(self, seat: LaneSeat, code: str, error: ApiError) -> Again | None:
         """How the turn may succeed that the upstream refused."""
         known = self._before or Again()
         if code in _LINE_IS_OVER and not known.needs_new_line:
@@ -242,7 +242,7 @@ class LaneTurn:
         self._frames = None
         self._fail(is_line_over=True)
         reason = socket.close_reason or "lost"
-        if not self._has_spoken and socket.close_code == TOO_LARGE_CODE:
+        if not self._has_spoken and socket.close_code == CLOSE_TOO_LARGE:
             self.again = self._learn(reason, goes_over_http=True)
         elif not self._has_spoken and not (self._before is not None and self._before.needs_new_line):
             self.again = self._learn(reason, needs_new_line=True)

@@ -16,7 +16,7 @@ class Line:
         """The client's connection that uses it, if that one stays."""
         self.model = model
         """Of its first response."""
-        self.lanes: list[Lane] = []
+        self.lanes: list[UpstreamLane] = []
         self.is_retired = False
         """Whether it takes no more turns."""
         self.opened_at = self.used_at = now
@@ -26,7 +26,7 @@ class Line:
         return sum(lane.is_busy for lane in self.lanes)
 
 
-class Lane:
+class UpstreamLane:
     """One FIFO of a line; one turn at most is in flight on it."""
 
     __slots__ = ("anchor", "is_busy", "line", "owner", "stream_id", "used_at")
@@ -45,7 +45,7 @@ class Lane:
 class Anchor(msgspec.Struct, frozen=True, eq=False):
     """The latest response of a lane: a history that the upstream holds."""
 
-    lane: Lane
+    lane: UpstreamLane
     digest: bytes
     response_id: str
     """The upstream's."""
@@ -70,14 +70,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Whether no line that was used before will do."""
 
 
-class Seat(msgspec.Struct, frozen=True, eq=False):
+class LaneSeat(msgspec.Struct, frozen=True, eq=False):
     """A turn's place; its lane is busy until the seat is given back."""
 
-    lane: Lane
+    lane: UpstreamLane
     anchor: Anchor | None = None
     """What the turn continues; None sends the whole history."""
-
-    @property
-    def is_fork(self) -> bool:
-        """Whether the turn continues another lane's response, which stays that lane's latest."""
-        return self.anchor is not None and self.anchor.lane is not self.lane

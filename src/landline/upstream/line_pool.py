@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
-from landline.upstream.line import Ask, Line, Seat
+from landline.upstream.line import Ask, LaneSeat, Line
 from landline.upstream.line_socket import LineSocket
 from landline.upstream.lines import Lines
 
@@ -21,16 +21,16 @@ class LinePool:
         self._clock = clock
         self._sockets: dict[Line, asyncio.Task[LineSocket]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._waiting: deque[tuple[Ask, asyncio.Future[Seat]]] = deque()
+        self._waiting: deque[tuple[Ask, asyncio.Future[LaneSeat]]] = deque()
 
     @property
     def open_count(self) -> int:
         """Sockets that are open or being opened."""
         return len(self._sockets)
 
-    async def take(self, ask: Ask) -> Seat:
+    async def take(self, ask: Ask) -> LaneSeat:
         """A place for the turn; waits in order while every line is busy."""
-        seat: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
+        seat: asyncio.Future[LaneSeat] = asyncio.get_running_loop().create_future()
         self._waiting.append((ask, seat))
         self._tidy()
         try:
@@ -48,22 +48,22 @@ class LinePool:
             opening.add_done_callback(_take_note)
         return await asyncio.shield(opening)
 
-    def settle(self, seat: Seat, anchor: tuple[bytes, str] | None, instructions: str | None) -> None:
+    def settle(self, seat: LaneSeat, anchor: tuple[bytes, str] | None, instructions: str | None) -> None:
         """The turn ended well."""
         self._lines.settle(seat, anchor, instructions, self._clock())
         self._tidy()
 
-    def fail(self, seat: Seat, *, is_parent_gone: bool = False) -> None:
+    def fail(self, seat: LaneSeat, *, is_parent_gone: bool = False) -> None:
         """The turn failed."""
         self._lines.fail(seat, self._clock(), is_parent_gone=is_parent_gone)
         self._tidy()
 
-    def leave(self, seat: Seat) -> None:
+    def leave(self, seat: LaneSeat) -> None:
         """Nothing was sent for the turn."""
         self._lines.leave(seat, self._clock())
         self._tidy()
 
-    def abandon(self, seat: Seat, socket: LineSocket) -> None:
+    def abandon(self, seat: LaneSeat, socket: LineSocket) -> None:
         """Nobody waits for the turn, which was sent and is not over."""
         lane = seat.lane
         if self._lines.abandon(seat):
@@ -101,14 +101,14 @@ class LinePool:
         self._lines.drop(line)
         self._tidy()
 
-    def _free(self, seat: Seat) -> None:
+    def _free(self, seat: LaneSeat) -> None:
         self._lines.free(seat.lane, self._clock())
         self._tidy()
 
     def _tidy(self) -> None:
         """Seats those who wait, in order, and closes what left the book."""
         now = self._clock()
-        still: deque[tuple[Ask, asyncio.Future[Seat]]] = deque()
+        still: deque[tuple[Ask, asyncio.Future[LaneSeat]]] = deque()
         while self._waiting:
             ask, waiter = self._waiting.popleft()
             if waiter.done():

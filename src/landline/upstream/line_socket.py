@@ -15,7 +15,6 @@ from aiohttp.compression_utils import ZLibCompressor
 from landline import __version__
 from landline.compression_budget import NO_GRANT, CompressionBudget, CompressionGrant, CompressionOffer
 from landline.upstream.counted import CountedConnection, CountingConnector
-from landline.wire.errors import CLOSE_TOO_LARGE
 from landline.wire.event_names import ERRORS, TERMINAL
 from landline.wire.readable import UNREADABLE
 
@@ -29,7 +28,6 @@ MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 CLOSE_TIMEOUT_S = 2.0
 """An upstream that does not answer a close is not waited for."""
 
-TOO_LARGE_CODE = CLOSE_TOO_LARGE
 
 UPSTREAM_OFFER = CompressionOffer(is_in_limitable=False, may_lose_context=False)
 """Both as aiohttp has it: its inflater has the widest window always, and it keeps its compressor whatever is agreed."""
@@ -37,14 +35,14 @@ UPSTREAM_OFFER = CompressionOffer(is_in_limitable=False, may_lose_context=False)
 _ENDING = TERMINAL | ERRORS
 
 
-class _Head(msgspec.Struct):
+class _FrameHead(msgspec.Struct):
     """What is read of a frame to find its turn."""
 
     type: str | None = None
     stream_id: str | None = None
 
 
-_HEAD: msgspec.json.Decoder[_Head] = msgspec.json.Decoder(_Head)
+_HEAD: msgspec.json.Decoder[_FrameHead] = msgspec.json.Decoder(_FrameHead)
 _STREAM_ID = re.compile(rb'"stream_id"\s*:\s*"([A-Za-z0-9_.\-]{1,256})"')
 """Whose a frame most likely is that no JSON reader takes: one that is nested too deeply."""
 
@@ -243,7 +241,7 @@ class LineSocket:
             head = _HEAD.decode(frame)
         except UNREADABLE:
             named = _STREAM_ID.search(frame)
-            head = _Head(stream_id=named[1].decode() if named is not None else None)
+            head = _FrameHead(stream_id=named[1].decode() if named is not None else None)
         if head.stream_id is None:
             waiting = [frames for frames in self._joined.values() if not frames.has_begun]
             return waiting[0] if waiting else None

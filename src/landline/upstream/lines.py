@@ -6,7 +6,7 @@ anchor at most: the history up to its latest response. A turn whose history begi
 
 from collections.abc import Iterable, Sequence
 
-from landline.upstream.line import Anchor, Ask, Lane, Line, Seat
+from landline.upstream.line import Anchor, Ask, LaneSeat, Line, UpstreamLane
 from landline.upstream.socket_settings import SocketSettings
 
 
@@ -33,7 +33,7 @@ class Lines:
     def all(self) -> Sequence[Line]:
         return tuple(self._lines)
 
-    def choose(self, ask: Ask, now: float) -> Seat | None:
+    def choose(self, ask: Ask, now: float) -> LaneSeat | None:
         """A place for the turn, warm if there is one; None when every line is busy and no more may be opened."""
         self.expire(now)
         if not self._has_room():
@@ -41,7 +41,7 @@ class Lines:
         seat = None if ask.is_whole or ask.needs_new_line else self._find_warm(ask, now)
         if seat is None:
             lane = self._find_lane(ask, now)
-            seat = Seat(lane) if lane is not None else None
+            seat = LaneSeat(lane) if lane is not None else None
         if seat is not None:
             lane = seat.lane
             lane.is_busy = True
@@ -49,7 +49,7 @@ class Lines:
             lane.line.owner = ask.line_id
         return seat
 
-    def settle(self, seat: Seat, anchor: tuple[bytes, str] | None, instructions: str | None, now: float) -> None:
+    def settle(self, seat: LaneSeat, anchor: tuple[bytes, str] | None, instructions: str | None, now: float) -> None:
         """The turn ended well. `anchor` is the digest of the history with its output, and the response's id upstream."""
         self._forget(seat.lane)
         if anchor is not None and self._sends_deltas and not seat.lane.line.is_retired:
@@ -58,7 +58,7 @@ class Lines:
             self._anchors.setdefault(seat.lane.line.tenant, {}).setdefault(digest, []).append(made)
         self.free(seat.lane, now)
 
-    def fail(self, seat: Seat, now: float, *, is_parent_gone: bool = False) -> None:
+    def fail(self, seat: LaneSeat, now: float, *, is_parent_gone: bool = False) -> None:
         """The turn failed: nothing of it is remembered upstream, nor what came before it on its lane.
 
         The parent of a fork stays, unless the upstream said that it is gone.
@@ -68,11 +68,11 @@ class Lines:
             self._forget(seat.anchor.lane)
         self.free(seat.lane, now)
 
-    def leave(self, seat: Seat, now: float) -> None:
+    def leave(self, seat: LaneSeat, now: float) -> None:
         """Nothing was sent for the turn."""
         self.free(seat.lane, now)
 
-    def abandon(self, seat: Seat) -> bool:
+    def abandon(self, seat: LaneSeat) -> bool:
         """Nobody waits for the turn any more, which still runs upstream.
 
         Returns whether its lane goes on until the upstream ends it (then `free` it), for the sake of other turns on the
@@ -85,7 +85,7 @@ class Lines:
         self._remove(line)
         return False
 
-    def free(self, lane: Lane, now: float) -> None:
+    def free(self, lane: UpstreamLane, now: float) -> None:
         """The upstream has nothing more to say on the lane."""
         lane.is_busy = False
         lane.used_at = lane.line.used_at = now
@@ -112,7 +112,7 @@ class Lines:
         for line in [each for each in self._lines if self._is_over(each, now)]:
             self._remove(line)
 
-    def _find_warm(self, ask: Ask, now: float) -> Seat | None:
+    def _find_warm(self, ask: Ask, now: float) -> LaneSeat | None:
         """The place of the longest prefix that an upstream lane holds."""
         anchors = self._anchors.get(ask.tenant)
         if not anchors or ask.history is None:
@@ -121,10 +121,10 @@ class Lines:
             for anchor in anchors.get(digest, ()):
                 lane = self._continue(anchor, ask, now)
                 if lane is not None:
-                    return Seat(lane, anchor)
+                    return LaneSeat(lane, anchor)
         return None
 
-    def _continue(self, anchor: Anchor, ask: Ask, now: float) -> Lane | None:
+    def _continue(self, anchor: Anchor, ask: Ask, now: float) -> UpstreamLane | None:
         """The lane that goes on from the anchor: its own, or a fork beside it if that one is another client lane's."""
         lane, line = anchor.lane, anchor.lane.line
         if not self._can_take(line, ask, now):
@@ -136,13 +136,13 @@ class Lines:
             return self._lane_beside(line, ask, lane)
         return lane
 
-    def _lane_beside(self, line: Line, ask: Ask, source: Lane) -> Lane | None:
+    def _lane_beside(self, line: Line, ask: Ask, source: UpstreamLane) -> UpstreamLane | None:
         """A lane for a fork: never one whose anchor is what is forked, unless there is no other."""
         if not self._has_lanes:
             return None
         return self._lane_of(line, ask, but=source) or (None if source.is_busy else source)
 
-    def _find_lane(self, ask: Ask, now: float) -> Lane | None:
+    def _find_lane(self, ask: Ask, now: float) -> UpstreamLane | None:
         """A lane to start afresh on, taking as little warmth from others as possible."""
         usable = [] if ask.needs_new_line else [line for line in self._lines if self._can_take(line, ask, now)]
         lane = self._own_lane(usable, ask) or self._blank_lane(usable, ask)
@@ -164,7 +164,7 @@ class Lines:
         self._remove(oldest)
         return self._new_lane(ask, now)
 
-    def _own_lane(self, usable: Iterable[Line], ask: Ask) -> Lane | None:
+    def _own_lane(self, usable: Iterable[Line], ask: Ask) -> UpstreamLane | None:
         """A lane of the line that the client's connection has already; without lanes, the line of the client's lane."""
         if ask.line_id is None:
             return None
@@ -175,14 +175,14 @@ class Lines:
                 return self._lane_of(line, ask)
         return None
 
-    def _blank_lane(self, usable: Iterable[Line], ask: Ask) -> Lane | None:
+    def _blank_lane(self, usable: Iterable[Line], ask: Ask) -> UpstreamLane | None:
         """A lane of a line on which nothing runs and nothing is remembered."""
         for line in usable:
             if not line.in_flight and all(lane.anchor is None for lane in line.lanes):
                 return self._lane_of(line, ask)
         return None
 
-    def _lane_of(self, line: Line, ask: Ask, *, but: Lane | None = None) -> Lane | None:
+    def _lane_of(self, line: Line, ask: Ask, *, but: UpstreamLane | None = None) -> UpstreamLane | None:
         """A free lane of the line: the client's own, else a new one, else the one that is missed least."""
         free = [lane for lane in line.lanes if not lane.is_busy and lane is not but]
         if ask.line_id is not None:
@@ -190,12 +190,12 @@ class Lines:
             if own is not None:
                 return own
         if len(line.lanes) < (self._settings.named_lanes if self._has_lanes else 1):
-            lane = Lane(line, f"lane_{len(line.lanes) + 1}" if self._has_lanes else None)
+            lane = UpstreamLane(line, f"lane_{len(line.lanes) + 1}" if self._has_lanes else None)
             line.lanes.append(lane)
             return lane
         return min(free, key=lambda lane: (lane.anchor is not None, lane.used_at), default=None)
 
-    def _new_lane(self, ask: Ask, now: float) -> Lane | None:
+    def _new_lane(self, ask: Ask, now: float) -> UpstreamLane | None:
         line = Line(ask.tenant, ask.line_id, ask.model, now)
         self._lines[line] = None
         return self._lane_of(line, ask)
@@ -230,7 +230,7 @@ class Lines:
             self.drop(line)
             self.leaving.append(line)
 
-    def _forget(self, lane: Lane) -> None:
+    def _forget(self, lane: UpstreamLane) -> None:
         anchor, lane.anchor = lane.anchor, None
         if anchor is None:
             return

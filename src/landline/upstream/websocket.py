@@ -11,7 +11,7 @@ import structlog
 from landline.compression_budget import CompressionBudget
 from landline.dialects.dialect import Prompt
 from landline.dialects.responses import Responses
-from landline.upstream.endpoint import Endpoint, MissingKey
+from landline.upstream.endpoint import MissingKey, TargetEndpoint
 from landline.upstream.http import HttpTarget
 from landline.upstream.lane_turn import Again, LaneTurn, SocketUpstream
 from landline.upstream.line_pool import LinePool
@@ -49,7 +49,7 @@ class ResponsesSocketTarget:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: TargetEndpoint,
         dialect: Responses,
         *,
         settings: SocketSettings | None = None,

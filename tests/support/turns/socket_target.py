@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from landline.dialects.responses import Responses, ResponsesFlags
-from landline.upstream.endpoint import Endpoint
+from landline.upstream.endpoint import TargetEndpoint
 from landline.upstream.http_reply import HttpDeadlines
 from landline.upstream.socket_settings import SocketSettings
 from landline.upstream.websocket import ResponsesSocketTarget
@@ -45,7 +45,7 @@ async def target_at(
     deadlines: HttpDeadlines | None = None,
 ) -> AsyncGenerator[ResponsesSocketTarget]:
     target = ResponsesSocketTarget(
-        Endpoint("up", base_url, api_key=KEY, deadlines=deadlines or HttpDeadlines()),
+        TargetEndpoint("up", base_url, api_key=KEY, deadlines=deadlines or HttpDeadlines()),
         Responses(flags),
         settings=settings,
         clock=clock or Clock(),

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from landline.agent import AgentSettings, CallReport, Endpoint, LocalTool, RunResult, ToolError, TurnReport, run_agent
+from landline.agent import AgentSettings, CallReport, Endpoint, LocalTool, RunResult, ToolError, TurnFigures, run_agent
 from landline.engine.catalog import DEFAULT_MODEL
 from support.fakes.responses import Fail, FakeResponses, Reply
 
@@ -39,7 +39,7 @@ class Notebook:
     def tool_ran(self, call: CallReport) -> None:
         self.told.append(call)
 
-    def turn_ended(self, turn: TurnReport) -> None:
+    def turn_ended(self, turn: TurnFigures) -> None:
         self.told.append(f"end {turn.number}")
 
     def run_ended(self, result: RunResult) -> None:

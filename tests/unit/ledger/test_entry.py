@@ -6,7 +6,7 @@ import pytest
 
 from landline.ledger.entry import NAME_CHARS, Count, Entry, Hop, RequestedSettings, make_entry
 from landline.ledger.report import Milestones, Service, TurnReport
-from landline.session.admission import Origin, admit
+from landline.session.admission import CreateOrigin, admit
 from landline.session.create_bytes import TurnBytes
 from landline.session.turn import Arrival, CreateBytes, Transport, Turn
 from landline.upstream.target import Traffic
@@ -22,7 +22,7 @@ def make_turn(model: str = "m", *, arrival: Arrival | None = None, **fields: obj
     body = json.dumps({"model": model, "input": "Hello"} | fields).encode()
     request = decode_create(body)
     assert isinstance(request, CreateRequest)
-    turn = admit(request, response_id="resp_1", now=1.0, origin=Origin(body=body, arrival=arrival or Arrival()))
+    turn = admit(request, response_id="resp_1", now=1.0, origin=CreateOrigin(body=body, arrival=arrival or Arrival()))
     assert isinstance(turn, Turn)
     return turn
 

@@ -7,7 +7,7 @@ from landline.ledger import Ledger
 from landline.ledger.ledger import NEWEST_ITEMS_KEPT, Excerpt, LiveSession
 from landline.ledger.report import TurnReport
 from landline.monitor.excerpts import EXCERPT_CHARS, excerpt, record_excerpts
-from landline.session.admission import Origin, admit
+from landline.session.admission import CreateOrigin, admit
 from landline.session.turn import Turn
 from landline.wire.items import encode_item
 from landline.wire.requests import CreateRequest, decode_create
@@ -18,7 +18,7 @@ from support.servers.state import DEADLINE_S, state_server
 def make_turn(body: bytes) -> Turn:
     request = decode_create(body)
     assert isinstance(request, CreateRequest)
-    turn = admit(request, response_id="resp_1", now=1.0, origin=Origin(tenant="", body=body))
+    turn = admit(request, response_id="resp_1", now=1.0, origin=CreateOrigin(tenant="", body=body))
     assert isinstance(turn, Turn)
     return turn
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.session.admission import Origin, admit
+from landline.session.admission import CreateOrigin, admit
 from landline.session.create_bytes import TurnBytes, measure_turn
 from landline.session.lineage import Link
 from landline.session.memory import Remembered
@@ -52,7 +52,7 @@ def admitted(body: bytes | str, parent: Link | None, transport: Transport = "htt
     found = None
     if request.previous_response_id not in (None, "resp_gone"):
         found = Remembered("resp_p", parent, None)
-    origin = Origin(body=body, arrival=Arrival(transport=transport, client=client))
+    origin = CreateOrigin(body=body, arrival=Arrival(transport=transport, client=client))
     turn = admit(request, response_id="resp_1", now=0.0, parent=found, origin=origin)
     assert isinstance(turn, Turn), turn
     return turn

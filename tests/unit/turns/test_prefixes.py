@@ -15,7 +15,7 @@ from landline.dialects.dialect import Prompt, UpstreamRequest
 from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.sealing import Sealer
-from landline.session.admission import Origin, admit
+from landline.session.admission import CreateOrigin, admit
 from landline.session.lineage import Link
 from landline.session.turn import Turn, TurnEnded
 from landline.stores.memory import MemoryStore
@@ -330,7 +330,7 @@ async def test_runner_remembers_what_it_ran() -> None:
     async def run(items: list[Any]) -> TurnEnded:
         request = decode_create(json.dumps({"model": "m", "input": items, "store": False}))
         assert isinstance(request, CreateRequest)
-        turn = admit(request, response_id=f"resp_{next(ids)}", now=1.0, origin=Origin(tenant="t"))
+        turn = admit(request, response_id=f"resp_{next(ids)}", now=1.0, origin=CreateOrigin(tenant="t"))
         assert isinstance(turn, Turn)
         *_, ended = [update async for update in updates_of(runner, turn)]
         assert isinstance(ended, TurnEnded)

@@ -11,7 +11,7 @@ from landline.dialects.dialect import Prompt
 from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.sealing import Sealer
-from landline.session.admission import Origin, admit
+from landline.session.admission import CreateOrigin, admit
 from landline.session.compaction import SUMMARY_ID
 from landline.session.lineage import Link, extend
 from landline.session.turn import Turn, TurnEnded, TurnRefused, TurnUpdate
@@ -272,7 +272,7 @@ def runner(target: FakeTarget, store: MemoryStore | None = None) -> TurnRunner:
 async def run(made: TurnRunner, response_id: str, **fields: object) -> list[TurnUpdate]:
     request = decode_create(json.dumps({"model": "m"} | fields))
     assert isinstance(request, CreateRequest), request
-    admitted = admit(request, response_id=response_id, now=1.0, origin=Origin(tenant="t"))
+    admitted = admit(request, response_id=response_id, now=1.0, origin=CreateOrigin(tenant="t"))
     assert isinstance(admitted, Turn), admitted
     return [update async for update in updates_of(made, admitted)]
 
@@ -346,7 +346,7 @@ async def test_compaction_of_another_tenant_is_refused() -> None:
     request = decode_create(json.dumps({"model": "m", "input": [item, {"role": "user", "content": "two"}]}))
     assert isinstance(request, CreateRequest)
     for tenant, kind in (("t", TurnEnded), ("other", TurnRefused)):
-        asked = admit(request, response_id="resp_2", now=1.0, origin=Origin(tenant=tenant))
+        asked = admit(request, response_id="resp_2", now=1.0, origin=CreateOrigin(tenant=tenant))
         assert isinstance(asked, Turn)
         *_, last = [update async for update in updates_of(runner(target), asked)]
         assert isinstance(last, kind)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from landline.dialects.dialect import Prompt
 from landline.routing.choice import Route
 from landline.routing.router import Router
-from landline.session.admission import Origin, admit
+from landline.session.admission import CreateOrigin, admit
 from landline.session.memory import Remembered
 from landline.session.turn import Turn, TurnEnded, TurnUpdate
 from landline.stores.memory import MemoryStore
@@ -92,7 +92,9 @@ class Process:
     ) -> TurnEnded:
         request = decode_create(json.dumps({"model": "m", "input": history, **fields}))
         assert isinstance(request, CreateRequest)
-        turn = admit(request, response_id=self._new_id("resp"), now=1.0, parent=parent, origin=Origin(tenant=tenant))
+        turn = admit(
+            request, response_id=self._new_id("resp"), now=1.0, parent=parent, origin=CreateOrigin(tenant=tenant)
+        )
         assert isinstance(turn, Turn)
         updates: list[TurnUpdate] = [update async for update in updates_of(self._runner, turn)]
         assert isinstance(updates[-1], TurnEnded)

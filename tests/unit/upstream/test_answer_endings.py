@@ -17,7 +17,7 @@ from landline.dialects.dialect import Dialect, Prompt
 from landline.dialects.gemini import Gemini
 from landline.dialects.responses import Responses
 from landline.upstream import HttpDeadlines, HttpTarget, line_socket
-from landline.upstream.endpoint import Endpoint
+from landline.upstream.endpoint import TargetEndpoint
 from landline.upstream.websocket import ResponsesSocketTarget
 from landline.wire.model_events import Failed, Finished, ModelEvent, TextDelta, UsageReported
 from support.conversations.chat import create, lineage, message
@@ -111,7 +111,7 @@ async def target_of(
 ) -> AsyncGenerator[HttpTarget]:
     server = await asyncio.start_server(upstream.answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    target = HttpTarget(Endpoint("slow", f"http://127.0.0.1:{port}/v1", deadlines=deadlines), dialect)
+    target = HttpTarget(TargetEndpoint("slow", f"http://127.0.0.1:{port}/v1", deadlines=deadlines), dialect)
     await target.open()
     try:
         yield target
@@ -346,7 +346,9 @@ async def test_keepalive_events_on_a_socket_are_silence_and_hold_up_no_close(mon
     app = web.Application()
     app.router.add_get("/v1/responses", keep_alive)
     async with TestServer(app, host="127.0.0.1") as server, asyncio.timeout(WAIT_S):
-        target = ResponsesSocketTarget(Endpoint("slow", str(server.make_url("/v1")), deadlines=STERN), Responses())
+        target = ResponsesSocketTarget(
+            TargetEndpoint("slow", str(server.make_url("/v1")), deadlines=STERN), Responses()
+        )
         await target.open()
         async with aclosing(stream_of(target, PROMPT)) as batches:
             [failed] = [event async for batch in batches for event in batch]

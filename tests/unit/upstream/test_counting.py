@@ -16,7 +16,7 @@ from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.dialect import CountRequest, Prompt
 from landline.upstream import HttpTarget, ScriptedTarget
 from landline.upstream.counting import Counters
-from landline.upstream.endpoint import Endpoint
+from landline.upstream.endpoint import TargetEndpoint
 from landline.upstream.target import Traffic
 from landline.wire.errors import ApiError
 from landline.wire.requests import CreateRequest, decode_create
@@ -47,7 +47,7 @@ async def target_with(
     app.router.add_route("*", "/{path:.*}", answer)
     async with TestServer(app, host="127.0.0.1") as server:
         target = HttpTarget(
-            Endpoint("fake", str(server.make_url("/v1")), api_key="sk-secret-0123456789"), ChatCompletions()
+            TargetEndpoint("fake", str(server.make_url("/v1")), api_key="sk-secret-0123456789"), ChatCompletions()
         )
         await target.open()
         try:
@@ -183,7 +183,7 @@ async def test_a_stale_connection_is_replaced_without_a_word() -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     target = HttpTarget(
-        Endpoint("fake", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"), ChatCompletions()
+        TargetEndpoint("fake", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"), ChatCompletions()
     )
     async with server:
         await target.open()

@@ -2,97 +2,36 @@
 
 import asyncio
 import gzip
-import json
-import socket
-import struct
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from contextlib import aclosing
 
 import pytest
-import uvloop
 from aiohttp import web
-from aiohttp.test_utils import TestServer, unused_port
+from aiohttp.test_utils import unused_port
 
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt
 from landline.upstream import HttpDeadlines, HttpTarget
-from landline.upstream.endpoint import Endpoint
+from landline.upstream.endpoint import TargetEndpoint
 from landline.upstream.http_reply import ERROR_BODY_BYTES, LARGE_BODY_BYTES
 from landline.upstream.upload import PIECE_BYTES
-from landline.wire.errors import ApiError
-from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent, TextDelta, UsageReported
-from support.conversations.chat import create, lineage, message
+from landline.wire.model_events import Accepted, Finished, ModelEvent, TextDelta, UsageReported
+from support.conversations.chat import create
+from support.turns.http_target import (
+    DONE,
+    KEY,
+    STOP,
+    TEXT,
+    WAIT_S,
+    answering,
+    ask,
+    collect,
+    error_in,
+    prompt,
+    refusing,
+    serve,
+    target_at,
+)
 from support.turns.reply import stream_of
-
-KEY = "sk-secret-0123456789"
-TEXT = b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n'
-STOP = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
-DONE = b"data: [DONE]\n\n"
-WAIT_S = 10
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@asynccontextmanager
-async def serve(handler: Handler) -> AsyncGenerator[str]:
-    """The base URL of a server whose chat completions are answered by the handler."""
-    app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_post("/v1/chat/completions", handler)
-    async with TestServer(app, host="127.0.0.1", handler_cancellation=True) as server:
-        yield str(server.make_url("/v1"))
-
-
-@asynccontextmanager
-async def target_at(
-    base_url: str, flags: ChatCompletionsFlags | None = None, deadlines: HttpDeadlines | None = None
-) -> AsyncGenerator[HttpTarget]:
-    target = HttpTarget(
-        Endpoint("fake", base_url, api_key=KEY, headers={"X-Extra": "1"}, deadlines=deadlines or HttpDeadlines()),
-        ChatCompletions(flags),
-    )
-    await target.open()
-    try:
-        yield target
-    finally:
-        await target.close()
-
-
-def prompt(text: str = "hi", **fields: object) -> Prompt:
-    return Prompt(history=lineage([[message("user", text)]]), request=create(**fields), model="m", response_id="resp_1")
-
-
-async def collect(target: HttpTarget, asked: Prompt | None = None) -> list[ModelEvent]:
-    async with aclosing(stream_of(target, asked or prompt())) as batches:
-        return [event async for batch in batches for event in batch]
-
-
-async def ask(handler: Handler, **options: Any) -> list[ModelEvent]:
-    async with serve(handler) as base_url, target_at(base_url) as target:
-        return await collect(target, prompt(**options) if options else None)
-
-
-def answering(*chunks: bytes, headers: dict[str, str] | None = None) -> Handler:
-    async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **(headers or {})})
-        await response.prepare(request)
-        for chunk in chunks:
-            await response.write(chunk)
-        return response
-
-    return answer
-
-
-def refusing(status: int, body: object, headers: dict[str, str] | None = None) -> Handler:
-    async def refuse(_request: web.Request) -> web.StreamResponse:
-        return web.Response(status=status, body=json.dumps(body).encode(), headers=headers)
-
-    return refuse
-
-
-def error_in(events: list[ModelEvent]) -> ApiError:
-    assert isinstance(events[-1], Failed), events
-    return events[-1].error
 
 
 async def test_a_turn_is_accepted_streamed_and_finished() -> None:
@@ -167,7 +106,7 @@ async def test_a_configured_authorization_replaces_the_key() -> None:
 
     async with serve(answer) as base_url:
         target = HttpTarget(
-            Endpoint("fake", base_url, api_key=KEY, headers={"authorization": "Basic eA=="}), ChatCompletions()
+            TargetEndpoint("fake", base_url, api_key=KEY, headers={"authorization": "Basic eA=="}), ChatCompletions()
         )
         await target.open()
         await collect(target)
@@ -232,173 +171,6 @@ async def _until_aborted(response: web.StreamResponse, aborted: asyncio.Event) -
     return response
 
 
-async def _ask_until_finished(target: HttpTarget) -> None:
-    """As the runner does: stops at the ending and closes."""
-    async with aclosing(stream_of(target, prompt())) as batches:
-        async for batch in batches:
-            if isinstance(batch[-1], Finished):
-                return
-
-
-async def test_connections_are_kept_for_the_next_turn() -> None:
-    peers: list[object] = []
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        peers.append(request.transport and request.transport.get_extra_info("peername"))
-        return web.Response(body=TEXT + STOP + DONE)
-
-    async with serve(answer) as base_url, target_at(base_url) as target:
-        for _ in range(3):
-            await _ask_until_finished(target)
-    assert len(peers) == 3
-    assert len(set(peers)) == 1
-
-
-async def test_no_turn_carries_a_cookie_that_another_was_given() -> None:
-    came: list[str | None] = []
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        came.append(request.headers.get("Cookie"))
-        return web.Response(body=TEXT + STOP + DONE, headers={"Set-Cookie": "route=1; Path=/"})
-
-    async with serve(answer) as base_url, target_at(base_url.replace("127.0.0.1", "localhost")) as target:
-        for _ in range(2):
-            await collect(target)
-    assert came == [None, None]
-
-
-async def test_a_connection_whose_body_ends_after_the_answer_is_kept_too() -> None:
-    ports: list[int] = []
-    left = asyncio.Event()
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        assert request.transport is not None
-        ports.append(request.transport.get_extra_info("peername")[1])
-        response = await answering(TEXT, STOP, DONE)(request)
-        await asyncio.wait_for(left.wait(), WAIT_S)
-        return response
-
-    async with serve(answer) as base_url, target_at(base_url) as target:
-        await _ask_until_finished(target)
-        left.set()
-        for _ in range(5):
-            await _ask_until_finished(target)
-    assert ports[0] in ports[1:]
-
-
-class KeptConnections:
-    """A server on blocking sockets, so that a test decides what it does before the client's event loop sees any of it."""
-
-    def __init__(self) -> None:
-        self.read_bytes = 0
-        """Of requests that were not answered."""
-        self.answered = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
-
-    def __enter__(self) -> "KeptConnections":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.close()
-
-    def answer(self) -> socket.socket:
-        """Answers the first request of the next connection."""
-        connection, _ = self._listener.accept()
-        connection.settimeout(WAIT_S)
-        self._read(connection)
-        body = STOP + DONE
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        self.answered += 1
-        return connection
-
-    def break_off(self, connection: socket.socket) -> None:
-        """Reads a request and closes instead of answering it."""
-        self.read_bytes += self._read(connection)
-        connection.close()
-
-    def reset(self, connection: socket.socket) -> None:
-        """The same, but the client is told of it by a reset."""
-        self.read_bytes += self._read(connection)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.close()
-
-    def _read(self, connection: socket.socket) -> int:
-        """Reads a request; its bytes."""
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += connection.recv(65536)
-        head, _, body = data.partition(b"\r\n\r\n")
-        missing = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]) - len(body)
-        while missing > 0:
-            missing -= len(connection.recv(65536))
-        return len(data)
-
-
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-@pytest.mark.parametrize("size_bytes", [2, 4 * LARGE_BODY_BYTES])
-def test_a_connection_that_was_closed_before_the_request_is_replaced_without_a_word(
-    size_bytes: int, loop: Callable[[], asyncio.AbstractEventLoop]
-) -> None:
-    async def ask_twice() -> None:
-        with KeptConnections() as server:
-            async with target_at(server.base_url) as target:
-                first = asyncio.create_task(collect(target))
-                kept = await asyncio.to_thread(server.answer)
-                assert await first == [Accepted(), Finished()]
-                second = asyncio.create_task(collect(target, prompt("x" * size_bytes)))
-                kept.close()  # the event loop does not see it before the request is written
-                (await asyncio.to_thread(server.answer)).close()
-                assert await second == [Accepted(), Finished()]
-        assert server.answered == 2
-
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(ask_twice())
-
-
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-@pytest.mark.parametrize("size_bytes", [2, 4 * LARGE_BODY_BYTES])
-@pytest.mark.parametrize("end", [KeptConnections.break_off, KeptConnections.reset])
-def test_a_request_that_may_have_been_read_is_not_sent_again(
-    end: Callable[[KeptConnections, socket.socket], None],
-    size_bytes: int,
-    loop: Callable[[], asyncio.AbstractEventLoop],
-) -> None:
-    async def ask_twice() -> None:
-        with KeptConnections() as server:
-            async with target_at(server.base_url) as target:
-                first = asyncio.create_task(collect(target))
-                kept = await asyncio.to_thread(server.answer)
-                assert await first == [Accepted(), Finished()]
-                second = asyncio.create_task(collect(target, prompt("x" * size_bytes)))
-                await asyncio.to_thread(end, server, kept)
-                events = await second
-        assert len(events) == 1
-        assert error_in(events).code == "upstream_unavailable"
-        assert "closed the connection before it answered" in error_in(events).message
-        assert (server.answered, server.read_bytes > 0) == (1, True)
-
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(ask_twice())
-
-
-async def test_a_new_connection_that_closes_is_not_tried_again() -> None:
-    connections = 0
-
-    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, target_at(f"http://127.0.0.1:{port}/v1") as target:
-        events = await collect(target)
-    assert len(events) == 1
-    assert error_in(events).code == "upstream_unavailable"
-    assert connections == 1
-
-
 async def test_a_refused_connection_says_which_target() -> None:
     port = unused_port()
     async with target_at(f"http://127.0.0.1:{port}/v1") as target:
@@ -433,15 +205,6 @@ async def test_a_rate_limit_is_a_lone_failure_with_its_wait() -> None:
     events = await ask(refusing(429, {"error": {"message": "slow down"}}, {"Retry-After": "2"}))
     assert len(events) == 1
     assert (error_in(events).code, error_in(events).retry_after_s) == ("rate_limit_exceeded", 2.0)
-
-
-@pytest.mark.parametrize(("header", "sent"), [("x-api-key", KEY), ("api-key", KEY), ("Authorization", f"Bearer {KEY}")])
-def test_the_key_goes_alone_in_any_header_but_authorization(header: str, sent: str) -> None:
-    assert Endpoint("up", "", KEY, header, {"X-Extra": "1"}).sent_headers == {"X-Extra": "1", header: sent}
-
-
-def test_a_configured_header_replaces_the_key_whatever_its_case() -> None:
-    assert Endpoint("up", "", KEY, "x-api-key", {"X-Api-Key": "mine"}).sent_headers == {"X-Api-Key": "mine"}
 
 
 async def test_the_key_is_in_no_error() -> None:
@@ -551,7 +314,7 @@ async def test_what_the_dialect_cannot_say_is_refused_without_a_request() -> Non
 
 
 async def test_a_target_is_ready_while_it_is_open() -> None:
-    target = HttpTarget(Endpoint("fake", "http://127.0.0.1:1/v1"), ChatCompletions())
+    target = HttpTarget(TargetEndpoint("fake", "http://127.0.0.1:1/v1"), ChatCompletions())
     assert not target.is_ready()
     assert error_in(await collect(target)).code == "upstream_unavailable"
     await target.open()

@@ -13,7 +13,7 @@ from landline.dialects.dialect import Dialect, Prompt
 from landline.dialects.gemini import Gemini
 from landline.session.lineage import Link
 from landline.upstream import HttpTarget
-from landline.upstream.endpoint import Endpoint
+from landline.upstream.endpoint import TargetEndpoint
 from landline.upstream.oddities import MAX_TOLD, OddityLog
 from landline.wire.items import decode_item
 from landline.wire.model_events import Finished, TextDelta
@@ -54,7 +54,7 @@ async def test_odd_members_are_logged_once_and_the_answer_is_whole(dialect: Dial
     assert isinstance(request, CreateRequest)
     history = Link(None, [decode_item(b'{"type": "message", "role": "user", "content": "hi"}')])
     async with TestServer(app, host="127.0.0.1") as server:
-        target = HttpTarget(Endpoint("gateway", str(server.make_url("/v1")), api_key="k"), dialect)
+        target = HttpTarget(TargetEndpoint("gateway", str(server.make_url("/v1")), api_key="k"), dialect)
         await target.open()
         with capture_logs() as log:
             for _ in range(3):

@@ -12,7 +12,7 @@ from landline.dialects.dialect import Prompt
 from landline.dialects.responses import Responses
 from landline.session.lineage import Link
 from landline.upstream import HttpTarget
-from landline.upstream.endpoint import Endpoint
+from landline.upstream.endpoint import TargetEndpoint
 from landline.upstream.redaction import redact
 from landline.upstream.target import Traffic
 from landline.wire.errors import api_error
@@ -39,7 +39,7 @@ def prompt(*items: bytes, **fields: Any) -> Prompt:
 @asynccontextmanager
 async def target_of(*steps: Step) -> AsyncGenerator[tuple[HttpTarget, FakeResponses]]:
     async with FakeResponses(*steps).serving() as fake:
-        target = HttpTarget(Endpoint("up", fake.base_url, api_key=KEY), Responses())
+        target = HttpTarget(TargetEndpoint("up", fake.base_url, api_key=KEY), Responses())
         await target.open()
         try:
             yield target, fake

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from landline.dialects.responses import Responses, ResponsesFlags
-from landline.upstream.endpoint import Endpoint
+from landline.upstream.endpoint import TargetEndpoint
 from landline.upstream.socket_settings import SocketSettings
 from landline.upstream.websocket import ResponsesSocketTarget
 from support.fakes.responses import (
@@ -93,7 +93,7 @@ async def test_the_model_sees_each_conversation_and_nothing_else(way: str, seed:
     walk = Walk(seed)
     fake = FakeResponses(choose=walk.choose, manners=manners)
     async with fake.serving():
-        target = ResponsesSocketTarget(Endpoint("up", fake.base_url), Responses(flags), settings=settings)
+        target = ResponsesSocketTarget(TargetEndpoint("up", fake.base_url), Responses(flags), settings=settings)
         await target.open()
         lines = [("a", "1"), ("a", "2"), ("b", "3"), ("b", None)]
         fields: dict[str, Any] = {"include": ["reasoning.encrypted_content"]}

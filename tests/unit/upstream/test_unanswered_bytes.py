@@ -9,7 +9,7 @@ import pytest
 from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.dialect import Prompt
 from landline.upstream import HttpDeadlines, HttpTarget
-from landline.upstream.endpoint import Endpoint
+from landline.upstream.endpoint import TargetEndpoint
 from landline.upstream.http_reply import LARGE_BODY_BYTES
 from landline.upstream.target import Reply, batches_of
 from landline.wire.model_events import Accepted, Failed, Finished, ModelEvent
@@ -54,7 +54,7 @@ class Upstream:
 async def target_at(upstream: Upstream, read_idle_s: float = WAIT_S) -> AsyncGenerator[HttpTarget]:
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    target = HttpTarget(Endpoint("up", url, deadlines=HttpDeadlines(read_idle_s=read_idle_s)), ChatCompletions())
+    target = HttpTarget(TargetEndpoint("up", url, deadlines=HttpDeadlines(read_idle_s=read_idle_s)), ChatCompletions())
     await target.open()
     try:
         yield target

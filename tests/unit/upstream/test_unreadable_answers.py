@@ -19,14 +19,14 @@ from landline.dialects.responses import Responses
 from landline.routing.choice import Route
 from landline.routing.router import Router
 from landline.server.ids import new_id
-from landline.session.admission import Origin, admit
+from landline.session.admission import CreateOrigin, admit
 from landline.session.turn import Turn, TurnEnded, TurnRefused
 from landline.stores.memory import MemoryStore
 from landline.stores.store import Page
 from landline.turns.parts import RunnerSettings
 from landline.turns.runner import TurnRunner
 from landline.upstream import HttpTarget
-from landline.upstream.endpoint import Endpoint
+from landline.upstream.endpoint import TargetEndpoint
 from landline.upstream.target import Target
 from landline.upstream.websocket import ResponsesSocketTarget
 from landline.wire.errors import ApiError
@@ -124,10 +124,10 @@ async def serving(upstream: Upstream) -> AsyncGenerator[str]:
 @asynccontextmanager
 async def runner_of(dialect: Dialect, upstream: Upstream, store: MemoryStore) -> AsyncGenerator[TurnRunner]:
     async with serving(upstream) as url:
-        target: Target = HttpTarget(Endpoint("up", url, api_key="key"), dialect)
+        target: Target = HttpTarget(TargetEndpoint("up", url, api_key="key"), dialect)
         if upstream.content_type == "frames":
             assert isinstance(dialect, Responses)
-            target = ResponsesSocketTarget(Endpoint("up", url, api_key="key"), dialect)
+            target = ResponsesSocketTarget(TargetEndpoint("up", url, api_key="key"), dialect)
         await target.open()
         runner = TurnRunner(Router({"m": [Route(target, "m")]}), store, new_id=new_id, settings=RunnerSettings())
         try:
@@ -141,7 +141,9 @@ def turn(text: str, **fields: object) -> Turn:
     tools = [{"type": "function", "name": "f"}]
     request = decode_create(json.dumps({"model": "m", "input": text, "tools": tools, **fields}))
     assert isinstance(request, CreateRequest), request
-    made = admit(request, response_id=new_id("resp"), now=time.time(), origin=Origin(body=msgspec.json.encode(request)))
+    made = admit(
+        request, response_id=new_id("resp"), now=time.time(), origin=CreateOrigin(body=msgspec.json.encode(request))
+    )
     assert isinstance(made, Turn), made
     return made
 
