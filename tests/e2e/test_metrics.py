@@ -198,8 +198,9 @@ def check_spans(receiver: OtlpReceiver, responses: Sequence[Any], wire: dict[str
     assert {span.parent_span_id for span in questions} == {span.span_id for span in turns}
     assert {metric.name for metric in receiver.metrics} >= {
         "gen_ai.server.request.duration",
-        "gen_ai.client.inference.duration",
-        "gen_ai.client.inference.usage.input_tokens",
+        "gen_ai.client.operation.duration",
+        "gen_ai.client.token.usage",
+        "landline.usage.input_tokens",
     }
     text = str(receiver.spans)
     assert "Question" not in text
