@@ -312,6 +312,9 @@ class LaneFrames:
             finally:
                 timer.cancel()
                 self._wake = None
+            # Frames that were written one by one often lie in the socket together: one more step of the event loop reads
+            # them, and they are composed and sent on at once.
+            await asyncio.sleep(0)
         if self._frames:
             return self.take()
         if self.socket.close_reason is None:
