@@ -184,7 +184,9 @@ class ClientLine:
         for command in commands:
             try:
                 self._carry_out_one(command)
-            except Exception as error:  # noqa: BLE001 - raised below
+            except Exception as error:  # noqa: BLE001 - the first is raised below, those behind it are logged here
+                if fault is not None:
+                    self._note_fault()
                 fault = fault or error
         if fault is not None:
             raise fault
