@@ -15,6 +15,7 @@ import typer.main
 from api_page import api_page, cell
 from metrics_page import metrics_page
 from package_diagram import package_diagram, package_table
+from prices_page import prices_page
 from profiles_page import profiles_page
 
 from landline.agent.command import make_agent
@@ -29,12 +30,14 @@ from landline.config.settings import (
     MetricsSettings,
     ModelSettings,
     MonitorSettings,
+    PricesSettings,
     ResponsesTargetSettings,
     ScriptedTargetSettings,
     SealingSettings,
     ServerSettings,
     StoreSettings,
 )
+from landline.ledger.prices import LongPromptPrice, ModelPrice
 from landline.session.limits import Limits
 from landline.telemetry.settings import TelemetrySettings
 from landline.turns.background import BackgroundSettings
@@ -54,6 +57,7 @@ SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[prefixes]", PrefixSettings),
     ("[monitor]", MonitorSettings),
     ("[ledger]", LedgerSettings),
+    ("[prices]", PricesSettings),
     ("[metrics]", MetricsSettings),
     ("[telemetry]", TelemetrySettings),
     ('[targets.NAME] with dialect = "embedded"', EmbeddedTargetSettings),
@@ -64,6 +68,8 @@ SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ('[targets.NAME] with dialect = "gemini"', GeminiTargetSettings),
     ('[targets.NAME] with dialect = "scripted"', ScriptedTargetSettings),
     ('[models."NAME"]', ModelSettings),
+    ('[models."NAME".price]', ModelPrice),
+    ('[models."NAME".price.long_prompt]', LongPromptPrice),
 )
 
 
@@ -75,6 +81,7 @@ def pages() -> dict[str, str]:
         "errors.md": errors_page(),
         "commands.md": commands_page(),
         "profiles.md": MADE + "\n" + profiles_page(),
+        "prices.md": MADE + "\n" + prices_page(),
         "metrics.md": MADE + "\n" + metrics_page(),
         "architecture.md": architecture_page(),
     }

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -14,7 +15,8 @@ from starlette.applications import Starlette
 from landline import __version__
 from landline.compression_budget import CompressionBudget
 from landline.config import Config, SealingSettings, StoreSettings, provider_of, split_upstream
-from landline.ledger import Entry, Ledger
+from landline.ledger import Entry, Ledger, Prices
+from landline.ledger.prices import load_prices, published_prices
 from landline.ledger.turn_line import log_turn
 from landline.metrics.counts import LAG_BUCKETS_S, Histogram, ModelLabels, TurnMetrics, loop_lag_watched
 from landline.metrics.families import MemoryUse, MetricSources
@@ -127,7 +129,7 @@ def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -
         settings=RunnerSettings(event_names=config.server.event_names, keepalive_s=config.limits.keepalive_s),
         memory=TurnMemory(sealer=sealer, prefixes=prefixes, saves=Saves(config.store.save_wait_s)),
     )
-    ledger = Ledger(config.ledger.hop)
+    ledger = Ledger(config.ledger.hop, _make_prices(config))
     ledger.watch(say_turn)
     if config.monitor.enabled and config.monitor.content:
         ledger.record_content(record_excerpts)
@@ -191,6 +193,12 @@ def _make_store(settings: StoreSettings) -> Store:
         memory_bytes=settings.memory_bytes,
     )
     return default_store(default_data_dir(), make) if settings.url is None else make(settings.url)
+
+
+def _make_prices(config: Config) -> Prices:
+    rows = published_prices() if config.prices.file is None else load_prices(Path(config.prices.file))
+    hosts = {name: provider_of(target).address for name, target in config.targets.items()}
+    return Prices({name: model.price for name, model in config.models.items()}, rows, hosts)
 
 
 async def _sweep_hourly(store: Store) -> None:

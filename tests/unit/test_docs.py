@@ -46,7 +46,17 @@ def _generator() -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    "name", ["api.md", "configuration.md", "errors.md", "commands.md", "profiles.md", "metrics.md", "architecture.md"]
+    "name",
+    [
+        "api.md",
+        "configuration.md",
+        "errors.md",
+        "commands.md",
+        "profiles.md",
+        "prices.md",
+        "metrics.md",
+        "architecture.md",
+    ],
 )
 def test_made_page_is_what_the_code_makes_now(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == _generator().pages()[name], "run `make docs`"
@@ -59,6 +69,7 @@ def test_every_made_page_is_compared() -> None:
         "errors.md",
         "commands.md",
         "profiles.md",
+        "prices.md",
         "metrics.md",
         "architecture.md",
     }

@@ -16,6 +16,7 @@ from landline.config.settings import (
     Config,
     EmbeddedTargetSettings,
     GeminiTargetSettings,
+    PricesSettings,
     RemoteTargetSettings,
     ResponsesTargetSettings,
     ScriptedTargetSettings,
@@ -27,6 +28,7 @@ from landline.config.settings import (
 )
 from landline.engine.catalog import CATALOGUE
 from landline.engine.gguf import NotGgufError, read_gguf_head
+from landline.ledger.prices import PriceListError, load_prices
 from landline.sealing import split_keys
 from landline.server.access import parse_origin, parse_pattern
 from landline.telemetry.settings import OTLP_PROTOCOL, TelemetrySettings
@@ -45,6 +47,7 @@ def check_config(
     problems = [*_check_server(config.server), *_check_store(config.store)]
     problems.extend(_check_sealing(config.sealing, environment))
     problems.extend(_check_telemetry(config.telemetry, environment))
+    problems.extend(_check_prices(config.prices))
     for name, target in config.targets.items():
         path = join_path("targets", name)
         if not _TARGET_NAME.fullmatch(name):
@@ -136,6 +139,14 @@ def _check_telemetry(telemetry: TelemetrySettings, environment: Mapping[str, str
         protocol = environment.get(name, OTLP_PROTOCOL)
         if is_sent and protocol != OTLP_PROTOCOL:
             yield Problem("telemetry.enabled", f"expected {OTLP_PROTOCOL!r} or nothing in {name!r}, got {protocol!r}")
+
+
+def _check_prices(prices: PricesSettings) -> Iterator[Problem]:
+    try:
+        if prices.file is not None:
+            load_prices(Path(prices.file))
+    except PriceListError as error:
+        yield Problem("prices.file", str(error))
 
 
 def _has_valid_port(url: str) -> bool:

@@ -97,7 +97,10 @@ def _find_keys(config: Config, environment: Mapping[str, str]) -> Config:
 def _resolve_paths(config: Config, folder: Path) -> Config:
     """The configuration with paths taken relative to the file's folder, so that the working directory does not matter."""
     targets = {name: _resolve(target, folder) for name, target in config.targets.items()}
-    return replace(config, targets=targets, store=_resolve_store(config.store, folder))
+    prices = config.prices
+    if prices.file is not None:
+        prices = replace(prices, file=_absolute(folder, prices.file))
+    return replace(config, targets=targets, store=_resolve_store(config.store, folder), prices=prices)
 
 
 def _resolve(target: TargetSettings, folder: Path) -> TargetSettings:

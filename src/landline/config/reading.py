@@ -111,6 +111,8 @@ def _read(annotation: object, value: object, path: str, problems: list[Problem])
             entries = cast("dict[str, object]", value)
             read = {key: _read(element, entry, join_path(path, key), problems) for key, entry in entries.items()}
             return {key: entry for key, entry in read.items() if entry is not None}
+        case inspect.UnionType(types=(inspect.StructType() as struct, inspect.NoneType())):
+            return _read_struct(struct.cls, value, path, problems)
         case inspect.UnionType(types=members) if all(isinstance(member, inspect.StructType) for member in members):
             structs = [member.cls for member in members if isinstance(member, inspect.StructType)]
             return _read_tagged(structs, value, path, problems)

@@ -13,6 +13,7 @@ from landline.dialects.gemini.settings import GeminiFlags
 from landline.dialects.responses.request import ResponsesFlags
 from landline.engine.settings import EngineSettings
 from landline.ledger.entry import Hop
+from landline.ledger.prices import ModelPrice
 from landline.session.composer import EventNames
 from landline.session.limits import Limits, Seconds
 from landline.stores import DEFAULT_MEMORY_BYTES
@@ -210,6 +211,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     weights: list[Weight] = []
     """One number for each target, in the same order: a target with 2 gets twice the conversations of one with 1. Without
     them all count alike."""
+    price: ModelPrice | None = None
+    """What its tokens cost: the table below. Without it, the price list decides ([prices.md](prices.md))."""
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -262,6 +265,13 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     clients, as `landline sidecar` does."""
 
 
+class PricesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What tokens cost: see [prices.md](prices.md)."""
+
+    file: Name | None = None
+    """A price list of yours, relative to the file, in place of the published prices that come with Landline."""
+
+
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What Prometheus reads at `/metrics`: see [metrics.md](metrics.md)."""
 
@@ -288,6 +298,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The page that shows what Landline saves."""
     ledger: LedgerSettings = LedgerSettings()
     """How savings are counted."""
+    prices: PricesSettings = PricesSettings()
+    """What tokens cost."""
     metrics: MetricsSettings = MetricsSettings()
     """What Prometheus reads."""
     telemetry: TelemetrySettings = TelemetrySettings()

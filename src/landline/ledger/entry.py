@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from landline.ledger.prices import NO_COST, NO_PRICES, Prices, TokenCost, is_standard_tier
 from landline.ledger.report import Milestones, Outcome, Service, TurnReport
 from landline.session.create_bytes import TurnBytes
 from landline.session.turn import Transport
@@ -135,6 +136,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     bytes: ByteCounts
     split: Split
     tokens: Tokens
+    cost: TokenCost = NO_COST
     times: Times
 
 
@@ -159,7 +161,9 @@ class Count(msgspec.Struct, frozen=True, gc=False):
     """Its `tracestate`, likewise."""
 
 
-def make_entry(report: TurnReport, measured: TurnBytes, count: Count, hop: Hop = "clients") -> Entry:
+def make_entry(
+    report: TurnReport, measured: TurnBytes, count: Count, hop: Hop = "clients", prices: Prices = NO_PRICES
+) -> Entry:
     """The entry of a turn that is over."""
     turn, traffic = report.turn, report.traffic
     request, transport = turn.request, turn.arrival.transport
@@ -206,6 +210,7 @@ def make_entry(report: TurnReport, measured: TurnBytes, count: Count, hop: Hop =
         ),
         split=_split(measured),
         tokens=tokens,
+        cost=_cost(request, service, tokens, prices),
         times=_times(report.milestones, count, tokens),
     )
 
@@ -256,6 +261,13 @@ def _tokens(usage: Usage | None) -> Tokens:
         usage.output_tokens,
         written.reasoning_tokens,
     )
+
+
+def _cost(request: CreateRequest, service: Service, tokens: Tokens, prices: Prices) -> TokenCost:
+    rates = prices.find(request.model or "", service.target, service.model)
+    if rates is None or not is_standard_tier(request.service_tier):
+        return NO_COST
+    return rates.for_prompt(tokens.input).cost_of(tokens.input, tokens.cached, tokens.cache_write, tokens.output)
 
 
 def _times(milestones: Milestones, count: Count, tokens: Tokens) -> Times:

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from landline.ledger.entry import Entry, Hop
+from landline.ledger.prices import NO_PRICES, Prices
 from landline.ledger.report import TurnReport
 from landline.ledger.sums import Sums, tally_of
 from landline.session.turn import Transport
@@ -86,8 +87,9 @@ class LiveSession:
 class Ledger:
     """Add entries as turns end; watch or read the sums."""
 
-    def __init__(self, hop: Hop = "clients") -> None:
+    def __init__(self, hop: Hop = "clients", prices: Prices = NO_PRICES) -> None:
         self.hop: Hop = hop
+        self.prices = prices
         """Where the uploads that are compared with stateless bytes are counted."""
         self.changes = 0
         """Goes up with every change that a watcher can see."""

@@ -6,14 +6,16 @@ from operator import add
 from msgspec.structs import astuple
 
 from landline.ledger.entry import ByteCounts, Entry, Split, Tokens
+from landline.ledger.prices import TokenCost
 
 Tally = tuple[float, ...]
-"""One turn as numbers to add up: `_OWN`, then bytes, split and tokens in the order of their fields."""
+"""One turn as numbers to add up: `_OWN`, then bytes, split, tokens and cost in the order of their fields."""
 
 _OWN = ("turns", "failed_turns", "warm_turns", "soft_turns", "hard_turns", "resends", "total_s")
 _BYTES = slice(len(_OWN), len(_OWN) + len(ByteCounts.__struct_fields__))
 _SPLIT = slice(_BYTES.stop, _BYTES.stop + len(Split.__struct_fields__))
 _TOKENS = slice(_SPLIT.stop, _SPLIT.stop + len(Tokens.__struct_fields__))
+_COST = slice(_TOKENS.stop, _TOKENS.stop + len(TokenCost.__struct_fields__))
 _FAILED = frozenset(("refused", "failed", "aborted"))
 
 
@@ -30,6 +32,7 @@ def tally_of(entry: Entry) -> Tally:
         *astuple(entry.bytes),
         *astuple(entry.split),
         *astuple(entry.tokens),
+        *astuple(entry.cost),
     )
 
 
@@ -47,7 +50,7 @@ class Sums:
     __slots__ = ("_held", "_sums")
 
     def __init__(self) -> None:
-        self._sums: Sequence[float] = [0] * _TOKENS.stop
+        self._sums: Sequence[float] = [0] * _COST.stop
         self._held: list[Tally] = []
 
     def add(self, entry: Entry) -> None:
@@ -88,6 +91,10 @@ class Sums:
     @property
     def tokens(self) -> Tokens:
         return Tokens(*map(int, self._settled[_TOKENS]))
+
+    @property
+    def cost(self) -> TokenCost:
+        return TokenCost(*map(int, self._settled[_COST]))
 
     @property
     def turns(self) -> int:

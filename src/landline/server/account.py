@@ -125,7 +125,8 @@ class Account:
             trace_parent=self._trace.parent,
             trace_state=self._trace.state,
         )
-        self._ledger.add(make_entry(report, self._measure(report), count, self._ledger.hop), now, report)
+        ledger = self._ledger
+        ledger.add(make_entry(report, self._measure(report), count, ledger.hop, ledger.prices), now, report)
 
     def _measure(self, report: TurnReport) -> TurnBytes:
         try:

@@ -5,7 +5,7 @@ from typing import get_args
 import msgspec
 from hypothesis import strategies as st
 
-from landline.ledger import ByteCounts, Entry, Split, Times, Tokens
+from landline.ledger import ByteCounts, Entry, Split, Times, TokenCost, Tokens
 from landline.ledger.entry import Outcome
 from landline.session.turn import Transport
 
@@ -42,6 +42,7 @@ ENTRY = Entry(
     ),
     split=Split(tools=500, instructions=200, history=0, new_items=250, other=50),
     tokens=Tokens(input=12_000, cached=11_500, cache_write=100, output=41, reasoning=11),
+    cost=TokenCost(priced_turns=1, paid=4_720_500_000, cache_saved=-39_909_500),
     times=Times(queued=0.002, first_event=0.4, total=1.2, per_output_token=0.02),
 )
 SIZES = st.integers(min_value=0, max_value=2**40)
@@ -70,5 +71,6 @@ def entries(models: st.SearchStrategy[str], targets: st.SearchStrategy[str]) -> 
         transport=st.sampled_from(get_args(Transport)),
         bytes=st.builds(ByteCounts, **dict.fromkeys(ByteCounts.__struct_fields__, SIZES)),
         tokens=st.builds(Tokens, **dict.fromkeys(Tokens.__struct_fields__, SIZES)),
+        cost=st.builds(TokenCost, **dict.fromkeys(TokenCost.__struct_fields__, SIZES)),
         times=times,
     )

@@ -43,6 +43,19 @@ from support.configuration import CHAT, WITH_A_KEY, accepted, load, problems
             '[targets.u]\ndialect = "anthropic"\nbase_url = "https://[::1/v1"\n',
             "targets.u.base_url: expected a URL such as 'http://127.0.0.1:8000/v1', got 'https://[::1/v1'",
         ),
+        ('[prices]\nfile = "no.toml"\n', "prices.file: cannot read '"),
+        (
+            '[models."n"]\ntargets = ["t"]\n[models."n".price]\ninput = -1\noutput = 1\n',
+            "models.n.price.input: expected a number from 0 to 100000, got -1",
+        ),
+        (
+            '[models."n"]\ntargets = ["t"]\nprice = { input = 1, output = 1, cache_read = 1 }\n',
+            "models.n.price.cache_read: unknown key",
+        ),
+        (
+            '[models."n"]\ntargets = ["t"]\nprice = { input = 1 }\n',
+            "models.n.price.output: missing; expected a number from 0 to 100000",
+        ),
         ('[server]\nhost = "0.0.0.0"\n', "server.host: '0.0.0.0' can be reached from other machines, and this version"),
         ('[server]\nhost = "::"\n', "server.host: '::' can be reached from other machines"),
         ('[server]\nhost = "example.test"\n', "server.host: 'example.test' can be reached from other machines"),

@@ -4,7 +4,9 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
+from landline.ledger import Prices, TokenCost
 from landline.ledger.entry import NAME_CHARS, Count, Entry, Hop, RequestedSettings, make_entry
+from landline.ledger.prices import ModelPrice
 from landline.ledger.report import Milestones, Service, TurnReport
 from landline.session.admission import CreateOrigin, admit
 from landline.session.create_bytes import TurnBytes
@@ -12,7 +14,14 @@ from landline.session.turn import Arrival, CreateBytes, Transport, Turn
 from landline.upstream.target import Traffic
 from landline.wire.items import Item
 from landline.wire.requests import CreateRequest, decode_create
-from landline.wire.responses import IncompleteDetails, Response, new_response
+from landline.wire.responses import (
+    IncompleteDetails,
+    InputTokensDetails,
+    OutputTokensDetails,
+    Response,
+    Usage,
+    new_response,
+)
 
 MEASURED = TurnBytes(CreateBytes(), stateless=5_000)
 COUNT = Count(wire_in_bytes=1_000, wire_out_bytes=0, payload_out_bytes=0, began_at=1.0, closed_at=2.0, started_at=1.0)
@@ -105,3 +114,22 @@ def test_a_model_that_was_stopped_did_not_say_why(reason: str) -> None:
 def test_a_socket_streams_whatever_its_create_says(transport: Transport, stream: bool, is_streamed: bool) -> None:
     turn = make_turn(stream=stream, arrival=Arrival(transport=transport))
     assert entry_of(turn).is_streamed == is_streamed
+
+
+@pytest.mark.parametrize(
+    ("fields", "service", "cost"),
+    [
+        ({}, Service("one", "m", "only", "none", 0), TokenCost(1, 1_500_000_000, 500_000_000)),
+        ({"service_tier": "default"}, Service("one", "m", "only", "none", 0), TokenCost(1, 1_500_000_000, 500_000_000)),
+        ({"service_tier": "flex"}, Service("one", "m", "only", "none", 0), TokenCost()),
+        ({}, None, TokenCost()),
+    ],
+)
+def test_a_turn_at_the_standard_tier_costs_what_its_tokens_do(
+    fields: dict[str, str], service: Service | None, cost: TokenCost
+) -> None:
+    turn = make_turn(**fields)
+    usage = Usage(1_000, InputTokensDetails(500), 0, OutputTokensDetails(0), 1_000)
+    report = TurnReport(turn=turn, outcome="completed", service=service, response=response(turn, usage=usage))
+    prices = Prices({"m": ModelPrice(input=2.0, cached=1.0, output=1.0)})
+    assert make_entry(report, MEASURED, COUNT, prices=prices).cost == cost

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import astuple
 
-from landline.ledger import ByteCounts, Entry, Split, Sums, Tokens
+from landline.ledger import ByteCounts, Entry, Split, Sums, TokenCost, Tokens
 from landline.ledger.sums import tally_of
 from support.ledger.entries import ENTRY, changed, entries
 
@@ -19,6 +19,7 @@ def test_sums_are_those_of_every_field(turns: list[Entry]) -> None:
         (sums.bytes, ByteCounts, "bytes"),
         (sums.split, Split, "split"),
         (sums.tokens, Tokens, "tokens"),
+        (sums.cost, TokenCost, "cost"),
     ):
         theirs = [astuple(getattr(turn, name)) for turn in turns]
         wanted = [sum(column) for column in zip(*theirs, strict=True)] or [0] * len(kind.__struct_fields__)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.ledger import Times
+from landline.ledger import Times, TokenCost
 from landline.ledger.turn_line import TEXT_MAX_CHARS, turn_line
 from support.ledger.entries import ENTRY, changed
 
@@ -66,14 +66,17 @@ def test_line_says_everything_of_a_turn() -> None:
         "first_event_s": "0.400000",
         "output_token_s": "0.020000",
         "total_s": "1.200000",
+        "paid_usd": "0.004720500",
+        "cache_saved_usd": "-0.000039910",
     }
 
 
 def test_what_there_is_not_is_left_out() -> None:
-    entry = changed(session_id="", lane="", model="", target="", times=Times(total=0.5), outcome="refused")
+    nothing = {"session_id": "", "lane": "", "model": "", "target": "", "times": Times(total=0.5), "cost": TokenCost()}
+    entry = changed(**nothing, outcome="refused")
     told = pairs_of(turn_line(entry))
     left_out = {"session", "lane", "tenant", "model", "target", "reason", "affinity", "error", "warm_up"}
-    assert not told.keys() & (left_out | {"queued_s", "first_event_s", "output_token_s"})
+    assert not told.keys() & (left_out | {"queued_s", "first_event_s", "output_token_s", "paid_usd", "cache_saved_usd"})
 
 
 def test_what_was_special_is_said() -> None:
