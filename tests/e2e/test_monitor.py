@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from landline.ledger import TokenCost
 from support.clients.browser import chromium
 from support.clients.live_agent import LiveAgent, call_tools, source_text
 from support.clients.monitor_page import LIVE, address, context, get, metric, number, open_page, page, state_of, three
@@ -33,6 +34,10 @@ dialect = "chat_completions"
 base_url = "{base_url}"
 [models."*"]
 targets = ["fake"]
+[models."*".price]
+input = 2.0
+cached = 0.2
+output = 10.0
 """
 
 
@@ -65,6 +70,10 @@ def test_numbers_move_with_the_turns_and_agree(page: Page, fake_chat: FakeChatSe
         number(page, "downloaded") == totals["downloaded_bytes"] == metric(url, "landline_wire_bytes", direction="out")
     )
     assert number(page, "would") == totals["stateless_bytes"] == metric(url, "landline_stateless_bytes")
+    cost = totals["cost"]
+    assert number(page, "paid") == cost["paid_usd"] == metric(url, "landline_paid_dollars") > 0
+    assert cost["cache_saved_usd"] == metric(url, "landline_cache_saved_dollars")
+    expect(page.locator("#paid-hint")).to_contain_text("saved by caching")
     assert number(page, "turns") == totals["turns"] == metric(url, "landline_turns")
     assert number(page, "saved-bytes") == totals["stateless_bytes"] - totals["uploaded_bytes"] > 0
     share = 100 * totals["saved_bytes"] / totals["stateless_bytes"]
@@ -124,6 +133,19 @@ def test_what_was_said_is_shown_only_if_the_settings_say_so(
         told = get(f"{address(server)}/monitor/sessions/{session_id}") + page.content()
         assert (SECRET in told) == (content == "true")
         assert page.locator(".said").count() == (1 if content == "true" else 0)
+
+
+def test_money_is_shown_once_a_model_has_a_price(page: Page) -> None:
+    with MonitoredEdge() as edge:
+        open_page(page, edge.url)
+        edge.do(lambda agents: agents.turn("sess_1", cost=TokenCost()))
+        expect(page.locator("#turns")).to_have_attribute("value", "1")
+        expect(page.locator("#paid-stat")).to_be_hidden()
+        edge.do(lambda agents: agents.turn("sess_1", cost=TokenCost(1, 41_000_000_000, -250_000_000_000)))
+        expect(page.locator("#paid")).to_have_text("$0.0410")
+        expect(page.locator("#paid-hint")).to_have_text("the cache cost $0.250 more")
+        page.locator("#list a").click()
+        expect(page.locator("#session .facts").first).to_contain_text("paid $0.0410, the cache cost $0.250 more")
 
 
 def test_uptime_is_the_servers_whatever_the_clock_here_says(page: Page, three: MonitoredEdge) -> None:

@@ -70,7 +70,7 @@ class MetricFamily(msgspec.Struct, frozen=True):
     def unit(self) -> str:
         """The base unit, taken from the name."""
         stem = self.name.removesuffix("_total")
-        return next((unit for unit in ("bytes", "seconds", "tokens") if stem.endswith(f"_{unit}")), "")
+        return next((unit for unit in ("bytes", "seconds", "tokens", "dollars") if stem.endswith(f"_{unit}")), "")
 
 
 def _by_row(read: Callable[[TurnCounts], Iterable[Sample]]) -> Callable[[MetricSources], Iterable[Sample]]:
@@ -199,6 +199,28 @@ FAMILIES: tuple[MetricFamily, ...] = (
         _PLACE,
         "Of the output tokens: reasoning.",
         _one(lambda row: row.sums.tokens.reasoning),
+    ),
+    MetricFamily(
+        "landline_paid_dollars_total",
+        "counter",
+        _PLACE,
+        "US dollars for the tokens of turns whose model has a price (see prices.md).",
+        _one(lambda row: row.sums.cost.paid_usd),
+    ),
+    MetricFamily(
+        "landline_cache_saved_dollars",
+        "gauge",
+        _PLACE,
+        "US dollars that the same tokens would have cost more without a cache, since the start. A gauge, because it falls "
+        "when a turn pays more for writing to the cache than it saves by reading.",
+        _one(lambda row: row.sums.cost.cache_saved_usd),
+    ),
+    MetricFamily(
+        "landline_priced_turns_total",
+        "counter",
+        _PLACE,
+        "Turns whose model has a price: those that the dollars are of.",
+        _one(lambda row: row.sums.cost.priced_turns),
     ),
     MetricFamily(
         "landline_warm_turns_total",

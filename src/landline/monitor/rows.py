@@ -5,9 +5,11 @@ from math import ceil
 
 from landline.ledger.entry import ByteCounts, Entry, Split
 from landline.ledger.ledger import Ledger, LiveSession
+from landline.ledger.prices import TokenCost
 from landline.ledger.sums import Sums
 from landline.monitor.state import (
     ChoiceRow,
+    CostSums,
     LaneRow,
     ModelRow,
     SessionDetail,
@@ -45,6 +47,7 @@ def total_up(ledger: Ledger) -> Totals:
         running_turns=ledger.running_turns,
         open_lines=ledger.open_lines,
         tokens=sums.tokens,
+        cost=_cost_sums(sums.cost),
     )
 
 
@@ -74,6 +77,7 @@ def make_row(session: LiveSession) -> SessionRow:
         overhead_in_bytes=session.overhead_in_bytes,
         overhead_out_bytes=session.overhead_out_bytes,
         tokens=sums.tokens,
+        cost=_cost_sums(sums.cost),
     )
 
 
@@ -129,6 +133,10 @@ def _unsaved(counts: ByteCounts, split: Split) -> Split:
     return Split(tools=tools, instructions=instructions, history=left, new_items=new_items, other=other)
 
 
+def _cost_sums(cost: TokenCost) -> CostSums:
+    return CostSums(priced_turns=cost.priced_turns, paid_usd=cost.paid_usd, cache_saved_usd=cost.cache_saved_usd)
+
+
 def _target_row(health: TargetHealth, sums: Sums) -> TargetRow:
     counts = sums.bytes
     return TargetRow(
@@ -157,6 +165,7 @@ def _model_row(name: str, sums: Sums) -> ModelRow:
         stateless_bytes=counts.stateless,
         saved_bytes=counts.saved,
         tokens=sums.tokens,
+        cost=_cost_sums(sums.cost),
     )
 
 
@@ -192,6 +201,7 @@ def _turn_row(number: int, entry: Entry) -> TurnRow:
         stateless_bytes=entry.bytes.stateless,
         downloaded_bytes=entry.bytes.wire_out,
         tokens=entry.tokens,
+        cost=_cost_sums(entry.cost),
         queued_s=entry.times.queued,
         first_event_s=entry.times.first_event,
         total_s=entry.times.total,

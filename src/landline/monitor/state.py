@@ -41,6 +41,16 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """The id of a session to look at closely."""
 
 
+class CostSums(msgspec.Struct, frozen=True, kw_only=True):
+    """Money, in US dollars, of turns whose model has a price."""
+
+    priced_turns: int
+    """Turns that have a price. Without any, there is nothing to show."""
+    paid_usd: float
+    cache_saved_usd: float
+    """What the same tokens would have cost more without a cache; negative where writing to it cost more."""
+
+
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Sums since the process started."""
 
@@ -72,6 +82,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     running_turns: int
     open_lines: int
     tokens: Tokens
+    cost: CostSums
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +112,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     """Handshake, pings and the like; not in `uploaded_bytes`."""
     overhead_out_bytes: int
     tokens: Tokens
+    cost: CostSums
 
 
 class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +168,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     stateless_bytes: int
     saved_bytes: int
     tokens: Tokens
+    cost: CostSums
 
 
 class LaneRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +205,7 @@ class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
     stateless_bytes: int
     downloaded_bytes: int
     tokens: Tokens
+    cost: CostSums
     queued_s: float | None
     first_event_s: float | None
     total_s: float

@@ -5,12 +5,14 @@ import random
 import msgspec
 
 from landline.ledger import ByteCounts, Entry, Ledger, Split, Times, Tokens
+from landline.ledger.prices import ModelPrice, ModelRates
 from landline.monitor.feed import Feed
 from landline.routing.router import RoutedTurns, TargetHealth
 
 STARTED_AT = 1_790_000_000.0
 TARGETS = ("gpu1", "gpu2", "claude")
 MODELS = ("coder", "coder-large", "writer")
+_RATES = ModelRates.of(ModelPrice(input=2.0, cached=0.2, cache_write=2.5, output=10.0)).usual
 _TOOLS_BYTES = 17_800
 _INSTRUCTIONS_BYTES = 11_600
 
@@ -68,6 +70,7 @@ class MadeUpAgents:
         payload = _TOOLS_BYTES + _INSTRUCTIONS_BYTES + new + 310
         uploaded = 900 + new // 3 if history else payload // 4
         tokens = (history + payload) // 4
+        cached, written = tokens * 9 // 10 if history else 0, draw.randint(20, 400)
         first = draw.uniform(0.15, 0.9)
         number = abs(hash_of(session_id))
         self.now += 0.1
@@ -100,7 +103,8 @@ class MadeUpAgents:
                 uploaded=uploaded,
             ),
             split=Split(tools=_TOOLS_BYTES, instructions=_INSTRUCTIONS_BYTES, history=0, new_items=new, other=310),
-            tokens=Tokens(input=tokens, cached=tokens * 9 // 10 if history else 0, output=draw.randint(20, 400)),
+            tokens=Tokens(input=tokens, cached=cached, output=written),
+            cost=_RATES.cost_of(tokens, cached, 0, written),
             times=Times(queued=draw.uniform(0.001, 0.08), first_event=first, total=first + draw.uniform(0.2, 3.0)),
         )
 

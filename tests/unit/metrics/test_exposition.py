@@ -105,6 +105,9 @@ def test_numbers_are_those_of_the_turns() -> None:
     assert value(metrics, "landline_upstream_bytes_total", target="two", direction="in") == 800
     assert value(metrics, "landline_cached_input_tokens_total", target="one") == 11_500
     assert value(metrics, "landline_reasoning_output_tokens_total", target="one") == 11
+    assert value(metrics, "landline_paid_dollars_total") == pytest.approx(3 * 0.0047205)
+    assert value(metrics, "landline_cache_saved_dollars", target="one") == pytest.approx(-0.0000399095)
+    assert value(metrics, "landline_priced_turns_total") == 3
     assert value(metrics, "landline_turn_first_event_seconds_count", target="one") == 1
     assert value(metrics, "landline_turn_first_event_seconds_bucket", target="one", le="0.5") == 1
     assert value(metrics, "landline_turn_first_event_seconds_bucket", target="one", le="0.25") == 0

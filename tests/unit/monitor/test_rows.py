@@ -63,6 +63,7 @@ def test_every_member_of_the_state_is_documented_and_no_other() -> None:
 LISTED_BELOW = {
     *("tools", "instructions", "history", "new_items", "other"),
     *("input", "cached", "cache_write", "output", "reasoning"),
+    *("priced_turns", "paid_usd", "cache_saved_usd"),
     *("kind", "text"),
 }
 """Members that stand in the text of the row of what they are parts of."""

@@ -11,6 +11,7 @@ from landline.cli.top.text import (
     SHORT_ID,
     bar,
     count,
+    dollars,
     first_that_fits,
     line,
     percent,
@@ -50,7 +51,8 @@ def detail_head(detail: SessionDetail | None, session_id: str, *, is_loading: bo
     cached = f"cached {percent(row.tokens.cached, row.tokens.input)}" if row.tokens.input else ""
     target = f"at {row.target}" if row.target else ""
     compression = f"compression: {row.compression}" if row.compression else ""
-    facts = (row.transport, compression, row.state, f"{row.model} {target}".strip(), cached)
+    paid = f"paid {dollars(row.cost.paid_usd)}" if row.cost.priced_turns else ""
+    facts = (row.transport, compression, row.state, f"{row.model} {target}".strip(), cached, paid)
     uploaded, would = size(row.uploaded_bytes), size(row.stateless_bytes)
     share = saved(row.saved_bytes, row.stateless_bytes)
     sums = line(
@@ -206,6 +208,7 @@ def totals_lines(snapshot: Snapshot, width: int) -> list[Text]:
     return [
         first_that_fits(width, *_uploads(totals)),
         first_that_fits(width, *_turns(totals)),
+        *_money(totals, width),
         bar(totals.uploaded_bytes, totals.stateless_bytes, 0, width),
     ]
 
@@ -225,6 +228,17 @@ def _uploads(totals: Totals) -> tuple[Text, ...]:
         line(*words),
         *saving(uploaded, would, share),
     )
+
+
+def _money(totals: Totals, width: int) -> list[Text]:
+    """A line if a model has a price."""
+    cost = totals.cost
+    if not cost.priced_turns:
+        return []
+    paid = (("paid ", "dim"), (dollars(cost.paid_usd), "bold"))
+    saved_by_cache = (("  saved by caching ", "dim"), dollars(cost.cache_saved_usd))
+    turns = (f"  in {count(cost.priced_turns)} turns of models with a price", "dim")
+    return [first_that_fits(width, line(*paid, *saved_by_cache, turns), line(*paid, *saved_by_cache), line(*paid))]
 
 
 def _turns(totals: Totals) -> tuple[Text, ...]:

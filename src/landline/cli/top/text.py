@@ -1,5 +1,6 @@
 """Text of a terminal screen: lines that are cut at the edge and cannot steer it, and numbers as the monitor page writes them."""
 
+import math
 import unicodedata
 
 from rich.text import Text
@@ -55,6 +56,20 @@ def seconds(value_s: float | None) -> str:
     return span(value_s)
 
 
+def dollars(value_usd: float) -> str:
+    """`$12.30`, `$0.0412`: cents from one dollar up, three digits below."""
+    size_usd, sign = abs(value_usd), "-" if value_usd < 0 else ""
+    if not size_usd:
+        return "$0"
+    if size_usd >= 9999.5:
+        return f"{sign}${_scaled(size_usd, _COUNT_UNITS)}"
+    if size_usd >= 0.9995:
+        return f"{sign}${size_usd:.2f}"
+    if size_usd < 5e-7:
+        return f"{sign}<$0.000001"
+    return f"{sign}${size_usd:.{min(6, 2 - math.floor(math.log10(size_usd)))}f}"
+
+
 def span(value_s: float) -> str:
     """A longer time in its two largest units."""
     whole = max(0, int(value_s))
@@ -67,7 +82,7 @@ def span(value_s: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
-def _scaled(value: int, units: tuple[str, ...]) -> str:
+def _scaled(value: float, units: tuple[str, ...]) -> str:
     rest = value / 1000
     unit = 0
     while abs(rest) >= 999.5 and unit < len(units) - 1:

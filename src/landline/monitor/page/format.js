@@ -48,6 +48,22 @@ export function name(text) {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\uFFFD");
 }
 
+/** US dollars: cents from one dollar up, three digits below. */
+export function dollars(value) {
+  const size = Math.abs(value);
+  const sign = value < 0 ? "−" : "";
+  if (size === 0) return "$0";
+  if (size >= 9999.5) return `${sign}$${scaled(size, COUNT_UNITS)}`;
+  if (size >= 0.9995) return `${sign}$${size.toFixed(2)}`;
+  const digits = Math.min(6, 2 - Math.floor(Math.log10(size)));
+  return size < 0.000_000_5 ? `${sign}<$0.000001` : `${sign}$${size.toFixed(digits)}`;
+}
+
+/** What a cache saved, as the end of a sentence. */
+export function cacheSaving(saved) {
+  return saved < 0 ? `the cache cost ${dollars(-saved)} more` : `${dollars(saved)} saved by caching`;
+}
+
 export function seconds(value) {
   if (value === null || value === undefined) return "–";
   if (value < 0.0095) return `${(value * 1000).toFixed(1)}${THIN}ms`;

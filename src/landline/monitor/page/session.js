@@ -109,7 +109,9 @@ export class SessionView {
   showFacts({ row, lanes }) {
     const compressed = row.compression ? `, compression: ${row.compression}` : "";
     const overhead = row.overhead_in_bytes ? `${format.bytes(row.overhead_in_bytes)} outside of turns` : "";
-    const facts = [`${row.transport}${compressed}`, STATES[row.state], format.counted(row.turns, "turn"), `since ${format.clock(row.opened_at)}`, overhead];
+    const { priced_turns: priced, paid_usd: paid, cache_saved_usd: cacheSaved } = row.cost;
+    const money = priced ? `paid ${format.dollars(paid)}, ${format.cacheSaving(cacheSaved)}` : "";
+    const facts = [`${row.transport}${compressed}`, STATES[row.state], format.counted(row.turns, "turn"), `since ${format.clock(row.opened_at)}`, money, overhead];
     setText(this.facts, facts.filter(Boolean).join(" · "));
     setData(this.uploaded, format.bytes(row.uploaded_bytes), row.uploaded_bytes);
     setData(this.would, format.bytes(row.stateless_bytes), row.stateless_bytes);
@@ -155,6 +157,8 @@ function updateTurn(node, cells, parts, { words, spoken }, turn, longest) {
   setText(cells.uploaded, format.bytes(turn.uploaded_bytes));
   setText(cells.would, format.bytes(turn.stateless_bytes));
   setText(cells.tokens, format.count(turn.tokens.input));
+  const paid = turn.cost.priced_turns ? `paid ${format.dollars(turn.cost.paid_usd)}` : null;
+  setAttribute(cells.tokens, "title", paid);
   setText(cells.cached, format.percent(turn.tokens.cached, turn.tokens.input));
   const failure = hasFailed(turn) ? `${turn.outcome}${turn.error_code ? `: ${turn.error_code}` : ""}` : "";
   const lane = turn.lane ? `lane ${format.name(turn.lane)}` : "";

@@ -122,7 +122,8 @@ function makeModel() {
     setText(name, row.name ? format.name(row.name) : "(none named)");
     setAttribute(name, "title", format.name(row.name));
     setData(saved, format.saving(row.saved_bytes, row.stateless_bytes), row.saved_bytes);
-    setText(hint, `${format.counted(row.turns, "turn")}, ${format.bytes(row.uploaded_bytes)} of ${format.bytes(row.stateless_bytes)}`);
+    const paid = row.cost.priced_turns ? `, paid ${format.dollars(row.cost.paid_usd)}` : "";
+    setText(hint, `${format.counted(row.turns, "turn")}, ${format.bytes(row.uploaded_bytes)} of ${format.bytes(row.stateless_bytes)}${paid}`);
   };
   return { node, update };
 }

@@ -32,9 +32,18 @@ function showMore(totals, sessions) {
   setText(byId("tokens-in-hint"), input ? `${format.percent(cached, input)} from cache` : "none yet");
   setCount("tokens-out", output);
   setText(byId("tokens-out-hint"), reasoning ? `${format.count(reasoning)} of them reasoning` : "by the models");
+  showMoney(totals.cost);
   setBytes("downloaded", totals.downloaded_bytes);
   setBytes("upstream", totals.upstream_out_bytes);
   setText(byId("upstream-hint"), `${format.bytes(totals.upstream_in_bytes)} came back`);
+}
+
+/** Nothing, unless a model has a price. */
+function showMoney({ priced_turns: turns, paid_usd: paid, cache_saved_usd: saved }) {
+  byId("paid-stat").hidden = turns === 0;
+  setData(byId("paid"), format.dollars(paid), paid);
+  setText(byId("paid-hint"), format.cacheSaving(saved));
+  byId("paid-stat").title = `${format.counted(turns, "turn")} of models with a price`;
 }
 
 function speak(totals) {

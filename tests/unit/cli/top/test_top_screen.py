@@ -12,7 +12,7 @@ from rich.console import Console
 
 from landline.cli.top.navigation import SORTS, Key, Navigation
 from landline.cli.top.screen import KEYS_OF_DETAIL, KEYS_OF_LIST, SORT_WORDS, FeedStatus, draw
-from landline.ledger import ByteCounts
+from landline.ledger import ByteCounts, TokenCost
 from landline.monitor.feed import Feed
 from landline.monitor.state import Snapshot
 from support.ledger.synthetic import MadeUpAgents
@@ -268,3 +268,16 @@ def test_bars_are_as_long_as_what_they_stand_for(sent: int):
     lines = shown(snapshot_of(agents, place), place)
     full, half = (sum(line.count(each) for each in "█░") for line in lines if line.startswith(("    1 ", "    2 ")))
     assert full == pytest.approx(half if sent > 1000 else 2 * half, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("width", "words"), [(100, "paid $1.50  saved by caching -$0.250  in 1 turns"), (30, "paid $1.50")]
+)
+def test_money_is_shown_where_a_model_has_a_price(width: int, words: str):
+    agents = MadeUpAgents()
+    agents.turn("x", cost=TokenCost())
+    assert "paid" not in "\n".join(shown(snapshot_of(agents), Navigation(), width=width))
+    agents.turn("x", cost=TokenCost(1, 1_500_000_000_000, -250_000_000_000))
+    assert words in "\n".join(shown(snapshot_of(agents), Navigation(), width=width))
+    place = Navigation(opened="x")
+    assert "paid $1.50" in "\n".join(shown(snapshot_of(agents, place), place))

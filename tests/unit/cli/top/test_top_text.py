@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.cli.top.text import count, percent, seconds, size, span
+from landline.cli.top.text import count, dollars, percent, seconds, size, span
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,14 @@ from landline.cli.top.text import count, percent, seconds, size, span
         (seconds(2.314), "2.31 s"),
         (seconds(12.34), "12.3 s"),
         (seconds(200), "3 min 20 s"),
+        (dollars(0), "$0"),
+        (dollars(0.0000001), "<$0.000001"),
+        (dollars(0.0000123), "$0.000012"),
+        (dollars(0.041), "$0.0410"),
+        (dollars(0.9996), "$1.00"),
+        (dollars(12.3), "$12.30"),
+        (dollars(-0.25), "-$0.250"),
+        (dollars(12_345), "$12.3 k"),
         (span(3_700), "1 h 1 min"),
         (span(200_000), "2 d 7 h"),
     ],
