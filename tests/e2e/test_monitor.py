@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from landline.ledger import TokenCost
+from landline.ledger import Times, TokenCost
 from support.clients.browser import chromium
 from support.clients.live_agent import LiveAgent, call_tools, source_text
 from support.clients.monitor_page import LIVE, address, context, get, metric, number, open_page, page, state_of, three
@@ -146,6 +146,19 @@ def test_money_is_shown_once_a_model_has_a_price(page: Page) -> None:
         expect(page.locator("#paid-hint")).to_have_text("the cache cost $0.250 more")
         page.locator("#list a").click()
         expect(page.locator("#session .facts").first).to_contain_text("paid $0.0410, the cache cost $0.250 more")
+
+
+def test_time_is_shown_once_a_connection_was_measured(page: Page) -> None:
+    with MonitoredEdge() as edge:
+        open_page(page, edge.url)
+        edge.do(lambda agents: agents.turn("sess_1", times=Times(total=1.0)))
+        expect(page.locator("#turns")).to_have_attribute("value", "1")
+        expect(page.locator("#time-stat")).to_be_hidden()
+        edge.do(lambda agents: agents.turn("sess_1", times=Times(total=1.0, saved=2.5)))
+        expect(page.locator("#time")).to_have_text("2.50 s")
+        expect(page.locator("#time-hint")).to_have_text("in uploads of 1 turn")
+        page.locator("#list a").click()
+        expect(page.locator("#session .facts").first).to_contain_text("2.50 s saved in uploads")
 
 
 def test_uptime_is_the_servers_whatever_the_clock_here_says(page: Page, three: MonitoredEdge) -> None:

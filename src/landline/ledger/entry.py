@@ -76,6 +76,8 @@ class Times(msgspec.Struct, frozen=True, gc=False):
     total: float = 0.0
     per_output_token: float | None = None
     """From the first event to the end, for each output token after the first."""
+    saved: float | None = None
+    """What the turn saved by uploading less; None if its connection was not measured."""
 
 
 class RequestedSettings(msgspec.Struct, frozen=True, gc=False):
@@ -159,6 +161,8 @@ class Count(msgspec.Struct, frozen=True, gc=False):
     """The client's `traceparent` (W3C Trace Context) as it came, of the request or of the socket's upgrade."""
     trace_state: str = ""
     """Its `tracestate`, likewise."""
+    saved_s: float | None = None
+    """What the turn saved by uploading less; None if its connection was not measured."""
 
 
 def make_entry(
@@ -275,6 +279,6 @@ def _times(milestones: Milestones, count: Count, tokens: Tokens) -> Times:
     ended_at = milestones.ended_at or count.closed_at
     queued_s = milestones.asked_at - began_at if milestones.asked_at else None
     if not first_event_at:
-        return Times(queued_s, None, ended_at - began_at, None)
+        return Times(queued_s, None, ended_at - began_at, None, count.saved_s)
     per_token_s = (ended_at - first_event_at) / (tokens.output - 1) if tokens.output > 1 else None
-    return Times(queued_s, first_event_at - began_at, ended_at - began_at, per_token_s)
+    return Times(queued_s, first_event_at - began_at, ended_at - began_at, per_token_s, count.saved_s)

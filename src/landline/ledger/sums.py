@@ -11,7 +11,17 @@ from landline.ledger.prices import TokenCost
 Tally = tuple[float, ...]
 """One turn as numbers to add up: `_OWN`, then bytes, split, tokens and cost in the order of their fields."""
 
-_OWN = ("turns", "failed_turns", "warm_turns", "soft_turns", "hard_turns", "resends", "total_s")
+_OWN = (
+    "turns",
+    "failed_turns",
+    "warm_turns",
+    "soft_turns",
+    "hard_turns",
+    "resends",
+    "total_s",
+    "timed_turns",
+    "saved_s",
+)
 _BYTES = slice(len(_OWN), len(_OWN) + len(ByteCounts.__struct_fields__))
 _SPLIT = slice(_BYTES.stop, _BYTES.stop + len(Split.__struct_fields__))
 _TOKENS = slice(_SPLIT.stop, _SPLIT.stop + len(Tokens.__struct_fields__))
@@ -29,6 +39,8 @@ def tally_of(entry: Entry) -> Tally:
         entry.affinity == "hard",
         entry.resends,
         entry.times.total,
+        entry.times.saved is not None,
+        entry.times.saved or 0.0,
         *astuple(entry.bytes),
         *astuple(entry.split),
         *astuple(entry.tokens),
@@ -125,3 +137,13 @@ class Sums:
     @property
     def total_s(self) -> float:
         return self._settled[6]
+
+    @property
+    def timed_turns(self) -> int:
+        """Turns whose connection was measured, so that the time they saved is known."""
+        return int(self._settled[7])
+
+    @property
+    def saved_s(self) -> float:
+        """Seconds that the timed turns saved."""
+        return self._settled[8]

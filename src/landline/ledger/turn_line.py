@@ -44,6 +44,7 @@ def turn_line(entry: Entry) -> str:
     queued = "" if times.queued is None else f" queued_s={times.queued:.6f}"
     first_event = "" if times.first_event is None else f" first_event_s={times.first_event:.6f}"
     output_token = "" if times.per_output_token is None else f" output_token_s={times.per_output_token:.6f}"
+    saved = "" if times.saved is None else f" saved_s={times.saved:.6f}"
     money = ""
     if entry.cost.priced_turns:
         money = f" paid_usd={entry.cost.paid_usd:.9f} cache_saved_usd={entry.cost.cache_saved_usd:.9f}"
@@ -59,7 +60,7 @@ def turn_line(entry: Entry) -> str:
         f" new_items={split.new_items} other={split.other}"
         f" input_tokens={tokens.input} cached_tokens={tokens.cached}"
         f" output_tokens={tokens.output} reasoning_tokens={tokens.reasoning}"
-        f"{queued}{first_event}{output_token} total_s={times.total:.6f}{money}{flags}"
+        f"{queued}{first_event}{output_token} total_s={times.total:.6f}{saved}{money}{flags}"
     )
 
 

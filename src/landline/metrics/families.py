@@ -158,6 +158,20 @@ FAMILIES: tuple[MetricFamily, ...] = (
         _one(lambda row: row.sums.bytes.saved),
     ),
     MetricFamily(
+        "landline_saved_seconds_total",
+        "counter",
+        _PLACE,
+        "Seconds that turns saved by uploading less, as far as their connections were measured (see ledger.md).",
+        _one(lambda row: row.sums.saved_s),
+    ),
+    MetricFamily(
+        "landline_timed_turns_total",
+        "counter",
+        _PLACE,
+        "Turns whose connection was measured: those that the saved seconds are of.",
+        _one(lambda row: row.sums.timed_turns),
+    ),
+    MetricFamily(
         "landline_upstream_bytes_total",
         "counter",
         (*_PLACE, "direction"),

@@ -30,6 +30,8 @@ def total_up(ledger: Ledger) -> Totals:
         uploaded_bytes=counts.uploaded,
         stateless_bytes=counts.stateless,
         saved_bytes=counts.saved,
+        saved_s=sums.saved_s,
+        timed_turns=sums.timed_turns,
         downloaded_bytes=counts.wire_out,
         overhead_in_bytes=ledger.overhead_in_bytes,
         overhead_out_bytes=ledger.overhead_out_bytes,
@@ -73,6 +75,8 @@ def make_row(session: LiveSession) -> SessionRow:
         uploaded_bytes=counts.uploaded,
         stateless_bytes=counts.stateless,
         saved_bytes=counts.saved,
+        saved_s=sums.saved_s,
+        timed_turns=sums.timed_turns,
         downloaded_bytes=counts.wire_out,
         overhead_in_bytes=session.overhead_in_bytes,
         overhead_out_bytes=session.overhead_out_bytes,
@@ -205,4 +209,5 @@ def _turn_row(number: int, entry: Entry) -> TurnRow:
         queued_s=entry.times.queued,
         first_event_s=entry.times.first_event,
         total_s=entry.times.total,
+        saved_s=entry.times.saved,
     )

@@ -58,6 +58,10 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     stateless_bytes: int
     saved_bytes: int
     """Stateless minus uploaded; negative if more was sent than without Landline."""
+    saved_s: float
+    """What the timed turns saved by uploading less."""
+    timed_turns: int
+    """Turns whose connection was measured."""
     downloaded_bytes: int
     overhead_in_bytes: int
     """On the wire, but of no turn: handshakes and pings of closed sockets, all other requests. Not in `uploaded_bytes`."""
@@ -107,6 +111,8 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     uploaded_bytes: int
     stateless_bytes: int
     saved_bytes: int
+    saved_s: float
+    timed_turns: int
     downloaded_bytes: int
     overhead_in_bytes: int
     """Handshake, pings and the like; not in `uploaded_bytes`."""
@@ -209,6 +215,8 @@ class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
     queued_s: float | None
     first_event_s: float | None
     total_s: float
+    saved_s: float | None
+    """None if its connection was not measured."""
 
 
 class SessionDetail(msgspec.Struct, frozen=True, kw_only=True):

@@ -115,6 +115,7 @@ class Account:
             wire.turns_out_bytes += self._written_bytes
             session.overhead_in_bytes, session.overhead_out_bytes = wire.overhead_in_bytes, wire.overhead_out_bytes
         now, closed_at = time.time(), time.monotonic()
+        measured = self._measure(report)
         count = Count(
             wire_in_bytes=self._received_bytes,
             wire_out_bytes=self._written_bytes,
@@ -124,9 +125,17 @@ class Account:
             started_at=now - (closed_at - self._began_at),
             trace_parent=self._trace.parent,
             trace_state=self._trace.state,
+            saved_s=self._claim_s(report, measured),
         )
         ledger = self._ledger
-        ledger.add(make_entry(report, self._measure(report), count, ledger.hop, ledger.prices), now, report)
+        ledger.add(make_entry(report, measured, count, ledger.hop, ledger.prices), now, report)
+
+    def _claim_s(self, report: TurnReport, measured: TurnBytes) -> float | None:
+        """Only the way from clients is measured."""
+        if self._ledger.hop != "clients":
+            return None
+        create_bytes = report.turn.arrival.wire_bytes or self._received_bytes
+        return self._wire.upload.claim_s(measured, create_bytes, self._received_bytes)
 
     def _measure(self, report: TurnReport) -> TurnBytes:
         try:

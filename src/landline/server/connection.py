@@ -14,6 +14,8 @@ from typing import Any
 
 from starlette.types import Scope
 
+from landline.server.upload_meter import UploadMeter
+
 WIRE = "landline.wire"
 """The scope's key for the connection's count."""
 
@@ -33,10 +35,12 @@ class WireCount:
         "sent_bytes",
         "turns_in_bytes",
         "turns_out_bytes",
+        "upload",
         "written_bytes",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, upload: UploadMeter | None = None) -> None:
+        self.upload = upload or UploadMeter()
         self.received_bytes = 0
         self.sent_bytes = 0
         self.late_bytes = 0
@@ -109,6 +113,7 @@ class WireCount:
     def end(self) -> None:
         """The connection is lost."""
         self.is_lost = True
+        self.upload.close()
         callback, self._lost_callback = self._lost_callback, None
         if callback is not None:
             callback()
@@ -133,7 +138,7 @@ class BatchedTransport(asyncio.Transport):
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
-        self.wire = WireCount()
+        self.wire = WireCount(UploadMeter(transport))
         """The bytes of the connection."""
         self._transport = transport
         self._loop = loop

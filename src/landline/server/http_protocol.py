@@ -44,6 +44,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._batched = BatchedTransport(transport, self.loop)
         self._wire = self._batched.wire
         self._offer: _Offer = ""
+        self._is_in_body = False
         self._answering: RequestResponseCycle | None = None
         """The newest request that the application works on; those behind it wait."""
         self._is_ending = False
@@ -58,6 +59,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._feed(data)
         except httptools.HttpParserError:
             self.send_400_response("Expected a request of HTTP/1.1 or HTTP/1.0 in plain text; this is none.")
+        upload = self._wire.upload
+        if upload.is_timing or (self._is_in_body and _is_sent_in_one_go(self.headers)):
+            upload.note_read(len(data), is_partial=self._is_in_body)
 
     def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The client has ended its side: because it has nothing more to say, or because it is gone.
@@ -105,6 +109,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._offer == "websocket":
             self.headers[:] = [header for header in self.headers if header[0] not in (b"connection", b"upgrade")]
             self.headers += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
+        self._is_in_body = True
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -114,6 +119,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._wire.late_bytes += len(body)
 
     def on_message_complete(self) -> None:
+        self._is_in_body = False
         if self._offer != "ignored":
             super().on_message_complete()
 
@@ -210,6 +216,12 @@ def _tokens(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     """The members of a header that is a list, in lower case, however many lines it has."""
     values = b",".join(value for each, value in headers if each == name)
     return [token.strip().lower() for token in values.split(b",")]
+
+
+def _is_sent_in_one_go(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether the client had the whole body when it began to send, and does not wait for a 100 in between."""
+    names = {name for name, _ in headers}
+    return b"content-length" in names and b"expect" not in names
 
 
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)([^#]*)", re.DOTALL)

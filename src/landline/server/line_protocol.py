@@ -86,6 +86,9 @@ class LineProtocol(WebSocketsSansIOProtocol):
             self.handle_parser_exception()
             return
         self.handle_events()
+        upload, is_partial = self.wire.upload, self.conn.is_in_frame
+        if is_partial or upload.is_timing:
+            upload.note_read(len(data), is_partial=is_partial)
 
     def handle_connect(self, event: Request) -> None:
         """The upgrade: the application's scope tells the connection's count."""
@@ -200,6 +203,11 @@ class CountingProtocol(ServerProtocol):
     def begin_frames(self) -> None:
         """What was read until now was the upgrade."""
         self._read_to = self._fed_bytes - len(self.reader.buffer)
+
+    @property
+    def is_in_frame(self) -> bool:
+        """Whether a frame has begun and is incomplete. Clients send a frame in one go."""
+        return self._fed_bytes > self._read_to
 
     def serialize_texts(self, texts: Iterable[bytes]) -> bytes:
         """The wire bytes of text messages (UTF-8), one frame each. The caller sends them."""

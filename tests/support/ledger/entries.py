@@ -43,7 +43,7 @@ ENTRY = Entry(
     split=Split(tools=500, instructions=200, history=0, new_items=250, other=50),
     tokens=Tokens(input=12_000, cached=11_500, cache_write=100, output=41, reasoning=11),
     cost=TokenCost(priced_turns=1, paid=4_720_500_000, cache_saved=-39_909_500),
-    times=Times(queued=0.002, first_event=0.4, total=1.2, per_output_token=0.02),
+    times=Times(queued=0.002, first_event=0.4, total=1.2, per_output_token=0.02, saved=0.061),
 )
 SIZES = st.integers(min_value=0, max_value=2**40)
 SECONDS = st.floats(min_value=0, max_value=1e6, allow_nan=False)
@@ -62,6 +62,7 @@ def entries(models: st.SearchStrategy[str], targets: st.SearchStrategy[str]) -> 
         first_event=st.none() | SECONDS,
         total=SECONDS,
         per_output_token=st.none() | SECONDS,
+        saved=st.none() | SECONDS,
     )
     return st.builds(
         changed,

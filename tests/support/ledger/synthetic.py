@@ -105,7 +105,12 @@ class MadeUpAgents:
             split=Split(tools=_TOOLS_BYTES, instructions=_INSTRUCTIONS_BYTES, history=0, new_items=new, other=310),
             tokens=Tokens(input=tokens, cached=cached, output=written),
             cost=_RATES.cost_of(tokens, cached, 0, written),
-            times=Times(queued=draw.uniform(0.001, 0.08), first_event=first, total=first + draw.uniform(0.2, 3.0)),
+            times=Times(
+                queued=draw.uniform(0.001, 0.08),
+                first_event=first,
+                total=first + draw.uniform(0.2, 3.0),
+                saved=history / 1_250_000,
+            ),
         )
 
     def _served(self) -> list[RoutedTurns]:

@@ -28,6 +28,9 @@ def test_sums_are_those_of_every_field(turns: list[Entry]) -> None:
     assert sums.warm_turns == len([turn for turn in turns if turn.tokens.cached])
     assert sums.failed_turns == len([turn for turn in turns if turn.outcome in ("failed", "refused", "aborted")])
     assert sums.total_s == pytest.approx(sum(turn.times.total for turn in turns))
+    timed = [turn.times.saved for turn in turns if turn.times.saved is not None]
+    assert sums.timed_turns == len(timed)
+    assert sums.saved_s == pytest.approx(sum(timed))
 
 
 def test_turns_are_told_apart_by_their_affinity() -> None:

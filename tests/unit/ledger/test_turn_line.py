@@ -66,6 +66,7 @@ def test_line_says_everything_of_a_turn() -> None:
         "first_event_s": "0.400000",
         "output_token_s": "0.020000",
         "total_s": "1.200000",
+        "saved_s": "0.061000",
         "paid_usd": "0.004720500",
         "cache_saved_usd": "-0.000039910",
     }
@@ -76,7 +77,9 @@ def test_what_there_is_not_is_left_out() -> None:
     entry = changed(**nothing, outcome="refused")
     told = pairs_of(turn_line(entry))
     left_out = {"session", "lane", "tenant", "model", "target", "reason", "affinity", "error", "warm_up"}
-    assert not told.keys() & (left_out | {"queued_s", "first_event_s", "output_token_s", "paid_usd", "cache_saved_usd"})
+    assert not told.keys() & (
+        left_out | {"queued_s", "first_event_s", "output_token_s", "saved_s", "paid_usd", "cache_saved_usd"}
+    )
 
 
 def test_what_was_special_is_said() -> None:

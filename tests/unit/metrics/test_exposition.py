@@ -105,6 +105,8 @@ def test_numbers_are_those_of_the_turns() -> None:
     assert value(metrics, "landline_upstream_bytes_total", target="two", direction="in") == 800
     assert value(metrics, "landline_cached_input_tokens_total", target="one") == 11_500
     assert value(metrics, "landline_reasoning_output_tokens_total", target="one") == 11
+    assert value(metrics, "landline_saved_seconds_total") == pytest.approx(3 * 0.061)
+    assert value(metrics, "landline_timed_turns_total") == 3
     assert value(metrics, "landline_paid_dollars_total") == pytest.approx(3 * 0.0047205)
     assert value(metrics, "landline_cache_saved_dollars", target="one") == pytest.approx(-0.0000399095)
     assert value(metrics, "landline_priced_turns_total") == 3

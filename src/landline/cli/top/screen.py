@@ -51,8 +51,9 @@ def detail_head(detail: SessionDetail | None, session_id: str, *, is_loading: bo
     cached = f"cached {percent(row.tokens.cached, row.tokens.input)}" if row.tokens.input else ""
     target = f"at {row.target}" if row.target else ""
     compression = f"compression: {row.compression}" if row.compression else ""
+    time = f"{seconds(row.saved_s)} saved in uploads" if row.timed_turns else ""
     paid = f"paid {dollars(row.cost.paid_usd)}" if row.cost.priced_turns else ""
-    facts = (row.transport, compression, row.state, f"{row.model} {target}".strip(), cached, paid)
+    facts = (row.transport, compression, row.state, f"{row.model} {target}".strip(), cached, time, paid)
     uploaded, would = size(row.uploaded_bytes), size(row.stateless_bytes)
     share = saved(row.saved_bytes, row.stateless_bytes)
     sums = line(
@@ -208,7 +209,7 @@ def totals_lines(snapshot: Snapshot, width: int) -> list[Text]:
     return [
         first_that_fits(width, *_uploads(totals)),
         first_that_fits(width, *_turns(totals)),
-        *_money(totals, width),
+        *_time_and_money(totals, width),
         bar(totals.uploaded_bytes, totals.stateless_bytes, 0, width),
     ]
 
@@ -230,15 +231,20 @@ def _uploads(totals: Totals) -> tuple[Text, ...]:
     )
 
 
-def _money(totals: Totals, width: int) -> list[Text]:
-    """A line if a model has a price."""
+def _time_and_money(totals: Totals, width: int) -> list[Text]:
+    """A line if a connection was measured, or a model has a price."""
     cost = totals.cost
-    if not cost.priced_turns:
+    time: list[str | tuple[str, str]] = []
+    money: list[str | tuple[str, str]] = []
+    cached: list[str | tuple[str, str]] = []
+    if totals.timed_turns:
+        time = [("time saved ", "dim"), (seconds(totals.saved_s), "bold green"), "  "]
+    if cost.priced_turns:
+        money = [("paid ", "dim"), (dollars(cost.paid_usd), "bold")]
+        cached = [("  saved by caching ", "dim"), dollars(cost.cache_saved_usd)]
+    if not time and not money:
         return []
-    paid = (("paid ", "dim"), (dollars(cost.paid_usd), "bold"))
-    saved_by_cache = (("  saved by caching ", "dim"), dollars(cost.cache_saved_usd))
-    turns = (f"  in {count(cost.priced_turns)} turns of models with a price", "dim")
-    return [first_that_fits(width, line(*paid, *saved_by_cache, turns), line(*paid, *saved_by_cache), line(*paid))]
+    return [first_that_fits(width, line(*time, *money, *cached), line(*time, *money), line(*(time or money)))]
 
 
 def _turns(totals: Totals) -> tuple[Text, ...]:

@@ -110,8 +110,9 @@ export class SessionView {
     const compressed = row.compression ? `, compression: ${row.compression}` : "";
     const overhead = row.overhead_in_bytes ? `${format.bytes(row.overhead_in_bytes)} outside of turns` : "";
     const { priced_turns: priced, paid_usd: paid, cache_saved_usd: cacheSaved } = row.cost;
+    const time = row.timed_turns ? `${format.seconds(row.saved_s)} saved in uploads` : "";
     const money = priced ? `paid ${format.dollars(paid)}, ${format.cacheSaving(cacheSaved)}` : "";
-    const facts = [`${row.transport}${compressed}`, STATES[row.state], format.counted(row.turns, "turn"), `since ${format.clock(row.opened_at)}`, money, overhead];
+    const facts = [`${row.transport}${compressed}`, STATES[row.state], format.counted(row.turns, "turn"), `since ${format.clock(row.opened_at)}`, time, money, overhead];
     setText(this.facts, facts.filter(Boolean).join(" · "));
     setData(this.uploaded, format.bytes(row.uploaded_bytes), row.uploaded_bytes);
     setData(this.would, format.bytes(row.stateless_bytes), row.stateless_bytes);
@@ -159,6 +160,7 @@ function updateTurn(node, cells, parts, { words, spoken }, turn, longest) {
   setText(cells.tokens, format.count(turn.tokens.input));
   const paid = turn.cost.priced_turns ? `paid ${format.dollars(turn.cost.paid_usd)}` : null;
   setAttribute(cells.tokens, "title", paid);
+  setAttribute(cells.uploaded, "title", turn.saved_s === null ? null : `${format.seconds(turn.saved_s)} saved`);
   setText(cells.cached, format.percent(turn.tokens.cached, turn.tokens.input));
   const failure = hasFailed(turn) ? `${turn.outcome}${turn.error_code ? `: ${turn.error_code}` : ""}` : "";
   const lane = turn.lane ? `lane ${format.name(turn.lane)}` : "";

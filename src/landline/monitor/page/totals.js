@@ -32,10 +32,18 @@ function showMore(totals, sessions) {
   setText(byId("tokens-in-hint"), input ? `${format.percent(cached, input)} from cache` : "none yet");
   setCount("tokens-out", output);
   setText(byId("tokens-out-hint"), reasoning ? `${format.count(reasoning)} of them reasoning` : "by the models");
+  showTime(totals);
   showMoney(totals.cost);
   setBytes("downloaded", totals.downloaded_bytes);
   setBytes("upstream", totals.upstream_out_bytes);
   setText(byId("upstream-hint"), `${format.bytes(totals.upstream_in_bytes)} came back`);
+}
+
+/** Nothing, unless a connection was measured. */
+function showTime({ timed_turns: timed, turns, saved_s: saved }) {
+  byId("time-stat").hidden = timed === 0;
+  setData(byId("time"), format.seconds(saved), saved);
+  setText(byId("time-hint"), timed === turns ? "in uploads" : `in uploads of ${format.counted(timed, "turn")}`);
 }
 
 /** Nothing, unless a model has a price. */

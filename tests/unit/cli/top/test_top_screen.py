@@ -12,7 +12,7 @@ from rich.console import Console
 
 from landline.cli.top.navigation import SORTS, Key, Navigation
 from landline.cli.top.screen import KEYS_OF_DETAIL, KEYS_OF_LIST, SORT_WORDS, FeedStatus, draw
-from landline.ledger import ByteCounts, TokenCost
+from landline.ledger import ByteCounts, Times, TokenCost
 from landline.monitor.feed import Feed
 from landline.monitor.state import Snapshot
 from support.ledger.synthetic import MadeUpAgents
@@ -270,14 +270,29 @@ def test_bars_are_as_long_as_what_they_stand_for(sent: int):
     assert full == pytest.approx(half if sent > 1000 else 2 * half, abs=1)
 
 
-@pytest.mark.parametrize(
-    ("width", "words"), [(100, "paid $1.50  saved by caching -$0.250  in 1 turns"), (30, "paid $1.50")]
-)
+@pytest.mark.parametrize(("width", "words"), [(100, "paid $1.50  saved by caching -$0.250"), (30, "paid $1.50")])
 def test_money_is_shown_where_a_model_has_a_price(width: int, words: str):
     agents = MadeUpAgents()
-    agents.turn("x", cost=TokenCost())
+    agents.turn("x", cost=TokenCost(), times=Times(total=1.0))
     assert "paid" not in "\n".join(shown(snapshot_of(agents), Navigation(), width=width))
-    agents.turn("x", cost=TokenCost(1, 1_500_000_000_000, -250_000_000_000))
+    agents.turn("x", cost=TokenCost(1, 1_500_000_000_000, -250_000_000_000), times=Times(total=1.0))
     assert words in "\n".join(shown(snapshot_of(agents), Navigation(), width=width))
     place = Navigation(opened="x")
     assert "paid $1.50" in "\n".join(shown(snapshot_of(agents, place), place))
+
+
+@pytest.mark.parametrize(
+    ("width", "words"),
+    [
+        (100, "time saved 2.50 s  paid $1.50  saved by caching $0.250"),
+        (40, "time saved 2.50 s  paid $1.50"),
+        (20, "time saved 2.50 s"),
+    ],
+)
+def test_time_saved_is_shown_where_a_connection_was_measured(width: int, words: str):
+    agents = MadeUpAgents()
+    agents.turn("x", cost=TokenCost(), times=Times(total=1.0))
+    assert "saved in uploads" not in "\n".join(shown(snapshot_of(agents, place := Navigation(opened="x")), place))
+    agents.turn("x", cost=TokenCost(1, 1_500_000_000_000, 250_000_000_000), times=Times(total=1.0, saved=2.5))
+    assert words in [line.rstrip() for line in shown(snapshot_of(agents), Navigation(), width=width)]
+    assert "2.50 s saved in uploads" in "\n".join(shown(snapshot_of(agents, place), place))
