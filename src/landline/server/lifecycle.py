@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import math
 import os
 import resource
@@ -31,6 +32,7 @@ EXIT_FORCED = 130
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
 """Idle HTTP connections are kept longer than clients and proxies keep theirs (60 s is usual), so that the client closes first."""
+_OBJECTS_A_COLLECTION = 20_000
 _CLEANUP_S = 5.0
 """After the grace: the time that aborted turns and closed sockets have to be gone."""
 
@@ -61,8 +63,16 @@ def serve(server: "LineServer", parts: AbstractAsyncContextManager[object]) -> i
     `parts` is what the app needs while it serves: entered before, left after. Raises what entering `parts` raises, and
     OSError when the address cannot be bound.
     """
+    _tune_garbage_collection()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve_until_signalled(server, parts))
+
+
+def _tune_garbage_collection() -> None:
+    """Makes the collector look less often and at less. What a turn makes is freed by counting references as soon as the turn
+    is over; looking for cycles every 700 objects, as Python does by default, took an eighth of the time of many streams."""
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_A_COLLECTION, *gc.get_threshold()[1:])
 
 
 def bind(host: str, port: int) -> socket.socket:

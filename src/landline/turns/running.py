@@ -30,6 +30,7 @@ from landline.turns.parts import ListenerGoneError, TurnListener, TurnParts
 from landline.turns.passes import Passes, context_size, passed_on, plain_prompt, plan_of, prompt_of
 from landline.turns.prepare import prepare_turn
 from landline.turns.record import CANCELLED, Record
+from landline.turns.waiting import InterruptibleWait
 from landline.upstream.target import Reply, Target, Traffic
 from landline.wire.errors import ApiError, api_error
 from landline.wire.events import ResponseFailed, ServerEvent, SteerAnswer, event_sequence
@@ -72,8 +73,7 @@ class RunningTurn:
         self._is_stopped = False
         self._answers: list[SteerAnswer] = []
         """Answers to steers that are still to be said."""
-        self._waiting: asyncio.Timeout | None = None
-        """The wait for the upstream, if it waits."""
+        self._waits = InterruptibleWait()
         self._served: Choice[Target] | None = None
         """The target whose answer the client gets."""
         self._tries = 0
@@ -85,7 +85,7 @@ class RunningTurn:
     def stop(self) -> None:
         """Ends it early, as cancelled if it runs in the background, else as incomplete."""
         self._is_stopped = True
-        self._end_wait()
+        self._waits.interrupt()
 
     def give_up(self, error: ApiError) -> bool:
         """Ends it because the server cannot go on with it: it fails with this error, or is incomplete if it runs in the
@@ -99,7 +99,7 @@ class RunningTurn:
     def answer_steer(self, answer: SteerAnswer) -> None:
         """Says the answer among its events; an accepted steer ends it at its next safe boundary."""
         self._answers.append(answer)
-        self._end_wait()
+        self._waits.interrupt()
 
     def refuse(self, error: ApiError) -> None:
         """It is not going to run."""
@@ -155,6 +155,7 @@ class RunningTurn:
         except Exception:  # noqa: BLE001 - the turn's root: a fault of ours ends this turn and nothing else
             await self._break(listener)
         finally:
+            self._waits.close()
             await self._record.discard()
             self._parts.saves.leave(self.turn.response_id)
 
@@ -396,20 +397,7 @@ class RunningTurn:
         settings, composer = self._parts.settings, self._composer
         is_announced = composer is not None and composer.is_announced
         patience_s = (settings.keepalive_s or None) if is_announced else settings.announce_after_s
-        waiting = self._waiting = asyncio.timeout(patience_s)
-        try:
-            async with waiting:
-                return await work()
-        except TimeoutError:
-            if not waiting.expired():
-                raise
-            return None
-        finally:
-            self._waiting = None
-
-    def _end_wait(self) -> None:
-        if self._waiting is not None and not self._waiting.expired():
-            self._waiting.reschedule(0.0)
+        return await self._waits.wait(work(), patience_s)
 
     # Smaller steps.
 
