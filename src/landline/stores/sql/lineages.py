@@ -31,6 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import NullType
 
 from landline.session.lineage import extend
+from landline.stores.sql.prepared import Prepared
 from landline.stores.sql.tables import TRUNK_SIZE, items, links, paths, trunks
 from landline.stores.store import StoredHistory
 from landline.stores.stored_items import readable_items
@@ -142,15 +143,16 @@ def load_history(connection: Connection, query: LineageQuery, parameters: dict[s
     return None if found is None else StoredHistory(extend(None, readable_items(found)))
 
 
-_NEW_TRUNK = insert(trunks).returning(trunks.c.number)
+_NEW_TRUNK = Prepared(insert(trunks).returning(trunks.c.number), [])
 _INSERT_PATHS = insert(paths)
 _LOAD_PATHS = select(paths.c.low, paths.c.high).where(paths.c.trunk == bindparam("of_trunk")).order_by(paths.c.seq)
-_INSERT_LINK = insert(links)
+_LINK_COLUMNS = [column.name for column in links.c]
+_INSERT_LINK = Prepared(insert(links), _LINK_COLUMNS)
 
 
 def new_trunk(connection: Connection, ranges: Sequence[tuple[int, int]] = ()) -> int:
     """The first key of a new trunk that goes on from these ranges of keys."""
-    number = connection.execute(_NEW_TRUNK).scalar_one()
+    [(number,)] = _NEW_TRUNK.run(connection, {})
     if ranges:
         rows = [{"trunk": number, "seq": seq, "low": low, "high": high} for seq, (low, high) in enumerate(ranges)]
         connection.execute(_INSERT_PATHS, rows)
@@ -210,7 +212,7 @@ def insert_link(
     is_indexed: bool = True,
 ) -> None:
     """Puts a link where no other is."""
-    connection.execute(_INSERT_LINK, _link_row(key, content, follows_input=follows_input))
+    _INSERT_LINK.run(connection, _link_row(key, content, follows_input=follows_input))
     if is_indexed:
         _index(connection, tenant, key, content)
 
@@ -218,7 +220,7 @@ def insert_link(
 def save_output(connection: Connection, key: int, tenant: str, output: Sequence[Item]) -> None:
     """Gives a response's link its output."""
     if output:
-        connection.execute(_ADD_OUTPUT, {"at_key": key, "more_count": len(output), "more_content": pack(output)})
+        _ADD_OUTPUT.run(connection, {"at_key": key, "more_count": len(output), "more_content": pack(output)})
         _index(connection, tenant, key, output)
 
 
@@ -240,8 +242,8 @@ def drop_output(connection: Connection, key: int) -> None:
 
 def _claim(connection: Connection, key: int, content: Sequence[Item], *, follows_input: bool) -> bool:
     """Puts a link at a place unless it is taken: of two that race for it, one gets it."""
-    statement = _CLAIM_LINK[connection.dialect.name]
-    return connection.execute(statement, _link_row(key, content, follows_input=follows_input)).first() is not None
+    claim = _CLAIM_LINK[connection.dialect.name]
+    return bool(claim.run(connection, _link_row(key, content, follows_input=follows_input)))
 
 
 def _link_row(key: int, content: Sequence[Item], *, follows_input: bool) -> dict[str, int | bytes]:
@@ -260,7 +262,7 @@ def _index(connection: Connection, tenant: str, key: int, content: Sequence[Item
     found = sorted({item.id for item in content if item.id is not None})
     if found:
         rows = [{"tenant": tenant, "item_id": item_id, "key": key} for item_id in found]
-        connection.execute(_INSERT_ITEMS[connection.dialect.name], rows)
+        _INSERT_ITEMS[connection.dialect.name].run_each(connection, rows)
 
 
 def _insert_or_ignore(table: Table) -> dict[str, Any]:
@@ -271,10 +273,15 @@ def _insert_or_ignore(table: Table) -> dict[str, Any]:
     }
 
 
-_INSERT_ITEMS = _insert_or_ignore(items)
+_INSERT_ITEMS = {
+    name: Prepared(statement, ["tenant", "item_id", "key"]) for name, statement in _insert_or_ignore(items).items()
+}
 _UNINDEX_ITEM = delete(items).where(items.c.key == bindparam("at_key"), items.c.item_id == bindparam("of_id"))
-_CLAIM_LINK = {name: statement.returning(links.c.key) for name, statement in _insert_or_ignore(links).items()}
-_ADD_OUTPUT = (
+_CLAIM_LINK = {
+    name: Prepared(statement.returning(links.c.key), _LINK_COLUMNS)
+    for name, statement in _insert_or_ignore(links).items()
+}
+_ADD_OUTPUT = Prepared(
     update(links)
     .where(links.c.key == bindparam("at_key"))
     .values(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar, cast, get_args
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, or_, select, update
 
 from landline.stores.sql import conversations as conversation_rows
 from landline.stores.sql.lineages import (
@@ -17,6 +17,7 @@ from landline.stores.sql.lineages import (
     save_output,
     unpack,
 )
+from landline.stores.sql.prepared import Prepared
 from landline.stores.sql.removal import begin_removal, release_response
 from landline.stores.sql.tables import items, links, responses
 from landline.stores.store import (
@@ -44,19 +45,21 @@ _SWEEP_BATCH = 100
 _Value = TypeVar("_Value")
 
 _IS = (responses.c.tenant == bindparam("of_tenant")) & (responses.c.response_id == bindparam("of_id"))
-LINEAGE = lineage_query(select(responses.c.key).where(_IS, responses.c.status.in_(CONTINUABLE)))
+_IS_RUNNING = or_(*(responses.c.status == each for each in RUNNING))
+_MAY_CONTINUE = or_(*(responses.c.status == each for each in CONTINUABLE))
+LINEAGE = lineage_query(select(responses.c.key).where(_IS, _MAY_CONTINUE))
 """The lineage of a response that may be continued."""
 _ANY_LINEAGE = lineage_query(select(responses.c.key).where(_IS))
-_INSERT = insert(responses)
+_INSERT = Prepared(insert(responses), [column.name for column in responses.c])
 _LOAD = select(responses).where(_IS)
-_LOAD_PARENT = (
+_LOAD_PARENT = Prepared(
     select(responses.c.key, responses.c.status, responses.c.conversation_id)
     .where(_IS)
     .with_for_update(read=True)  # so that the parent is not deleted before its child is there
 )
-_FINISH = (
+_FINISH = Prepared(
     update(responses)
-    .where(_IS, responses.c.status.in_(RUNNING))
+    .where(_IS, _IS_RUNNING)
     .values(status=bindparam("new_status"), body=bindparam("new_body"), owner=None)
     .returning(responses.c.key, responses.c.conversation_id)
 )
@@ -97,7 +100,7 @@ def begin(connection: Connection, new: NewResponse, owner: int) -> None:
         "body": new.body,
         "lists_history": new.lists_history,
     }
-    connection.execute(_INSERT, row)
+    _INSERT.run(connection, row)
 
 
 def _place(connection: Connection, new: NewResponse) -> int:
@@ -116,14 +119,15 @@ def _place(connection: Connection, new: NewResponse) -> int:
 
 
 def _place_behind(connection: Connection, new: NewResponse, parent_id: str) -> int:
-    parent = connection.execute(_LOAD_PARENT, identify(new.tenant, parent_id)).first()
-    if parent is None or parent.status not in CONTINUABLE:
+    found = _LOAD_PARENT.run(connection, identify(new.tenant, parent_id))
+    if not found or found[0][1] not in CONTINUABLE:
         raise ParentGoneError(f"Response {parent_id!r} cannot be continued: it is gone, or has not ended.")
     # The trunk of a response in a conversation belongs to the conversation.
-    place = append_link if parent.conversation_id is None else fork_link
+    parent_key, _, conversation_id = found[0]
+    place = append_link if conversation_id is None else fork_link
     if not new.inherited:
-        return place(connection, parent.key, new.tenant, new.items, follows_input=new.follows_input)
-    key = place(connection, parent.key, new.tenant, new.inherited, follows_input=new.follows_input, is_indexed=False)
+        return place(connection, parent_key, new.tenant, new.items, follows_input=new.follows_input)
+    key = place(connection, parent_key, new.tenant, new.inherited, follows_input=new.follows_input, is_indexed=False)
     return append_link(connection, key, new.tenant, new.items)
 
 
@@ -138,15 +142,16 @@ def finish(
 ) -> None:
     """Saves a turn's end; raises `ResponseEndedError` when it has ended otherwise before."""
     changes = {"new_status": status, "new_body": body}
-    found = connection.execute(_FINISH, {**identify(tenant, response_id), **changes}).first()
-    if found is None:
+    found = _FINISH.run(connection, {**identify(tenant, response_id), **changes})
+    if not found:
         conversation_rows.unlock(connection, tenant, response_id)
         _refuse_second_end(load(connection, tenant, response_id), status, body)
         return
-    save_output(connection, found.key, tenant, output)
-    if found.conversation_id is not None:
+    [(key, conversation_id)] = found
+    save_output(connection, key, tenant, output)
+    if conversation_id is not None:
         settle = conversation_rows.keep_response if status in CONTINUABLE else conversation_rows.leave_out_response
-        settle(connection, tenant, response_id, found.key)
+        settle(connection, tenant, response_id, key)
 
 
 def _refuse_second_end(stored: StoredResponse | None, status: ResponseStatus, body: bytes) -> None:
@@ -259,7 +264,7 @@ def _interrupt(connection: Connection, is_left: ColumnElement[bool]) -> None:
     left = connection.execute(select(*columns, responses.c.body).where(is_left).with_for_update()).all()
     for row in left:
         changes = {"new_status": "incomplete", "new_body": _interrupted(row.body)}
-        connection.execute(_FINISH, {**identify(row.tenant, row.response_id), **changes})
+        _FINISH.run(connection, {**identify(row.tenant, row.response_id), **changes})
         if row.conversation_id is not None:
             conversation_rows.leave_out_response(connection, row.tenant, row.response_id, row.key)
 
