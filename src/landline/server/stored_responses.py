@@ -43,7 +43,7 @@ def delete_response(edge: Edge) -> Answer:
     """`DELETE /v1/responses/{id}`; a background response that still runs is cancelled first."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        tenant, response_id = edge.tenant_of(scope), _response_id(scope)
+        tenant, response_id = edge.tenant_of(scope), await _response_id(edge, scope)
         await edge.background.cancel(tenant, response_id)
         edge.background.forget_events(tenant, response_id)
         if not await edge.store.delete_response(tenant, response_id):
@@ -82,9 +82,10 @@ def list_input_items(edge: Edge) -> Answer:
         page = read_page(scope)
         if isinstance(page, ApiError):
             return await reply_error(scope, send, page)
-        found = await edge.store.list_input(edge.tenant_of(scope), _response_id(scope), page)
+        response_id = await _response_id(edge, scope)
+        found = await edge.store.list_input(edge.tenant_of(scope), response_id, page)
         if found is None:
-            return await reply_error(scope, send, _not_found(_response_id(scope)))
+            return await reply_error(scope, send, _not_found(response_id))
         listing = list_items(found.items, has_more=found.has_more)
         return await reply_json(scope, send, 200, msgspec.json.encode(listing))
 
@@ -107,7 +108,7 @@ def _replay(
 
 
 async def _load(edge: Edge, scope: Scope) -> StoredResponse | ApiError:
-    response_id = _response_id(scope)
+    response_id = await _response_id(edge, scope)
     return await edge.store.load_response(edge.tenant_of(scope), response_id) or _not_found(response_id)
 
 
@@ -115,8 +116,10 @@ def _is_running(stored: StoredResponse) -> bool:
     return stored.status in ("queued", "in_progress")
 
 
-def _response_id(scope: Scope) -> str:
+async def _response_id(edge: Edge, scope: Scope) -> str:
+    """The id that the path names; its response is in the store by now if it has begun."""
     response_id: str = scope["path_params"]["response_id"]
+    await edge.runner.bring(response_id)
     return response_id
 
 

@@ -161,6 +161,10 @@ class MemoryStore:
             raise ParentGoneError(f"Response {new.parent_id!r} cannot be continued: it is gone, or has not ended.")
         return parent.input if new.follows_input else parent.history
 
+    async def save_response(self, new: NewResponse, output: Sequence[Item]) -> None:
+        await self.begin_response(msgspec.structs.replace(new, status="in_progress"))
+        await self.finish_response(new.tenant, new.response_id, status=new.status, body=new.body, output=output)
+
     async def finish_response(
         self, tenant: str, response_id: str, *, status: ResponseStatus, body: bytes, output: Sequence[Item]
     ) -> None:

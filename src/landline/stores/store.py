@@ -161,6 +161,14 @@ class Store(Protocol):
         """
         ...
 
+    async def save_response(self, new: NewResponse, output: Sequence[Item]) -> None:
+        """Saves a turn that has ended and of which nothing was saved before: `begin_response` and `finish_response` in one,
+        with the `status` and `body` of its end.
+
+        Raises `ParentGoneError`. May not be repeated when it is not known whether it was done.
+        """
+        ...
+
     async def finish_response(
         self, tenant: str, response_id: str, *, status: ResponseStatus, body: bytes, output: Sequence[Item]
     ) -> None:

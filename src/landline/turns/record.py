@@ -1,8 +1,11 @@
-"""Saves one turn: its beginning while the model works, its end before anyone hears of it."""
+"""Saves one turn: its beginning while the model works, its end before anyone hears of it.
+
+A beginning is held back for a moment. A turn that has ended by then is saved in one transaction instead of two.
+"""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -61,17 +64,24 @@ class Record:
         """The end that is being saved."""
 
     def begin(self, response: Response) -> None:
-        """Starts saving the turn as it stands; the model does not wait for it. Again if the store was away before."""
-        if self._is_stored and (self._beginning is None or _found_store_away(self._beginning)):
+        """Saves the turn as it stands, a moment later; the model does not wait for it."""
+        if self._is_stored and self._begun_as is None:
+            self._begun_as = response
+            self._saves.hold_back(self.turn.response_id, partial(self._start_beginning, response))
+
+    def _start_beginning(self, response: Response) -> asyncio.Task[None]:
+        """Starts saving the turn's beginning, unless that was done; again if the store was away before."""
+        if self._beginning is None or _found_store_away(self._beginning):
             self._begun_as = self._begun_as or response
             self._beginning = self._saves.start(self._begin(self._begun_as))
+        return self._beginning
 
     async def begin_now(self, response: Response) -> ApiError | None:
         """Saves the turn as it stands; why it could not be saved, if so, and then the turn is discarded."""
-        self.begin(response)
+        if not self._is_stored:
+            return None
         try:
-            if self._beginning is not None:
-                await asyncio.shield(self._beginning)
+            await asyncio.shield(self._start_beginning(response))
         except StoreError as error:
             self._note(error)
             await self.discard(is_store_away=isinstance(error, StoreUnavailableError))
@@ -117,6 +127,7 @@ class Record:
         if self.is_over:
             return
         self.is_over = True
+        self._saves.withdraw(self.turn.response_id)
         if self._beginning is None and self.turn.conversation_id is None:
             return
         if is_store_away:
@@ -142,16 +153,29 @@ class Record:
             self._note(error)
 
     async def _finish(self, ended: TurnEnded) -> None:
-        self.begin(ended.response)
-        if self._beginning is not None:
-            await asyncio.shield(self._beginning)
+        if self._saves.withdraw(self.turn.response_id):
+            await self._save_whole(ended)
+            return
+        await asyncio.shield(self._start_beginning(ended.response))
         await self._store.finish_response(
             self.turn.tenant,
             self.turn.response_id,
             status=ended.response.status,
             body=ended.body,
-            output=ended.output if ended.error is None else (),
+            output=_kept_output(ended),
         )
+
+    async def _save_whole(self, ended: TurnEnded) -> None:
+        """Saves a turn of which nothing is in the store. Where that is not known any more, it is not done this way again."""
+        try:
+            await self._put(ended.response, partial(self._put_whole, ended))
+        except StoreUnavailableError:
+            self._is_begin_uncertain = True
+            raise
+
+    async def _put_whole(self, ended: TurnEnded, new: NewResponse) -> None:
+        whole = msgspec.structs.replace(new, body=ended.body)
+        await self._store.save_response(whole, _kept_output(ended))
 
     async def _discard(self) -> None:
         if self._beginning is not None:
@@ -164,21 +188,22 @@ class Record:
             _log.error("response_not_saved", response_id=self.turn.response_id, exc_info=error)
 
     async def _begin(self, response: Response) -> None:
-        new = self._describe(response, self.turn.stored_parent_id, self.turn.stored_prefix)
-        if self._is_begin_uncertain and await self._store.load_response(new.tenant, new.response_id) is not None:
+        turn = self.turn
+        if self._is_begin_uncertain and await self._store.load_response(turn.tenant, turn.response_id) is not None:
             return
         try:
-            await self._begin_somewhere(new, response)
+            await self._put(response, self._store.begin_response)
         except StoreUnavailableError:
             self._is_begin_uncertain = True
             raise
 
-    async def _begin_somewhere(self, new: NewResponse, response: Response) -> None:
+    async def _put(self, response: Response, put: Callable[[NewResponse], Awaitable[None]]) -> None:
+        """Puts the response behind what it continues."""
         try:
-            await self._store.begin_response(new)
+            await put(self._describe(response, self.turn.stored_parent_id, self.turn.stored_prefix))
         except ParentGoneError:
             # Deleted or expired since it was remembered here: the turn keeps the history itself.
-            await self._store.begin_response(self._describe(response, None, None))
+            await put(self._describe(response, None, None))
 
     def _describe(self, response: Response, parent_id: str | None, prefix: StoredPrefix | None) -> NewResponse:
         """The turn as the store keeps it: what is new behind its parent or the stored part of its history.
@@ -219,6 +244,10 @@ def identified(item: Item, new_id: Callable[[str], str]) -> Item:
 
 def _found_store_away(save: asyncio.Task[None]) -> bool:
     return save.done() and not save.cancelled() and isinstance(save.exception(), StoreUnavailableError)
+
+
+def _kept_output(ended: TurnEnded) -> Sequence[Item]:
+    return ended.output if ended.error is None else ()
 
 
 def _size(ended: TurnEnded) -> int:

@@ -72,6 +72,10 @@ class TurnRunner:
         """Waits for what is still being saved, a bounded time; call it before the store is closed."""
         await self._parts.saves.close()
 
+    async def bring(self, response_id: str) -> None:
+        """What is held back of a response that has just begun is in the store, for somebody who looks it up there."""
+        await self._parts.saves.bring(response_id)
+
     def start(self, turn: Turn) -> RunningTurn:
         """The turn, about to run: nothing happens before its `run` is called."""
         return RunningTurn(turn, self._parts)

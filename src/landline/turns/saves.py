@@ -21,6 +21,8 @@ CLOSE_WAIT_S = 10.0
 """How long a process that ends waits for its last saves; as long as a database may take to answer, and once more."""
 _LAST_CALL_S = 4.0
 """How long saves are tried again once the process is about to end."""
+HEAD_START_S = 0.01
+"""How long the beginning of a turn is held back: one that has ended by then is saved in one go."""
 _MAX_BYTES = 64 * 1024 * 1024
 """Of content that waits for the store. What comes when it is full is given up: its response becomes `incomplete`."""
 _FIRST_PAUSE_S = 0.05
@@ -43,6 +45,8 @@ class Saves:
         self._max_bytes = max_bytes
         self._running: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held: dict[str, tuple[Callable[[], asyncio.Task[None]], asyncio.TimerHandle]] = {}
+        """Beginnings that are held back, and what lets go of them."""
         self._waiting: dict[str, _PutOff] = {}
         """By response, oldest first."""
         self._waiting_bytes = 0
@@ -75,6 +79,33 @@ class Saves:
         self._tasks.add(task)
         task.add_done_callback(self._end)
         return task
+
+    def hold_back(self, response_id: str, begin: Callable[[], asyncio.Task[None]]) -> None:
+        """Begins to save a response in a moment, unless `withdraw` comes first."""
+        timer = asyncio.get_running_loop().call_later(HEAD_START_S, self._let_go, response_id)
+        self._held[response_id] = begin, timer
+
+    def withdraw(self, response_id: str) -> bool:
+        """Whether the beginning was still held back. Then it is not saved by itself any more."""
+        held = self._held.pop(response_id, None)
+        if held is None:
+            return False
+        held[1].cancel()
+        return True
+
+    async def bring(self, response_id: str) -> None:
+        """Saves a beginning that is held back, for somebody who asks for the response; what fails is the turn's to see."""
+        saving = self._let_go(response_id)
+        if saving is not None:
+            await asyncio.wait({saving})
+
+    def _let_go(self, response_id: str) -> asyncio.Task[None] | None:
+        held = self._held.pop(response_id, None)
+        if held is None:
+            return None
+        begin, timer = held
+        timer.cancel()
+        return begin()
 
     async def insist(self, save: Callable[[], Awaitable[None]], *, is_patient: bool = False) -> None:
         """Tries the save again and again while the store is away; raises `StoreUnavailableError` when that takes too long.

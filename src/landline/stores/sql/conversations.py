@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select, update
 
 from landline.stores.sql.lineages import (
+    NewLink,
     append_link,
     insert_link,
     lineage_query,
@@ -49,7 +50,7 @@ def identify(tenant: str, conversation_id: str) -> dict[str, str]:
 
 def create(connection: Connection, tenant: str, conversation: StoredConversation, content: Sequence[Item]) -> None:
     tip = new_trunk(connection)
-    insert_link(connection, tip, tenant, content)
+    insert_link(connection, tip, tenant, NewLink(content))
     row = {
         "tenant": tenant,
         "conversation_id": conversation.conversation_id,
@@ -161,7 +162,7 @@ def add(connection: Connection, tenant: str, conversation_id: str, content: Sequ
         return "missing"
     if row.writer is not None:
         return "busy"
-    tip = append_link(connection, row.tip, tenant, content)
+    tip = append_link(connection, row.tip, tenant, NewLink(content))
     connection.execute(_SET_TIP, {**identify(tenant, conversation_id), "new_tip": tip})
     return "locked"
 
@@ -203,7 +204,7 @@ def _without(
     replacement: list[tuple[int, int]] = []
     if kept:
         copy = new_trunk(connection)
-        insert_link(connection, copy, tenant, kept)
+        insert_link(connection, copy, tenant, NewLink(kept))
         replacement = [(copy, copy)]
     changed: list[tuple[int, int]] = []
     for low, high in ranges:
@@ -218,7 +219,7 @@ def _without(
 def _graft(connection: Connection, ranges: Sequence[tuple[int, int]]) -> int:
     """The key of a new, empty link whose lineage is these ranges."""
     tip = new_trunk(connection, ranges)
-    insert_link(connection, tip, "", ())
+    insert_link(connection, tip, "", NewLink(()))
     return tip
 
 

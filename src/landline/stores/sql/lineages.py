@@ -169,52 +169,38 @@ def load_paths(connection: Connection, trunk: int) -> list[tuple[int, int]]:
     return [(low, high) for low, high in connection.execute(_LOAD_PATHS, {"of_trunk": trunk})]
 
 
-def append_link(
-    connection: Connection,
-    tip: int,
-    tenant: str,
-    content: Sequence[Item],
-    *,
-    follows_input: bool = False,
-    is_indexed: bool = True,
-) -> int:
+class NewLink(msgspec.Struct, frozen=True):
+    """What a link is made of."""
+
+    input: Sequence[Item]
+    output: Sequence[Item] = ()
+    """Of a response that has ended."""
+    follows_input: bool = False
+    """Whether it goes on from the input of the link before it."""
+    is_indexed: bool = True
+    """Whether its items are found by their ids."""
+
+
+def append_link(connection: Connection, tip: int, tenant: str, link: NewLink) -> int:
     """Adds a link behind another one, on its trunk if the place is free, else on a new one; returns its key."""
     key = tip + 1
-    if trunk_of(key) == trunk_of(tip) and _claim(connection, key, content, follows_input=follows_input):
-        if is_indexed:
-            _index(connection, tenant, key, content)
+    if trunk_of(key) == trunk_of(tip) and _claim(connection, key, link):
+        _index_link(connection, tenant, key, link)
         return key
-    return fork_link(connection, tip, tenant, content, follows_input=follows_input, is_indexed=is_indexed)
+    return fork_link(connection, tip, tenant, link)
 
 
-def fork_link(
-    connection: Connection,
-    tip: int,
-    tenant: str,
-    content: Sequence[Item],
-    *,
-    follows_input: bool = False,
-    is_indexed: bool = True,
-) -> int:
+def fork_link(connection: Connection, tip: int, tenant: str, link: NewLink) -> int:
     """Adds a link behind another one on a new trunk; returns its key."""
     key = new_trunk(connection, load_ranges(connection, tip))
-    insert_link(connection, key, tenant, content, follows_input=follows_input, is_indexed=is_indexed)
+    insert_link(connection, key, tenant, link)
     return key
 
 
-def insert_link(
-    connection: Connection,
-    key: int,
-    tenant: str,
-    content: Sequence[Item],
-    *,
-    follows_input: bool = False,
-    is_indexed: bool = True,
-) -> None:
+def insert_link(connection: Connection, key: int, tenant: str, link: NewLink) -> None:
     """Puts a link where no other is."""
-    _INSERT_LINK.run(connection, _link_row(key, content, follows_input=follows_input))
-    if is_indexed:
-        _index(connection, tenant, key, content)
+    _INSERT_LINK.run(connection, _link_row(key, link))
+    _index_link(connection, tenant, key, link)
 
 
 def save_output(connection: Connection, key: int, tenant: str, output: Sequence[Item]) -> None:
@@ -240,21 +226,25 @@ def drop_output(connection: Connection, key: int) -> None:
         connection.execute(_UNINDEX_ITEM, [{"at_key": key, "of_id": item_id} for item_id in gone])
 
 
-def _claim(connection: Connection, key: int, content: Sequence[Item], *, follows_input: bool) -> bool:
+def _claim(connection: Connection, key: int, link: NewLink) -> bool:
     """Puts a link at a place unless it is taken: of two that race for it, one gets it."""
-    claim = _CLAIM_LINK[connection.dialect.name]
-    return bool(claim.run(connection, _link_row(key, content, follows_input=follows_input)))
+    return bool(_CLAIM_LINK[connection.dialect.name].run(connection, _link_row(key, link)))
 
 
-def _link_row(key: int, content: Sequence[Item], *, follows_input: bool) -> dict[str, int | bytes]:
-    count = len(content)
+def _link_row(key: int, link: NewLink) -> dict[str, int | bytes]:
+    every = [*link.input, *link.output]
     return {
         "key": key,
-        "input_count": count,
-        "count": count,
-        "content": pack(content),
-        "follows_input": follows_input,
+        "input_count": len(link.input),
+        "count": len(every),
+        "content": pack(every),
+        "follows_input": link.follows_input,
     }
+
+
+def _index_link(connection: Connection, tenant: str, key: int, link: NewLink) -> None:
+    if link.is_indexed:
+        _index(connection, tenant, key, [*link.input, *link.output])
 
 
 def _index(connection: Connection, tenant: str, key: int, content: Sequence[Item]) -> None:

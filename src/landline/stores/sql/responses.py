@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, or_
 
 from landline.stores.sql import conversations as conversation_rows
 from landline.stores.sql.lineages import (
+    NewLink,
     append_link,
     fork_link,
     insert_link,
@@ -88,10 +89,22 @@ def identify(tenant: str, response_id: str) -> dict[str, str]:
 
 def begin(connection: Connection, new: NewResponse, owner: int) -> None:
     """Saves a turn at its start; raises `ParentGoneError`."""
+    _insert(connection, new, (), owner)
+
+
+def save_whole(connection: Connection, new: NewResponse, output: Sequence[Item]) -> None:
+    """Saves a turn of which nothing was saved before, with its end; raises `ParentGoneError`."""
+    key = _insert(connection, new, output, None)
+    if new.conversation_id is not None:
+        _settle_conversation(connection, new.tenant, new.response_id, new.status, key)
+
+
+def _insert(connection: Connection, new: NewResponse, output: Sequence[Item], owner: int | None) -> int:
+    key = _place(connection, new, output)
     row = {
         "tenant": new.tenant,
         "response_id": new.response_id,
-        "key": _place(connection, new),
+        "key": key,
         "conversation_id": new.conversation_id,
         "owner": owner if new.status in RUNNING else None,
         "created_at": new.created_at,
@@ -101,24 +114,26 @@ def begin(connection: Connection, new: NewResponse, owner: int) -> None:
         "lists_history": new.lists_history,
     }
     _INSERT.run(connection, row)
-
-
-def _place(connection: Connection, new: NewResponse) -> int:
-    """The key of the new response's link."""
-    if new.conversation_id is not None:
-        tip = conversation_rows.tip_for_writer(connection, new.tenant, new.conversation_id, new.response_id)
-        return append_link(connection, tip, new.tenant, new.items)
-    if new.parent_id is not None:
-        return _place_behind(connection, new, new.parent_id)
-    key = new_trunk(connection)
-    if new.inherited:
-        insert_link(connection, key, new.tenant, new.inherited, is_indexed=False)
-        key += 1
-    insert_link(connection, key, new.tenant, new.items)
     return key
 
 
-def _place_behind(connection: Connection, new: NewResponse, parent_id: str) -> int:
+def _place(connection: Connection, new: NewResponse, output: Sequence[Item]) -> int:
+    """The key of the new response's link."""
+    link = NewLink(new.items, output)
+    if new.conversation_id is not None:
+        tip = conversation_rows.tip_for_writer(connection, new.tenant, new.conversation_id, new.response_id)
+        return append_link(connection, tip, new.tenant, link)
+    if new.parent_id is not None:
+        return _place_behind(connection, new, new.parent_id, link)
+    key = new_trunk(connection)
+    if new.inherited:
+        insert_link(connection, key, new.tenant, NewLink(new.inherited, is_indexed=False))
+        key += 1
+    insert_link(connection, key, new.tenant, link)
+    return key
+
+
+def _place_behind(connection: Connection, new: NewResponse, parent_id: str, link: NewLink) -> int:
     found = _LOAD_PARENT.run(connection, identify(new.tenant, parent_id))
     if not found or found[0][1] not in CONTINUABLE:
         raise ParentGoneError(f"Response {parent_id!r} cannot be continued: it is gone, or has not ended.")
@@ -126,9 +141,10 @@ def _place_behind(connection: Connection, new: NewResponse, parent_id: str) -> i
     parent_key, _, conversation_id = found[0]
     place = append_link if conversation_id is None else fork_link
     if not new.inherited:
-        return place(connection, parent_key, new.tenant, new.items, follows_input=new.follows_input)
-    key = place(connection, parent_key, new.tenant, new.inherited, follows_input=new.follows_input, is_indexed=False)
-    return append_link(connection, key, new.tenant, new.items)
+        link = msgspec.structs.replace(link, follows_input=new.follows_input)
+        return place(connection, parent_key, new.tenant, link)
+    inherited = NewLink(new.inherited, follows_input=new.follows_input, is_indexed=False)
+    return append_link(connection, place(connection, parent_key, new.tenant, inherited), new.tenant, link)
 
 
 def finish(
@@ -150,8 +166,15 @@ def finish(
     [(key, conversation_id)] = found
     save_output(connection, key, tenant, output)
     if conversation_id is not None:
-        settle = conversation_rows.keep_response if status in CONTINUABLE else conversation_rows.leave_out_response
-        settle(connection, tenant, response_id, key)
+        _settle_conversation(connection, tenant, response_id, status, key)
+
+
+def _settle_conversation(
+    connection: Connection, tenant: str, response_id: str, status: ResponseStatus, key: int
+) -> None:
+    """Takes an ended response into its conversation, or leaves it out; unlocks that."""
+    settle = conversation_rows.keep_response if status in CONTINUABLE else conversation_rows.leave_out_response
+    settle(connection, tenant, response_id, key)
 
 
 def _refuse_second_end(stored: StoredResponse | None, status: ResponseStatus, body: bytes) -> None:

@@ -90,6 +90,10 @@ class SqlStore:
         await self._keep_claim()
         await self._write(lambda connection: responses.begin(connection, new, self._ownership.number))
 
+    async def save_response(self, new: NewResponse, output: Sequence[Item]) -> None:
+        await self._keep_claim()
+        await self._write(lambda connection: responses.save_whole(connection, new, output))
+
     async def finish_response(
         self, tenant: str, response_id: str, *, status: ResponseStatus, body: bytes, output: Sequence[Item]
     ) -> None:
