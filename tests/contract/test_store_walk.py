@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -138,18 +139,23 @@ class Walk:
             follows_input=follows_input,
             lists_history=lists_history,
         )
-        await self.store.begin_response(
-            new_response(
-                name,
-                tenant=self._tenant,
-                parent=parent,
-                conversation=conversation,
-                created_at=self._now,
-                follows_input=follows_input,
-                inherited=[message(item) for item in inherited],
-                lists_history=lists_history,
-            )
+        new = new_response(
+            name,
+            tenant=self._tenant,
+            parent=parent,
+            conversation=conversation,
+            created_at=self._now,
+            follows_input=follows_input,
+            inherited=[message(item) for item in inherited],
+            lists_history=lists_history,
         )
+        if (one + two) % 5:
+            await self.store.begin_response(new)
+        else:
+            status = ENDS[two % len(ENDS)]
+            self.reference.finish(name, status)
+            whole = msgspec.structs.replace(new, status=status, body=body(status))
+            await self.store.save_response(whole, [message(f"{name}.out")])
 
     async def _finish(self, one: int, two: int) -> None:
         running = [name for name, each in self.reference.responses.items() if each.status == "in_progress"]

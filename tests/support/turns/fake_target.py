@@ -80,11 +80,17 @@ def turn(history: Link | None = None, *, response_id: str = "resp_1", **fields: 
     return Turn(response_id, request, history, created_at=1.0, tenant="t")
 
 
-def runner_of(router: Router[Target], clock: Callable[[], float] = time.monotonic, **settings: Any) -> TurnRunner:
+def runner_of(
+    router: Router[Target],
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    store: MemoryStore | None = None,
+    **settings: Any,
+) -> TurnRunner:
     ids = itertools.count(1)
     return TurnRunner(
         router,
-        MemoryStore(),
+        store or MemoryStore(),
         new_id=lambda prefix: f"{prefix}_{next(ids)}",
         settings=RunnerSettings(**settings),
         memory=TurnMemory(sealer=SEALER),

@@ -1,4 +1,8 @@
-"""SQLite: one file, one process."""
+"""SQLite: one file, one process.
+
+One thread writes. What is asked of it while it is busy waits, and is then written in one transaction: a commit takes longer
+than all that a turn writes, and whoever waits for one need not know of the others.
+"""
 
 import asyncio
 import sqlite3
@@ -7,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
@@ -26,11 +30,28 @@ _Result = TypeVar("_Result")
 
 _READERS = 2
 """Threads that read; one more writes. Reads are short and share the processor with the event loop."""
+_MOST_WRITES = 64
+"""Of one transaction: what comes behind them need not wait for more."""
 _LEAST_WAIT_S = 0.1
 """How long even work that stood behind other work waits for another program's lock."""
 _CACHE_KB = 16 * 1024
 """Pages that each connection keeps; the default of 2 MB is ten long conversations."""
 _SOLE_OWNER = 1
+
+
+_Outcome = tuple[Any, Exception | None]
+"""What a write gave, or why it failed."""
+
+
+class _Write(Generic[_Result]):
+    """One piece of work that waits for the writing thread."""
+
+    __slots__ = ("asked_at", "done", "work")
+
+    def __init__(self, work: Callable[[Connection], _Result], done: asyncio.Future[_Result]) -> None:
+        self.work = work
+        self.done = done
+        self.asked_at = time.monotonic()
 
 
 class SqliteDatabase:
@@ -45,6 +66,9 @@ class SqliteDatabase:
         self._writing = create_engine(url, hide_parameters=True, pool_size=1, max_overflow=0)
         self._reading = create_engine(url, hide_parameters=True, pool_size=_READERS, isolation_level="AUTOCOMMIT")
         self._writer = ThreadPoolExecutor(1, "sqlite-write")
+        self._waiting: list[_Write[Any]] = []
+        """What the next transaction is made of."""
+        self._is_writing = False
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-read")
         self._is_closed = False
         _prepare(self._writing, timeout_s, synchronous)
@@ -52,33 +76,78 @@ class SqliteDatabase:
         event.listen(self._writing, "begin", _begin_writing)
 
     async def read(self, work: Callable[[Connection], _Result]) -> _Result:
-        return await self._run(self._readers, partial(self._read, work))
+        self._check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     async def write(self, work: Callable[[Connection], _Result]) -> _Result:
-        return await completed(self._run(self._writer, partial(self._write, work, time.monotonic())))
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        write = _Write(work, loop.create_future())
+        self._waiting.append(write)
+        if not self._is_writing:
+            self._write_waiting(loop)
+        return await completed(write.done)
 
     async def close(self) -> None:
         if not self._is_closed:
-            disposing = self._run(self._writer, self._dispose)
             self._is_closed = True
-            await disposing
+            if self._waiting:
+                await asyncio.wait([write.done for write in self._waiting])
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._dispose)
             self._readers.shutdown(wait=False)
             self._writer.shutdown(wait=False)
 
-    def _run(self, threads: ThreadPoolExecutor, work: Callable[[], _Result]) -> asyncio.Future[_Result]:
+    def _check_open(self) -> None:
         if self._is_closed:
             raise StoreUnavailableError("the store is closed", "it is closed")
-        return asyncio.get_running_loop().run_in_executor(threads, work)
 
     def _read(self, work: Callable[[Connection], _Result]) -> _Result:
         with store_errors("reading", sqlite3.Error), self._reading.connect() as connection:
             return work(connection)
 
-    def _write(self, work: Callable[[Connection], _Result], asked_at: float) -> _Result:
+    def _write_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Writes what waits, and after that what has come meanwhile."""
+        batch, self._waiting = self._waiting[:_MOST_WRITES], self._waiting[_MOST_WRITES:]
+        self._is_writing = bool(batch)
+        if batch:
+            writing = loop.run_in_executor(self._writer, self._write_all, batch)
+            writing.add_done_callback(partial(self._end_batch, loop, batch))
+
+    def _end_batch(
+        self, loop: asyncio.AbstractEventLoop, batch: "list[_Write[Any]]", writing: "asyncio.Future[list[_Outcome]]"
+    ) -> None:
+        for write, (result, error) in zip(batch, writing.result(), strict=True):
+            if write.done.done():
+                continue
+            if error is not None:
+                write.done.set_exception(error)
+            else:
+                write.done.set_result(result)
+        self._write_waiting(loop)
+
+    def _write_all(self, batch: "list[_Write[Any]]") -> "list[_Outcome]":
+        """Writes them in one transaction, or each in one of its own where one of them is at fault."""
+        if len(batch) > 1:
+            try:
+                return [(result, None) for result in self._write(batch)]
+            except StoreUnavailableError as error:
+                return [(None, error)] * len(batch)
+            except Exception:  # noqa: BLE001 - whose it is will show
+                pass
+        return [self._write_one(write) for write in batch]
+
+    def _write_one(self, write: "_Write[Any]") -> "_Outcome":
+        try:
+            [result] = self._write([write])
+        except Exception as error:  # noqa: BLE001 - raised again where the write was asked for
+            return None, error
+        return result, None
+
+    def _write(self, batch: "list[_Write[Any]]") -> list[Any]:
         with store_errors("writing", sqlite3.Error), self._writing.connect() as connection:
-            self._limit_wait(connection, time.monotonic() - asked_at)
+            self._limit_wait(connection, time.monotonic() - batch[0].asked_at)
             with connection.begin():
-                return work(connection)
+                return [write.work(connection) for write in batch]
 
     def _limit_wait(self, connection: Connection, waited_s: float) -> None:
         """Work that stood in line while other work waited for a lock does not wait for it as long once more."""
