@@ -56,6 +56,11 @@ def saved_s(path: UploadPath, without_bytes: int, uploaded_bytes: int) -> float:
     return max(upload_s(path, without_bytes) - upload_s(path, uploaded_bytes), 0.0)
 
 
+def explains(path: UploadPath, sample: UploadSample) -> bool:
+    """Whether the path predicts no more than the body took."""
+    return upload_s(path, sample.size_bytes) <= sample.duration_s * _SLACK
+
+
 def measured_path(rtt_s: float, first_window: int, sample: UploadSample | None = None) -> UploadPath:
     """The path that explains the sample, and never predicts that it took longer than it did."""
     unlimited = UploadPath(rtt_s, first_window)
@@ -65,7 +70,7 @@ def measured_path(rtt_s: float, first_window: int, sample: UploadSample | None =
     is_rate_limited = sample.duration_s > upload_s(unlimited, sample.size_bytes) + rtt_s
     rate = max(sample.peak_rate, sample.size_bytes / sample.duration_s) if is_rate_limited else 0.0
     path = UploadPath(rtt_s, first_window, rate)
-    if upload_s(path, sample.size_bytes) <= sample.duration_s * _SLACK:
+    if explains(path, sample):
         return path
     # The sender does not wait as this says, so waits are not claimed here: it paces, or was not idle before.
     return UploadPath(0.0, first_window, rate)

@@ -15,13 +15,15 @@ from landline.ledger.upload_time import (
     SAMPLE_MIN_BYTES,
     UploadPath,
     UploadSample,
+    explains,
     measured_path,
     saved_s,
 )
 from landline.session.create_bytes import TurnBytes
 
-PEAK_STRETCH_S = 0.01
-"""Stretches of a body whose rates are compared are at least so long: shorter ones have the rate of one read."""
+STRETCH_S, STRETCH_BYTES = 0.01, 16 * 1024
+"""Stretches of a body whose rates are compared are at least so long, and so large: else one packet more or less in a read would
+be taken for another rate."""
 RTT_KEPT_S = 10.0
 """The kernel is asked again after so long: it takes 7 µs."""
 RATIO_MIN_BYTES = 16 * 1024
@@ -77,7 +79,7 @@ class UploadMeter:
         self._read_bytes += size_bytes
         self._stretch_bytes += size_bytes
         stretch_s = now - self._stretch_at
-        if stretch_s >= PEAK_STRETCH_S:
+        if stretch_s >= STRETCH_S and self._stretch_bytes >= STRETCH_BYTES:
             self._peak_rate = max(self._peak_rate, self._stretch_bytes / stretch_s)
             self._stretch_at, self._stretch_bytes = now, 0
         if not is_partial:
@@ -107,9 +109,13 @@ class UploadMeter:
     def _end(self, now: float) -> None:
         self.is_timing = False
         duration_s = now - self._began_at
-        if self._read_bytes >= SAMPLE_MIN_BYTES and duration_s > 0:
-            self._sample = UploadSample(self._read_bytes, duration_s, self._peak_rate)
-            self._path_at = 0.0
+        if self._read_bytes < SAMPLE_MIN_BYTES or duration_s <= 0:
+            return
+        sample, kept, path = UploadSample(self._read_bytes, duration_s, self._peak_rate), self._sample, self._path
+        says_more = kept is None or sample.size_bytes >= kept.size_bytes
+        if says_more or path is None or not explains(path, sample):
+            self._sample = sample
+            self._find_path(now)
 
     def _ratio_of(self, create_bytes: int, payload_bytes: int) -> float | None:
         """How much of a body's bytes would be on the wire if this client compressed it as it compresses here: 1 without
@@ -122,11 +128,15 @@ class UploadMeter:
 
     def _current_path(self) -> UploadPath | None:
         now = time.monotonic()
-        if self._transport is not None and (not self._path_at or now - self._path_at > RTT_KEPT_S):
+        if not self._path_at or now - self._path_at > RTT_KEPT_S:
+            self._find_path(now)
+        return self._path
+
+    def _find_path(self, now: float) -> None:
+        if self._transport is not None:
             self._path_at = now
             known = read_round_trip(self._transport)
             self._path = measured_path(*known, self._sample) if known is not None else None
-        return self._path
 
     def close(self) -> None:
         """The connection is lost: its socket is not asked again."""

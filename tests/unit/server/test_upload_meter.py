@@ -99,6 +99,20 @@ def test_a_small_body_is_no_sample(clock: FakeClock) -> None:
     assert meter.claim_s(turn(100_000), 30_000, 30_000) == pytest.approx(RTT_S)
 
 
+def test_a_smaller_body_is_believed_only_where_it_contradicts(clock: FakeClock) -> None:
+    """A small one that round trips alone explain says nothing of the rate; one that came faster shows a better path."""
+    meter = UploadMeter(FakeTransport(0.05))
+    receive(meter, clock, 300_000, 125_000)
+    before = meter.claim_s(turn(1_000_000), 30_000, 30_000)
+    receive(meter, clock, 50_000, 125_000)
+    assert meter.claim_s(turn(1_000_000), 30_000, 30_000) == before
+    receive(meter, clock, 200_000, 1_250_000)
+    after = meter.claim_s(turn(1_000_000), 30_000, 30_000)
+    assert before is not None
+    assert after is not None
+    assert after < before / 5
+
+
 def test_nothing_is_said_of_a_connection_that_the_kernel_does_not_know(clock: FakeClock) -> None:
     assert UploadMeter().claim_s(turn(100_000), 30_000, 30_000) is None
     unknown = UploadMeter(FakeTransport(rtt_s=0))
