@@ -13,10 +13,13 @@ that caches are warm, as they are on a busy server. The rounds of all rows take 
     python benchmarks/ledger_cost.py
 """
 
+import asyncio
 import io
+import socket
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import structlog
@@ -24,14 +27,16 @@ import structlog
 from landline.cli.logs import configure_logging
 from landline.ledger import Entry, Ledger
 from landline.ledger.entry import Count, make_entry
+from landline.ledger.prices import Prices, published_prices
 from landline.ledger.report import Milestones, Service, TurnReport
 from landline.ledger.turn_line import turn_line
 from landline.routing.router import Router
 from landline.server.account import Account
 from landline.server.connection import WireCount
-from landline.session.create_bytes import measure_turn
+from landline.server.upload_meter import UploadMeter
+from landline.session.create_bytes import TurnBytes, measure_turn
 from landline.session.lineage import Link
-from landline.session.turn import Arrival, Turn
+from landline.session.turn import Arrival, CreateBytes, Turn
 from landline.stores.memory import MemoryStore
 from landline.turns.parts import RunnerSettings
 from landline.turns.runner import TurnRunner
@@ -62,6 +67,8 @@ def main() -> None:
             _measurer(request, body),
         ),
         ("behind the answer: the entry, in all sums", _entry_adder(request)),
+        ("behind the answer: the time that it saved", _time_claimer()),
+        ("behind the answer: what its tokens cost", _pricer()),
         ("behind the answer: the turn's line in the log", _line_writer()),
         ("the same line by structlog, for comparison", _structlog_writer()),
     ]
@@ -123,6 +130,41 @@ def _entry_adder(request: CreateRequest) -> Callable[[], object]:
     ledger, wire = Ledger(), WireCount()
     session = ledger.open_session("line_1", "socket", "", 0.0)
     return Account(ledger, _running(request), wire, session=session).close
+
+
+class _Connected(asyncio.Transport):
+    """One end of a TCP connection on loopback."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self._peer = socket.create_connection(listener.getsockname())
+            self._socket, _ = listener.accept()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._socket
+
+
+def _time_claimer() -> Callable[[], object]:
+    """The kernel is asked for the round trip every ten seconds only."""
+    meter = UploadMeter(_Connected())
+    for place in range(20):
+        meter.note_read(100_000, is_partial=place < 19)
+    turn = TurnBytes(CreateBytes(payload=17_000), stateless=1_000_000)
+    assert meter.claim_s(turn, 17_000, 17_000) is not None
+    return lambda: meter.claim_s(turn, 17_000, 17_000)
+
+
+def _pricer() -> Callable[[], object]:
+    """By the price list, with a snapshot's name."""
+    prices = Prices({"m": None}, published_prices(), {"one": "api.anthropic.com"})
+
+    def price() -> object:
+        rates = prices.find("m", "one", "claude-haiku-4-5-20251001")
+        assert rates is not None
+        return rates.for_prompt(1000).cost_of(1000, 900, 0, 50)
+
+    return price
 
 
 def _event_adder(request: CreateRequest) -> Callable[[], object]:

@@ -119,8 +119,9 @@ def _report(rows: list[str]) -> list[str]:
     return [
         "# Is the time that the ledger claims really saved?",
         "",
-        f"`python benchmarks/upload_time.py`: seconds a turn, medians of {ROUNDS}; a connection that was measured by one body of",
-        f"{FIRST_BYTES // 1000} kB. *Really* is how much longer the answer takes to begin if the whole conversation is uploaded.",
+        f"`python benchmarks/upload_time.py`: seconds a turn, medians of {ROUNDS}. *Really* is how much longer the answer takes to",
+        f"begin if the whole conversation is uploaded. The connection is measured by a first body of {FIRST_BYTES // 1000} kB, and by those",
+        "of the whole conversation.",
         "",
         *describe_setting("landline"),
         "",

@@ -126,7 +126,7 @@ def test_a_socket_streams_whatever_its_create_says(transport: Transport, stream:
     ],
 )
 def test_a_turn_at_the_standard_tier_costs_what_its_tokens_do(
-    fields: dict[str, str], service: Service | None, cost: TokenCost
+    fields: dict[str, Any], service: Service | None, cost: TokenCost
 ) -> None:
     turn = make_turn(**fields)
     usage = Usage(1_000, InputTokensDetails(500), 0, OutputTokensDetails(0), 1_000)

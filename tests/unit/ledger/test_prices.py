@@ -30,8 +30,8 @@ TOKENS = st.integers(min_value=0, max_value=10**7)
 DOLLARS = st.integers(min_value=0, max_value=10**8).map(lambda millionths: millionths / 10**6)
 
 
-def rates(**prices: float) -> TokenRates:
-    return ModelRates.of(ModelPrice(**{"input": 2.0, "output": 10.0} | prices)).usual
+def rates(input_usd: float) -> TokenRates:
+    return ModelRates.of(ModelPrice(input=input_usd, output=10.0)).usual
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_was_paid_and_saved_is_the_cost_without_a_cache(
 
 def test_sums_of_money_are_exact_in_any_order() -> None:
     """A turn of one token at the smallest published price, between turns of dollars."""
-    small, large = rates(input=0.005).cost_of(1, 0, 0, 0), rates(input=75.0).cost_of(900_001, 0, 0, 0)
+    small, large = rates(0.005).cost_of(1, 0, 0, 0), rates(75.0).cost_of(900_001, 0, 0, 0)
     costs = [small, large] * 20_000
     random.Random(1).shuffle(costs)
     sums = Sums()
