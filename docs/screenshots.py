@@ -35,6 +35,10 @@ dialect = "chat_completions"
 base_url = "{}"
 [models."*"]
 targets = ["gpu1", "gpu2"]
+[models."*".price]
+input = 2.0
+cached = 0.2
+output = 10.0
 """
 
 

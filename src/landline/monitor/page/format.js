@@ -61,7 +61,7 @@ export function dollars(value) {
 
 /** What a cache saved, as the end of a sentence. */
 export function cacheSaving(saved) {
-  return saved < 0 ? `the cache cost ${dollars(-saved)} more` : `${dollars(saved)} saved by caching`;
+  return saved < 0 ? `caching cost ${dollars(-saved)} more` : `caching saved ${dollars(saved)}`;
 }
 
 export function seconds(value) {

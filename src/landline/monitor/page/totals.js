@@ -39,18 +39,15 @@ function showMore(totals, sessions) {
   setText(byId("upstream-hint"), `${format.bytes(totals.upstream_in_bytes)} came back`);
 }
 
-/** Nothing, unless a connection was measured. */
 function showTime({ timed_turns: timed, turns, saved_s: saved }) {
-  byId("time-stat").hidden = timed === 0;
-  setData(byId("time"), format.seconds(saved), saved);
-  setText(byId("time-hint"), timed === turns ? "in uploads" : `in uploads of ${format.counted(timed, "turn")}`);
+  setData(byId("time"), timed ? format.seconds(saved) : "–", saved);
+  const of = timed === turns ? "in uploads" : `in uploads of ${format.counted(timed, "turn")}`;
+  setText(byId("time-hint"), timed ? of : "not measured");
 }
 
-/** Nothing, unless a model has a price. */
 function showMoney({ priced_turns: turns, paid_usd: paid, cache_saved_usd: saved }) {
-  byId("paid-stat").hidden = turns === 0;
-  setData(byId("paid"), format.dollars(paid), paid);
-  setText(byId("paid-hint"), format.cacheSaving(saved));
+  setData(byId("paid"), turns ? format.dollars(paid) : "–", paid);
+  setText(byId("paid-hint"), turns ? format.cacheSaving(saved) : "no prices");
   byId("paid-stat").title = `${format.counted(turns, "turn")} of models with a price`;
 }
 
