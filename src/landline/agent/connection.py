@@ -12,6 +12,7 @@ import msgspec
 from landline.agent.answer import ConnectionLost, Ending, ModelAnswer, UpgradeRefused, describe, next_step, wait_s
 from landline.agent.conversation import ContinuationPoint, ConversationLog, ToolChoiceWord
 from landline.agent.transports import HttpTransport, SocketByteCounter, SocketTransport, fetch_first_model
+from landline.upstream.line_socket import LineDeflated
 from landline.wire.errors import ApiError
 
 Transport = Literal["ws", "http"]
@@ -122,7 +123,7 @@ async def open_connection(
     count = SocketByteCounter()
     headers = {"authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else None
     connector = aiohttp.TCPConnector(socket_factory=count.socket_factory)
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
+    async with aiohttp.ClientSession(connector=connector, headers=headers, ws_response_class=LineDeflated) as http:
         connection = ServerConnection(endpoint, http, count, sleep)
         try:
             yield connection

@@ -4,6 +4,7 @@ server-sent events. Bytes are counted where they cross the operating system's so
 
 import asyncio
 import socket
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 from aiohttp import WSMsgType
 
 from landline.agent.answer import AnswerEventReader, ConnectionLost, Ending, UpgradeRefused, decode_failure, unreachable
+from landline.upstream.line_socket import LineDeflated
 from landline.wire.errors import ApiError
 from landline.wire.sse import SseDecoder
 
@@ -56,6 +58,8 @@ class SocketTransport:
             return decode_failure(b"{}", status=error.status, headers=error.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return unreachable(self._url, error)
+        if isinstance(self._socket, LineDeflated) and self._socket.compress:
+            self._socket.deflate(WINDOW_BITS, zlib.DEF_MEM_LEVEL)
         return None
 
     @property

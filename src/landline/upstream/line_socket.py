@@ -13,7 +13,7 @@ from aiohttp import WSMsgType
 from aiohttp.compression_utils import ZLibCompressor
 
 from landline import __version__
-from landline.compression_budget import NO_GRANT, CompressionBudget, CompressionGrant, CompressionOffer
+from landline.compression_budget import NO_GRANT, CompressionBudget, CompressionOffer
 from landline.upstream.counted import CountedConnection, CountingConnector
 from landline.wire.event_names import ERRORS, TERMINAL
 from landline.wire.readable import UNREADABLE
@@ -57,10 +57,10 @@ class LineDeflated(aiohttp.ClientWebSocketResponse[Literal[True]]):
         if isinstance(writer.protocol, CountedConnection):
             self.counted = writer.protocol
 
-    def deflate(self, grant: CompressionGrant) -> None:
-        """Compresses with the window that was granted here, or a narrower one that the upstream agreed to. Our side may use
-        less than was agreed, which needs no words (RFC 7692 §7.1.2.2)."""
-        compressor = LineCompressor(min(self.compress, grant.out_bits), grant.memory_level)
+    def deflate(self, window_bits: int, memory_level: int) -> None:
+        """Compresses with a window of so many bits, or a narrower one that the upstream agreed to. Our side may use less
+        than was agreed, which needs no words (RFC 7692 §7.1.2.2)."""
+        compressor = LineCompressor(min(self.compress, window_bits), memory_level)
         self._writer._compressobj = compressor  # pyright: ignore[reportPrivateUsage]
 
 
@@ -115,7 +115,7 @@ async def open_line_socket(  # noqa: PLR0913 - what one handshake needs
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),  # pyright: ignore[reportCallIssue]
             )
         if isinstance(socket, LineDeflated) and socket.compress:
-            socket.deflate(grant)
+            socket.deflate(grant.out_bits, grant.memory_level)
         elif grant is not NO_GRANT:
             held.close()
         held.callback(on_closed)
