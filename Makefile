@@ -23,13 +23,16 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test check lint types imports unit e2e model clients docs screenshots format requirements changelog dist release clean
+.PHONY: help serve demo test check lint types imports unit e2e model clients docs screenshots format requirements changelog dist release clean
 
 help: ## list these commands
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 serve: $(VENV)/.run ## install what is missing and serve the embedded model; ARGS="--port 9000" passes options
 	@$(BIN)/landline serve $(ARGS)
+
+demo: $(VENV)/.run ## a recorded agent task over HTTP and over a socket, side by side; ARGS="--line mobile" passes options
+	@$(BIN)/landline demo $(ARGS)
 
 test: check unit e2e ## everything: lint, types, import contracts, unit, property and contract tests, end to end
 	@echo "== all passed"

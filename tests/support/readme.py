@@ -6,7 +6,8 @@ import shlex
 from support import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-KINDS = frozenset(("console", "sh", "python", "toml"))
+KINDS = frozenset(("console", "sh", "python", "toml", "text"))
+"""`text` is what a command printed."""
 _BLOCK = re.compile(r"^ *```([^\n]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _PROMPT = "$ "
 

@@ -9,10 +9,12 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from landline.cli import app
 from landline.config import Config
+from landline.demo.screen import RunFigures, board, verdict
 from support import REPOSITORY
 from support.fakes.responses import FakeResponses, Reply
 from support.readme import benchmarks, blocks, commands, scripts
@@ -20,6 +22,16 @@ from support.readme import benchmarks, blocks, commands, scripts
 SERVE = import_module("landline.cli.serve")
 LIVE_CHECK = import_module("landline.cli.live_check")
 KEYS = {"ANTHROPIC_API_KEY": "sk-0123456789", "OPENAI_API_KEY": "sk-0123456789", "LANDLINE_PORT": "0"}
+FIGURES = RunFigures(
+    name="HTTP, full history",
+    colour="cyan",
+    turn=1,
+    turns=1,
+    sent_bytes=1000,
+    received_bytes=1000,
+    elapsed_s=1.0,
+    is_over=True,
+)
 PROGRAMS = ("make", "landline", "export")
 """What commands at a prompt begin with, each tried by a test below."""
 SCRIPTED = ("curl", "codex")
@@ -47,7 +59,20 @@ def test_every_command_is_of_a_kind_that_is_tried() -> None:
 
 @pytest.mark.parametrize("command", of("make"))
 def test_targets_of_make_exist(command: str) -> None:
-    assert "landline serve" in make(*shlex.split(command)[1:])
+    words = shlex.split(command)
+    assert f"landline {words[1]}" in make(*words[1:])
+
+
+def test_output_that_is_shown_is_drawn_by_the_demo_as_it_is_now() -> None:
+    [shown] = blocks("text")
+    head, full, line, _, sentence = shown.splitlines()
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(board([FIGURES, FIGURES], 1))
+    assert capture.get().splitlines()[0].rstrip() == head
+    assert [row[:18].rstrip() for row in (full, line)] == ["HTTP, full history", "line (WebSocket)"]
+    numbers = re.compile(r"[\d.]+")
+    assert numbers.sub("0", sentence) == numbers.sub("0", verdict(FIGURES, FIGURES, 0.5))
 
 
 def test_options_that_make_passes_on_are_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ models = typer.Typer(help="List the models of a configuration and the embedded o
 app.add_typer(models, name="models")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+LineName = Literal["lan", "home", "mobile"]
 _CONFIG_HELP = "The configuration file (landline.toml)."
 
 
@@ -99,6 +100,80 @@ def sidecar(
     configure_logging(log_level)
     raise typer.Exit(
         run_sidecar(SidecarOptions(upstream=upstream, port=port, profile=profile, api_key_env=api_key_env, http=http))
+    )
+
+
+@app.command()
+def demo(  # noqa: PLR0913 - each is an option of the command
+    *,
+    line: Annotated[LineName, typer.Option(help="The line between agent and server.")] = "home",
+    uplink: Annotated[str | None, typer.Option(help="The line's rate to the server instead, as in `10mbit`.")] = None,
+    downlink: Annotated[str | None, typer.Option(help="Its rate from the server instead, as in `50mbit`.")] = None,
+    rtt: Annotated[str | None, typer.Option(help="Its round-trip time instead, as in `50ms`.")] = None,
+    slow_start: Annotated[
+        bool, typer.Option(help="Whether TCP's slow start is modelled, beside rate and round-trip time.")
+    ] = True,
+    calls: Annotated[
+        int | None, typer.Option(min=1, max=500, help="Tool calls of the task. Default: as recorded, 20.")
+    ] = None,
+    model_ms: Annotated[float, typer.Option(min=0, help="Milliseconds to the scripted model's first token.")] = 400,
+    tokens_per_s: Annotated[float, typer.Option(min=1, help="Tokens a second of the scripted model.")] = 300,
+    upstream: Annotated[
+        str | None,
+        typer.Option(help="Base URL of your own API, asked instead of the script: real tokens, which may cost money."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="With --upstream: the model to ask.")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="With --upstream: its profile (docs/profiles.md). Default: found by the URL's host, else chat completions."
+        ),
+    ] = None,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(help="With --upstream: environment variable that holds its key. Default: the vendor's own."),
+    ] = None,
+    together: Annotated[
+        bool | None,
+        typer.Option(
+            "--together/--apart",
+            help="Whether both run at once. Default: unless --model-ms is below 100, where they would slow each other down.",
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")] = 0,
+    wait: Annotated[
+        bool | None,
+        typer.Option("--wait/--no-wait", help="Whether /monitor stays open afterwards. Default: at a terminal."),
+    ] = None,
+) -> None:
+    """Replay a recorded agent task over HTTP and over a socket, side by side, and compare bytes and time. Needs no key.
+
+    Exit status: 0 both ran, 1 one failed, 2 wrong usage.
+    """
+    from landline.cli.demo import DemoArguments, run
+    from landline.cli.logs import configure_logging
+
+    configure_logging("error")
+    raise typer.Exit(
+        run(
+            DemoArguments(
+                line=line,
+                uplink=uplink,
+                downlink=downlink,
+                rtt=rtt,
+                slow_start=slow_start,
+                calls=calls,
+                model_ms=model_ms,
+                tokens_per_s=tokens_per_s,
+                upstream=upstream,
+                model=model,
+                profile=profile,
+                api_key_env=api_key_env,
+                together=together,
+                port=port,
+                wait=wait,
+            )
+        )
     )
 
 

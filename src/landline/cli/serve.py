@@ -149,7 +149,7 @@ def serve_config(config: Config | list[Problem], greet: Greet, *, file: Path | N
     try:
         listener = bind(config.server.host, config.server.port)
     except OSError as error:
-        return _fail(_why_not_bound(error, config.server))
+        return _fail(why_not_bound(error, config.server))
     with listener:
         try:
             fetch_models(config)
@@ -164,10 +164,10 @@ def serve_config(config: Config | list[Problem], greet: Greet, *, file: Path | N
         except OSError as error:  # another server that was starting took the port at the same time
             if error.errno != errno.EADDRINUSE:
                 raise
-            return _fail(_why_not_bound(error, config.server))
+            return _fail(why_not_bound(error, config.server))
 
 
-def _why_not_bound(error: OSError, server: ServerSettings) -> str:
+def why_not_bound(error: OSError, server: ServerSettings) -> str:
     where = f"{url_host(server.host)}:{server.port}"
     match error.errno:
         case errno.EADDRINUSE:
