@@ -40,6 +40,21 @@ async def test_history_is_input_and_output_of_the_whole_chain(store: Store) -> N
     assert ids(await store.load_history(TENANT, "b")) == ["a.in", "a.out", "b.in", "b.out"]
 
 
+async def test_what_may_be_continued_is_what_has_a_history(store: Store) -> None:
+    await _chain(store, "a")
+    await store.begin_response(new_response("running"))
+    for status in ("failed", "incomplete"):
+        await save(store, new_response(status), status=status)
+    for tenant in (TENANT, "another"):
+        for name in ("a", "running", "failed", "incomplete", "nobody's"):
+            has_history = await store.load_history(tenant, name) is not None
+            assert (
+                await store.may_be_continued(tenant, name)
+                == has_history
+                == (tenant == TENANT and name in ("a", "incomplete"))
+            )
+
+
 async def test_items_come_back_byte_for_byte(store: Store) -> None:
     raws = [
         '{"role":"user","content":"ünïcödé \\u0000 \U0001f600","id":"one", "unknown": [1.0, 2e3]}'.encode(),

@@ -202,6 +202,9 @@ class MemoryStore:
             return None
         return StoredHistory(response.history)
 
+    async def may_be_continued(self, tenant: str, response_id: str) -> bool:
+        return await self.load_history(tenant, response_id) is not None
+
     async def delete_response(self, tenant: str, response_id: str) -> bool:
         return self._forget_response((tenant, response_id))
 

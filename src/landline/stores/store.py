@@ -190,6 +190,10 @@ class Store(Protocol):
         None for any other response."""
         ...
 
+    async def may_be_continued(self, tenant: str, response_id: str) -> bool:
+        """Whether `load_history` would find it: for somebody who has that history."""
+        ...
+
     async def delete_response(self, tenant: str, response_id: str) -> bool:
         """Whether there was one. Its descendants keep their whole history; what a descendant lists can be found still."""
         ...

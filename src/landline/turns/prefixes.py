@@ -46,6 +46,8 @@ class PrefixIndex:
         """Every held link by the digest of the history that ends in it."""
         self._stored: dict[tuple[str, bytes], _StoredEnd] = {}
         """Of held links: the newest stored response whose input, or whose output, ends the same history."""
+        self._ends: dict[tuple[str, str], Link] = {}
+        """Of the stored responses whose output ends one: that history."""
         self._tips: OrderedDict[tuple[str, bytes], Link] = OrderedDict()
         """The newest links of branches, those used least recently first: what holds all the others."""
 
@@ -98,6 +100,13 @@ class PrefixIndex:
             link = link.parent
         return turn
 
+    def find_response(self, tenant: str, response_id: str) -> Link | None:
+        """The history of a stored response, if it is remembered; whether the response is still there, the store knows."""
+        history = self._ends.get((tenant, response_id))
+        if history is not None and (tenant, history.digest) in self._tips:
+            self._tips.move_to_end((tenant, history.digest))
+        return history
+
     def remember(
         self, tenant: str, history: Link | None, *, asked: Link | None = None, stored_id: str | None = None
     ) -> None:
@@ -114,16 +123,22 @@ class PrefixIndex:
         elif (tenant, tip.digest) in self._tips:
             self._tips.move_to_end((tenant, tip.digest))
         if stored_id is not None:
-            self._note_stored(tenant, history, asked, stored_id)
+            self._note_stored(tenant, tip, asked, stored_id)
         while self._held.size_bytes > self._budget_bytes and self._tips:
             (oldest_tenant, _), link = self._tips.popitem(last=False)
             for gone in self._held.release(link):
                 del self._links[oldest_tenant, gone.digest]
-                self._stored.pop((oldest_tenant, gone.digest), None)
+                end = self._stored.pop((oldest_tenant, gone.digest), None)
+                if end is not None:
+                    self._ends.pop((oldest_tenant, end.response_id), None)
 
     def _note_stored(self, tenant: str, history: Link, asked: Link | None, response_id: str) -> None:
         """The newest response is noted, because it is kept longest; but a whole one rather than the input of one."""
+        before = self._stored.get((tenant, history.digest))
+        if before is not None:
+            self._ends.pop((tenant, before.response_id), None)
         self._stored[tenant, history.digest] = _StoredEnd(response_id, is_input=False)
+        self._ends[tenant, response_id] = history
         if asked is not None:
             known = self._stored.get((tenant, asked.digest))
             if known is None or known.is_input:

@@ -9,8 +9,9 @@ import structlog
 from landline.session.admission import previous_response_not_found, resolve
 from landline.session.lineage import Link
 from landline.session.turn import Turn
-from landline.stores.store import LockResult, Store, StoreError, StoreUnavailableError
+from landline.stores.store import LockResult, Store, StoredHistory, StoreError, StoreUnavailableError
 from landline.turns.opening import Opener
+from landline.turns.prefixes import PrefixIndex
 from landline.wire.errors import ApiError, api_error
 from landline.wire.items import Item
 from landline.wire.readable import UNREADABLE, is_readable_object
@@ -21,9 +22,10 @@ _log = structlog.stdlib.get_logger(__name__)
 class Preparer:
     """Resolves turns against the store, and opens what is sealed."""
 
-    def __init__(self, store: Store, opener: Opener) -> None:
+    def __init__(self, store: Store, opener: Opener, prefixes: PrefixIndex) -> None:
         self._store = store
         self._opener = opener
+        self._prefixes = prefixes
 
     async def prepare(self, turn: Turn, *, is_writing: bool = True) -> Turn | ApiError:
         """The resolved turn, or why it cannot run. A turn of a conversation may hold its lock afterwards, either way,
@@ -49,12 +51,20 @@ class Preparer:
         parent_id = turn.request.previous_response_id
         if parent_id is None or turn.is_parent_found:
             return resolve(turn, turn.history, items)
-        found = await self._store.load_history(turn.tenant, parent_id)
+        found = await self._find_parent(turn.tenant, parent_id)
         if found is None:
             return previous_response_not_found(parent_id)
-        history = self._opener.open_history(turn.tenant, found.link)
-        await self._note_tokens(turn, parent_id, history)
-        return resolve(msgspec.structs.replace(turn, stored_parent_id=parent_id), history, items)
+        await self._note_tokens(turn, parent_id, found.link)
+        return resolve(msgspec.structs.replace(turn, stored_parent_id=parent_id), found.link, items)
+
+    async def _find_parent(self, tenant: str, response_id: str) -> StoredHistory | None:
+        """A stored response's history, opened: what this process remembers is not read back, but whether it is still there is
+        the store's to say, because others may have deleted it."""
+        history = self._prefixes.find_response(tenant, response_id)
+        if history is None:
+            found = await self._store.load_history(tenant, response_id)
+            return found and StoredHistory(self._opener.open_history(tenant, found.link))
+        return StoredHistory(history) if await self._store.may_be_continued(tenant, response_id) else None
 
     async def _note_tokens(self, turn: Turn, parent_id: str, history: Link | None) -> None:
         """What the model reported for the parent, where the turn may be compacted for its length.

@@ -54,7 +54,7 @@ class TurnRunner:
         self._parts = TurnParts(
             router=router,
             store=store,
-            preparer=Preparer(store, Opener(memory.sealer)),
+            preparer=Preparer(store, Opener(memory.sealer), memory.prefixes),
             sealer=memory.sealer,
             lineages=Lineages(router, memory.prefixes, http_sessions),
             saves=memory.saves,

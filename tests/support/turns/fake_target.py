@@ -15,6 +15,7 @@ from landline.session.lineage import Link
 from landline.session.turn import Turn
 from landline.stores.memory import MemoryStore
 from landline.turns.parts import RunnerSettings
+from landline.turns.prefixes import PrefixIndex
 from landline.turns.runner import TurnMemory, TurnRunner
 from landline.upstream.target import Target, Traffic
 from landline.wire.errors import ApiError, api_error
@@ -85,6 +86,7 @@ def runner_of(
     clock: Callable[[], float] = time.monotonic,
     *,
     store: MemoryStore | None = None,
+    prefixes: PrefixIndex | None = None,
     **settings: Any,
 ) -> TurnRunner:
     ids = itertools.count(1)
@@ -93,6 +95,6 @@ def runner_of(
         store or MemoryStore(),
         new_id=lambda prefix: f"{prefix}_{next(ids)}",
         settings=RunnerSettings(**settings),
-        memory=TurnMemory(sealer=SEALER),
+        memory=TurnMemory(sealer=SEALER, prefixes=prefixes or PrefixIndex()),
         clock=clock,
     )

@@ -53,6 +53,7 @@ LINEAGE = lineage_query(select(responses.c.key).where(_IS, _MAY_CONTINUE))
 _ANY_LINEAGE = lineage_query(select(responses.c.key).where(_IS))
 _INSERT = Prepared(insert(responses), [column.name for column in responses.c])
 _LOAD = select(responses).where(_IS)
+_LOAD_STATUS = Prepared(select(responses.c.status).where(_IS))
 _LOAD_PARENT = Prepared(
     select(responses.c.key, responses.c.status, responses.c.conversation_id)
     .where(_IS)
@@ -229,6 +230,11 @@ def load(connection: Connection, tenant: str, response_id: str) -> StoredRespons
         created_at=row.created_at,
         body=row.body,
     )
+
+
+def may_be_continued(connection: Connection, tenant: str, response_id: str) -> bool:
+    found = _LOAD_STATUS.run(connection, identify(tenant, response_id))
+    return bool(found) and found[0][0] in CONTINUABLE
 
 
 def list_input(connection: Connection, tenant: str, response_id: str, page: Page) -> ItemPage | None:

@@ -119,6 +119,9 @@ class SqlStore:
             lambda connection: load_history(connection, responses.LINEAGE, responses.identify(tenant, response_id))
         )
 
+    async def may_be_continued(self, tenant: str, response_id: str) -> bool:
+        return await self._read(lambda connection: responses.may_be_continued(connection, tenant, response_id))
+
     async def delete_response(self, tenant: str, response_id: str) -> bool:
         return await self._write(lambda connection: responses.remove(connection, tenant, response_id))
 
