@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve demo test check lint types imports unit e2e model clients docs screenshots format requirements changelog dist release clean
+.PHONY: help serve demo test check lint types imports unit deep e2e model clients docs screenshots format requirements changelog dist release clean
 
 help: ## list these commands
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,9 @@ else
 	@echo "== unit, property and contract tests"
 	@$(PYTEST) --ignore=tests/e2e $(PYTEST_ARGS)
 endif
+
+deep: $(VENV)/.dev ## the property tests with a hundred times as many examples; takes hours
+	@$(PYTEST) tests/unit tests/property --hypothesis-profile=deep $(PYTEST_ARGS)
 
 e2e: $(VENV)/.dev model clients ## the real model and real, unmodified clients over real sockets
 	@echo "== end to end: the embedded model and real clients"

@@ -8,7 +8,8 @@ import pytest
 import structlog
 
 # No test fails for the time that an example took: the machine may have more to do.
-hypothesis.settings.register_profile("landline", deadline=None)
+hypothesis.settings.register_profile("landline", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("deep", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("landline")
 
 

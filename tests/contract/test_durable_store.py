@@ -23,7 +23,7 @@ from support.stores.items import TENANT, body, ids, message, new_response, save
 from support.stores.postgres import PostgresServer
 from support.stores.writer import WRITERS, write_until_killed
 
-KILLS = 30
+KILLS = 15
 CONVERSATION = StoredConversation(conversation_id="conv", created_at=5.0, metadata={})
 
 _PROCESSES = multiprocessing.get_context("forkserver")

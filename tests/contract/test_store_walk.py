@@ -258,7 +258,7 @@ def test_any_walk_gives_what_plain_lists_give(kind: str, new_url: Callable[[str]
     tenants = iter(range(10**9))
 
     @settings(
-        max_examples=100 if kind == "memory" else 40,
+        max_examples=60 if kind == "memory" else 25,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
     )

@@ -47,7 +47,7 @@ def is_decoded(decode: Any, value: Any) -> bool:
 
 
 @given(values("InputItem"))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_an_item_is_taken_exactly_if_its_schema_allows_it(item: Any) -> None:
     assert is_decoded(decode_item, item) is ITEM.is_valid(item)
 
@@ -58,7 +58,7 @@ def test_a_tool_is_taken_exactly_if_its_schema_allows_it(tool: Any) -> None:
 
 
 @given(values("CreateRequest"))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_what_the_schema_of_create_forbids_is_refused_and_nothing_breaks(body: Any) -> None:
     request = decode_create(json.dumps(body))
     turn = admit(request, response_id="resp_1", now=1.0) if isinstance(request, CreateRequest) else request

@@ -486,4 +486,4 @@ def text_of_item(item: Any) -> str:
 
 
 TestSessionMachine = SessionMachine.TestCase
-TestSessionMachine.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestSessionMachine.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)

@@ -232,7 +232,7 @@ async def _walk(operations: list[tuple[str, int]], fake: FakeChatServer) -> None
                 await walk.take(operation, choice)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=cast("list[HealthCheck]", list(HealthCheck)))
+@settings(max_examples=25, deadline=None, suppress_health_check=cast("list[HealthCheck]", list(HealthCheck)))
 @given(operations=steps)
 def test_model_sees_exactly_the_conversation(operations: list[tuple[str, int]], shared_fake: FakeChatServer) -> None:
     asyncio.run(_walk(operations, shared_fake))

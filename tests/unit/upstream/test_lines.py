@@ -330,4 +330,4 @@ class Book(RuleBasedStateMachine):
 
 
 TestBook = Book.TestCase
-TestBook.settings = hypothesis_settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestBook.settings = hypothesis_settings(max_examples=60, stateful_step_count=50, deadline=None)
