@@ -14,7 +14,7 @@ from support.servers.running import RunningServer
 
 pytestmark = pytest.mark.model
 
-TRIES = 20
+TRIES = 10
 AT_ONCE = 4
 STORY = "The lighthouse keeper counted the ships that passed in the night and wrote their lights into a book. " * 12
 CITY_TOOL: Any = {
