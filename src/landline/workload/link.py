@@ -204,7 +204,9 @@ class ShapedLink:
         try:
             # The handshake of TCP: a client's `connect` returns at once here, so its first bytes wait in its place.
             await asyncio.sleep(self._shape.round_trip_s)
-            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+            server_reader, server_writer = await asyncio.open_connection(
+                "127.0.0.1", self._target_port, limit=INITIAL_WINDOW_BYTES
+            )
             writers.append(server_writer)
             async with asyncio.TaskGroup() as both:
                 both.create_task(_carry(client_reader, server_writer, self._up, self._window()))
