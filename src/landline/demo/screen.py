@@ -67,7 +67,7 @@ def verdict(full: RunFigures, line: RunFigures, model_s: float | None = None) ->
     if not model_s or line.elapsed_s <= model_s:
         return f"{sentence}."
     rest = difference(line.elapsed_s - model_s, full.elapsed_s - model_s)
-    return f"{sentence} (without the model: {rest})."
+    return f"{sentence}, without the model {rest}."
 
 
 def difference(part: float, whole: float) -> str:

@@ -97,6 +97,19 @@ def test_without_a_terminal_it_ends_by_itself(tmp_path: Path) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+def test_upstream_is_asked_in_place_of_the_script(tmp_path: Path) -> None:
+    with waiting_demo(tmp_path, *FAST) as (_, output):
+        url = output[output.index("http://") :].partition("/monitor")[0]
+        upstream = ("--upstream", f"{url}/v1", "--model", "demo", "--profile", "landline")
+        done = run(tmp_path, "--line", "lan", "--calls", "4", *upstream)
+        state = monitored(output)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [turns for _, _, _, turns in _ROW.findall(done.stdout)] == ["5/5", "5/5"]
+    assert f"Model    demo at {url}/v1" in done.stdout
+    assert "script" not in done.stdout
+    assert state["totals"]["turns"] == 20  # ten of its own, ten for the other
+
+
 def test_upstream_that_is_not_there_is_said_and_compared_with_nothing(tmp_path: Path) -> None:
     done = run(tmp_path, "--line", "lan", "--upstream", "http://127.0.0.1:9/v1", "--model", "m", "--calls", "1")
     assert done.returncode == 1

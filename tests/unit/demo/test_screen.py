@@ -66,7 +66,8 @@ def test_bar_never_leaves_its_place() -> None:
 def test_verdict_names_bytes_time_and_time_beside_the_models() -> None:
     assert verdict(FULL, LINE) == "The line sent 96.9 % less and took 15 % less time."
     sentence = verdict(FULL, LINE, 11.2)
-    assert sentence == "The line sent 96.9 % less and took 15 % less time (without the model: 63 % less)."
+    assert sentence == "The line sent 96.9 % less and took 15 % less time, without the model 63 % less."
+    assert len(sentence) <= 80
 
 
 def test_verdict_says_more_where_it_was_more() -> None:
