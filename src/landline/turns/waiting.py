@@ -1,9 +1,10 @@
 """The waits of one turn: for its upstream, until a silence has lasted too long or somebody wants something of the turn."""
 
 import asyncio
-import math
 from collections.abc import Awaitable
 from typing import TypeVar
+
+from landline.put_off_timer import PutOffTimer
 
 _T = TypeVar("_T")
 
@@ -11,19 +12,15 @@ _T = TypeVar("_T")
 class InterruptibleWait:
     """Waits that can be ended early, one at a time, in one task. `close` it at the end.
 
-    It does what `asyncio.timeout` does. A turn waits some hundred times, mostly for some milliseconds, and making, setting and
-    cancelling a timer each time takes longer than composing an event. Here one timer runs: if it goes off early, it is
-    set again.
+    It does what `asyncio.timeout` does, with one timer for the some hundred waits of a turn.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._timer = PutOffTimer(self.interrupt)
         self._task: asyncio.Task[object] | None = None
         """The task that waits."""
         self._is_interrupted = False
-        self._due_at = math.inf
-        """When the wait that runs is over, in the event loop's time."""
-        self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, work: Awaitable[_T], patience_s: float | None) -> _T | None:
         """What the work gives; None if it was interrupted, or took longer than that. The work is cancelled then."""
@@ -31,9 +28,7 @@ class InterruptibleWait:
         assert task is not None, "a wait belongs to a task"
         cancelling = task.cancelling()
         if patience_s is not None:
-            due_at = self._due_at = self._loop.time() + patience_s
-            if self._timer is None or self._timer.when() > due_at:
-                self._set_timer()
+            self._timer.put_off(self._loop.time() + patience_s)
         try:
             return await work
         except asyncio.CancelledError:
@@ -43,7 +38,7 @@ class InterruptibleWait:
             return None
         finally:
             self._task = None
-            self._due_at = math.inf
+            self._timer.rest()
             if self._is_interrupted:
                 self._is_interrupted = False
                 task.uncancel()
@@ -56,20 +51,4 @@ class InterruptibleWait:
 
     def close(self) -> None:
         """No more waits."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(self._due_at, self._look)
-
-    def _look(self) -> None:
-        self._timer = None
-        if self._due_at == math.inf:
-            return  # nobody waits: the next wait sets it
-        if self._loop.time() < self._due_at:
-            self._set_timer()
-        else:
-            self.interrupt()
+        self._timer.close()

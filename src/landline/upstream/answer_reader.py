@@ -1,11 +1,11 @@
 """Reads the body of an answer for as long as something may come of it."""
 
 import asyncio
-import math
 
 import aiohttp
 
 from landline.dialects.dialect import StreamDecoder
+from landline.put_off_timer import PutOffTimer
 
 _MOST_DOUBLINGS = 16
 """Of the wait for an ending: by then it is as long as any silence may be."""
@@ -45,12 +45,10 @@ class AnswerReader:
         """How long to wait until the next look at the decoder."""
         self._waited_s = 0.0
         """Since the last sign of life."""
-        self._due_at = math.inf
-        """When the wait that runs is over."""
+        self._timer = PutOffTimer(self._end_wait)
         self._taken_bytes = 0
         self._has_pings = False
         self._is_over = False
-        self._timer: asyncio.TimerHandle | None = None
 
     async def read(self) -> bytes:
         """What has come, waiting for it if need be; b"" when the answer is over.
@@ -58,10 +56,7 @@ class AnswerReader:
         Raises TimeoutError after a silence, and what aiohttp raises.
         """
         began_at = self._loop.time()
-        self._due_at = began_at + self._limit_s - self._waited_s
-        # A timer that is early only looks again: setting it anew for every read would cost more than the read.
-        if self._timer is None or self._timer.when() > self._due_at:
-            self._set_timer()
+        self._timer.put_off(began_at + self._limit_s - self._waited_s)
         try:
             data = await self._content.readany()
         except OnlyPingsError:
@@ -69,7 +64,7 @@ class AnswerReader:
                 return b""
             raise
         finally:
-            self._due_at = math.inf
+            self._timer.rest()
             self._waited_s += self._loop.time() - began_at
         return data
 
@@ -92,29 +87,17 @@ class AnswerReader:
 
     def close(self) -> None:
         """Ends the watch; the body is left as it is."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.close()
 
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(self._due_at, self._look)
-
-    def _look(self) -> None:
-        self._timer = None
-        # Nobody waits, or what came in this very step of the event loop is on its way: the next read sets the timer.
-        if self._due_at == math.inf or self._content.total_bytes > self._taken_bytes:
-            return
-        now = self._loop.time()
-        if now < self._due_at:
-            self._set_timer()
-        elif self._decoder.is_whole():
+    def _end_wait(self) -> None:
+        """The wait that runs has lasted as long as it may."""
+        if self._content.total_bytes > self._taken_bytes:
+            return  # what came in this very step of the event loop is on its way: the next read sets the timer
+        if self._decoder.is_whole():
             self._is_over = True
             self._content.set_exception(OnlyPingsError())
         elif self._limit_s < self._silence_s:
-            self._due_at += self._silence_s - self._limit_s
+            self._timer.put_off(self._timer.due_at + self._silence_s - self._limit_s)
             self._limit_s = self._silence_s
-            self._set_timer()
         else:
             self._content.set_exception(OnlyPingsError() if self._has_pings else TimeoutError())
