@@ -5,6 +5,8 @@ ARGS ?=
 PYTEST_ARGS ?=
 # Test processes side by side: one a core, up to four. `WORKERS=0` runs the tests in one process, in order.
 WORKERS ?= auto
+# The tests that wait for processes, sockets and databases keep half a core busy each.
+WAITING_WORKERS = $(if $(filter auto,$(WORKERS)),4,$(WORKERS))
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,7 +59,7 @@ ifeq ($(PYTEST_ARGS),)
 	@echo "== the pure packages' own tests, and how much of them they reach"
 	@$(PYTEST) $(PURE_TESTS) --cov --cov-report=term
 	@echo "== the other unit tests, property and contract tests"
-	@$(PYTEST) --ignore=tests/e2e $(PURE_TESTS:%=--ignore=%)
+	@$(PYTEST) -n $(WAITING_WORKERS) --ignore=tests/e2e $(PURE_TESTS:%=--ignore=%)
 else
 	@echo "== unit, property and contract tests"
 	@$(PYTEST) --ignore=tests/e2e $(PYTEST_ARGS)
