@@ -5,12 +5,13 @@ was accepted is then applied exactly once, by the `response.created` of a respon
 back exactly once by `response.steer.failed`; the loss of the connection is the only other end.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from msgspec import Raw, UnsetType
 
+from landline.lru_dict import LruDict
 from landline.session.create_bytes import measure_create
 from landline.session.required_input import required_input
 from landline.session.turn import AnswerSteer, Arrival, Command, CreateBytes, SendFrames, Turn, TurnEnded
@@ -108,7 +109,7 @@ class SteerBook:
         """Of everything pending or unsaid."""
         self._open: dict[str, _Target] = {}
         """Responses that run, or that wait for their client with steers pending."""
-        self._ended: OrderedDict[str, _Target] = OrderedDict()
+        self._ended: LruDict[str, _Target] = LruDict(MAX_ENDED_RESPONSES)
         """The others, the oldest first."""
 
     def begin(self, turn: Turn, taken: TakenSteers | None) -> None:
@@ -127,7 +128,7 @@ class SteerBook:
     def receive(self, request: SteerRequest, size_bytes: int, *, is_expired: bool) -> Command:
         """Answers a submission. `is_expired`: this connection begins no new work any more."""
         target_id = _text(request.previous_response_id) or ""
-        target = self._open.get(target_id) or self._ended.get(target_id)
+        target = self._open.get(target_id) or self._ended.peek(target_id)
         size_bytes += _OVERHEAD_BYTES
         items = _read_input(request)
         failure = items if isinstance(items, SteerFailure) else self._check(target_id, target, size_bytes, is_expired)
@@ -226,9 +227,7 @@ class SteerBook:
     def _take(self, target: _Target) -> TakenSteers | None:
         """All that is pending for a response that is over; it then only counts as ended."""
         del self._open[target.response_id]
-        self._ended[target.response_id] = target
-        if len(self._ended) > MAX_ENDED_RESPONSES:
-            self._ended.popitem(last=False)
+        self._ended.put(target.response_id, target)
         steers, target.pending = tuple(target.pending), []
         self._size_bytes -= sum(steer.size_bytes for steer in steers)
         return TakenSteers(target, steers) if steers else None

@@ -8,12 +8,12 @@ a client that did not send it all, and tenants never meet. Memory only.
 The index also knows which stored response ends in a lineage, so that the store need not keep again what it has.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 
+from landline.lru_dict import LruDict
 from landline.session.held_links import HeldLinks, own_bytes
 from landline.session.lineage import Link, chain_digests
 from landline.session.turn import StoredPrefix, Turn
@@ -48,7 +48,7 @@ class PrefixIndex:
         """Of held links: the newest stored response whose input, or whose output, ends the same history."""
         self._ends: dict[tuple[str, str], Link] = {}
         """Of the stored responses whose output ends one: that history."""
-        self._tips: OrderedDict[tuple[str, bytes], Link] = OrderedDict()
+        self._tips: LruDict[tuple[str, bytes], Link] = LruDict()
         """The newest links of branches, those used least recently first: what holds all the others."""
 
     @property
@@ -77,8 +77,7 @@ class PrefixIndex:
             key = (turn.tenant, digests[count - 1])
             known = self._links.get(key)
             if known is not None and known.is_sealed == _is_sealed(items[:count]):
-                if key in self._tips:
-                    self._tips.move_to_end(key)
+                self._tips.get(key)
                 rest = Link(known, items[count:], digests=digests[count:]) if count < len(items) else known
                 return msgspec.structs.replace(turn, history=rest), count
         return msgspec.structs.replace(turn, history=Link(None, items, digests=digests)), 0
@@ -103,8 +102,8 @@ class PrefixIndex:
     def find_response(self, tenant: str, response_id: str) -> Link | None:
         """The history of a stored response, if it is remembered; whether the response is still there, the store knows."""
         history = self._ends.get((tenant, response_id))
-        if history is not None and (tenant, history.digest) in self._tips:
-            self._tips.move_to_end((tenant, history.digest))
+        if history is not None:
+            self._tips.get((tenant, history.digest))
         return history
 
     def remember(
@@ -120,12 +119,12 @@ class PrefixIndex:
         tip = self._on_known(tenant, history)
         if tip not in self._held:
             self._add_tip((tenant, tip.digest), tip)
-        elif (tenant, tip.digest) in self._tips:
-            self._tips.move_to_end((tenant, tip.digest))
+        else:
+            self._tips.get((tenant, tip.digest))
         if stored_id is not None:
             self._note_stored(tenant, tip, asked, stored_id)
-        while self._held.size_bytes > self._budget_bytes and self._tips:
-            (oldest_tenant, _), link = self._tips.popitem(last=False)
+        while self._held.size_bytes > self._budget_bytes and len(self._tips):
+            (oldest_tenant, _), link = self._tips.pop_oldest()
             for gone in self._held.release(link):
                 del self._links[oldest_tenant, gone.digest]
                 end = self._stored.pop((oldest_tenant, gone.digest), None)
@@ -161,11 +160,11 @@ class PrefixIndex:
     def _add_tip(self, key: tuple[str, bytes], tip: Link) -> None:
         """A new branch; one that it continues is no branch of its own any more."""
         tenant = key[0]
-        self._tips[key] = tip
+        self._tips.put(key, tip)
         new = self._held.hold(tip)
         for link in new:
             self._links[tenant, link.digest] = link
-        continued = self._tips.pop((tenant, new[-1].digest_before()), None)
+        continued = self._tips.pop((tenant, new[-1].digest_before()))
         self._held.release(continued)
 
 
