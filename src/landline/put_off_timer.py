@@ -10,10 +10,8 @@ class PutOffTimer:
     """Calls back once a time has come. The event loop's timer that it holds may go off early, and is then set again."""
 
     def __init__(self, ring: Callable[[], None]) -> None:
-        """Must be made in the event loop that calls `ring`."""
         self.due_at = math.inf
         """In the event loop's time; infinite while nobody waits."""
-        self._loop = asyncio.get_running_loop()
         self._ring = ring
         self._timer: asyncio.TimerHandle | None = None
 
@@ -22,7 +20,7 @@ class PutOffTimer:
         self.due_at = due_at
         if self._timer is None or self._timer.when() > due_at:
             self.close()
-            self._timer = self._loop.call_at(due_at, self._look)
+            self._timer = asyncio.get_running_loop().call_at(due_at, self._look)
 
     def rest(self) -> None:
         """Nobody waits until `put_off` is called again."""
@@ -38,7 +36,7 @@ class PutOffTimer:
         self._timer = None
         if self.due_at == math.inf:
             return
-        if self._loop.time() < self.due_at:
+        if asyncio.get_running_loop().time() < self.due_at:
             self.put_off(self.due_at)
         else:
             self._ring()

@@ -16,7 +16,6 @@ class InterruptibleWait:
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._timer = PutOffTimer(self.interrupt)
         self._task: asyncio.Task[object] | None = None
         """The task that waits."""
@@ -28,7 +27,7 @@ class InterruptibleWait:
         assert task is not None, "a wait belongs to a task"
         cancelling = task.cancelling()
         if patience_s is not None:
-            self._timer.put_off(self._loop.time() + patience_s)
+            self._timer.put_off(asyncio.get_running_loop().time() + patience_s)
         try:
             return await work
         except asyncio.CancelledError:
