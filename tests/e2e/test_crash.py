@@ -1,7 +1,8 @@
 """kill -9 in the middle of stored turns: what was announced as completed is there afterwards, whole and once.
 
 Each round a server process (forked from one that has everything imported) answers stored turns on several sockets; it is
-killed at a random moment; the next one opens the same store. LANDLINE_CRASH_ROUNDS sets the number of rounds.
+killed at a random moment behind some of them; the next one opens the same store. LANDLINE_CRASH_ROUNDS sets the number of
+rounds. Turns are short or long: a short one is saved in one transaction, a long one at its beginning and at its end.
 """
 
 import asyncio
@@ -15,14 +16,20 @@ from typing import Any
 
 import aiohttp
 
+from landline.turns.saves import HEAD_START_S
 from support.servers.forked import ServerFork
 
 ROUNDS = int(os.environ.get("LANDLINE_CRASH_ROUNDS", "50"))
 SOCKETS = 3
 START_TIMEOUT_S = 20.0
-TRANSCRIPT = """{"after_last": "repeat"}
-[{"type": "text", "text": "An answer ", "deltas": 2}, {"type": "delay", "ms": 4}, {"type": "text", "text": "in pieces."}]
-"""
+MOST_TURNS = 6
+"""Of one round before its server is killed."""
+SHORT_MS, LONG_MS = round(HEAD_START_S * 400), round(HEAD_START_S * 4000)
+TRANSCRIPT = '{"after_last": "repeat"}\n' + "".join(
+    f'[{{"type": "text", "text": "An answer ", "deltas": 2}}, {{"type": "delay", "ms": {delay_ms}}}, '
+    '{"type": "text", "text": "in pieces."}]\n'
+    for delay_ms in (SHORT_MS, LONG_MS)
+)
 
 
 @dataclass
@@ -33,6 +40,20 @@ class Seen:
     completed: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     depth: dict[str, int] = field(default_factory=dict[str, int])
     """Turns in the chain up to and with the response."""
+    interrupted: int = 0
+    """Responses that were found incomplete."""
+    wanted: int = 0
+    """So many shall have been completed, over all rounds, before the next kill."""
+    is_enough: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def want(self, more: int) -> None:
+        self.wanted = len(self.completed) + more
+        self.is_enough.clear()
+        self.note_completed()
+
+    def note_completed(self) -> None:
+        if len(self.completed) >= self.wanted:
+            self.is_enough.set()
 
 
 async def _wait_ready(client: aiohttp.ClientSession, url: str, process: BaseProcess) -> None:
@@ -73,6 +94,7 @@ async def _read_turn(line: aiohttp.ClientWebSocketResponse, seen: Seen, parent: 
             response = event["response"]
             seen.completed[response["id"]] = response
             seen.depth[response["id"]] = 1 + (seen.depth[parent] if parent else 0)
+            seen.note_completed()
             return response["id"]
     return None
 
@@ -87,6 +109,7 @@ async def _check(client: aiohttp.ClientSession, url: str, seen: Seen, since: int
                 assert stored == seen.completed[response_id]
             else:
                 assert answer.status == 404 or stored["status"] in ("completed", "incomplete"), stored
+                seen.interrupted += stored.get("status") == "incomplete"
 
 
 async def _count_items(client: aiohttp.ClientSession, url: str, response_id: str) -> int:
@@ -121,7 +144,10 @@ async def _crash_rounds(config: Path) -> Seen:
                 assert await _count_items(client, url, deepest) == 2 * seen.depth[deepest]
             parents = chance.sample(sorted(seen.completed), min(SOCKETS, len(seen.completed))) or [None] * SOCKETS
             talks = [asyncio.create_task(_talk(client, url, seen, parent)) for parent in parents]
-            await asyncio.sleep(chance.uniform(0.0, 0.15))
+            seen.want(chance.randint(0, MOST_TURNS))
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await seen.is_enough.wait()
+            await asyncio.sleep(chance.uniform(0.0, LONG_MS / 1000))
             process.kill()
             await asyncio.gather(*talks)
             process.join(START_TIMEOUT_S)
@@ -137,6 +163,7 @@ def test_no_announced_response_is_lost_by_kill_9(tmp_path: Path) -> None:
     )
     seen = asyncio.run(_crash_rounds(config))
     assert len(seen.completed) > ROUNDS
-    assert len(seen.created) > len(seen.completed), "no kill came in the middle of a turn"
+    assert seen.interrupted, "no kill came between a beginning that was saved and its end"
+    assert len(seen.created) > len(seen.completed) + seen.interrupted, "none came before a turn was saved"
     assert len(set(seen.created)) == len(seen.created)
     print(f"{ROUNDS} kills, {len(seen.created)} responses begun, {len(seen.completed)} announced as completed")

@@ -1,7 +1,12 @@
-"""A process that writes into a store until it is killed, and reports before and after each turn on a pipe."""
+"""A process that writes into a store until it is killed, and reports before and after each turn on a pipe.
+
+Every third turn is saved whole, the others by their beginning and their end.
+"""
 
 import asyncio
 from multiprocessing.connection import Connection
+
+import msgspec
 
 from landline.stores import make_store
 from landline.stores.store import Store, StoredConversation
@@ -33,9 +38,12 @@ async def _chain(store: Store, prefix: str, pipe: Connection, is_conversation: b
         if is_conversation:
             await store.lock_conversation(TENANT, prefix, name)
         pipe.send(("begins", name))
-        await store.begin_response(new_response(name, parent=parent, conversation=prefix if is_conversation else None))
-        await store.finish_response(
-            TENANT, name, status="completed", body=body("completed"), output=[message(f"{name}.out")]
-        )
+        new = new_response(name, parent=parent, conversation=prefix if is_conversation else None)
+        output = [message(f"{name}.out")]
+        if number % 3 == 2:
+            await store.save_response(msgspec.structs.replace(new, status="completed", body=body("completed")), output)
+        else:
+            await store.begin_response(new)
+            await store.finish_response(TENANT, name, status="completed", body=body("completed"), output=output)
         pipe.send(("finished", name))
         parent = None if is_conversation else name
