@@ -86,14 +86,14 @@ def _summing() -> Callable[[], object]:
 
 def _theirs() -> Callable[[], object]:
     registry = CollectorRegistry()
-    names = ("queue", "first", "token", "total")
+    names = ("queued", "first_event", "per_output_token", "total")
     made = [
         TheirHistogram(name, name, ["model", "target"], buckets=QUEUE_BUCKETS_S, registry=registry) for name in names
     ]
-    times = ENTRY.times
+    times = [getattr(ENTRY.times, name) for name in names]
 
     def observe() -> None:
-        for histogram, value in zip(made, msgspec.structs.astuple(times), strict=True):
+        for histogram, value in zip(made, times, strict=True):
             histogram.labels("demo", "one").observe(value)
 
     return observe
