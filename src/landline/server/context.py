@@ -104,7 +104,7 @@ async def _read_turn(
     arrival = Arrival(request_id=scope.get(REQUEST_ID, ""), client=client_of(scope), started_at=time.monotonic())
     if isinstance(body, ApiError):
         return body
-    request = decode_create(body)
+    request = decode_create(body, min_output_tokens=edge.limits.min_output_tokens)
     if isinstance(request, ApiError):
         return request
     if not may_have_conversation and not is_null(request.conversation):

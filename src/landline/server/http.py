@@ -48,7 +48,7 @@ class CreateEndpoint:
 
     def _admit(self, body: bytes, scope: Scope) -> Turn | ApiError:
         started_at = time.monotonic()
-        request = decode_create(body)
+        request = decode_create(body, min_output_tokens=self._edge.limits.min_output_tokens)
         if isinstance(request, ApiError):
             return request
         edge = self._edge

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import msgspec
 
+from landline.wire.requests import MIN_OUTPUT_TOKENS
+
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -30,3 +32,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_frame_bytes: Count = 128 * 1024 * 1024
     """Inflated size of one frame or HTTP body. Far above OpenAI's 16 MiB, because inline images and full
     histories come this way."""
+    min_output_tokens: Count = MIN_OUTPUT_TOKENS
+    """The least `max_output_tokens` that a request may name, over HTTP too. OpenAI's least; load generators ask for 1 in
+    a warm-up."""

@@ -108,7 +108,7 @@ class Session:
         """
         if self._is_closed:
             return []
-        request = decode_create(data)
+        request = decode_create(data, min_output_tokens=self._limits.min_output_tokens)
         if isinstance(request, CreateRequest) and request.type == "response.create":
             create = WaitingCreate(request, request.previous_response_id, body=data, arrival=arrival)
             return self._receive_create(create, request.stream_id, now)

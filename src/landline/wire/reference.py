@@ -70,7 +70,12 @@ CREATE_FIELDS = (
     ),
     FieldRow("tool_choice", "honoured", "A hard constraint. One that names a tool which is not offered is a 400."),
     FieldRow("parallel_tool_calls", "honoured", "False: at most one call a turn, where the target can be told so."),
-    FieldRow("max_output_tokens", "honoured", "Reasoning counts; a response that reaches it is `incomplete`."),
+    FieldRow(
+        "max_output_tokens",
+        "honoured",
+        "At least 16, or what `limits.min_output_tokens` says. Reasoning counts; a response that reaches it is "
+        "`incomplete`.",
+    ),
     FieldRow("max_tool_calls", "echoed", "Counts calls of hosted tools, and there are none."),
     FieldRow("temperature", "honoured", f"Passed to the model. {_RECOMMENDED}"),
     FieldRow("top_p", "honoured", f"Passed to the model. {_RECOMMENDED}"),

@@ -18,6 +18,8 @@ NULL = Raw(b"null")
 """An absent or null field that is kept as raw JSON."""
 MESSAGE_ROLES = ("user", "assistant", "system", "developer")
 """Open Responses 2026-04-24, `MessageRole`."""
+MIN_OUTPUT_TOKENS = 16
+"""The API's least `max_output_tokens` (Open Responses 2026-04-24, `CreateResponseBody`)."""
 CHAT_MEMBERS = {
     "messages": "`input`",
     "response_format": "`text.format`",
@@ -111,7 +113,8 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
     tools: list[Raw] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    max_output_tokens: Annotated[int, Meta(ge=16)] | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
+    """The least that a client may ask for is checked by `decode_create`: a server can lower it."""
     max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
@@ -192,9 +195,15 @@ _STEER_MESSAGE_DECODER: msgspec.json.Decoder[_SteerMessage] = msgspec.json.Decod
 _STRING_DECODER: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 
 
-def decode_create(body: bytes | str) -> CreateRequest | ApiError:
+def decode_create(body: bytes | str, *, min_output_tokens: int = MIN_OUTPUT_TOKENS) -> CreateRequest | ApiError:
     """Decodes a create body; a wrong one comes back as the error that names the field and what was expected."""
-    return decode_body(body, _CREATE_DECODER)
+    request = decode_body(body, _CREATE_DECODER)
+    if isinstance(request, ApiError) or request.max_output_tokens is None:
+        return request
+    if request.max_output_tokens < min_output_tokens:
+        message = f"Expected `int` >= {min_output_tokens} at `max_output_tokens`."
+        return api_error("invalid_value", message, param="max_output_tokens")
+    return request
 
 
 def decode_body(body: bytes | str, decoder: msgspec.json.Decoder[_Body]) -> _Body | ApiError:

@@ -197,6 +197,15 @@ async def test_an_oversize_body_is_refused(is_declared: bool):
     assert (status, json.loads(body)["error"]["code"]) == (400, "payload_too_large")
 
 
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/responses/input_tokens"])
+async def test_the_least_output_tokens_are_a_setting(path: str):
+    async with running_edge(saying("hi"), limits=Limits(min_output_tokens=2)) as edge:
+        refused, _, body = await post(edge, path=path, json=create(max_output_tokens=1))
+        allowed, _, _ = await post(edge, path=path, json=create(max_output_tokens=2))
+    assert (refused, json.loads(body)["error"]["message"]) == (400, "Expected `int` >= 2 at `max_output_tokens`.")
+    assert allowed != 400
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_turn_is_aborted_when_its_client_disconnects(stream: bool):
     has_begun = asyncio.Event()

@@ -181,3 +181,10 @@ def test_memory_is_bounded_by_its_budget() -> None:
         end(made, turn)
         parent = turn.response_id
         assert made.memory_bytes <= 2000
+
+
+def test_least_output_tokens_are_a_setting_of_the_connection() -> None:
+    made = session(min_output_tokens=2)
+    (error,) = frames(create(made, max_output_tokens=1))
+    assert (error["status"], error["error"]["param"]) == (400, "max_output_tokens")
+    assert started(create(made, max_output_tokens=2)).request.max_output_tokens == 2

@@ -52,6 +52,26 @@ def test_wrong_field_is_named(fields: dict[str, object], param: str) -> None:
     assert (error.code, error.status, error.param) == ("invalid_value", 400, param)
 
 
+def test_least_output_tokens_are_the_apis_or_what_a_server_says() -> None:
+    few = body(max_output_tokens=15)
+    error = decode_create(few)
+    assert isinstance(error, ApiError)
+    assert error.message == "Expected `int` >= 16 at `max_output_tokens`."
+    allowed = decode_create(few, min_output_tokens=15)
+    assert isinstance(allowed, CreateRequest)
+    assert allowed.max_output_tokens == 15
+    stricter = decode_create(body(max_output_tokens=16), min_output_tokens=17)
+    assert isinstance(stricter, ApiError)
+    assert ">= 17" in stricter.message
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_no_server_can_allow_an_answer_without_tokens(wrong: int) -> None:
+    error = decode_create(body(max_output_tokens=wrong), min_output_tokens=1)
+    assert isinstance(error, ApiError)
+    assert (error.code, error.param) == ("invalid_value", "max_output_tokens")
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"nope", b"\xff\xfe", b'{"model":"m"'])
 def test_broken_json_is_invalid_json(data: bytes) -> None:
     error = decode_create(data)

@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw
 from landline.dialects.dialect import CountRequest, Prompt
 from landline.dialects.request_parts import read_input_tokens
 from landline.wire.items import Item, Reasoning, typed_item
-from landline.wire.requests import NULL, CreateRequest
+from landline.wire.requests import MIN_OUTPUT_TOKENS, NULL, CreateRequest
 
 Members = dict[str, Raw]
 # fmt: off
@@ -23,8 +23,6 @@ _OURS = frozenset((
 ))
 # fmt: on
 """Members that concern the delivery to our client, or that Landline sets itself."""
-MIN_OUTPUT_TOKENS = 16
-"""The API's least `max_output_tokens`; Landline asks for less where it only wants a prompt read."""
 _SETTINGS = tuple(name for name in CreateRequest.__struct_fields__ if name not in _OURS)
 # fmt: off
 _COUNTED = frozenset((
@@ -106,7 +104,7 @@ def _corrected(kept: Members, request: CreateRequest) -> Members:
         if value == getattr(said, name):
             continue
         if name == "max_output_tokens" and isinstance(value, int):
-            value = max(value, MIN_OUTPUT_TOKENS)
+            value = max(value, MIN_OUTPUT_TOKENS)  # we ask for less where we only want a prompt read
         if value is None or value is UNSET or value == NULL:
             corrected.pop(name, None)
         else:

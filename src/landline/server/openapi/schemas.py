@@ -16,7 +16,7 @@ from landline.wire import items, responses
 from landline.wire.errors import ERROR_RULES
 from landline.wire.events import AuthoredEvent
 from landline.wire.reference import CREATE_FIELDS, SERVER_EVENTS
-from landline.wire.requests import CHAT_MEMBERS, STREAM_ID_PATTERN, CreateRequest
+from landline.wire.requests import CHAT_MEMBERS, MIN_OUTPUT_TOKENS, STREAM_ID_PATTERN, CreateRequest
 from landline.wire.resources import CompactedWindow, InputTokens, ItemList
 from landline.wire.responses import Response
 
@@ -57,6 +57,7 @@ FOREIGN_FIELDS: dict[tuple[str, str], Schema] = {
     ("CreateRequest", "tools"): nullable(_TOOLS),
     ("CreateRequest", "model"): _STRING,
     ("CreateRequest", "metadata"): nullable(_METADATA),
+    ("CreateRequest", "max_output_tokens"): nullable({"type": "integer", "minimum": MIN_OUTPUT_TOKENS}),
     ("CreateRequest", "prompt"): _REFUSED,
     ("CreateRequest", "multi_agent"): _REFUSED,
     **{("CreateRequest", name): _REFUSED for name in CHAT_MEMBERS},
@@ -91,7 +92,7 @@ FOREIGN_FIELDS: dict[tuple[str, str], Schema] = {
 }
 """Component and field → what its bytes are. A field of bytes that is not named here fails a test.
 
-`model` and `metadata` are no bytes: more is asked of them than their types say."""
+`model`, `metadata` and `max_output_tokens` are no bytes: more is asked of them than their types say."""
 
 
 def record(description: str, required: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:
