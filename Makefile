@@ -18,14 +18,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
 PURE := wire session dialects
 PURE_TESTS := $(PURE:%=tests/unit/%)
-PATHS := src tests docs release requirements $(wildcard benchmarks/*.py)
+PATHS := src tests docs release requirements $(wildcard benchmarks/*.py) benchmarks/peers
 
 # The tests start a server some hundred times: it shall not be compiled each time, as images that set this would have it.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve demo test check lint types imports unit deep e2e model clients docs screenshots format requirements changelog dist release clean
+.PHONY: help serve demo test check lint types imports unit deep e2e model clients peers peers-clean docs screenshots format requirements changelog dist release clean
 
 help: ## list these commands
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -79,6 +79,12 @@ clients: $(CLIENTS)/node_modules/.done ## install the Node clients of the end-to
 
 bench-%: $(VENV)/.dev ## run a script of benchmarks/, as in bench-turn_overhead; ARGS="--help" passes options
 	@$(WITH_NODE) $(BIN)/python benchmarks/$*.py $(ARGS)
+
+peers: $(VENV)/.dev ## install other servers of the Responses API and compare them; ARGS="--only SMG" passes options
+	@cd benchmarks && ../$(BIN)/python -m peers $(ARGS)
+
+peers-clean: ## remove the servers that `make peers` installed
+	rm -rf benchmarks/peers/.environments
 
 bench-codex_bytes: clients
 
