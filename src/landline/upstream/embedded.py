@@ -233,6 +233,10 @@ class _EmbeddedReply:
         self._failed: list[ModelEvent] = []
         """A batch that ends in a failure of the transport, while it is found out whether the process died of it."""
 
+    @property
+    def has_more(self) -> bool:
+        return self._reply is not None and self._reply.has_more
+
     async def open(self) -> list[ModelEvent]:
         target = self._target
         if await target.wait_ready() is None:

@@ -88,8 +88,8 @@ class HttpServer(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class HttpReply:
-    """A reply over HTTP: `[Accepted()]` with the headers of a 2xx unless the answer itself says that, then one batch a
-    network read."""
+    """A reply over HTTP: `[Accepted()]` with the headers of a 2xx unless the answer itself says that, then a batch for each
+    piece that is read."""
 
     def __init__(
         self,
@@ -118,6 +118,10 @@ class HttpReply:
         """Whether nothing comes any more."""
         return self._response is None
 
+    @property
+    def has_more(self) -> bool:
+        return self._reader is not None and self._reader.has_more
+
     async def open(self) -> list[ModelEvent]:
         server = self._server
         if self._request.notes:
@@ -143,9 +147,7 @@ class HttpReply:
         if not self._says_accepted:
             return await self.read()
         # What came with the headers leaves with the announcement: one write to the client instead of two.
-        return (
-            [Accepted(), *self._take(response.content.read_nowait())] if response.content.total_bytes else [Accepted()]
-        )
+        return [Accepted(), *self._take(self._reader.read_first())]
 
     async def read(self) -> list[ModelEvent]:
         reader, response = self._reader, self._response
@@ -238,6 +240,10 @@ class RelayedReply:
                 self._reply = self._put(again)
                 return await self._reply.open()
         return batch
+
+    @property
+    def has_more(self) -> bool:
+        return self._reply.has_more
 
     async def read(self) -> list[ModelEvent]:
         return await self._reply.read()

@@ -76,6 +76,11 @@ class LaneTurn:
         self._kept = KeptResponse()
         self._silence = _Silence(upstream.deadlines.read_idle_s)
 
+    @property
+    def has_more(self) -> bool:
+        """As `Reply.has_more`."""
+        return self._frames is not None and self._frames.has_more
+
     async def open(self) -> list[ModelEvent]:
         """Sends the turn; its first batch, or nothing if it is to be tried again."""
         seat = self._seat = await self._upstream.pool.take(self._ask())

@@ -25,6 +25,10 @@ INLINE_DEFLATE_BYTES = 64 * 1024
 """Larger frames are deflated in a thread, so that one upload does not hold up other turns."""
 MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 """Frames of one turn that wait for a slow client; beyond them the socket is not read."""
+FIRST_FRAMES = 8
+"""An answer's announcement and its first words: they are sent on before the rest of an answer that came whole."""
+MOST_FRAMES = 128
+"""What is taken at once of an answer that has more at hand: a third of a millisecond of work."""
 CLOSE_TIMEOUT_S = 2.0
 """An upstream that does not answer a close is not waited for."""
 
@@ -163,7 +167,7 @@ class LineSocket:
         """The lane's turn is over."""
         frames = self._joined.pop(stream_id, None)
         if frames is not None:
-            frames.take()
+            frames.drop()
 
     def drain(self, stream_id: str | None, on_drained: Callable[[], None]) -> None:
         """Leaves a lane whose turn goes on; its frames are thrown away up to the last one, of which `on_drained` tells."""
@@ -295,11 +299,17 @@ class LaneFrames:
         """Of all frames that have come, as they were on the wire."""
         self.size_bytes = 0
         self._frames: list[bytes] = []
+        self._most = FIRST_FRAMES
         self._wake: asyncio.Future[None] | None = None
         self._room: asyncio.Event | None = None
 
+    @property
+    def has_more(self) -> bool:
+        """Whether frames have come that were not taken."""
+        return bool(self._frames)
+
     async def next(self, timeout_s: float) -> list[bytes] | None:
-        """The frames that came since the last call, at least one; None when the socket is closed and all were taken.
+        """The next of the frames that have come, one to `MOST_FRAMES`; None when the socket is closed and all were taken.
 
         Raises TimeoutError when nothing comes for so long.
         """
@@ -316,18 +326,15 @@ class LaneFrames:
             # them, and they are composed and sent on at once.
             await asyncio.sleep(0)
         if self._frames:
-            return self.take()
+            return self._take_some()
         if self.socket.close_reason is None:
             raise TimeoutError
         return None
 
-    def take(self) -> list[bytes]:
-        """The frames that have come."""
-        frames, self._frames = self._frames, []
-        self.size_bytes = 0
-        if self._room is not None:
-            self._room.set()
-        return frames
+    def drop(self) -> None:
+        """Nobody takes what has come."""
+        self._frames = []
+        self._free(self.size_bytes)
 
     def add(self, frame: bytes, wire_bytes: int) -> None:
         """One more frame."""
@@ -338,10 +345,21 @@ class LaneFrames:
         self.end()
 
     async def wait_for_room(self) -> None:
-        """Returns when the turn has taken what is there, or does not want it."""
+        """Returns when the turn has taken enough of what is there, or does not want it."""
         self._room = asyncio.Event()
         await self._room.wait()
         self._room = None
+
+    def _take_some(self) -> list[bytes]:
+        frames, self._frames = self._frames[: self._most], self._frames[self._most :]
+        self._most = MOST_FRAMES
+        self._free(sum(map(len, frames)))
+        return frames
+
+    def _free(self, size_bytes: int) -> None:
+        self.size_bytes -= size_bytes
+        if self._room is not None and self.size_bytes <= MAX_BUFFERED_BYTES:
+            self._room.set()
 
     def end(self) -> None:
         """Ends the turn's wait, if it waits."""

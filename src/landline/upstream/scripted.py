@@ -175,6 +175,7 @@ class _PlayedReply:
 
     def __init__(self, steps: Sequence[Step], response_id: str) -> None:
         self.traffic = Traffic()
+        self.has_more = False
         self._response_id = response_id
         self._batches = self._play(steps)
         """Batches, and silences between them."""

@@ -31,14 +31,20 @@ class Traffic(msgspec.Struct, eq=False, gc=False):
 class Reply(Protocol):
     """What a target answers to one prompt: `open` it once, `read` it to its end, and `close` it in any case.
 
-    Batches hold model events in the order that `ModelEvent` documents; the last one of a whole reply ends in `Finished` or
-    `Failed`. What goes wrong at the upstream is a `Failed`, never an exception. Whoever reads slowly slows the upstream
-    down: nothing is read ahead beyond what the connection buffers.
+    A batch is a piece of what has come: an answer that comes whole is passed on from its first words on, and holds up no
+    other one. Batches hold model events in the order that `ModelEvent` documents; the last one of a whole reply ends in
+    `Finished` or `Failed`. What goes wrong at the upstream is a `Failed`, never an exception. Whoever reads slowly slows
+    the upstream down: nothing is read ahead beyond what the connection buffers.
     """
 
     @property
     def traffic(self) -> Traffic:
         """What it took so far; complete once the reply is closed."""
+        ...
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the next `read` gives what is here already."""
         ...
 
     async def open(self) -> list[ModelEvent]:
@@ -101,6 +107,7 @@ class KnownReply:
 
     def __init__(self, *events: ModelEvent) -> None:
         self.traffic = Traffic()
+        self.has_more = False
         self._events = list(events)
 
     async def open(self) -> list[ModelEvent]:

@@ -198,6 +198,11 @@ class _SocketReply:
             total.add(self._http.traffic)
         return total
 
+    @property
+    def has_more(self) -> bool:
+        reply = self._http or self._turn
+        return reply is not None and reply.has_more
+
     async def open(self) -> list[ModelEvent]:
         target, before = self._target, None
         while (turn := target.open_turn(self._prompt, self._traffic, before)) is not None:

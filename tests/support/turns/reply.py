@@ -20,6 +20,7 @@ class GeneratedReply:
 
     def __init__(self, batches: Batches) -> None:
         self.traffic = Traffic()
+        self.has_more = False
         self._batches = batches
         self._next: asyncio.Task[list[ModelEvent]] | None = None
 

@@ -11,6 +11,7 @@ from aiohttp.test_utils import unused_port
 from landline.dialects.chat_completions import ChatCompletions, ChatCompletionsFlags
 from landline.dialects.dialect import Prompt
 from landline.upstream import HttpDeadlines, HttpTarget
+from landline.upstream.answer_reader import FIRST_READ_BYTES, READ_BYTES
 from landline.upstream.endpoint import TargetEndpoint
 from landline.upstream.http_reply import ERROR_BODY_BYTES, LARGE_BODY_BYTES
 from landline.upstream.upload import PIECE_BYTES
@@ -36,6 +37,35 @@ from support.turns.reply import stream_of
 
 async def test_a_turn_is_accepted_streamed_and_finished() -> None:
     assert await ask(answering(TEXT, TEXT, STOP, DONE)) == [Accepted(), TextDelta("Hi"), TextDelta("Hi"), Finished()]
+
+
+async def test_an_answer_that_comes_whole_is_read_in_pieces_the_first_a_small_one() -> None:
+    words = 4 * READ_BYTES // len(TEXT)
+    async with (
+        serve(answering(TEXT * words + STOP + DONE)) as base_url,
+        target_at(base_url) as target,
+    ):
+        reply = target.ask(prompt())
+        batches = [await reply.open()]
+        while not isinstance(batches[-1][-1], Finished):
+            batches.append(await reply.read())
+        assert not reply.has_more
+        await reply.close()
+    assert [event for batch in batches for event in batch] == [Accepted(), *[TextDelta("Hi")] * words, Finished()]
+    first_words = next(batch for batch in batches if TextDelta("Hi") in batch)
+    assert len(first_words) <= 1 + FIRST_READ_BYTES // len(TEXT)
+    assert all(len(batch) <= 1 + READ_BYTES // len(TEXT) for batch in batches)
+
+
+async def test_what_has_come_and_was_not_read_is_more() -> None:
+    async with serve(answering(TEXT * 1000 + STOP + DONE)) as base_url, target_at(base_url) as target:
+        reply = target.ask(prompt())
+        assert not reply.has_more
+        await reply.open()
+        await reply.read()
+        assert reply.has_more
+        await reply.close()
+        assert not reply.has_more
 
 
 async def test_accepted_comes_with_the_headers_before_any_text() -> None:

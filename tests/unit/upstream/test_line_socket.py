@@ -16,7 +16,14 @@ from websockets.server import ServerProtocol
 
 from landline.compression_budget import CompressionBudget, deflater_bytes, inflater_bytes
 from landline.upstream import line_socket
-from landline.upstream.line_socket import UPSTREAM_OFFER, LineSocket, open_line_socket, open_socket_session
+from landline.upstream.line_socket import (
+    FIRST_FRAMES,
+    MOST_FRAMES,
+    UPSTREAM_OFFER,
+    LineSocket,
+    open_line_socket,
+    open_socket_session,
+)
 from support.compression_budgets import short_of_memory
 
 WAIT_S = 10
@@ -108,6 +115,21 @@ async def test_frames_of_one_read_come_as_one_batch() -> None:
         while not batches or batches[-1][-1] != b"last":
             batches.append(await turn.next(WAIT_S) or [])
     assert len(batches) < 25
+
+
+async def test_an_answer_that_came_whole_is_taken_in_pieces_the_first_a_small_one() -> None:
+    count = 2 * MOST_FRAMES
+    async with socket_to(saying(*[{"n": number} for number in range(count)])) as (socket, _):
+        turn = socket.join(None)
+        await socket.send(b"{}")
+        size_bytes = sum(len(json.dumps({"n": number})) for number in range(count))
+        while turn.size_bytes < size_bytes:  # noqa: ASYNC110 - it tells nobody that all have come
+            await asyncio.sleep(0.001)
+        sizes: list[int] = []
+        while turn.has_more:
+            sizes.append(len(await turn.next(WAIT_S) or []))
+    assert sizes == [FIRST_FRAMES, MOST_FRAMES, MOST_FRAMES - FIRST_FRAMES]
+    assert turn.size_bytes == 0
 
 
 async def test_an_error_without_a_lane_is_for_the_turn_that_waits_longest() -> None:
