@@ -10,6 +10,7 @@ from landline.sealing import Sealer
 from landline.session.composer import EventNames
 from landline.session.turn import TurnEnded, TurnRefused, TurnUpdate
 from landline.stores.store import Store
+from landline.turns.fair_share import FairShare
 from landline.turns.lineages import Lineages
 from landline.turns.prepare import Preparer
 from landline.turns.saves import Saves
@@ -36,6 +37,7 @@ class TurnParts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     sealer: Sealer
     lineages: Lineages
     saves: Saves
+    fair_share: FairShare
     new_id: Callable[[str], str]
     settings: RunnerSettings
     clock: Callable[[], float]

@@ -12,6 +12,7 @@ from landline.routing.router import Router
 from landline.sealing import Sealer
 from landline.session.turn import Turn
 from landline.stores.store import Store
+from landline.turns.fair_share import FairShare
 from landline.turns.lineages import Lineages
 from landline.turns.opening import Opener, wanted_by
 from landline.turns.parts import RunnerSettings, TurnParts
@@ -58,6 +59,7 @@ class TurnRunner:
             sealer=memory.sealer,
             lineages=Lineages(router, memory.prefixes, http_sessions),
             saves=memory.saves,
+            fair_share=FairShare(),
             new_id=new_id,
             settings=settings,
             clock=clock,

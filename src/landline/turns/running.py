@@ -368,6 +368,8 @@ class RunningTurn:
 
     async def _next_batch(self, reply: Reply) -> list[ModelEvent]:
         """The reply's next batch, and what is to be said until it comes; [] when the reply or the turn is over."""
+        if reply.has_more:
+            await self._wait(self._parts.fair_share.wait)
         while (batch := await self._wait(reply.read)) is None:
             await self._hear([])
             if self._is_over:
