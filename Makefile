@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve demo test check lint types imports unit deep e2e model clients peers peers-clean docs screenshots format requirements changelog dist release clean
+.PHONY: help serve demo bench test check lint types imports unit deep e2e model clients peers peers-clean docs screenshots format requirements changelog dist release clean
 
 help: ## list these commands
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -77,7 +77,10 @@ model: $(VENV)/.run ## fetch the embedded model (98 MB, once for all checkouts o
 
 clients: $(CLIENTS)/node_modules/.done ## install the Node clients of the end-to-end tests
 
-bench-%: $(VENV)/.dev ## run a script of benchmarks/, as in bench-turn_overhead; ARGS="--help" passes options
+bench: $(VENV)/.dev ## measure turns, streams, bursts and lines of a server; ARGS="agent" measures an agent's task instead
+	@$(BIN)/landline bench $(or $(ARGS),serve)
+
+bench-%: $(VENV)/.dev ## run a script of benchmarks/, as in bench-store_depth; ARGS="--help" passes options
 	@$(WITH_NODE) $(BIN)/python benchmarks/$*.py $(ARGS)
 
 peers: $(VENV)/.dev ## install other servers of the Responses API and compare them; ARGS="--only SMG" passes options

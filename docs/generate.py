@@ -197,7 +197,7 @@ def add_command(parts: list[str], name: str, command: Any) -> None:
             "\n".join(["| parameter | default | environment | meaning |", "| --- | --- | --- | --- |", *rows]) + "\n"
         )
     for below, sub_command in getattr(command, "commands", {}).items():
-        found = typer.main.get_command(make_agent()) if below == "agent" else sub_command
+        found = typer.main.get_command(make_agent()) if (name, below) == ("landline", "agent") else sub_command
         add_command(parts, f"{name} {below}", found)
 
 

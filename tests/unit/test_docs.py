@@ -167,6 +167,8 @@ def _words(command: str) -> list[str]:
 def _wrong_option(words: list[str]) -> str | None:
     """The first word that no command of Landline takes, walking down its commands."""
     command: Any = typer.main.get_command(app)
+    if words[:1] == ["agent"]:
+        command, words = typer.main.get_command(make_agent()), words[1:]
     for word in words:
         if word.startswith("-"):
             options = {option for parameter in command.params for option in parameter.opts} | {"-h", "--help"}
@@ -176,7 +178,7 @@ def _wrong_option(words: list[str]) -> str | None:
             below = command.commands.get(word)
             if below is None:
                 return word
-            command = typer.main.get_command(make_agent()) if word == "agent" else below
+            command = below
     return None
 
 

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from landline.cli.bench import bench
+
 app = typer.Typer(
     name="landline",
     help="An Open Responses server that keeps agents on a persistent line.",
@@ -15,6 +17,7 @@ app = typer.Typer(
 )
 models = typer.Typer(help="List the models of a configuration and the embedded ones; fetch embedded models.")
 app.add_typer(models, name="models")
+app.add_typer(bench, name="bench")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LineName = Literal["lan", "home", "mobile"]
