@@ -28,6 +28,7 @@ import aiohttp
 import structlog
 import uvloop
 
+from landline.bench.processes import started_upstream
 from landline.dialects.chat_completions import ChatCompletions
 from landline.dialects.dialect import Prompt
 from landline.routing.choice import Route
@@ -45,7 +46,6 @@ from landline.wire.requests import CreateRequest, decode_create
 from setting import describe_setting, write_result
 from support.servers.running import RunningServer
 from support.turns.reply import replying, updates_of
-from turn_overhead import upstream
 
 SIZES = {"100 kB": 100_000, "1 MB": 1_000_000}
 OUTPUT_BYTES = 3600
@@ -79,14 +79,14 @@ def _history(size: int) -> list[dict[str, Any]]:
 
 
 async def _measure_servers(name: str, size: int, turns: int) -> list[str]:
-    with upstream("one") as port, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with started_upstream() as upstream, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         times: dict[str, list[float]] = {}
         clients: dict[str, _Client] = {}
         async with aiohttp.ClientSession() as http:
             for index, budget_bytes in INDEXES.items():
                 home = Path(folder) / index
                 home.mkdir()
-                landline = stack.enter_context(RunningServer(_config(port, budget_bytes), home))
+                landline = stack.enter_context(RunningServer(_config(upstream.base_url, budget_bytes), home))
                 clients[index] = _Client(http, landline.base_url, _history(size))
             for number in range(WARM_UP_TURNS + turns):
                 for index, client in clients.items():
@@ -94,13 +94,13 @@ async def _measure_servers(name: str, size: int, turns: int) -> list[str]:
     return [_row(name, index, each[WARM_UP_TURNS:]) for index, each in times.items()]
 
 
-def _config(port: int, budget_bytes: int) -> str:
+def _config(upstream_url: str, budget_bytes: int) -> str:
     return f"""
 [prefixes]
 budget_bytes = {budget_bytes}
 [targets.costless]
 dialect = "chat_completions"
-base_url = "http://127.0.0.1:{port}/v1"
+base_url = "{upstream_url}"
 [models."*"]
 targets = ["costless"]
 """

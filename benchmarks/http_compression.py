@@ -25,13 +25,14 @@ import aiohttp
 import brotli
 import zstandard
 
+from landline.bench.processes import started_upstream
+from landline.bench.upstream import Script
 from landline.server.content_coding import CODINGS
 from landline.wire.sse import encode_sse
 from outbound_compression import codex_turns
 from setting import REPOSITORY, describe_setting, write_result
 from support.servers.byte_relay import ByteRelay
 from support.servers.running import RunningServer
-from turn_overhead import CHAT, upstream
 
 SCHEMA = REPOSITORY / "tests" / "openresponses" / "openapi.json"
 TOOLS_BYTES = 18_000
@@ -109,8 +110,8 @@ def _zstd(level: int, bits: int) -> tuple[str, Callable[[], Write], str]:
 async def _turn_rows(turns: int) -> list[str]:
     with (
         tempfile.TemporaryDirectory() as folder,
-        upstream("many", CHAT) as port,
-        RunningServer(_config(port), Path(folder)) as landline,
+        started_upstream() as upstream,
+        RunningServer(_config(upstream.base_url), Path(folder)) as landline,
     ):
         times: dict[str, list[tuple[float, float]]] = {accepted: [] for accepted in ACCEPTED}
         async with aiohttp.ClientSession(auto_decompress=False) as http:
@@ -121,11 +122,11 @@ async def _turn_rows(turns: int) -> list[str]:
     return [_turn_row(accepted, sizes, times[accepted][WARM_UP_TURNS:]) for accepted in ACCEPTED]
 
 
-def _config(upstream_port: int) -> str:
+def _config(upstream_url: str) -> str:
     return f"""
 [targets.costless]
 dialect = "chat_completions"
-base_url = "http://127.0.0.1:{upstream_port}/v1"
+base_url = "{upstream_url}"
 [models."*"]
 targets = ["costless"]
 """
@@ -170,7 +171,8 @@ def _make_create() -> bytes:
             break
         description = str(schema.get("description", ""))
         functions.append({"type": "function", "name": name, "description": description, "parameters": schema})
-    body = {"model": "costless", "input": "And now?", "stream": True, "store": False, "tools": functions}
+    question = Script(is_split=True).sentence
+    body = {"model": "costless", "input": question, "stream": True, "store": False, "tools": functions}
     return json.dumps(body).encode()
 
 

@@ -32,13 +32,13 @@ import msgspec
 import uvloop
 from playwright.sync_api import Page, sync_playwright
 
+from landline.bench.processes import started_upstream
 from landline.monitor.state import View
 from setting import describe_setting, write_result
 from support.clients.browser import open_chromium
 from support.ledger.synthetic import MadeUpAgents
 from support.servers.monitored_edge import MonitoredEdge
 from support.servers.running import RunningServer
-from turn_overhead import upstream
 
 SESSIONS = 2000
 CHANGING = 200
@@ -114,13 +114,13 @@ def _take_turns(agents: MadeUpAgents, draw: random.Random) -> None:
 
 
 async def _measure_server(windows: int, seconds: float) -> tuple[list[Window], list[Window]]:
-    with upstream("one") as port, tempfile.TemporaryDirectory() as folder:
+    with started_upstream() as upstream, tempfile.TemporaryDirectory() as folder:
         config = f"""
 [store]
 url = "memory"
 [targets.costless]
 dialect = "chat_completions"
-base_url = "http://127.0.0.1:{port}/v1"
+base_url = "{upstream.base_url}"
 [models."*"]
 targets = ["costless"]
 """
