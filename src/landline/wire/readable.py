@@ -16,11 +16,10 @@ from msgspec import Raw
 MAX_DEPTH = 200
 """Nesting of arrays and objects. Python code that walks schemas needs up to three stack frames a level, and CPython has
 1,000; schemas that people write have some ten levels."""
+_COUNTED_BYTES = 100 * MAX_DEPTH
+"""A text of this size has some `MAX_DEPTH` brackets: about 100 bytes an object."""
 _MAX_PLACES = 8
 """Length of the path in an error; each step decodes the value again."""
-_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_PASSES = 16
-"""Enough for the schemas that people write; at most `MAX_DEPTH // 2`, as a pass removes up to two levels."""
 _NAME_CHARS = 64
 """Characters of a member's name in an error."""
 
@@ -63,8 +62,7 @@ def find_unreadable(data: bytes | str | Raw) -> Unreadable | None:
         value: Any = _DECODER.decode(data)
     except UNREADABLE as error:
         return _locate(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data), error)
-    is_deep = len(data) > 2 * MAX_DEPTH and not _is_surely_flat(data) and _is_deep(value)
-    return _TOO_DEEP if is_deep else None
+    return _TOO_DEEP if _has_many_brackets(data) and _is_deep(value) else None
 
 
 def is_readable_object(data: bytes) -> bool:
@@ -75,24 +73,13 @@ def is_readable_object(data: bytes) -> bool:
 _TOO_DEEP = Unreadable(f"Expected arrays and objects at most {MAX_DEPTH} levels deep; they are nested deeper")
 
 
-def _is_surely_flat(data: bytes | str | Raw) -> bool:
-    """Whether a valid JSON text is certainly not too deep, judged by its brackets alone.
-
-    A frame of a coding agent holds hundreds of objects, and visiting them in Python takes longer than decoding them in C.
-    These are a few passes in C: strings are cut out, then every pass of `replace` removes at least the innermost level of
-    brackets and, being two, at most two levels. What is not gone after a few passes is left to `_is_deep`.
-    """
-    text = data.encode() if isinstance(data, str) else bytes(data)
-    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+def _has_many_brackets(data: bytes | str | Raw) -> bool:
+    """Whether a text may be too deep by the number of its brackets, which are not counted in a large one: counting takes two
+    passes over all of it, going down the levels only what its objects take."""
+    if len(data) > _COUNTED_BYTES:
         return True
-    # Outside of strings there is no backslash, so escaped backslashes go first and escaped quotes then.
-    unquoted = b"".join(text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
-    brackets = unquoted.translate(None, _NO_BRACKETS)
-    for _ in range(_PASSES):
-        if not brackets:
-            return True
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-    return not brackets
+    text = data.encode() if isinstance(data, str) else bytes(data)
+    return text.count(b"[") + text.count(b"{") > MAX_DEPTH
 
 
 def _is_deep(value: Any) -> bool:
