@@ -144,6 +144,7 @@ def build_app(config: Config, *, say_turn: Callable[[Entry], None] = log_turn) -
         store=store,
         list_models=_model_lister(router),
         list_troubles=partial(_list_troubles, targets),
+        item_memo=prefixes.item_memo,
         limits=config.limits,
         drain=drain,
         new_id=new_id,

@@ -111,7 +111,8 @@ async def _read_turn(
         message = "Expected `input` or `previous_response_id`: a conversation is not compacted here."
         return api_error("unsupported_parameter", message, param="conversation")
     request = _only_reading(request, keeps_conversation=may_have_conversation)
-    origin = CreateOrigin(tenant=edge.tenant_of(scope), body=body, arrival=arrival)
+    tenant = edge.tenant_of(scope)
+    origin = CreateOrigin(tenant=tenant, body=body, arrival=arrival, known_items=edge.item_memo.of(tenant))
     return admit(request, response_id=edge.new_id("resp"), now=edge.clock(), origin=origin)
 
 

@@ -16,6 +16,7 @@ from landline.session.limits import Limits
 from landline.stores.store import Store
 from landline.turns.background import BackgroundTurns
 from landline.turns.runner import TurnRunner
+from landline.wire.item_memo import ItemMemo
 
 
 def everybody(_: Scope) -> str:
@@ -42,6 +43,8 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     list_models: Callable[[], Sequence[ModelInfo]]
     list_troubles: Callable[[], Sequence[str]]
     """Why turns cannot start now, for people; empty when ready."""
+    item_memo: ItemMemo
+    """What clients have sent, by its bytes."""
     limits: Limits
     """`max_frame_bytes` also bounds HTTP bodies, before and after decompression."""
     drain: Drain

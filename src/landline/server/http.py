@@ -58,7 +58,8 @@ class CreateEndpoint:
             client=client_of(scope),
             started_at=started_at,
         )
-        origin = CreateOrigin(tenant=edge.tenant_of(scope), body=body, arrival=arrival)
+        tenant = edge.tenant_of(scope)
+        origin = CreateOrigin(tenant=tenant, body=body, arrival=arrival, known_items=edge.item_memo.of(tenant))
         return admit(request, response_id=edge.new_id("resp"), now=edge.clock(), origin=origin)
 
     async def _answer(self, account: Account, scope: Scope, send: Send) -> None:

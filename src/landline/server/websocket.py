@@ -88,7 +88,12 @@ class ClientLine:
         self._receive = receive
         self._outbox = outbox
         self._session = Session(
-            edge.limits, opened_at=edge.clock(), new_id=edge.new_id, tenant=tenant, on_fault=self._note_fault
+            edge.limits,
+            opened_at=edge.clock(),
+            new_id=edge.new_id,
+            tenant=tenant,
+            known_items=edge.item_memo.of(tenant),
+            on_fault=self._note_fault,
         )
         self._arrival = Arrival(
             transport="socket",

@@ -12,6 +12,7 @@ from landline.session.lineage import Link, extend
 from landline.session.memory import Remembered
 from landline.session.turn import Arrival, Turn
 from landline.wire.errors import ApiError, api_error
+from landline.wire.item_memo import KnownItems
 from landline.wire.items import Item, check_tool, is_sealed
 from landline.wire.requests import (
     CHAT_MEMBERS,
@@ -31,7 +32,7 @@ MAX_METADATA_PAIRS = 16
 
 
 class CreateOrigin(msgspec.Struct, frozen=True):
-    """Whose create it is, and where it came from; its members are those of `Turn`."""
+    """Whose create it is, and where it came from; its members are those of `Turn`, but for the last."""
 
     tenant: str = ""
     stream_id: str | UnsetType = UNSET
@@ -39,6 +40,8 @@ class CreateOrigin(msgspec.Struct, frozen=True):
     line_id: str | None = None
     body: bytes | str = b""
     arrival: Arrival = Arrival()
+    known_items: KnownItems | None = None
+    """What its tenant has sent before, for a client that sends its whole history."""
 
 
 _NOWHERE = CreateOrigin()
@@ -64,7 +67,8 @@ def admit(
     conversation_id = decode_conversation_id(request.conversation)
     if isinstance(conversation_id, ApiError):
         return conversation_id
-    items = decode_input(request.input)
+    is_whole = request.previous_response_id is None and conversation_id is None
+    items = decode_input(request.input, origin.known_items if is_whole else None)
     if isinstance(items, ApiError):
         return items
     items = steered + items
@@ -86,7 +90,7 @@ def admit(
         arrival=origin.arrival,
     )
     is_parent_known = parent is not None or request.previous_response_id is None
-    if is_parent_known and conversation_id is None and not any(_is_looked_up(item) for item in items):
+    if is_parent_known and conversation_id is None and not any(map(_is_looked_up, items)):
         return resolve(turn, turn.history, items)
     return turn
 
@@ -264,7 +268,8 @@ def check_call_outputs(items: Sequence[Item], parent: Link | None, *, name: str 
     """Every tool output answers a call that stands before it (Open Responses: an unknown `call_id` must fail)."""
     called: set[str] = set()
     for item in items:
-        called.update(each.call_id for each in item.opened or () if each.call_id is not None)
+        if item.opened is not None:
+            called.update(each.call_id for each in item.opened if each.call_id is not None)
         if item.call_id is None:
             continue
         if item.type.endswith("_call"):

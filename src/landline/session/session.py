@@ -33,6 +33,7 @@ from landline.session.turn import (
 )
 from landline.wire.errors import CLOSE_GOING_AWAY, ApiError, api_error
 from landline.wire.events import error_frame
+from landline.wire.item_memo import KnownItems
 from landline.wire.requests import STREAM_ID_PATTERN, CreateRequest, SteerRequest, decode_create, unreadable_error
 
 _STREAM_ID = re.compile(STREAM_ID_PATTERN)
@@ -68,13 +69,15 @@ class Session:
         opened_at: float,
         new_id: Callable[[str], str],
         tenant: str = "",
+        known_items: KnownItems | None = None,
         on_fault: Callable[[], ApiError] | None = None,
     ) -> None:
-        """`on_fault` is called in the handler of an exception that making a turn raised, for the error of that one create:
+        """`known_items` are those that the tenant has sent. `on_fault` is called in the handler of an exception that making a turn raised, for the error of that one create:
         commands for other turns are on their way with it."""
         self._limits = limits
         self._new_id = new_id
         self._tenant = tenant
+        self._known_items = known_items
         self._on_fault = on_fault
         self._expires_at = opened_at + limits.max_age_s if limits.max_age_s else math.inf
         self.line_id = new_id("line")
@@ -250,6 +253,7 @@ class Session:
                     line_id=self.line_id,
                     body=create.body,
                     arrival=create.arrival,
+                    known_items=self._known_items,
                 ),
             )
         except Exception:

@@ -17,13 +17,12 @@ from landline.lru_dict import LruDict
 from landline.session.held_links import HeldLinks, own_bytes
 from landline.session.lineage import Link, chain_digests
 from landline.session.turn import StoredPrefix, Turn
-from landline.wire.canonical import canonical_digest
+from landline.wire.item_memo import ITEM_BYTES, ItemMemo
 from landline.wire.items import Item
 
 LINK_BYTES = 1024
-ITEM_BYTES = 512
-"""What a link and an item cost beside their JSON, about (CPython 3.11): they are counted, so that many small histories do
-not outgrow the budget. Not counted is what dialects make of items, about their size again for each dialect in use."""
+"""What a link costs beside its items, about (CPython 3.11): it is counted, so that many small histories do not outgrow the
+budget. Not counted is what dialects make of items, about their size again for each dialect in use."""
 _MEMO_SHARE = 4
 
 
@@ -40,7 +39,8 @@ class PrefixIndex:
     def __init__(self, settings: PrefixSettings | None = None) -> None:
         budget_bytes = (settings or PrefixSettings()).budget_bytes
         self._budget_bytes = budget_bytes - budget_bytes // _MEMO_SHARE
-        self._digests = _DigestMemo(budget_bytes // _MEMO_SHARE)
+        self.item_memo = ItemMemo(budget_bytes // _MEMO_SHARE)
+        """A quarter of the budget: it is filled where items come in."""
         self._held = HeldLinks(_cost)
         self._links: dict[tuple[str, bytes], Link] = {}
         """Every held link by the digest of the history that ends in it."""
@@ -72,7 +72,7 @@ class PrefixIndex:
         if history is None or history.parent is not None or not is_whole or not self._budget_bytes:
             return turn, 0
         items = history.items
-        digests = chain_digests(b"", [self._digests.find(turn.tenant, item) for item in items])
+        digests = chain_digests(b"", self.item_memo.digests(turn.tenant, items))
         for count in range(len(items), 0, -1):
             key = (turn.tenant, digests[count - 1])
             known = self._links.get(key)
@@ -171,37 +171,6 @@ class PrefixIndex:
 class _StoredEnd(msgspec.Struct, frozen=True):
     response_id: str
     is_input: bool
-
-
-class _DigestMemo:
-    """Canonical digests by the bytes of items: a client that sends its whole history spells it as it did before.
-
-    Two generations: when the young one is full it becomes the old one, and what is not asked for again is forgotten.
-    """
-
-    def __init__(self, budget_bytes: int) -> None:
-        self._generation_bytes = budget_bytes // 2
-        self._size_bytes = 0
-        self._young: dict[tuple[str, bytes], bytes] = {}
-        self._old: dict[tuple[str, bytes], bytes] = {}
-
-    def find(self, tenant: str, item: Item) -> bytes:
-        """The item's `canonical_digest`."""
-        if item.opened is not None or item.signed is not None:
-            return canonical_digest(item)
-        key = (tenant, item.raw)
-        digest = self._young.get(key)
-        if digest is None:
-            digest = self._old.get(key) or canonical_digest(item)
-            self._keep(key, digest)
-        return digest
-
-    def _keep(self, key: tuple[str, bytes], digest: bytes) -> None:
-        self._size_bytes += len(key[1]) + ITEM_BYTES
-        if self._size_bytes > self._generation_bytes:
-            self._old, self._young = self._young, {}
-            self._size_bytes = len(key[1]) + ITEM_BYTES
-        self._young[key] = digest
 
 
 def _is_sealed(items: Sequence[Item]) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from landline.wire.errors import ApiError, api_error
+from landline.wire.item_memo import KnownItems
 from landline.wire.items import InputFile, InputImage, InputText, Item, decode_item, decode_part
 from landline.wire.readable import find_unreadable
 
@@ -231,8 +232,8 @@ def is_null(raw: Raw) -> bool:
     return bytes(raw) == b"null"
 
 
-def decode_input(raw: Raw) -> tuple[Item, ...] | ApiError:
-    """The items of `input`: a string is one user message, null or absent is no item."""
+def decode_input(raw: Raw, known: KnownItems | None = None) -> tuple[Item, ...] | ApiError:
+    """The items of `input`: a string is one user message, null or absent is no item; `known` as for `decode_items`."""
     data = bytes(raw)
     if data == b"null":
         return ()
@@ -242,23 +243,32 @@ def decode_input(raw: Raw) -> tuple[Item, ...] | ApiError:
         return (Item(raw=message, type="message", role="user"),)
     if data[:1] != b"[":
         return api_error("invalid_value", "Expected `input` to be a string or an array of items.", param="input")
-    return decode_items(_ITEMS_DECODER.decode(data), "input")
+    return decode_items(_ITEMS_DECODER.decode(data), "input", known)
 
 
-def decode_items(raws: Sequence[Raw], name: str) -> tuple[Item, ...] | ApiError:
-    """The items of an array; `name` is the field that errors speak of."""
+def decode_items(raws: Sequence[Raw], name: str, known: KnownItems | None = None) -> tuple[Item, ...] | ApiError:
+    """The items of an array; `name` is the field that errors speak of. What is in `known` has passed before, and what passes
+    now is kept there."""
+    texts = [bytes(raw) for raw in raws]
+    found = known.find(texts) if known is not None else [None] * len(texts)
     items: list[Item] = []
-    for index, raw in enumerate(raws):
-        place = f"{name}[{index}]"
-        try:
-            item = decode_item(raw)
-        except msgspec.ValidationError as error:
-            return validation_error(error, prefix=place)
-        refused = refuse_chat_message(item, place) if item.type == "message" else None
-        if refused is not None:
-            return refused
+    for index, (text, known_item) in enumerate(zip(texts, found, strict=True)):
+        item = known_item or _read_item(text, f"{name}[{index}]")
+        if isinstance(item, ApiError):
+            return item
+        if known is not None and known_item is None:
+            known.keep(item)
         items.append(item)
     return tuple(items)
+
+
+def _read_item(raw: bytes, place: str) -> Item | ApiError:
+    try:
+        item = decode_item(raw)
+    except msgspec.ValidationError as error:
+        return validation_error(error, prefix=place)
+    refused = refuse_chat_message(item, place) if item.type == "message" else None
+    return refused or item
 
 
 def decode_steer_input(raw: Raw) -> tuple[Item, ...] | ApiError:

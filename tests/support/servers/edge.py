@@ -27,6 +27,7 @@ from landline.stores.memory import MemoryStore
 from landline.turns.background import BackgroundSettings, BackgroundTurns
 from landline.wire.errors import ApiError
 from landline.wire.events import SteerAnswer
+from landline.wire.item_memo import ItemMemo
 from landline.wire.model_events import Finished, ModelEvent, TextDelta, UsageReported
 from support.turns.scripted import Script, ScriptRunner
 
@@ -112,6 +113,7 @@ async def running_edge(  # noqa: PLR0913 - what tests vary
         store=MemoryStore(),
         list_models=lambda: [ModelInfo(id=name, created=1_700_000_000, owned_by="landline") for name in models],
         list_troubles=lambda: troubles or [],
+        item_memo=ItemMemo(2**20),
         limits=limits,
         drain=drain,
         new_id=new_id,

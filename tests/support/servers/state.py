@@ -28,6 +28,7 @@ from landline.turns.runner import TurnMemory, TurnRunner
 from landline.turns.saves import DEFAULT_WAIT_S, Saves
 from landline.upstream.target import Target, Traffic
 from landline.wire.errors import ApiError, api_error
+from landline.wire.item_memo import ItemMemo
 from landline.wire.items import Item
 from landline.wire.model_events import (
     Accepted,
@@ -234,6 +235,7 @@ async def state_server(
         store=store,
         list_models=list,
         list_troubles=list,
+        item_memo=ItemMemo(2**20),
         limits=Limits(),
         drain=drain,
         new_id=new_id,

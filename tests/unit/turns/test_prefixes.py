@@ -21,11 +21,12 @@ from landline.session.turn import Turn, TurnEnded
 from landline.stores.memory import MemoryStore
 from landline.turns.opening import Opener
 from landline.turns.parts import RunnerSettings
-from landline.turns.prefixes import ITEM_BYTES, LINK_BYTES, PrefixIndex, PrefixSettings
+from landline.turns.prefixes import LINK_BYTES, PrefixIndex, PrefixSettings
 from landline.turns.runner import TurnRunner
 from landline.upstream.target import Target, Traffic
 from landline.wire.canonical import canonical
 from landline.wire.errors import ApiError
+from landline.wire.item_memo import ITEM_BYTES
 from landline.wire.items import Item, Signed, decode_item
 from landline.wire.model_events import Accepted, Finished, ModelEvent, ReasoningDelta, TextDelta
 from landline.wire.requests import CreateRequest, decode_create
