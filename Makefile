@@ -19,13 +19,16 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
 PURE := wire session dialects
 PURE_TESTS := $(PURE:%=tests/unit/%)
 PATHS := src tests docs release requirements $(wildcard benchmarks/*.py) benchmarks/peers
+# The AIPerf transport is a distribution of its own, in an environment of its own: AIPerf installs over 1 GB.
+AIPERF := aiperf-responses-websocket
+AIPERF_VENV := .venv-aiperf
 
 # The tests start a server some hundred times: it shall not be compiled each time, as images that set this would have it.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve demo bench test check lint types imports unit deep e2e model clients peers peers-clean docs screenshots format requirements changelog dist release clean
+.PHONY: help serve demo bench test check lint types imports unit deep e2e aiperf model clients peers peers-clean docs screenshots format requirements changelog dist release clean
 
 help: ## list these commands
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -43,8 +46,8 @@ check: lint types imports ## the fast part: lint, formatting, types, import cont
 
 lint: $(VENV)/.dev
 	@echo "== lint"
-	@$(BIN)/ruff check $(PATHS)
-	@$(BIN)/ruff format --check $(PATHS)
+	@$(BIN)/ruff check $(PATHS) $(AIPERF)
+	@$(BIN)/ruff format --check $(PATHS) $(AIPERF)
 
 types: $(VENV)/.dev
 	@echo "== types"
@@ -72,6 +75,12 @@ e2e: $(VENV)/.dev model clients ## the real model and real, unmodified clients o
 	@echo "== end to end: the embedded model and real clients"
 	@$(WITH_NODE) $(PYTEST) tests/e2e $(PYTEST_ARGS)
 
+aiperf: $(VENV)/.dev $(AIPERF_VENV)/.done ## the AIPerf transport: its types, and its tests with the real AIPerf (1.3 GB to install)
+	@echo "== types of the AIPerf transport"
+	@$(BIN)/basedpyright --pythonpath $(AIPERF_VENV)/bin/python $(AIPERF)
+	@echo "== AIPerf against Landline"
+	@cd $(AIPERF) && LANDLINE=$(CURDIR)/$(BIN)/landline ../$(AIPERF_VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
 model: $(VENV)/.run ## fetch the embedded model (98 MB, once for all checkouts of a user)
 	@$(BIN)/landline models pull
 
@@ -93,6 +102,8 @@ bench-codex_bytes: clients
 
 bench-start_to_answer: model
 
+bench-aiperf_sockets: $(AIPERF_VENV)/.done
+
 docs: $(VENV)/.dev ## write the reference pages that are made from the code
 	@$(BIN)/python docs/generate.py
 
@@ -100,8 +111,8 @@ screenshots: $(VENV)/.dev ## take the pictures of the monitor page in docs/image
 	@$(BIN)/python docs/screenshots.py
 
 format: $(VENV)/.dev ## format the code and sort imports
-	@$(BIN)/ruff check --fix $(PATHS)
-	@$(BIN)/ruff format $(PATHS)
+	@$(BIN)/ruff check --fix $(PATHS) $(AIPERF)
+	@$(BIN)/ruff format $(PATHS) $(AIPERF)
 
 requirements: $(VENV)/.dev ## resolve the pinned requirement files anew
 	@$(BIN)/python requirements/resolve.py
@@ -116,8 +127,8 @@ release: $(VENV)/.release ## the same, after checks that this version may be rel
 	@$(BIN)/python release/build_and_check.py --release
 
 clean: ## remove what these commands made in this folder (the downloaded model stays)
-	rm -rf $(VENV) $(CLIENTS)/node_modules .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache dist build
-	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(AIPERF_VENV) $(CLIENTS)/node_modules .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache dist build
+	find src tests docs $(AIPERF) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -139,6 +150,13 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 $(VENV)/.release: $(VENV)/.run requirements/release.txt
 	@echo "== installing what checks and announces a release"
 	@$(PIP) install -r requirements/release.txt
+	@touch $@
+
+$(AIPERF_VENV)/.done: requirements/aiperf.txt $(AIPERF)/pyproject.toml
+	@echo "== installing AIPerf and its transport in $(AIPERF_VENV) (some 1.3 GB)"
+	@$(PYTHON) -m venv $(AIPERF_VENV)
+	@$(AIPERF_VENV)/bin/python -m pip --disable-pip-version-check install -r requirements/aiperf.txt
+	@$(AIPERF_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e $(AIPERF)
 	@touch $@
 
 $(CLIENTS)/node_modules/.done: $(CLIENTS)/package-lock.json | $(VENV)/.dev

@@ -1,5 +1,5 @@
 """Writes `run.txt`, `dev.txt`, `build.txt` and `release.txt`: every package that pyproject.toml needs, directly or not, at one
-exact version.
+exact version. `aiperf.txt` is the same for the AIPerf transport, which has an environment of its own.
 
 Run it by `make requirements`, in an environment with a current pip. Nothing is installed: pip only resolves and reports.
 The files name no index, so they install from whatever registry pip is set up with.
@@ -31,6 +31,10 @@ def main() -> None:
     release = without(resolve([*run_needs, *release_needs], everything), run)
     write("release.txt", "What checks and announces a release besides", release, {}, first="-r run.txt")
     write("build.txt", "What builds the package", resolve(build_needs, everything), {})
+    transport = tomllib.loads((ROOT / "aiperf-responses-websocket" / "pyproject.toml").read_text())
+    transport_needs: list[str] = [*transport["project"]["dependencies"], *transport["dependency-groups"]["dev"]]
+    aiperf = resolve([*transport_needs, *transport["build-system"]["requires"]], {})
+    write("aiperf.txt", "What the AIPerf transport and its tests need, in an environment of their own", aiperf, {})
 
 
 def resolve(needs: list[str], constraints: dict[str, str]) -> dict[str, str]:
