@@ -23,6 +23,7 @@ DOCUMENTS = sorted(
         *(ROOT / "docs" / "adr").glob("README.md"),
         *(ROOT / "changes").glob("README.md"),
         *(ROOT / "benchmarks").glob("*.md"),
+        *(ROOT / "aiperf-responses-websocket").glob("*.md"),
     ]
 )
 """Not decisions and results: they keep the names of their day."""
@@ -93,6 +94,7 @@ def test_links_between_the_documents_lead_somewhere() -> None:
         *ROOT.glob("*.md"),
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "changes").glob("*.md"),
+        *(ROOT / "aiperf-responses-websocket").glob("*.md"),
     ]
     broken = [
         f"{document.relative_to(ROOT)}: {target}"
