@@ -16,6 +16,7 @@ class PlannedServer:
         self.frames: list[dict[str, Any]] = []
         self.sockets: list[int] = []
         """The number of the socket on which each frame came."""
+        self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
         """Of each handshake, names in lower case."""
         self._responses: Iterator[int] = iter(range(1, 1_000))
@@ -23,6 +24,7 @@ class PlannedServer:
     async def handle(self, connection: ServerConnection) -> None:
         request = connection.request
         assert request is not None
+        self.paths.append(request.path)
         self.headers.append({name.lower(): value for name, value in request.headers.raw_items()})
         number = len(self.headers)
         async for data in connection:
