@@ -43,7 +43,10 @@ COMMON = (
     f"profile --model scripted --endpoint-type responses --streaming --tokenizer {TOKENIZER} --random-seed 1 "
     "--extra-inputs store:false --ui none --no-gpu-telemetry --no-server-metrics --workers-max 2 --export-http-trace"
 )
-AGENTIC = "--custom-dataset-type mooncake_trace --ignore-trace-delays --no-fixed-schedule --concurrency 2 --input-file"
+AGENTIC = (
+    "--custom-dataset-type mooncake_trace --ignore-trace-delays --no-fixed-schedule --num-conversations 2 --concurrency 2 "
+    "--input-file"
+)
 METRICS = {
     "turns a second": ("request_throughput", ("avg",)),
     "time to first token, ms": ("time_to_first_token", ("p50", "p99")),
@@ -171,6 +174,7 @@ def _report(outcomes: list[Outcome], concurrency: int) -> list[str]:
         "",
         "AIPerf's own summaries of the runs are beside this page. Not shown: a model (the script answers at once), a line (loopback",
         "costs nothing to upload on), and a capacity: AIPerf takes more CPU than what it measures, and times include its own queues.",
+        "On a machine with other work, as load averages tell, errors and bytes are a result and times are none.",
     ]
 
 
