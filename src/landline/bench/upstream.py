@@ -125,7 +125,6 @@ class _ChatForm:
         return {"prompt_tokens": 1, "completion_tokens": words, "total_tokens": words + 1}
 
 
-_PLACE: dict[str, object] = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
 _response_numbers = itertools.count(1)
 
 
@@ -137,7 +136,11 @@ class _ResponsesForm:
         self._envelope = envelope
         self._tail = tail
         self._numbers = itertools.count()
-        self._id = f"resp_scripted_{next(_response_numbers):08d}"
+        number = next(_response_numbers)
+        self._id = f"resp_scripted_{number:08d}"
+        # Servers that store an answer's items under the upstream's ids refuse one that they have already.
+        self._item_id = f"msg_scripted_{number:08d}"
+        self._place: dict[str, object] = {"item_id": self._item_id, "output_index": 0, "content_index": 0}
 
     def begin(self) -> bytes:
         response = self._response("in_progress", [])
@@ -147,17 +150,17 @@ class _ResponsesForm:
             + self._event("response.created", response=response)
             + self._event("response.in_progress", response=response)
             + self._event("response.output_item.added", output_index=0, item=item)
-            + self._event("response.content_part.added", part=self._part(""), **_PLACE)
+            + self._event("response.content_part.added", part=self._part(""), **self._place)
         )
 
     def delta(self, text: str) -> bytes:
-        return self._event("response.output_text.delta", delta=text, logprobs=[], **_PLACE)
+        return self._event("response.output_text.delta", delta=text, logprobs=[], **self._place)
 
     def end(self, text: str, words: int) -> bytes:
         item = self._item("completed", [self._part(text)])
         return (
-            self._event("response.output_text.done", text=text, logprobs=[], **_PLACE)
-            + self._event("response.content_part.done", part=self._part(text), **_PLACE)
+            self._event("response.output_text.done", text=text, logprobs=[], **self._place)
+            + self._event("response.content_part.done", part=self._part(text), **self._place)
             + self._event("response.output_item.done", output_index=0, item=item)
             + self._event("response.completed", response=self._response("completed", [item], words))
             + self._tail
@@ -173,7 +176,7 @@ class _ResponsesForm:
         return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
     def _item(self, status: str, content: list[object]) -> dict[str, object]:
-        return {"type": "message", "id": "msg_1", "role": "assistant", "status": status, "content": content}
+        return {"type": "message", "id": self._item_id, "role": "assistant", "status": status, "content": content}
 
     def _response(self, status: str, output: list[object], words: int | None = None) -> dict[str, object]:
         usage = None
@@ -218,12 +221,12 @@ _FORMS: dict[str, Callable[[], AnswerForm]] = {
     "http": _responses_over_http,
     "socket": _responses_over_socket,
 }
-_PREPARED_ID = re.compile(rb"resp_scripted_\d{8}")
+_PREPARED_NUMBER = re.compile(rb"_scripted_\d{8}")
 
 
 @lru_cache(maxsize=64)
 def _prepared(kind: str, words: int) -> tuple[bytes, ...]:
-    """The writes of an answer word by word, made one time; its response's id has a fixed size, so that it can be replaced."""
+    """The writes of an answer word by word, made one time; its ids have a fixed size, so that they can be replaced."""
     form = _FORMS[kind]()
     begun = form.begin()
     deltas = [form.delta(_PLAIN_WORD) for _ in range(words)]
@@ -233,8 +236,8 @@ def _prepared(kind: str, words: int) -> tuple[bytes, ...]:
 def answer_at_once(kind: str, script: Script) -> list[bytes]:
     """The writes of a whole streamed answer, of a new id."""
     writes = _prepared(kind, script.words)
-    response_id = b"resp_scripted_%08d" % next(_response_numbers)
-    return [_PREPARED_ID.sub(response_id, each) for each in (writes if script.is_split else (b"".join(writes),))]
+    number = b"_scripted_%08d" % next(_response_numbers)
+    return [_PREPARED_NUMBER.sub(number, each) for each in (writes if script.is_split else (b"".join(writes),))]
 
 
 class _PacedAnswer:

@@ -67,7 +67,7 @@ async def test_responses_stream_as_the_sdk_reads_them(script: Script) -> None:
 
 
 @pytest.mark.parametrize("script", [BURST, SPLIT, PACED])
-async def test_socket_turns_have_the_same_events_and_an_id_each(script: Script) -> None:
+async def test_socket_turns_have_the_same_events_and_ids_of_their_own(script: Script) -> None:
     adapter: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent)
     frame = msgspec.json.encode({"type": "response.create", "model": "any", "input": script.sentence}).decode()
     ids: list[str] = []
@@ -84,8 +84,8 @@ async def test_socket_turns_have_the_same_events_and_an_id_each(script: Script) 
                 event = adapter.validate_python(await socket.receive_json())
                 deltas += event.type == "response.output_text.delta"
             assert deltas == script.words
-            ids.append(event.response.id)
-    assert len(set(ids)) == 2
+            ids += [event.response.id, *(item.id or "" for item in event.response.output)]
+    assert len(set(ids)) == 4
 
 
 async def test_requests_that_do_not_stream_get_the_whole_answer() -> None:
