@@ -17,11 +17,11 @@ MODEL = "scripted"
 
 
 class Way(StrEnum):
-    """How a client takes its turns."""
+    """How a client takes its turns, by the names of `landline bench serve`. Chained turns are stored, full ones are not."""
 
-    SOCKET = "socket, unstored"
+    SOCKET = "socket"
     SOCKET_STORED = "socket, stored"
-    HTTP_CHAINED = "HTTP, stored, by previous id"
+    HTTP_CHAINED = "HTTP, chained"
     HTTP_FULL = "HTTP, full history"
 
 
@@ -63,7 +63,7 @@ class Peer(msgspec.Struct, frozen=True):
     """The oldest Python that its package takes."""
     model_prefix: str = ""
     headers: Mapping[str, str] = {}
-    """What a client has to send besides, `{upstream}` replaced by the upstream's base URL."""
+    """What a client has to send besides `authorization`, `{upstream}` replaced by the upstream's base URL."""
     note: str = ""
 
 
@@ -76,25 +76,22 @@ class Absent(msgspec.Struct, frozen=True):
 
 REFUSED: Mapping[tuple[str, str], str] = {("litellm", "1.107.0"): "a compromised release"}
 """Versions of packages that are never installed, and never started if something else installed them."""
-_KEY = "sk-peers-only-on-this-loopback-0123456789"
-"""The key of servers that do not start without one."""
 
 
 def _start_landline(place: Place) -> Start:
     config = place.folder / "landline.toml"
     config.write_text(landline_config(place.upstream))
     return Start(
-        ["serve", "--config", str(config), "--port", str(place.port)],
+        ["serve", "--config", str(config), "--port", str(place.port), "--log-level", "error"],
         {"LANDLINE_DATA_DIR": str(place.folder / "data")},
     )
 
 
-def landline_config(upstream: str, transport: Literal["chat", "responses"] = "chat") -> str:
-    """Landline's configuration for the upstream over chat completions, or over Responses by HTTP."""
-    dialect = 'dialect = "chat_completions"' if transport == "chat" else 'dialect = "responses"\ntransport = "http"'
+def landline_config(upstream: str) -> str:
+    """Landline's configuration: any model's name, over chat completions. All else is its default."""
     return f"""\
 [targets.scripted]
-{dialect}
+dialect = "chat_completions"
 base_url = "{upstream}/v1"
 
 [models."*"]
@@ -106,7 +103,7 @@ def _start_agentic_api(place: Place) -> Start:
     database = f"sqlite://{place.folder}/responses.db?mode=rwc"
     arguments = ["--llm-api-base", place.upstream, "--gateway-host", "127.0.0.1", "--gateway-port", str(place.port)]
     return Start(
-        [*arguments, "--openai-api-key", _KEY, "--skip-llm-ready-check", "--db-url", database],
+        [*arguments, "--openai-api-key", "none", "--skip-llm-ready-check", "--db-url", database],
         {"RUST_LOG": "warn"},
     )
 
@@ -116,7 +113,11 @@ def _start_litellm(place: Place) -> Start:
     config.write_text(litellm_config(place.upstream))
     return Start(
         ["--config", str(config), "--host", "127.0.0.1", "--port", str(place.port)],
-        {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": _KEY, "LITELLM_LOG": "ERROR"},
+        {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+            "LITELLM_LOG": "ERROR",
+        },
     )
 
 
@@ -174,9 +175,10 @@ def _ogx_provider(kind: str, config: Mapping[str, object], name: str = "builtin"
 
 
 def _start_smg(place: Place) -> Start:
-    address = ["--host", "127.0.0.1", "--port", str(place.port), "--prometheus-port", str(place.port + 1)]
+    address = ["--host", "127.0.0.1", "--port", str(place.port)]
+    metrics = ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(place.port + 1)]
     worker = ["--backend", "openai", "--worker-urls", place.upstream, "--disable-health-check"]
-    return Start(["launch", *worker, *address, "--history-backend", "memory", "--log-level", "error"])
+    return Start(["launch", *worker, *address, *metrics, "--history-backend", "memory", "--log-level", "error"])
 
 
 def _start_portkey(place: Place) -> Start:
@@ -201,7 +203,6 @@ AGENTIC_API = Peer(
     program="agentic-server",
     start=_start_agentic_api,
     claims=list(Way),
-    headers={"authorization": f"Bearer {_KEY}"},
     note="in front of the upstream's Responses, stored turns on SQLite",
 )
 LITELLM = Peer(
@@ -214,7 +215,6 @@ LITELLM = Peer(
     start=_start_litellm,
     claims=list(Way),
     ready_path="/health/liveliness",
-    headers={"authorization": f"Bearer {_KEY}"},
     note="in front of the upstream's Responses, without a database",
 )
 OGX = Peer(
@@ -250,7 +250,6 @@ PORTKEY = Peer(
     claims=[Way.HTTP_FULL],
     ready_path="/",
     headers={
-        "authorization": "Bearer none",
         "x-portkey-provider": "openai",
         "x-portkey-custom-host": "{upstream}/v1",
     },
