@@ -111,6 +111,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     """With the version: `http://127.0.0.1:8080/v1`."""
     transport: Transport = "ws"
+    compresses: bool = True
+    """Whether a socket offers permessage-deflate."""
+    chains: bool = False
+    """Whether HTTP stores responses and continues them by id, instead of sending the full history."""
     api_key: str | None = None
     idle_timeout_s: float = DEFAULT_IDLE_TIMEOUT_S
 
@@ -146,7 +150,10 @@ class ServerConnection:
         self._sleep = sleep
         self._base_url = endpoint.base_url.rstrip("/")
         socket_url = "ws" + self._base_url.removeprefix("http") + "/responses"
-        self._socket = SocketTransport(http, socket_url, idle_timeout_s=endpoint.idle_timeout_s)
+        self._socket = SocketTransport(
+            http, socket_url, idle_timeout_s=endpoint.idle_timeout_s, compresses=endpoint.compresses
+        )
+        self._chains = endpoint.chains
         self._posts = HttpTransport(http, self._base_url + "/responses", idle_timeout_s=endpoint.idle_timeout_s)
         self._transport: Transport = endpoint.transport
         self._anchor: ContinuationPoint | None = None
@@ -217,8 +224,11 @@ class ServerConnection:
         self, conversation: ConversationLog, tool_choice: ToolChoiceWord, meter: TurnMeter
     ) -> Ending | UpgradeRefused:
         if self._transport == "http":
-            body = conversation.http_body(tool_choice)
-            meter.sent(len(body), is_delta=False)
+            if self._chains:
+                body = conversation.stored_http_body(tool_choice, self._anchor)
+            else:
+                body = conversation.http_body(tool_choice)
+            meter.sent(len(body), is_delta=self._chains and self._anchor is not None)
             return await self._posts.exchange(body, meter.event)
         if not self._socket.is_open:
             self._anchor = None

@@ -63,6 +63,13 @@ class ConversationLog:
         """The stateless request: all of the history."""
         return self._encode(self._items, tool_choice, is_frame=False)
 
+    def stored_http_body(self, tool_choice: ToolChoiceWord, anchor: ContinuationPoint | None) -> bytes:
+        """The request of a conversation that the server stores: items since the anchor, or without one the full history."""
+        if anchor is None:
+            return self._encode(self._items, tool_choice, is_frame=False, is_stored=True)
+        new = self._items[anchor.item_count :]
+        return self._encode(new, tool_choice, is_frame=False, after=anchor.response_id, is_stored=True)
+
     def frame(self, tool_choice: ToolChoiceWord, anchor: ContinuationPoint | None) -> bytes:
         """The socket's `response.create`: items since the anchor, or without one the full history."""
         if anchor is None:
@@ -75,7 +82,13 @@ class ConversationLog:
         return len(self._encode([], tool_choice, is_frame=False)) + self._items_bytes + commas
 
     def _encode(
-        self, items: list[Raw], tool_choice: ToolChoiceWord, *, is_frame: bool, after: str | None = None
+        self,
+        items: list[Raw],
+        tool_choice: ToolChoiceWord,
+        *,
+        is_frame: bool,
+        after: str | None = None,
+        is_stored: bool = False,
     ) -> bytes:
         settings = self.settings
         body = _RequestBody(
@@ -88,7 +101,7 @@ class ConversationLog:
             tool_choice=tool_choice,
             max_output_tokens=settings.max_output_tokens if settings.max_output_tokens is not None else UNSET,
             temperature=settings.temperature if settings.temperature is not None else UNSET,
-            store=False,
+            store=is_stored,
             stream=UNSET if is_frame else True,
         )
         return msgspec.json.encode(body)

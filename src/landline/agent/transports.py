@@ -32,10 +32,13 @@ _NOT_SPOKEN_HERE = frozenset((200, 400, 403, 404, 405, 426, 501))
 class SocketTransport:
     """The socket of one agent; at most one request is in flight."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str, *, idle_timeout_s: float) -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, url: str, *, idle_timeout_s: float, compresses: bool = True
+    ) -> None:
         self._http = http
         self._url = url
         self._idle_timeout_s = idle_timeout_s
+        self._compresses = compresses
         self._socket: aiohttp.ClientWebSocketResponse | None = None
 
     async def open(self) -> ApiError | ConnectionLost | UpgradeRefused | None:
@@ -45,7 +48,7 @@ class SocketTransport:
         try:
             self._socket = await self._http.ws_connect(
                 self._url,
-                compress=WINDOW_BITS,
+                compress=WINDOW_BITS if self._compresses else 0,
                 max_msg_size=MAX_FRAME_BYTES,
                 timeout=aiohttp.ClientWSTimeout(  # an attrs class without type information
                     ws_receive=self._idle_timeout_s,  # pyright: ignore[reportCallIssue]

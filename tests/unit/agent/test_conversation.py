@@ -44,3 +44,12 @@ def test_frame_is_the_body_with_a_type_and_without_stream() -> None:
     assert body.pop("stream") is True
     assert frame.pop("type") == "response.create"
     assert frame == body
+
+
+def test_stored_body_is_the_body_with_store_on_and_only_new_items_behind_an_anchor() -> None:
+    conversation = conversation_of(["a", "b"])
+    body = json.loads(conversation.http_body("auto"))
+    stored = json.loads(conversation.stored_http_body("auto", None))
+    assert stored == {**body, "store": True}
+    later = json.loads(conversation.stored_http_body("auto", ContinuationPoint("resp_1", 1)))
+    assert later == {**stored, "input": stored["input"][1:], "previous_response_id": "resp_1"}
