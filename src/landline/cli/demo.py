@@ -14,8 +14,7 @@ from landline.cli.check import print_problems
 from landline.cli.serve import why_not_bound
 from landline.config import ServerSettings
 from landline.demo import DemoOptions, run_demo
-from landline.workload import LINES, LinkShape, ModelPace
-from landline.workload.link import parse_duration, parse_rate
+from landline.workload import LinkShape, ModelPace, shape_of
 
 
 class DemoArguments(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,14 +85,8 @@ def read_options(arguments: DemoArguments, *, is_terminal: bool) -> DemoOptions:
 
 def _shape(arguments: DemoArguments) -> LinkShape:
     """The named line, with what else was given in its place."""
-    shape = replace(LINES[arguments.line], has_slow_start=arguments.slow_start)
     try:
-        if arguments.uplink is not None:
-            shape = replace(shape, uplink_bits_per_s=parse_rate(arguments.uplink))
-        if arguments.downlink is not None:
-            shape = replace(shape, downlink_bits_per_s=parse_rate(arguments.downlink))
-        if arguments.rtt is not None:
-            shape = replace(shape, round_trip_s=parse_duration(arguments.rtt))
+        shape = shape_of(arguments.line, arguments.uplink, arguments.downlink, arguments.rtt)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    return shape
+    return replace(shape, has_slow_start=arguments.slow_start)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
+from msgspec.structs import replace
 
 SEGMENT_BYTES = 1448
 """What one packet of Ethernet carries: nothing smaller is waited for."""
@@ -66,6 +67,18 @@ def parse_duration(text: str) -> float:
     if found is None:
         raise ValueError(f"expected a time such as 50ms, got {text!r}")
     return float(found[1]) * _TIME_UNITS[found[2].lower()]
+
+
+def shape_of(name: str, uplink: str | None = None, downlink: str | None = None, rtt: str | None = None) -> LinkShape:
+    """The named line, with what else is given in its place. Raises ValueError."""
+    shape = LINES[name]
+    if uplink is not None:
+        shape = replace(shape, uplink_bits_per_s=parse_rate(uplink))
+    if downlink is not None:
+        shape = replace(shape, downlink_bits_per_s=parse_rate(downlink))
+    if rtt is not None:
+        shape = replace(shape, round_trip_s=parse_duration(rtt))
+    return shape
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -147,14 +160,15 @@ class CongestionWindow:
 
 
 class ShapedLink:
-    """A port on loopback that leads to another one over a line of this shape; an async context manager.
+    """A port on loopback that leads to a server's over a line of this shape; an async context manager.
 
     Its connections share both directions. Bytes pass unchanged: headers, frames and compression stay those of its two ends.
     """
 
-    def __init__(self, shape: LinkShape, target_port: int) -> None:
+    def __init__(self, shape: LinkShape, target_port: int, target_host: str = "127.0.0.1") -> None:
         self._shape = shape
         self._target_port = target_port
+        self._target_host = target_host
         self._up = Bottleneck(shape.uplink_bits_per_s, shape.round_trip_s / 2)
         self._down = Bottleneck(shape.downlink_bits_per_s, shape.round_trip_s / 2)
         self._relays: set[asyncio.Task[None]] = set()
@@ -205,7 +219,7 @@ class ShapedLink:
             # The handshake of TCP: a client's `connect` returns at once here, so its first bytes wait in its place.
             await asyncio.sleep(self._shape.round_trip_s)
             server_reader, server_writer = await asyncio.open_connection(
-                "127.0.0.1", self._target_port, limit=INITIAL_WINDOW_BYTES
+                self._target_host, self._target_port, limit=INITIAL_WINDOW_BYTES
             )
             writers.append(server_writer)
             async with asyncio.TaskGroup() as both:

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 from msgspec import Raw
 
 from landline.agent.answer import ModelAnswer, describe
-from landline.agent.connection import Endpoint, Exchange, ServerConnection, Transport, open_connection
-from landline.agent.conversation import ConversationLog, RequestSettings, call_output, user_message
+from landline.agent.connection import Endpoint, Exchange, Transport, open_connection
+from landline.agent.conversation import ConversationLog, RequestSettings, ToolChoiceWord, call_output, user_message
 from landline.workload.task import Task
 
 
@@ -25,6 +26,21 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     def transport(self) -> Transport | None:
         """That of the last turn."""
         return self.turns[-1].transport if self.turns else None
+
+
+class AskingConnection(Protocol):
+    """What a replay needs of a connection: `landline.agent`'s, or a lane of a socket that several replays share."""
+
+    async def ask(
+        self,
+        conversation: ConversationLog,
+        tool_choice: ToolChoiceWord,
+        *,
+        on_text: Callable[[str], None],
+        on_note: Callable[[str], None],
+    ) -> Exchange:
+        """Gets the response to the conversation as it stands and appends its items to it."""
+        ...
 
 
 def _ignore(_: Exchange) -> None:
@@ -45,19 +61,34 @@ async def replay_task(
     permessage-deflate. A call gets the next recorded output. A real model may also answer without a call: then the output
     follows as the user's next message, so that both transports have the same number of turns and carry the same outputs.
     """
+    started = time.perf_counter()
+    async with open_connection(endpoint) as connection:
+        return await replay_on(
+            connection, task, model, max_output_tokens=max_output_tokens, on_turn=on_turn, started=started
+        )
+
+
+async def replay_on(
+    connection: AskingConnection,
+    task: Task,
+    model: str,
+    *,
+    max_output_tokens: int | None = None,
+    on_turn: Callable[[Exchange], None] = _ignore,
+    started: float | None = None,
+) -> Replay:
+    """The same on a connection that is there already; `started` is when its time began (`time.perf_counter`), if not now."""
+    began = time.perf_counter() if started is None else started
     conversation = ConversationLog(
         RequestSettings(model=model, tools=Raw(task.tools), max_output_tokens=max_output_tokens)
     )
     conversation.append(task.messages)
-    started = time.perf_counter()
-    async with open_connection(endpoint) as connection:
-        turns, failure = await _take_turns(task, connection, conversation, on_turn)
-        total_s = time.perf_counter() - started
-    return Replay(turns=tuple(turns), total_s=total_s, failure=failure)
+    turns, failure = await _take_turns(task, connection, conversation, on_turn)
+    return Replay(turns=tuple(turns), total_s=time.perf_counter() - began, failure=failure)
 
 
 async def _take_turns(
-    task: Task, connection: ServerConnection, conversation: ConversationLog, on_turn: Callable[[Exchange], None]
+    task: Task, connection: AskingConnection, conversation: ConversationLog, on_turn: Callable[[Exchange], None]
 ) -> tuple[list[Exchange], str | None]:
     turns: list[Exchange] = []
     for number in range(task.turns):

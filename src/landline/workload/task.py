@@ -18,7 +18,7 @@ _SCHEMA_REPETITION = 0.045
 _OUTPUT_REPETITION = 0.02
 """Tuned, so that deflate makes of messages and tools what it made of the recorded ones, and of outputs what it makes of real
 text: tests/unit/workload/test_text.py holds the three against those."""
-_TOKEN_BYTES = 4
+TOKEN_BYTES = 4
 """Of English text and of code, about."""
 _DELTA_TOKENS = 4
 """Tokens of an answer that come in one event."""
@@ -40,15 +40,15 @@ class CallShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TaskProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A recorded task as sizes: none of its text."""
+    """A task as sizes: none of its text."""
 
     source: str
     messages: list[MessageShape]
-    messages_deflated_bytes: int
-    """All messages together by raw deflate at level 6, as recorded: how compressible their text is."""
+    messages_deflated_bytes: int | None = None
+    """All messages together by raw deflate at level 6, as recorded: how compressible their text is; None if it was not."""
     tools: list[int]
     """The bytes of each tool's definition."""
-    tools_deflated_bytes: int
+    tools_deflated_bytes: int | None = None
     calls: list[CallShape]
     """Repeated from the first one where a task has more."""
     calls_made: int
@@ -146,7 +146,7 @@ def _last_item(number: int) -> str:
 
 
 def _said(text: str, pace: ModelPace) -> Iterator[dict[str, object]]:
-    size = _DELTA_TOKENS * _TOKEN_BYTES
+    size = _DELTA_TOKENS * TOKEN_BYTES
     for start in range(0, len(text), size):
         piece = text[start : start + size]
         yield {"type": "delay", "ms": pace.ms(_tokens(piece))}
@@ -154,7 +154,7 @@ def _said(text: str, pace: ModelPace) -> Iterator[dict[str, object]]:
 
 
 def _tokens(text: str) -> int:
-    return math.ceil(len(text) / _TOKEN_BYTES)
+    return math.ceil(len(text) / TOKEN_BYTES)
 
 
 def _deltas(tokens: int) -> int:
