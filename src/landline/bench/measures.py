@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import operator
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -133,7 +134,7 @@ async def take_measure(
                     samples.fail(server.name, case, str(error))
                 else:
                     samples.add(server.name, case, values)
-    samples.subtract(UPSTREAM_ALONE, measure.added)
+    samples.derive(UPSTREAM_ALONE, measure.added, operator.sub)
     return msgspec.structs.replace(measure.table, rows=samples.rows([each.name for each in servers]))
 
 

@@ -82,11 +82,11 @@ Series = dict[str, list[tuple[CaseValue, Row]]]
 
 
 def series_of(rows: list[Row], over: str) -> Series:
-    """Rows by what is drawn as one line: the server, and what else of the case tells them apart."""
+    """Rows by what is drawn as one line: the subject, and what else of the case tells them apart."""
     series: Series = {}
     for row in rows:
         others = [str(value) for name, value in row.case.items() if name != over]
-        series.setdefault(", ".join([row.server, *others]), []).append((row.case[over], row))
+        series.setdefault(", ".join([row.subject, *others]), []).append((row.case[over], row))
     return series
 
 

@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -52,9 +52,9 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One server in one case."""
+    """One server, or one transport to it, in one case."""
 
-    server: str
+    subject: str
     case: dict[str, CaseValue]
     values: dict[str, Spread]
     """By the column's name; what could not be measured is left out."""
@@ -70,6 +70,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     """How it was measured, in a sentence or two."""
     does_not_show: str
+    subject_column: str = "server"
+    """What the subjects of the rows are."""
     case_columns: list[str]
     columns: list[Column]
     rows: list[Row]
@@ -113,45 +115,45 @@ class SampleSet:
         self._samples: dict[tuple[str, tuple[tuple[str, CaseValue], ...]], dict[str, list[float]]] = {}
         self._errors: dict[tuple[str, tuple[tuple[str, CaseValue], ...]], str] = {}
 
-    def add(self, server: str, case: Mapping[str, CaseValue], values: Mapping[str, float]) -> None:
-        kept = self._samples.setdefault((server, tuple(case.items())), {})
+    def add(self, subject: str, case: Mapping[str, CaseValue], values: Mapping[str, float]) -> None:
+        kept = self._samples.setdefault((subject, tuple(case.items())), {})
         for name, value in values.items():
             kept.setdefault(name, []).append(value)
 
-    def fail(self, server: str, case: Mapping[str, CaseValue], reason: str) -> None:
-        self._samples.setdefault((server, tuple(case.items())), {})
-        self._errors[server, tuple(case.items())] = reason
+    def fail(self, subject: str, case: Mapping[str, CaseValue], reason: str) -> None:
+        self._samples.setdefault((subject, tuple(case.items())), {})
+        self._errors[subject, tuple(case.items())] = reason
 
-    def has_failed(self, server: str, case: Mapping[str, CaseValue]) -> bool:
-        return (server, tuple(case.items())) in self._errors
+    def has_failed(self, subject: str, case: Mapping[str, CaseValue]) -> bool:
+        return (subject, tuple(case.items())) in self._errors
 
-    def subtract(self, base: str, columns: Mapping[str, str]) -> None:
-        """Gives each row new columns: its samples less those of the base in the same case and round.
+    def derive(self, base: str, columns: Mapping[str, str], combine: Callable[[float, float], float]) -> None:
+        """Gives each row new columns: each sample combined with the base's in the same case and round.
 
         `columns` maps a new name to the one that it is made of; a round that one of the two lacks is left out.
         """
-        for (server, case), kept in self._samples.items():
+        for (subject, case), kept in self._samples.items():
             of_base = self._samples.get((base, case), {})
-            if server == base:
+            if subject == base:
                 continue
             for name, source in columns.items():
                 pairs = list(zip(kept.get(source, ()), of_base.get(source, ()), strict=False))
                 if pairs:
-                    kept[name] = [mine - theirs for mine, theirs in pairs]
+                    kept[name] = [combine(mine, theirs) for mine, theirs in pairs]
 
-    def rows(self, servers: Sequence[str]) -> list[Row]:
-        """Case by case in the order of their first samples, and within a case in this order of servers."""
+    def rows(self, subjects: Sequence[str]) -> list[Row]:
+        """Case by case in the order of their first samples, and within a case in this order."""
         cases = list(dict.fromkeys(case for _, case in self._samples))
         return [
             Row(
-                server=server,
+                subject=subject,
                 case=dict(case),
-                values={name: spread_of(values) for name, values in self._samples[server, case].items()},
-                error=self._errors.get((server, case)),
+                values={name: spread_of(values) for name, values in self._samples[subject, case].items()},
+                error=self._errors.get((subject, case)),
             )
             for case in cases
-            for server in servers
-            if (server, case) in self._samples
+            for subject in subjects
+            if (subject, case) in self._samples
         ]
 
 

@@ -83,7 +83,7 @@ def describe_setting(setting: Setting) -> list[str]:
 def screen_table(table: Table) -> ScreenTable:
     """The table for a terminal: medians, and how far apart the samples are where there is more than one."""
     screen = ScreenTable(title=table.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    screen.add_column("server", no_wrap=True)
+    screen.add_column(table.subject_column, no_wrap=True)
     for name in table.case_columns:
         screen.add_column(name, no_wrap=True, justify="right")
     shown = [each for each in table.columns if each.is_shown and any(each.name in row.values for row in table.rows)]
@@ -93,13 +93,13 @@ def screen_table(table: Table) -> ScreenTable:
         cells = [_cell(row.values.get(column.name), column.digits) for column in shown]
         if row.error is not None and cells:
             cells[0] = f"{cells[0]} error" if row.values else "error"
-        screen.add_row(*(Text(str(each)) for each in (row.server, *_case_cells(table, row), *cells)))
+        screen.add_row(*(Text(str(each)) for each in (row.subject, *_case_cells(table, row), *cells)))
     return screen
 
 
 def notes_of(table: Table) -> list[str]:
     """What stands below a table: how it was measured, what failed and what it does not show."""
-    errors = [f"Error of {row.server}, {_named(row.case)}: {row.error}" for row in table.rows if row.error is not None]
+    errors = [f"Error of {row.subject}, {_named(row.case)}: {row.error}" for row in table.rows if row.error is not None]
     return [table.method, *errors, f"Not shown: {table.does_not_show}"]
 
 

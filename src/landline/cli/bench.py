@@ -21,6 +21,8 @@ bench = typer.Typer(
 )
 
 UpstreamApiName = Literal["chat", "responses", "socket"]
+ProfileName = Literal["codex", "agentx", "swe-bench"]
+LineName = Literal["lan", "home", "mobile"]
 
 
 class MeasureName(StrEnum):
@@ -30,6 +32,16 @@ class MeasureName(StrEnum):
     PACED = "paced"
     BURST = "burst"
     LINES = "lines"
+
+
+class TransportName(StrEnum):
+    """What `landline bench agent` compares."""
+
+    HTTP = "http"
+    CHAINED = "chained"
+    SOCKET = "socket"
+    DEFLATE = "deflate"
+    LANES = "lanes"
 
 
 _PIPE_COLUMNS = 140
@@ -102,6 +114,66 @@ def bench_serve(  # noqa: PLR0913 - each is an option of the command
         command=_command(),
     )
     _run(lambda progress: run_serve_bench(options, progress), json, plot)
+
+
+@bench.command("agent")
+def bench_agent(  # noqa: PLR0913 - each is an option of the command
+    *,
+    profile: Annotated[
+        ProfileName, typer.Option(help="Whose sizes the task has: recorded, or drawn as published.")
+    ] = "codex",
+    calls: Annotated[int | None, typer.Option(min=1, max=500, help="Tool calls. Default: the profile's.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the sizes that are drawn.")] = 1,
+    line: Annotated[LineName, typer.Option(help="The line between agent and server.")] = "home",
+    uplink: Annotated[str | None, typer.Option(help="The line's rate to the server instead, as in `10mbit`.")] = None,
+    downlink: Annotated[str | None, typer.Option(help="Its rate from the server instead, as in `50mbit`.")] = None,
+    rtt: Annotated[str | None, typer.Option(help="Its round-trip time instead, as in `50ms`.")] = None,
+    slow_start: Annotated[bool, typer.Option(help="Whether TCP's slow start is modelled, too.")] = True,
+    model_ms: Annotated[float, typer.Option(min=0, help="Milliseconds to the scripted model's first token.")] = 400,
+    tokens_per_s: Annotated[float, typer.Option(min=1, help="Tokens a second of the scripted model.")] = 300,
+    agents: Annotated[int, typer.Option(min=1, max=32, help="How many run at once in a second part; 1: none.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of interleaved samples.")] = 3,
+    only: Annotated[list[TransportName] | None, typer.Option(help="Compare this transport only; repeatable.")] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            help="Base URL of a running Responses server, instead of a scripted Landline: real tokens, which cost."
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="With --server: the model to request.")] = None,
+    json: Annotated[Path | None, typer.Option(help=_JSON_HELP)] = None,
+    plot: Annotated[Path | None, typer.Option(help=_PLOT_HELP)] = None,
+) -> None:
+    """Replay an agent's task over HTTP, chained HTTP, a socket, with deflate and in lanes, and compare bytes and time.
+
+    Exit status: 0 measured, 1 a server did not start or a file could not be written, 2 wrong usage.
+    """
+    from msgspec.structs import replace
+
+    from landline.bench.agent import AgentBenchOptions, run_agent_bench
+    from landline.workload import ModelPace, shape_of
+
+    if (server is None) != (model is None):
+        raise typer.BadParameter("`--server` and `--model` go together", param_hint="--server")
+    try:
+        shape = shape_of(line, uplink, downlink, rtt)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    options = AgentBenchOptions(
+        profile=profile,
+        calls=calls,
+        seed=seed,
+        line=line,
+        shape=replace(shape, has_slow_start=slow_start),
+        pace=ModelPace(first_token_ms=model_ms, tokens_per_s=tokens_per_s),
+        agents=agents,
+        rounds=rounds,
+        only=tuple(each.value for each in only or ()),
+        server=server,
+        command=_command(),
+    )
+    options = options if model is None else replace(options, model=model)
+    _run(lambda progress: run_agent_bench(options, progress), json, plot)
 
 
 @bench.command("upstream")

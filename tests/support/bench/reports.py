@@ -4,12 +4,12 @@ from landline.bench.results import Column, Report, Row, Setting, Spread, Table
 
 ROWS = [
     Row(
-        server="landline",
+        subject="landline",
         case={"size": 10_000},
         values={"time": Spread(1.5, 1.25, 1.75, 3), "hidden": Spread(1, 1, 1, 1)},
     ),
-    Row(server="broken", case={"size": 10_000}, values={}, error="it fell over"),
-    Row(server="landline", case={"size": 100_000}, values={"time": Spread(2.5, 2.5, 2.5, 1)}),
+    Row(subject="broken", case={"size": 10_000}, values={}, error="it fell over"),
+    Row(subject="landline", case={"size": 100_000}, values={"time": Spread(2.5, 2.5, 2.5, 1)}),
 ]
 
 

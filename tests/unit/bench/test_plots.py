@@ -14,7 +14,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def _row(server: str, case: dict[str, CaseValue]) -> Row:
-    return Row(server=server, case=case, values={"time": Spread(2, 1, 3, 4)})
+    return Row(subject=server, case=case, values={"time": Spread(2, 1, 3, 4)})
 
 
 @pytest.mark.parametrize("name", ["out.svg", "out.png"])

@@ -1,5 +1,6 @@
 """Medians and quartiles, the difference from a base, the order of rows, the JSON's shape, and how it looks in a terminal."""
 
+import operator
 import re
 from io import StringIO
 from pathlib import Path
@@ -33,7 +34,7 @@ def test_samples_become_rows_by_case_and_server() -> None:
         samples.add("a", {"n": 1}, {"x": value * 10})
         samples.add("a", {"n": 2}, {"x": value * 100})
     rows = samples.rows(["a", "b"])
-    assert [(row.server, row.case) for row in rows] == [("a", {"n": 1}), ("b", {"n": 1}), ("a", {"n": 2})]
+    assert [(row.subject, row.case) for row in rows] == [("a", {"n": 1}), ("b", {"n": 1}), ("a", {"n": 2})]
     assert [row.values["x"].median for row in rows] == [20.0, 2.0, 200.0]
 
 
@@ -53,8 +54,8 @@ def test_what_is_added_is_the_difference_round_by_round() -> None:
         samples.add("base", {"n": 1}, {"x": base})
         samples.add("mine", {"n": 1}, {"x": mine})
     samples.add("mine", {"n": 2}, {"x": 1.0})
-    samples.subtract("base", {"added x": "x"})
-    by_case = {(row.server, row.case["n"]): row.values for row in samples.rows(["base", "mine"])}
+    samples.derive("base", {"added x": "x"}, operator.sub)
+    by_case = {(row.subject, row.case["n"]): row.values for row in samples.rows(["base", "mine"])}
     assert by_case["mine", 1]["added x"] == spread_of([10.0, 11.0, 20.0])
     assert "added x" not in by_case["base", 1]
     assert "added x" not in by_case["mine", 2]

@@ -103,13 +103,13 @@ def test_a_run_measures_the_upstream_landline_and_a_rival(tmp_path: Path) -> Non
         for row in table["rows"]:
             assert row["case"].keys() == set(table["case_columns"])
             assert row["values"].keys() <= names
-            assert (row["error"] is None) == (row["server"] != "gone"), row
-            assert bool(row["values"]) == (row["server"] != "gone")
+            assert (row["error"] is None) == (row["subject"] != "gone"), row
+            assert bool(row["values"]) == (row["subject"] != "gone")
 
 
 def test_what_a_row_holds_of_landline(tmp_path: Path) -> None:
     report = _measured(tmp_path, "--only", "turns", "--only", "paced", "--rounds", "2", "--upstream-api", "socket")
-    turns, paced = ([row for row in table["rows"] if row["server"] == "landline"] for table in report["tables"])
+    turns, paced = ([row for row in table["rows"] if row["subject"] == "landline"] for table in report["tables"])
     assert len(turns) == 4 * len(QUICK_EFFORT.histories)
     assert all(row["values"].keys() == {"turn", "CPU", "generator"} for row in turns)
     assert [row["case"]["streams"] for row in paced] == list(QUICK_EFFORT.streams)
@@ -128,5 +128,5 @@ def test_a_server_without_a_known_process_has_no_cpu(tmp_path: Path) -> None:
         finally:
             upstream.terminate()
     [table] = report["tables"]
-    assert {row["server"] for row in table["rows"]} == {"server"}
+    assert {row["subject"] for row in table["rows"]} == {"server"}
     assert all(row["values"].keys() == {"turn", "generator"} for row in table["rows"])
