@@ -174,7 +174,7 @@ async def _take_all(
     tables: list[Table] = []
     for measure in measures:
         rows = len(servers) - (not measure.with_upstream and servers[0].name == UPSTREAM_ALONE)
-        progress.begin(measure.table.title, rounds * rows * len(measure.cases))
+        progress.begin(measure.table.title, measure.rounds(rounds) * rows * len(measure.cases))
         tables.append(await take_measure(measure, servers, rounds, progress.step))
     return tables
 

@@ -19,7 +19,7 @@ from support.fakes.responses import FakeResponses, Reply
 LANDLINE = str(Path(sys.executable).parent / "landline")
 FAST = ("--line", "lan", "--model-ms", "0", "--tokens-per-s", "100000", "--calls", "4", "--rounds", "1")
 HTTP, CHAINED, SOCKET, DEFLATE, LANES = (each.name for each in TRANSPORTS.values())
-_TIMEOUT_S = 120
+_TIMEOUT_S = 280
 
 
 def _measured(folder: Path, *arguments: str) -> dict[str, Any]:
