@@ -21,7 +21,9 @@ ADDRESS = re.compile(r"listens on http://127\.0\.0\.1:(\d+)")
 ANSWER_TOKENS = 16
 TRANSCRIPT = [
     [
-        {"type": "text_deltas", "count": ANSWER_TOKENS, "text": "word "},
+        {"type": "text_deltas", "count": ANSWER_TOKENS // 2, "text": "word "},
+        {"type": "delay", "ms": 20},
+        {"type": "text_deltas", "count": ANSWER_TOKENS // 2, "text": "word "},
         {"type": "usage", "input_tokens": 100, "output_tokens": ANSWER_TOKENS},
     ]
 ]
@@ -142,15 +144,16 @@ def test_lanes_deflate_and_both_warm_ups_work_together(bench: Bench) -> None:
     summary, records = bench.profile("responses-websocket", *words, **settings)
     assert_no_errors(summary, records, 9)
     assert {each["metrics"]["http_req_connection_reused"]["value"] for each in records} == {1}
-    assert max(by_turn(records, "http_req_data_sent")) < 1.0  # kB; the text alone has 1.2 and more
+    assert max(by_turn(records, "http_req_data_sent")) < 1.0  # KiB; the text alone has 1.2 and more
 
 
 def test_a_synthesized_agentic_workload_is_replayed(bench: Bench) -> None:
     bench.aiperf("synthesize", "agentic-code", "--num-sessions", "1", "--seed", "1", "--output", "made")
     [made] = (bench.folder / "made").rglob("dataset.jsonl")
-    turns = made.read_text().splitlines(keepends=True)[:6]
-    (bench.folder / "trace.jsonl").write_text("".join(turns))
-    words = "--input-file trace.jsonl --custom-dataset-type mooncake_trace --ignore-trace-delays --no-fixed-schedule"
+    turns = [json.loads(line) for line in made.read_text().splitlines()[:6]]
+    without_pauses = [{name: value for name, value in turn.items() if name != "delay"} for turn in turns]
+    (bench.folder / "trace.jsonl").write_text("".join(json.dumps(turn) + "\n" for turn in without_pauses))
+    words = "--input-file trace.jsonl --custom-dataset-type mooncake_trace --no-fixed-schedule"
     summary, records = bench.profile("responses-websocket", *words.split(), "--num-conversations", "1")
     assert_no_errors(summary, records, 6)
     lengths, sent = by_turn(records, "input_sequence_length"), by_turn(records, "http_req_data_sent")
