@@ -43,17 +43,14 @@ COMMON = (
     f"profile --model scripted --endpoint-type responses --streaming --tokenizer {TOKENIZER} --random-seed 1 "
     "--extra-inputs store:false --ui none --no-gpu-telemetry --no-server-metrics --workers-max 2 --export-http-trace"
 )
-AGENTIC = (
-    "--custom-dataset-type mooncake_trace --ignore-trace-delays --no-fixed-schedule --num-conversations 2 --concurrency 2 "
-    "--input-file"
-)
+AGENTIC = "--custom-dataset-type mooncake_trace --no-fixed-schedule --num-conversations 2 --concurrency 2 --input-file"
 METRICS = {
     "turns a second": ("request_throughput", ("avg",)),
     "time to first token, ms": ("time_to_first_token", ("p50", "p99")),
     "turn, ms": ("request_latency", ("p50", "p99")),
     "input, tokens": ("input_sequence_length", ("p50", "max")),
-    "sent a turn, kB": ("http_req_data_sent", ("p50", "max")),
-    "received a turn, kB": ("http_req_data_received", ("p50", "max")),
+    "sent a turn, KiB": ("http_req_data_sent", ("p50", "max")),
+    "received a turn, KiB": ("http_req_data_received", ("p50", "max")),
 }
 _PRIVATE = frozenset(("input_config", "run_info", "benchmark_id"))
 """Members of AIPerf's summary that hold paths and the whole configuration."""
@@ -73,7 +70,7 @@ class Outcome(NamedTuple):
     turns: int
     conversations: int
     errors: int
-    sent_mb: float
+    sent_mib: float
 
 
 def main() -> None:
@@ -133,7 +130,7 @@ def _outcome(case: Case, artefacts: Path) -> Outcome:
         turns=len(records),
         conversations=len({each["metadata"]["x_correlation_id"] for each in records}),
         errors=sum("error" in each for each in records),
-        sent_mb=sum(sent_kb) / 1024,
+        sent_mib=sum(sent_kb) / 1024,
     )
 
 
@@ -152,7 +149,7 @@ def _report(outcomes: list[Outcome], concurrency: int) -> list[str]:
         "conversations": [f"{each.conversations:,}" for each in outcomes],
         "turns": [f"{each.turns:,}" for each in outcomes],
         "**errors**": [f"**{each.errors}**" for each in outcomes],
-        "sent in all, MB": [f"{each.sent_mb:,.1f}" for each in outcomes],
+        "sent in all, MiB": [f"{each.sent_mib:,.1f}" for each in outcomes],
     }
     for label, (metric, kinds) in METRICS.items():
         rows[f"{label} ({', '.join(kinds)})"] = [
@@ -163,7 +160,7 @@ def _report(outcomes: list[Outcome], concurrency: int) -> list[str]:
         "",
         f"`python benchmarks/aiperf_sockets.py`: the same conversations over both transports, {concurrency} at once, one run each,",
         f"`store: false`, a new message of 200 tokens a turn, answers of {ANSWER_TOKENS} deltas at once; then two sessions of",
-        "`aiperf synthesize agentic-code` over sockets, without their pauses. A token is one of the offline tokenizer's.",
+        "`aiperf synthesize agentic-code` over sockets, with their pauses. A token is one of the offline tokenizer's.",
         "",
         *describe_setting("landline"),
         f"- AIPerf {outcomes[0].summary['aiperf_version']}, on the same machine, with two workers",
