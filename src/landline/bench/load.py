@@ -190,6 +190,8 @@ class SocketConnection(_Client):
 
     extensions = ""
     """The header that offers some."""
+    is_deflated = False
+    """Whether the server granted compression."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -277,12 +279,13 @@ class DeflatedSocketConnection(SocketConnection):
     extensions = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
 
     def _accept(self, head: bytes) -> None:
-        if b"permessage-deflate" not in head.lower():
-            self._lose("the server grants no compression")
-            self._transport.close()
-        self._inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+        self.is_deflated = b"permessage-deflate" in head.lower()
+        if self.is_deflated:
+            self._inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
 
     def _message(self, body: bytes) -> bytes:
+        if not self.is_deflated:
+            return super()._message(body)
         deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
         data = deflater.compress(body) + deflater.flush(zlib.Z_SYNC_FLUSH)
         frame = bytearray(Frame(Opcode.TEXT, data.removesuffix(_DEFLATE_TAIL)).serialize(mask=True))
@@ -290,7 +293,7 @@ class DeflatedSocketConnection(SocketConnection):
         return bytes(frame)
 
     def _inflated(self, payload: bytes) -> bytes:
-        return self._inflater.decompress(payload + _DEFLATE_TAIL)
+        return payload if not self.is_deflated else self._inflater.decompress(payload + _DEFLATE_TAIL)
 
 
 class HttpConnection(_Client):

@@ -376,14 +376,18 @@ def line_measure(effort: Effort) -> Measure:
             title=f"Memory of {effort.lines:,} open lines",
             method=(
                 "Growth of the process's resident memory a line: once open, after a turn of one delta on each, after "
-                f"{effort.idle_s:g} s of rest, and after all were closed. A started server is a fresh process each time."
+                f"{effort.idle_s:g} s of rest, and after all were closed; and the lines to which the server granted compression. A "
+                "started server is a fresh process each time."
             ),
             does_not_show=(
                 "histories, which grow with their content; the kernel's socket buffers; what an allocator keeps for later. "
                 "A server that was not started here may have had the memory already."
             ),
             case_columns=["compression"],
-            columns=[Column(name, "KiB a line", 1) for name in ("open", "used", "rested", "closed")],
+            columns=[
+                *[Column(name, "KiB a line", 1) for name in ("open", "used", "rested", "closed")],
+                Column("compressed", "lines", 0),
+            ],
             rows=[],
         ),
         cases=[{"compression": name} for name in ("none", "deflate")],
@@ -407,13 +411,14 @@ async def _line_values(
     def grown() -> float:
         return (meter.resident_bytes() - before) / effort.lines / _KIB
 
-    values: dict[str, float] = {}
+    values: dict[str, float] = {"compressed": 0}
     async with AsyncExitStack() as stack:
         stack.callback(first.close)
         lines: list[Conversation] = []
         for _ in range(effort.lines):
             connection = await open_socket(server.base_url, deflates=deflates)
             stack.callback(connection.close)
+            values["compressed"] += connection.is_deflated
             lines.append(Conversation(connection, server.model, SOCKET))
         values["open"] = grown()
         for line in lines:

@@ -47,7 +47,7 @@ class TransportName(StrEnum):
 _PIPE_COLUMNS = 140
 """Where there is no terminal to fit tables in."""
 _JSON_HELP = "Write the whole result to this file as JSON."
-_PLOT_HELP = "Draw it to this file, .svg or .png; needs the extra: pip install 'landline[plots]'."
+_PLOT_HELP = "Draw it to this file, .svg or .png; needs matplotlib, which comes with the extra `plots`."
 
 
 @bench.command("serve")
