@@ -64,8 +64,8 @@ def _draw_panel(axis: Any, table: Table, column: Column) -> None:
     """Both axes are logarithmic: servers differ by factors, and so do the cases."""
     over = table.case_columns[-1]
     rows = [row for row in table.rows if column.name in row.values and row.values[column.name].median > 0]
-    for server in dict.fromkeys(row.server for row in rows):
-        points = [(row.case[over], row.values[column.name]) for row in rows if row.server == server]
+    for server in dict.fromkeys(row.subject for row in rows):
+        points = [(row.case[over], row.values[column.name]) for row in rows if row.subject == server]
         middles = [spread.median for _, spread in points]
         low = [spread.median - max(spread.first_quartile, spread.median / 10) for _, spread in points]
         high = [spread.third_quartile - spread.median for _, spread in points]

@@ -63,7 +63,7 @@ def describe(comparison: Comparison) -> list[str]:
             lines += ["", f"### {column.title}", "", *value_table(table, column)]
         errors = [row for row in table.rows if row.error]
         lines += [""] * bool(errors)
-        lines += [f"- **{row.server}**, {name_case(row.case)}: `{_plain(row.error or '')}`" for row in errors]
+        lines += [f"- **{row.subject}**, {name_case(row.case)}: `{_plain(row.error or '')}`" for row in errors]
     return lines
 
 
@@ -99,7 +99,7 @@ def probe_table(probed: Sequence[Probed], absent: Sequence[Absent]) -> list[str]
 
 def value_table(table: Table, column: Column, servers: Sequence[str] | None = None) -> list[str]:
     """A row for each case, a column for each server: median (first to third quartile); the best of the servers is bold."""
-    names = servers or list(dict.fromkeys(row.server for row in table.rows))
+    names = servers or list(dict.fromkeys(row.subject for row in table.rows))
     rows = [
         [_show(value) for value in case] + [_cell(by_server.get(name), column, by_server) for name in names]
         for case, by_server in cases_of(table).items()
@@ -112,7 +112,7 @@ def cases_of(table: Table) -> Mapping[tuple[CaseValue, ...], Mapping[str, Row]]:
     """The rows by case and server, in order."""
     cases: dict[tuple[CaseValue, ...], dict[str, Row]] = {}
     for row in table.rows:
-        cases.setdefault(tuple(row.case.values()), {})[row.server] = row
+        cases.setdefault(tuple(row.case.values()), {})[row.subject] = row
     return cases
 
 
@@ -132,9 +132,9 @@ def is_better_low(column: Column) -> bool:
 
 def best(rows: Iterable[Row], column: Column) -> str:
     """The server with the best median of a case, the upstream alone left out; empty when there is none."""
-    found = [row for row in rows if column.name in row.values and row.server != UPSTREAM_ALONE]
+    found = [row for row in rows if column.name in row.values and row.subject != UPSTREAM_ALONE]
     found.sort(key=lambda row: row.values[column.name].median, reverse=not is_better_low(column))
-    return found[0].server if found else ""
+    return found[0].subject if found else ""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -193,7 +193,7 @@ def _cell(row: Row | None, column: Column, by_server: Mapping[str, Row]) -> str:
     if column.name not in row.values:
         return "error" if row.error else ""
     value = _spread(row.values[column.name], column.digits)
-    return f"**{value}**" if best(by_server.values(), column) == row.server else value
+    return f"**{value}**" if best(by_server.values(), column) == row.subject else value
 
 
 def _spread(spread: Spread, digits: int) -> str:

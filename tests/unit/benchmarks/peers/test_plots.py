@@ -22,7 +22,7 @@ def _table(name: str, *rows: Row) -> Table:
 
 def _row(server: str, history: int, median: float, error: str | None = None) -> Row:
     values = {} if error else {"turn": Spread(median, median * 0.9, median * 1.1, 5), "other": Spread(1, 1, 1, 5)}
-    return Row(server=server, case={"history": history}, values=values, error=error)
+    return Row(subject=server, case={"history": history}, values=values, error=error)
 
 
 COMPARISON = Comparison(

@@ -33,7 +33,7 @@ SETTING = Setting(
 
 def _row(server: str, history: int, error: str | None = None, **medians: float) -> Row:
     values = {name: Spread(median, median - 1, median + 1, 5) for name, median in medians.items()}
-    return Row(server=server, case={"history": history}, values=values, error=error)
+    return Row(subject=server, case={"history": history}, values=values, error=error)
 
 
 def _table(*rows: Row) -> Table:

@@ -56,7 +56,7 @@ def test_more_servers_make_more_samples() -> None:
 def test_table_is_split_by_its_first_case_column() -> None:
     spread = {"turn": Spread(1, 1, 1, 1)}
     rows = [
-        Row(server="Both", case={"way": way, "history": size}, values=spread)
+        Row(subject="Both", case={"way": way, "history": size}, values=spread)
         for way in ("socket", "HTTP, chained")
         for size in (1, 2)
     ]
